@@ -1,0 +1,51 @@
+# Everything a developer types. The environment is .venv; PYTHON chooses what makes it.
+#   make run PIP_ARGS="--extra-index-url <PyTorch's CPU index>"   takes the small CPU build of torch
+PYTHON ?= python3
+PIP_ARGS ?=
+ARGS ?=
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run install test lint bench torture build clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo '  variables: PYTHON (3.11 to 3.13), PIP_ARGS (for pip install), ARGS (for run, test, bench)'
+
+run: $(STAMP) ## install, then train MAML on the built-in data: ARGS="experiment=smoke" for seconds
+	$(BIN)/coldstart train strategy=maml $(ARGS)
+
+install: $(STAMP) ## make .venv with the package and its tools
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo 'PYTHON: there is no $(PYTHON); make PYTHON=/path/to/python3.11'; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+	  { echo "PYTHON: $(PYTHON) is $$($(PYTHON) -V 2>&1), coldstart needs 3.11 to 3.13; make PYTHON=python3.11"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,tensorboard]' -c constraints.txt $(PIP_ARGS)
+	@touch $@
+
+test: $(STAMP) ## all tests but the slow ones
+	$(BIN)/python -m pytest -n 2 -m "not slow" --durations=15 $(ARGS)
+
+lint: $(STAMP) ## ruff, mypy --strict, import directions, forbidden calls
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict src
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_packaging.py -k forbidden_call
+
+bench: $(STAMP) ## the benchmarks
+	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+torture: $(STAMP) ## the slow tests: kills, faults, packaging
+	$(BIN)/python -m pytest -n 2 -m slow --durations=15 $(ARGS)
+
+build: $(STAMP) ## wheel and sdist in dist/
+	rm -rf build dist
+	$(BIN)/python -m build --no-isolation
+
+clean: ## all that can be made again, except outputs/
+	rm -rf .venv build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src conf tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

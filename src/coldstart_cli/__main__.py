@@ -1,0 +1,8 @@
+"""`python -m coldstart_cli` is `coldstart`."""
+
+import sys
+
+from coldstart_cli.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

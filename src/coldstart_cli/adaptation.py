@@ -1,0 +1,79 @@
+"""The only inner loop: gradient descent on a task's loss, differentiable or not.
+
+One implementation serves MAML (Finn, Abbeel and Levine 2017, arXiv:1703.03400, equation 1), its
+first-order, head-only and learned-rate forms, and fine-tuning. Weights are a mapping from names to
+tensors, of one task or stacked over tasks: a sum of independent losses has, for each task, that
+task's gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Weights = dict[str, Tensor]
+State = dict[str, Weights]
+Rule = Callable[[Weights, Weights, State], tuple[Weights, State]]
+"""(weights, gradients, state) -> (new weights, new state); the first state is empty. Pure."""
+
+
+def descend(
+    loss: Callable[[Weights], Tensor], weights: Weights, rule: Rule, *, second_order: bool
+) -> Iterator[Weights]:
+    """Yields the weights before the first step, then after each step, for ever.
+
+    Args:
+        loss: weights -> scalar, or (n_tasks,) where the weights are stacked over tasks.
+        weights: what is adapted; every tensor requires a gradient.
+        rule: the update, such as `sgd(0.4)`.
+        second_order: keep the graph of the gradients, so that the result can be differentiated
+            through them; else they are constants, as in first-order MAML.
+    """
+    state: State = {}
+    while True:
+        yield weights
+        with torch.enable_grad():
+            gradients = torch.autograd.grad(
+                loss(weights).sum(), list(weights.values()), create_graph=second_order
+            )
+            weights, state = rule(weights, dict(zip(weights, gradients, strict=True)), state)
+
+
+def sgd(lr: float | Mapping[str, Tensor], momentum: float) -> Rule:
+    """w - lr * v with v = momentum * v + g, as torch.optim.SGD; `lr` may be a tensor for each weight."""
+
+    def rule(weights: Weights, gradients: Weights, state: State) -> tuple[Weights, State]:
+        velocity = gradients
+        if momentum > 0 and state:
+            velocity = {name: momentum * state["velocity"][name] + g for name, g in gradients.items()}
+        rates = lr if isinstance(lr, Mapping) else dict.fromkeys(weights, lr)
+        moved = {name: w - rates[name] * velocity[name] for name, w in weights.items()}
+        return moved, {"velocity": velocity}
+
+    return rule
+
+
+def adam(lr: float) -> Rule:
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1) with its published constants."""
+    beta1, beta2, epsilon = 0.9, 0.999, 1e-8
+
+    def rule(weights: Weights, gradients: Weights, state: State) -> tuple[Weights, State]:
+        if not state:
+            zeros = {name: torch.zeros_like(g) for name, g in gradients.items()}
+            state = {"mean": zeros, "square": zeros, "step": {"": torch.zeros(())}}
+        step = state["step"][""] + 1
+        mean = {n: beta1 * state["mean"][n] + (1 - beta1) * g for n, g in gradients.items()}
+        square = {n: beta2 * state["square"][n] + (1 - beta2) * g * g for n, g in gradients.items()}
+        scale, root = lr / (1 - beta1 ** float(step)), (1 - beta2 ** float(step)) ** 0.5
+        moved = {n: w - scale * mean[n] / (square[n].sqrt() / root + epsilon) for n, w in weights.items()}
+        return moved, {"mean": mean, "square": square, "step": {"": step}}
+
+    return rule
+
+
+def rule_named(name: Literal["sgd", "adam"], lr: float, momentum: float) -> Rule:
+    """The rule a config asks for; momentum belongs to sgd alone."""
+    return adam(lr) if name == "adam" else sgd(lr, momentum)

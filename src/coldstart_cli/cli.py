@@ -1,0 +1,232 @@
+"""The command line: dispatch, flags, exit codes. Imports no torch and no Hydra before a job needs them.
+
+Exit codes: 0 ok, 1 the job failed, 2 bad request, 3 some jobs of a sweep failed, 130 INT, 143 TERM.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from coldstart_cli import __version__
+from coldstart_cli.errors import JobError, RequestError, suggestion
+
+USAGE = """\
+coldstart: which strategy gets a model working on a new task with the fewest labels?
+
+usage: coldstart COMMAND [overrides] [flags]
+
+  train        train on source tasks, adapt to new ones, report the four evaluations
+  evaluate     evaluate a finished run again: run=DIR, other shots, ways, steps, data, hardware
+  ls           list strategies, models, data sets, ...      [GROUP] [--json]
+  cat, cp      print a config; copy it to start one's own   GROUP/NAME [FILE]
+  doctor       versions, devices, threads, a write test and a short training
+  completion   a completion script for bash, zsh or fish
+
+flags of train
+  -m           sweep: every combination of comma-separated values
+  --cfg job    print the composed config and stop
+  --dry-run    print parameters, FLOPs, seconds and disk, and stop
+flags of train and evaluate
+  --quiet      print the run directory alone
+  --debug      show the whole stack of an error
+  --config-dir DIR   look for configs of one's own there too
+
+examples
+  coldstart train strategy=maml
+  coldstart train -m strategy=maml,protonet seed=0,1,2
+  coldstart train strategy=maml dataset=omniglot dataset.root=path/to/omniglot
+  coldstart evaluate run=outputs/RUN 'evaluation.k_shots=[1,2,5,10]'
+"""
+
+
+@dataclass(slots=True)
+class Flags:
+    multirun: bool = False
+    quiet: bool = False
+    debug: bool = False
+    dry_run: bool = False
+    cfg: str | None = None
+    config_dirs: list[str] = field(default_factory=list)
+    overrides: list[str] = field(default_factory=list)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code; refusals are one line on standard error."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        return _dispatch(arguments)
+    except RequestError as error:
+        return _failed(str(error), 2, debug)
+    except JobError as error:
+        return _failed(str(error), 1, debug)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt as error:
+        number = getattr(error, "number", int(signal.SIGINT))
+        return _failed("stopped: the same command goes on from here", 128 + number, debug)
+    except MemoryError:
+        return _failed("memory: not enough; lower strategy.meta_batch_size or dataset.n_query", 1, debug)
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        return _failed(f"coldstart: {what[:200]}; run it with --debug for the stack", 1, debug)
+
+
+def _failed(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(message, file=sys.stderr)
+    return code
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0
+    if arguments[0] == "--version":
+        print(f"coldstart {__version__}")
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        known = [command for command in COMMANDS if not command.startswith("_")]
+        raise RequestError(f"{name}: there is no such command; {suggestion(name, known)}")
+    if {"-h", "--help"} & set(rest):
+        print(USAGE, end="")
+        return 0
+    return COMMANDS[name](rest)
+
+
+def parse(arguments: Sequence[str]) -> Flags:
+    """
+    Raises:
+        RequestError: for a flag that no command has.
+    """
+    flags = Flags()
+    switches = {"-m": "multirun", "--multirun": "multirun", "--quiet": "quiet", "-q": "quiet"}
+    switches |= {"--debug": "debug", "--dry-run": "dry_run"}
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, value = argument.partition("=")
+        if argument in switches:
+            setattr(flags, switches[argument], True)
+        elif name in ("--cfg", "--config-dir"):
+            value = value if equals else next(rest, "")
+            if not value:
+                raise RequestError(f"{name}: needs a value; write {name} {'job' if name == '--cfg' else 'DIR'}")
+            if name == "--cfg":
+                flags.cfg = value
+            else:
+                flags.config_dirs.append(value)
+        elif argument.startswith("-"):
+            known = [*switches, "--cfg", "--config-dir", "--help"]
+            raise RequestError(f"{argument}: there is no such flag; {suggestion(argument, known)}")
+        else:
+            flags.overrides.append(argument)
+    return flags
+
+
+def _train(arguments: list[str]) -> int:
+    flags = parse(arguments)
+    _set_process_up()
+    from coldstart_cli import composition
+
+    overrides = [*_search_path(flags.config_dirs), *flags.overrides]
+    if flags.cfg is not None:
+        if flags.cfg not in ("job", "hydra", "all"):
+            raise RequestError(f"--cfg: {flags.cfg!r} is no choice; choose job, hydra or all")
+        composition.run_jobs(overrides, ["--cfg", flags.cfg], lambda config: None)
+        return 0
+    from coldstart_cli import commands
+
+    options = commands.Options(flags.quiet, flags.dry_run, ["coldstart", "train", *arguments])
+    if flags.multirun:
+        from coldstart_cli import sweep
+
+        return sweep.run(overrides, options)
+    composition.run_jobs(overrides, [], lambda config: _ignore(commands.train(config, options)))
+    return 0
+
+
+def _evaluate(arguments: list[str]) -> int:
+    flags = parse(arguments)
+    chosen = [o for o in flags.overrides if o.startswith("run=")]
+    if len(chosen) != 1:
+        raise RequestError("run: name one finished run; coldstart evaluate run=outputs/RUN")
+    if flags.multirun or flags.dry_run or flags.cfg:
+        raise RequestError("evaluate: takes no -m, --dry-run or --cfg; leave them out")
+    _set_process_up()
+    from coldstart_cli import commands, composition
+    from coldstart_cli.runs import Run
+
+    run = Run(Path(chosen[0].partition("=")[2]))
+    if run.state["state"] != "finished":
+        raise RequestError(f"run: {run.path} is not finished; repeat its coldstart train command first")
+    overrides = [o for o in flags.overrides if o not in chosen]
+    with composition.translated(overrides):
+        config = composition.changed(run.config, overrides, _search_path(flags.config_dirs))
+    options = commands.Options(flags.quiet, False, ["coldstart", "evaluate", *arguments])
+    commands.reevaluate(config, run, options)
+    return 0
+
+
+def _doctor(arguments: list[str]) -> int:
+    _set_process_up()
+    from coldstart_cli import doctor
+
+    return doctor.main(arguments)
+
+
+def _catalog(name: str) -> Callable[[list[str]], int]:
+    def command(arguments: list[str]) -> int:
+        from coldstart_cli import catalog, completion
+
+        functions: dict[str, Callable[[list[str]], int]] = {
+            "ls": catalog.ls,
+            "cat": catalog.cat,
+            "cp": catalog.cp,
+            "completion": completion.completion,
+            "_complete": completion.complete,
+        }
+        return functions[name](arguments)
+
+    return command
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "doctor": _doctor,
+    **{name: _catalog(name) for name in ("ls", "cat", "cp", "completion", "_complete")},
+}
+
+
+def _search_path(folders: Sequence[str]) -> list[str]:
+    """Hydra's override for configs beside the package's: --config-dir and installed plug-ins."""
+    from coldstart_cli import catalog
+
+    places = [root.resolve() for root in catalog.search_roots(folders) if root != catalog.packaged_conf()]
+    return [f"hydra.searchpath=[{','.join(f'file://{place}' for place in places)}]"] if places else []
+
+
+def _set_process_up() -> None:
+    """What must stand in the environment before torch is imported.
+
+    Spinning OpenMP threads cost a step 2 to 20 times its time where another process wants the core.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+
+def _ignore(result: object) -> None:
+    """Hydra's jobs return nothing."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

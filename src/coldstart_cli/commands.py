@@ -1,0 +1,214 @@
+"""What `train` and `evaluate` do with a resolved config: build, run, write, print."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from coldstart_cli import config as configs
+from coldstart_cli import metrics, report
+from coldstart_cli.assembly import Experiment, assemble
+from coldstart_cli.evaluation import costs, evaluate, scored, shape_of, tasks_of
+from coldstart_cli.loggers import Logger
+from coldstart_cli.runner import Training
+from coldstart_cli.runs import Run, evaluation_hash, read_json, run_name
+from coldstart_cli.signals import StopOnSignal
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Flags of the command line that are no part of the config."""
+
+    quiet: bool
+    dry_run: bool
+    command_line: Sequence[str]
+
+
+def train(config: Mapping[str, Any], options: Options) -> str:
+    """Trains, continues, or finds the run finished; evaluates where that is missing; prints.
+
+    Returns:
+        One line for a sweep's table.
+    """
+    experiment = assemble(config)
+    run = Run(Path(config["outputs"]) / run_name(config, experiment.source.fingerprint))
+    if options.dry_run:
+        return dry_run(experiment, run)
+    name = evaluation_hash(config, experiment.source.fingerprint)
+    known = run.finished and not config["again"] and run.evaluation(name).exists()
+    if known:
+        _say(options, f"{run.path} is finished; this is its result (again=true trains anew)")
+    else:
+        with run.locked(), StopOnSignal() as stop:
+            if config["again"] or not run.exists:
+                run.create(config, _environment(experiment, options))
+            loggers = build_loggers(config, run, options)
+            try:
+                _train(experiment, run, loggers, stop, options)
+                _evaluate(experiment, run, name, loggers, stop)
+            finally:
+                for logger in loggers:
+                    logger.close()
+    return _show(run, name, options)
+
+
+def reevaluate(config: Mapping[str, Any], run: Run, options: Options) -> str:
+    """Evaluates a finished run as `config` asks; `config` is the run's own but for what was changed."""
+    experiment = assemble(config)
+    name = evaluation_hash(config, experiment.source.fingerprint)
+    if run.evaluation(name).exists() and not config["again"]:
+        _say(options, f"{run.path}: this evaluation is finished (again=true evaluates anew)")
+    else:
+        with run.locked(), StopOnSignal() as stop:
+            loggers = build_loggers(config, run, options)
+            try:
+                _evaluate(experiment, run, name, loggers, stop)
+            finally:
+                for logger in loggers:
+                    logger.close()
+    return _show(run, name, options)
+
+
+def dry_run(experiment: Experiment, run: Run) -> str:
+    """Prints what the run would cost, from a few real steps; writes nothing."""
+    strategy, plan, hardware = experiment.strategy, experiment.training, experiment.hardware
+    seconds = []
+    steps = strategy.train().fit(experiment.source)
+    for _ in range(6):
+        before = hardware.now()
+        if next(steps, None) is None:
+            break
+        seconds.append(hardware.now() - before)
+    training = statistics.median(seconds[1:] or [0.0]) * plan.steps if seconds else 0.0
+    evaluating, task = 0.0, None
+    for k in experiment.evaluation.k_shots:
+        source = experiment.source.with_shape(shape_of(experiment.source, experiment.evaluation, k))
+        for role, variants in experiment.contestants.items():
+            plan_steps = experiment.evaluation.steps
+            if role == "baseline":
+                plan_steps = experiment.evaluation.baseline_steps
+            task = next(tasks_of(source, "new", 1))
+            before = time.perf_counter()
+            scored(next(iter(variants.values())), task, plan_steps, hardware)
+            n = (2 if role == "strategy" else 1) * experiment.evaluation.n_tasks
+            n += len(variants) * experiment.evaluation.n_selection_tasks
+            evaluating += (time.perf_counter() - before) * n
+    assert task is not None
+    cost = costs(strategy, task, experiment.evaluation, hardware)
+    size = sum(t.numel() * t.element_size() for t in strategy.state_dict().values())
+    state = "finished" if run.finished else "started" if run.exists else "new"
+    print(f"run        {run.path} ({state})")
+    for split, fact in experiment.source.facts().items():
+        print(f"{split:<10} {fact}")
+    print(f"parameters {cost['parameters']:,}")
+    print(f"FLOPs      {cost['flops']:,} for one input (a multiply-add is 2)")
+    print(f"seconds    about {training:.0f} of training ({plan.steps} steps), {evaluating:.0f} of evaluation")
+    print(f"disk       about {max(1, round(7 * size / 2**20))} MiB of checkpoints")
+    return f"about {training + evaluating:.0f} s"
+
+
+def build_loggers(config: Mapping[str, Any], run: Run, options: Options) -> list[Logger]:
+    facts = {"quiet": options.quiet, "run_path": run.path}
+    return [
+        configs.build(node, f"logger.{name}", config["trust"], facts) for name, node in config["logger"].items()
+    ]
+
+
+def _train(
+    experiment: Experiment, run: Run, loggers: Sequence[Logger], stop: StopOnSignal, options: Options
+) -> None:
+    if run.finished:
+        return
+    training = Training(
+        experiment.strategy,
+        experiment.source,
+        experiment.training,
+        experiment.hardware,
+        run,
+        experiment.config["seed"],
+    )
+    if training.step:
+        _say(options, f"{run.path}: goes on after step {training.step}")
+    if experiment.strategy.learns_from_source:
+        for logger in loggers:
+            logger.start("training", experiment.training.steps, training.step)
+    training.fit(loggers, stop)
+    facts = {"steps": training.step, "best_step": training.best_step, "seconds": training.seconds}
+    run.mark("finished", **facts)
+
+
+def _evaluate(
+    experiment: Experiment, run: Run, name: str, loggers: Sequence[Logger], stop: StopOnSignal
+) -> None:
+    """Evaluates the strategy, in its best state, and the baseline; writes records and summary."""
+    plan, source = experiment.evaluation, experiment.source
+    experiment.strategy.load_state_dict(run.checkpoints.best()["strategy"])
+    records, chosen = evaluate(experiment.contestants, source, plan, experiment.hardware, loggers, stop)
+    task = next(tasks_of(source.with_shape(shape_of(source, plan, plan.k_shots[0])), "new", 1))
+    state = run.state
+    summary = {
+        "names": experiment.config["names"],
+        "seed": experiment.config["seed"],
+        "headline": source.objective.headline,
+        "n_way": shape_of(source, plan, 1).n_way,
+        "n_tasks": plan.n_tasks,
+        "confidence": plan.confidence,
+        "transductive": experiment.strategy.transductive,
+        "variants": {str(k): variant for k, (variant, _) in chosen.get("baseline", {}).items()},
+        **metrics.summarise(
+            records,
+            {role: {k: step for k, (_, step) in choices.items()} for role, choices in chosen.items()},
+            higher_is_better=source.objective.higher_is_better,
+            confidence=plan.confidence,
+        ),
+        "costs": costs(experiment.strategy, task, plan, experiment.hardware),
+        "hardware": experiment.hardware.facts(),
+        "training": {key: state[key] for key in ("steps", "best_step", "seconds")},
+        "source": source.facts(),
+    }
+    run.write_evaluation(name, experiment.config, records, summary)
+
+
+def _show(run: Run, name: str, options: Options) -> str:
+    summary = read_json(run.evaluation(name) / "summary.json", "run")
+    if options.quiet:
+        print(run.path)
+        return report.headline(summary)
+    report.show(summary)
+    print(f"\nRun directory: {run.path}")
+    print("Next:")
+    print(f"  coldstart evaluate run={run.path} 'evaluation.k_shots=[1,2,10]'")
+    print(f"  coldstart train strategy=protonet dataset={summary['names']['dataset']}")
+    print("  coldstart train -m strategy=maml,anil,protonet,finetune seed=0,1,2")
+    return report.headline(summary)
+
+
+def _say(options: Options, text: str) -> None:
+    if not options.quiet:
+        print(text, file=sys.stderr)
+
+
+def _environment(experiment: Experiment, options: Options) -> dict[str, Any]:
+    """What a reader needs to run this again, and to judge its figures of time."""
+    packages = {}
+    for package in ("coldstart-cli", "torch", "numpy", "hydra-core", "omegaconf", "scipy"):
+        try:
+            packages[package] = version(package)
+        except PackageNotFoundError:
+            packages[package] = "not installed as a package"
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "packages": packages,
+        "hardware": experiment.hardware.facts(),
+        "vectorize": "vmap" if experiment.vectorize else "loop",
+        "command_line": list(options.command_line),
+        "fingerprint": experiment.source.fingerprint,
+    }

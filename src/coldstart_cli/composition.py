@@ -1,0 +1,196 @@
+"""All that knows Hydra: overrides in, resolved configs out, and its errors in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, OmegaConfBaseException
+
+from coldstart_cli.errors import RequestError, suggestion
+
+CONF = "coldstart_cli.conf"
+Config = dict[str, Any]
+
+EVALUATED = ("dataset", "evaluation", "hardware", "logger", "baseline", "again")
+"""What `evaluate` may change of a run's config; the rest belongs to its training."""
+
+
+def run_jobs(overrides: Sequence[str], flags: Sequence[str], job: Callable[[Config], None]) -> None:
+    """Lets Hydra compose `train` and call `job` with the resolved config, once for each point of a sweep.
+
+    Args:
+        flags: Hydra's own, such as `-m` or `--cfg job`.
+
+    Raises:
+        RequestError: where the composition fails.
+    """
+
+    def task(config: DictConfig) -> None:
+        job(resolved(config, HydraConfig.get().runtime.choices))
+
+    arguments = sys.argv
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
+    sys.argv = ["coldstart", *flags, *overrides]
+    try:
+        with translated(overrides):
+            hydra.main(version_base="1.3", config_path=f"pkg://{CONF}", config_name="train")(task)()
+    finally:
+        sys.argv = arguments
+
+
+def points(overrides: Sequence[str]) -> Iterator[tuple[list[str], Config]]:
+    """The points of a sweep by Hydra's basic sweeper, each with its overrides, before any is run."""
+    with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+        for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None):
+            for point in batch:
+                yield point, _composed(point)
+
+
+def changed(base: Config, overrides: Sequence[str], search_path: Sequence[str]) -> Config:
+    """A run's config with overrides: a chosen group replaces the whole node, dotted ones apply after.
+
+    Raises:
+        RequestError: where an override belongs to the training, or names nothing.
+    """
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    for override in parsed:
+        root = re.split(r"[.@]", override.key_or_group)[0]
+        root = "baseline" if override.package == "baseline" else root
+        if root not in EVALUATED:
+            raise RequestError(
+                f"{override.key_or_group}: belongs to the training of this run; evaluate changes "
+                f"{', '.join(EVALUATED)}, train with other values by coldstart train"
+            )
+    groups = [o for o in parsed if _is_group(o)]
+    config = OmegaConf.create({**base, "again": False})
+    if groups:
+        lines = [*search_path, *(str(o.input_line) for o in groups)]
+        with translated(lines), hydra.initialize_config_module(CONF, version_base="1.3"):
+            fresh = _composed(lines)
+        for override in groups:
+            name = override.package or override.key_or_group
+            config[name] = fresh[name]
+            if name in base["names"]:
+                config["names"][name] = str(override.value())
+    OmegaConf.set_struct(config, True)
+    for override in parsed:
+        if not _is_group(override):
+            key = override.key_or_group
+            if OmegaConf.select(config, key, throw_on_missing=False, default=_ABSENT) is _ABSENT:
+                raise RequestError(f"{key}: there is no such key; {suggestion(key, _keys(config))}")
+            OmegaConf.update(config, key, override.value(), merge=False)
+    return _container(config)
+
+
+def resolved(config: DictConfig, choices: Mapping[str, Any]) -> Config:
+    """Values only: no interpolation is left, and `names` says which configs were chosen.
+
+    Raises:
+        RequestError: for an interpolation that leads nowhere.
+    """
+    container = _container(config)
+    container.pop("hydra", None)
+    groups = ("strategy", "model", "dataset")
+    container["names"] = {group: str(choices[group]) for group in groups}
+    baseline = choices.get("strategy@baseline")
+    container["names"]["baseline"] = None if baseline is None else str(baseline)
+    return container
+
+
+@contextlib.contextmanager
+def translated(overrides: Sequence[str]) -> Iterator[None]:
+    """Turns what Hydra and OmegaConf raise into one line."""
+    try:
+        yield
+    except MissingConfigException as error:
+        raise RequestError(_missing(error)) from error
+    except OverrideParseException as error:
+        raise RequestError(
+            f"{error.override}: is no override; write key=value, quote values with spaces or commas"
+        ) from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise RequestError(_composition(error, overrides)) from error
+
+
+def _composed(overrides: Sequence[str]) -> Config:
+    config = hydra.compose("train", list(overrides), return_hydra_config=True)
+    choices = dict(config.hydra.runtime.choices)
+    with contextlib.suppress(KeyError):
+        OmegaConf.set_struct(config, False)
+        del config["hydra"]
+    return resolved(config, choices)
+
+
+def _container(config: DictConfig) -> Config:
+    with translated([]):
+        container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def _missing(error: MissingConfigException) -> str:
+    group, _, name = str(error.missing_cfg_file or "").rpartition("/")
+    options = [str(option) for option in error.options or []]
+    if group and options:
+        return f"{group}: there is no {name!r}; {suggestion(name, options)} (coldstart ls {group})"
+    return f"{error.missing_cfg_file}: there is no such config; see coldstart ls"
+
+
+def _composition(error: Exception, overrides: Sequence[str]) -> str:
+    text = str(error)
+    override = re.search(r"Could not override '([^']+)'", text)
+    if override and isinstance(error.__cause__, ConfigAttributeError):
+        key = override.group(1)
+        known = _known_keys(overrides)
+        parent = key.rpartition(".")[0]
+        near = [k for k in known if k.rpartition(".")[0] == parent] or known
+        return f"{key}: there is no such key; {suggestion(key, near)}"
+    group = re.search(r"Could not override '([^']+)'\.\s*No match in the defaults list", text)
+    if group:
+        return f"{group.group(1)}: there is no such group; {suggestion(group.group(1), _known_keys(overrides))}"
+    first = " ".join(text.split())
+    return f"config: {first[:240]}; see coldstart train --cfg job"
+
+
+def _known_keys(overrides: Sequence[str]) -> list[str]:
+    """The keys of the config that the chosen groups compose, without the override that failed."""
+    groups = [o for o in overrides if re.fullmatch(r"[\w/@]+=[\w/]+", o) and "." not in o.split("=")[0]]
+    for chosen in (groups, []):
+        GlobalHydra.instance().clear()
+        with (
+            contextlib.suppress(HydraException, OmegaConfBaseException),
+            hydra.initialize_config_module(CONF, version_base="1.3"),
+        ):
+            return _keys(hydra.compose("train", chosen))
+    return []
+
+
+def _keys(config: DictConfig, above: str = "") -> list[str]:
+    keys = []
+    for name in config:
+        keys.append(f"{above}{name}")
+        if OmegaConf.is_dict(config._get_node(name)) and config[name] is not None:
+            keys += _keys(config[name], f"{above}{name}.")
+    return keys
+
+
+def _is_group(override: Override) -> bool:
+    return "." not in override.key_or_group and override.key_or_group != "again"
+
+
+_ABSENT = object()

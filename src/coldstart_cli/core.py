@@ -1,0 +1,247 @@
+"""The vocabulary of a cold start: tasks, sources and strategies.
+
+A *task* is a support set, a query set and an objective. A *source* is a pure function from
+(split, index) to a task. A *strategy* has two methods, `fit` and `adapt`, both generators: the
+caller decides when to stop, log, checkpoint and read the clock.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+Inputs = Tensor | Mapping[str, Tensor]
+"""What a network reads: every tensor is (n, ...). Images, features, or token ids with their mask."""
+
+Split = Literal["train", "validation", "source_test", "new"]
+"""`train` classes; `validation` source classes of their own; `source_test`, examples of training
+classes that training never sees; `new`, the classes of the cold start."""
+
+
+def map_inputs(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
+    """Applies `function` to the tensor, or to each tensor of the mapping."""
+    if isinstance(inputs, Tensor):
+        return function(inputs)
+    return {name: function(tensor) for name, tensor in inputs.items()}
+
+
+def n_examples(inputs: Inputs) -> int:
+    """The shared first size n of all tensors."""
+    return len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
+
+
+def joined(first: Inputs, second: Inputs) -> Inputs:
+    """Both, one after the other: (n, ...), (m, ...) -> (n + m, ...)."""
+    if isinstance(first, Tensor):
+        return torch.cat([first, second])  # type: ignore[list-item]
+    return {name: torch.cat([tensor, second[name]]) for name, tensor in first.items()}  # type: ignore[index]
+
+
+class Objective(ABC):
+    """What an output means: the one place that tells classes from reals.
+
+    Attributes:
+        n_outputs: width of a predictor's output, (n, n_outputs).
+        headline: name of the metric that reports lead with.
+        higher_is_better: direction of the headline.
+    """
+
+    n_outputs: int
+    headline: str
+    higher_is_better: bool
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss, a scalar. outputs (n, n_outputs); targets as in `Examples`."""
+
+    @abstractmethod
+    def divergence(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """Mean distance of a student's outputs from a teacher's, both (n, n_outputs): a scalar."""
+
+    @abstractmethod
+    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Scalars by name; the headline is among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Labelled examples. targets: (n,) class ids in [0, n_way), or (n, n_outputs) reals."""
+
+    inputs: Inputs
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def to(self, device: torch.device) -> Self:
+        return replace(self, inputs=_moved(self.inputs, device), targets=self.targets.to(device))
+
+    def take(self, indices: Tensor) -> Examples:
+        return Examples(map_inputs(lambda t: t[indices], self.inputs), self.targets[indices])
+
+
+@dataclass(frozen=True, slots=True)
+class Support(Examples):
+    """All that a learner may see of a task.
+
+    Attributes:
+        objective: what the targets mean.
+        seed: the only source of randomness in `Strategy.adapt`.
+        unlabelled: inputs of the task without labels, or None.
+        source_classes: (n_way,) the source class of each of the task's classes where they share
+            labels, as in domain shift, or None.
+    """
+
+    objective: Objective
+    seed: int
+    unlabelled: Inputs | None = None
+    source_classes: Tensor | None = None
+
+    def to(self, device: torch.device) -> Self:
+        return replace(
+            self,
+            inputs=_moved(self.inputs, device),
+            targets=self.targets.to(device),
+            unlabelled=None if self.unlabelled is None else _moved(self.unlabelled, device),
+            source_classes=None if self.source_classes is None else self.source_classes.to(device),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A support set to learn from and a query set to be judged by."""
+
+    support: Support
+    query: Examples
+    name: str
+
+    def to(self, device: torch.device) -> Task:
+        return Task(self.support.to(device), self.query.to(device), self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskShape:
+    """How many examples a task has. n_way is None where there are no classes (regression)."""
+
+    n_way: int | None
+    k_shot: int
+    n_query: int
+    n_unlabelled: int
+
+
+class Pool(ABC):
+    """All labelled source examples of a split together, with an objective of their own."""
+
+    objective: Objective
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def examples(self, indices: Tensor) -> Examples:
+        """The examples at `indices` (n,), each in [0, len(self)). Pure."""
+
+
+class TaskSource(ABC):
+    """A pure function from (split, index) to a task.
+
+    Attributes:
+        input_shape: shape of one input, without n; for mappings, of each tensor.
+        shape: the shape of its tasks.
+        fingerprint: a digest of the content, so that a run knows the data it was trained on.
+    """
+
+    input_shape: tuple[int, ...] | Mapping[str, tuple[int, ...]]
+    shape: TaskShape
+    fingerprint: str
+
+    @property
+    @abstractmethod
+    def objective(self) -> Objective:
+        """The objective of one of its tasks."""
+
+    @abstractmethod
+    def tasks(self, split: Split, indices: Sequence[int]) -> list[Task]:
+        """Tasks number `indices` of a split. PURE: same arguments, same tasks. Images stay uint8.
+
+        Supports are nested over k_shot, and queries do not depend on k_shot.
+        """
+
+    @abstractmethod
+    def pool(self, split: Split) -> Pool:
+        """All examples of a split."""
+
+    @abstractmethod
+    def refusal(self, split: Split, shape: TaskShape) -> str | None:
+        """Why tasks of this shape cannot be drawn from the split, or None when they can."""
+
+    @abstractmethod
+    def with_shape(self, shape: TaskShape) -> TaskSource:
+        """The same data in tasks of another shape; nothing is loaded again.
+
+        Raises:
+            ValueError: where no split can serve the shape.
+        """
+
+    @abstractmethod
+    def facts(self) -> dict[str, str]:
+        """What a reader of a report wants to know: classes and examples of each split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """A predictor for one task.
+
+    Attributes:
+        module: (n, ...) -> (n, n_outputs). It can be called, counted, exported.
+        changed: the tensors that adaptation made, by name.
+        notes: numbers worth reporting (distance, similarity, guard, ...).
+    """
+
+    module: nn.Module
+    changed: Mapping[str, Tensor]
+    notes: Mapping[str, float] = field(default_factory=dict)
+
+
+class Strategy(nn.Module, ABC):
+    """A way out of a cold start: learn from a source, adapt to a task.
+
+    Hyper-parameters are keyword-only arguments of the constructor, stored under their own name;
+    their values stand in conf/strategy. What adaptation needs of the source is state (parameters
+    and buffers), so that a trained strategy adapts without the source data.
+
+    Attributes:
+        learns_from_source: False where `fit` has nothing to do, as for a baseline from scratch.
+    """
+
+    learns_from_source: bool = True
+
+    @property
+    def transductive(self) -> bool:
+        """Whether a prediction may depend on the other inputs of its batch."""
+        return any(getattr(module, "batch_dependent", False) for module in self.modules())
+
+    def refusal(self, objective: Objective) -> str | None:
+        """Why this strategy cannot serve tasks of the objective, or None when it can."""
+        return None
+
+    @abstractmethod
+    def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
+        """Learns from the source's training split; yields the metrics of each outer step.
+
+        May be endless. `start` is the number of steps already taken (resume). All randomness is a
+        function of (seed, step).
+        """
+
+    @abstractmethod
+    def adapt(self, support: Support) -> Iterator[Adapted]:
+        """Yields a predictor after 0 gradient steps, then after each step. Changes nothing of self."""
+
+
+def _moved(inputs: Inputs, device: torch.device) -> Inputs:
+    return map_inputs(lambda tensor: tensor.to(device, non_blocking=True), inputs)

@@ -1,0 +1,1 @@
+"""Task sources: what tasks are drawn from."""

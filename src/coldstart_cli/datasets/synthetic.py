@@ -1,0 +1,198 @@
+"""Sine waves: the regression of Finn, Abbeel and Levine (2017, arXiv:1703.03400), section 5.1.
+
+A task is one function y = amplitude * sin(frequency * x - phase), all three uniform in their ranges.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, final
+
+import numpy as np
+import torch
+from annotated_types import Ge
+from numpy.typing import NDArray
+from torch import Tensor
+
+from coldstart_cli.core import Examples, Pool, Split, Support, Task, TaskShape, TaskSource
+from coldstart_cli.datasets.counter import Words, normals, seeds, task_keys, uniforms
+from coldstart_cli.objectives import Regression
+
+# Streams of the counter: every kind of choice has its own, so that none moves another.
+_FUNCTION, _SUPPORT, _QUERY, _UNLABELLED, _POOL, _NOISE, _POOL_NOISE, _SUPPORT_SEED = range(8)
+_SPLITS: tuple[Split, ...] = ("train", "validation", "source_test", "new")
+
+Reals = NDArray[np.float64]
+
+
+@final
+class Sinusoid(TaskSource):
+    """Sine waves from a few points.
+
+    Every split has functions of its own, apart from source_test: its task i is the function of
+    training task i at other points.
+
+    Args:
+        bank_seed: determines tasks and pools.
+        k_shot: support points of a task.
+        n_query: query points of a task.
+        n_unlabelled: points of a task without their y.
+        amplitude: lowest and highest, in units of y.
+        phase: lowest and highest, in radians.
+        frequency: lowest and highest, in radians a unit of x.
+        x_range: lowest and highest x.
+        noise: standard deviation of normal noise on y in supports and pools; queries are exact, so
+            that their error is that of the function.
+        pool_tasks: functions in the pool of a split.
+        pool_points: points of each function in the pool.
+
+    Raises:
+        ValueError: where a range is not [low, high].
+    """
+
+    def __init__(
+        self,
+        *,
+        bank_seed: Annotated[int, Ge(0)],
+        k_shot: Annotated[int, Ge(1)],
+        n_query: Annotated[int, Ge(1)],
+        n_unlabelled: Annotated[int, Ge(0)],
+        amplitude: list[float],
+        phase: list[float],
+        frequency: list[float],
+        x_range: list[float],
+        noise: Annotated[float, Ge(0)],
+        pool_tasks: Annotated[int, Ge(1)],
+        pool_points: Annotated[int, Ge(1)],
+    ) -> None:
+        self.bank_seed = bank_seed
+        self.amplitude = _range("amplitude", amplitude)
+        self.phase = _range("phase", phase)
+        self.frequency = _range("frequency", frequency)
+        self.x_range = _range("x_range", x_range)
+        self.noise = noise
+        self.pool_tasks = pool_tasks
+        self.pool_points = pool_points
+        self.input_shape = (1,)
+        self.shape = TaskShape(None, k_shot, n_query, n_unlabelled)
+        content = (self.amplitude, self.phase, self.frequency, self.x_range, noise, pool_tasks, pool_points)
+        # The points are a function of the seed, so that it belongs to the content.
+        self.fingerprint = hashlib.sha256(repr((bank_seed, content)).encode()).hexdigest()[:16]
+
+    @property
+    def objective(self) -> Regression:
+        return Regression(1)
+
+    def tasks(self, split: Split, indices: Sequence[int]) -> list[Task]:
+        """Tasks number `indices`: support (k_shot, 1) -> (k_shot, 1), query (n_query, 1) -> (n_query, 1)."""
+        shape = self.shape
+        keys = task_keys(self.bank_seed, split, indices)
+        waves = self._waves(split, indices)
+        support_x = self._points(keys, _SUPPORT, shape.k_shot)
+        query_x = self._points(keys, _QUERY, shape.n_query)
+        support_y = waves.at(support_x) + self.noise * normals(keys, _NOISE, shape.k_shot)
+        support, support_targets = _tensors(support_x), _tensors(support_y)
+        query, query_targets = _tensors(query_x), _tensors(waves.at(query_x))
+        unlabelled = _tensors(self._points(keys, _UNLABELLED, shape.n_unlabelled))
+        return [
+            Task(
+                Support(
+                    support[i],
+                    support_targets[i],
+                    self.objective,
+                    seed,
+                    unlabelled[i] if shape.n_unlabelled > 0 else None,
+                ),
+                Examples(query[i], query_targets[i]),
+                f"{split}/{index}",
+            )
+            for i, (index, seed) in enumerate(zip(indices, seeds(keys, _SUPPORT_SEED), strict=True))
+        ]
+
+    def pool(self, split: Split) -> Pool:
+        """The first `pool_tasks` functions of a split at `pool_points` points each; inputs are x alone.
+
+        With one x and many functions the best answer is their mean: what MAML's paper calls
+        pretraining on all tasks.
+        """
+        indices = range(self.pool_tasks)
+        keys = task_keys(self.bank_seed, split, indices)
+        x = self._points(keys, _POOL, self.pool_points)
+        y = self._waves(split, indices).at(x) + self.noise * normals(keys, _POOL_NOISE, self.pool_points)
+        return _Points(torch.from_numpy(x).float().view(-1, 1), torch.from_numpy(y).float().view(-1, 1))
+
+    def refusal(self, split: Split, shape: TaskShape) -> str | None:
+        if shape.n_way is not None:
+            return "sinusoid: a regression has no classes; leave out n_way"
+        if shape.k_shot < 0 or shape.n_query < 1 or shape.n_unlabelled < 0:
+            return f"sinusoid: {shape} is not a task; k_shot and n_unlabelled start at 0, n_query at 1"
+        return None
+
+    def with_shape(self, shape: TaskShape) -> Sinusoid:
+        reason = self.refusal("new", shape)
+        if reason is not None:
+            raise ValueError(reason)
+        view = copy.copy(self)
+        view.shape = shape
+        return view
+
+    def facts(self) -> dict[str, str]:
+        return {
+            split: f"endless functions, pool of {self.pool_tasks} functions x {self.pool_points} points"
+            for split in _SPLITS
+        }
+
+    def _waves(self, split: Split, indices: Sequence[int]) -> _Waves:
+        own: Split = "train" if split == "source_test" else split
+        uniform = uniforms(task_keys(self.bank_seed, own, indices), _FUNCTION, 3)
+        drawn = [
+            low + (high - low) * uniform[:, [place]]
+            for place, (low, high) in enumerate((self.amplitude, self.phase, self.frequency))
+        ]
+        return _Waves(*drawn)
+
+    def _points(self, keys: Words, stream: int, n_points: int) -> Reals:
+        low, high = self.x_range
+        return low + (high - low) * uniforms(keys, stream, n_points)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waves:
+    """Functions of a batch of tasks, each parameter (n_tasks, 1)."""
+
+    amplitude: Reals
+    phase: Reals
+    frequency: Reals
+
+    def at(self, x: Reals) -> Reals:
+        """Returns y (n_tasks, n) at x (n_tasks, n)."""
+        return np.asarray(self.amplitude * np.sin(self.frequency * x - self.phase))
+
+
+@final
+class _Points(Pool):
+    """inputs (n, 1) and targets (n, 1)."""
+
+    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
+        self.objective = Regression(1)
+        self._all = Examples(inputs, targets)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def examples(self, indices: Tensor) -> Examples:
+        return self._all.take(indices)
+
+
+def _range(key: str, ends: Sequence[float]) -> tuple[float, float]:
+    if len(ends) != 2 or not ends[0] <= ends[1]:
+        raise ValueError(f"dataset.{key}: {list(ends)} is not a range; write [lowest, highest]")
+    return float(ends[0]), float(ends[1])
+
+
+def _tensors(values: Reals) -> Sequence[Tensor]:
+    """(n_points, 1) float32 of each task."""
+    return torch.from_numpy(values).float().unsqueeze(-1).unbind(0)

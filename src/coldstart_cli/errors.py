@@ -1,0 +1,26 @@
+"""What a person reads when something is refused. Imports nothing, so that every layer may raise it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RequestError(Exception):
+    """A request that cannot be served: one line, exit code 2.
+
+    The message reads `<key or file>: <what is wrong>; <what to do>`.
+    """
+
+
+class JobError(Exception):
+    """A job that was accepted and then failed: one line, exit code 1."""
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`did you mean X?` when one of `known` resembles `word`, else the list of what is known."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"known: {', '.join(names)}" if names else "nothing is known here"

@@ -1,0 +1,250 @@
+"""The clocked evaluation loop: adapt to tasks at every k, keep one record a task, shot and step.
+
+Also what a predictor costs: inference time, parameters and FLOPs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge, Gt, Len, Lt
+from torch import nn
+
+from coldstart_cli import metrics
+from coldstart_cli.core import (
+    Adapted,
+    Inputs,
+    Split,
+    Strategy,
+    Task,
+    TaskShape,
+    TaskSource,
+    map_inputs,
+    n_examples,
+)
+from coldstart_cli.hardware import Hardware
+from coldstart_cli.loggers import Logger
+from coldstart_cli.signals import StopOnSignal
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationPlan:
+    """What is asked of a trained strategy, and of the baseline beside it.
+
+    Attributes:
+        n_tasks: new tasks, and as many held-out source tasks.
+        n_way, n_query, n_unlabelled: their shape, or None for the data set's.
+        k_shots: labels for each class (regression: for each task); one evaluation for each.
+        steps: adaptation steps at which the strategy is scored; the one reported is the best on
+            validation tasks.
+        baseline_steps: the same for the baseline.
+        baseline_search: values of the baseline's hyper-parameters to choose from on validation tasks.
+        n_selection_tasks: validation tasks that choose.
+        confidence: of the intervals.
+        batch_sizes: batches whose inference time is measured.
+        timed_calls: calls of each, after a warm-up.
+    """
+
+    n_tasks: Annotated[int, Ge(2)]
+    n_way: Annotated[int, Ge(2)] | None
+    n_query: Annotated[int, Ge(1)] | None
+    n_unlabelled: Annotated[int, Ge(0)] | None
+    k_shots: Annotated[list[Annotated[int, Ge(1)]], Len(1)]
+    steps: Annotated[list[Annotated[int, Ge(0)]], Len(1)]
+    baseline_steps: Annotated[list[Annotated[int, Ge(0)]], Len(1)]
+    baseline_search: dict[str, list[float]]
+    n_selection_tasks: Annotated[int, Ge(2)]
+    confidence: Annotated[float, Gt(0), Lt(1)]
+    batch_sizes: Annotated[list[Annotated[int, Ge(1)]], Len(1)]
+    timed_calls: Annotated[int, Ge(10)]
+
+
+def evaluate(
+    contestants: Mapping[str, Mapping[str, Strategy]],
+    source: TaskSource,
+    plan: EvaluationPlan,
+    hardware: Hardware,
+    loggers: Sequence[Logger],
+    stop: StopOnSignal,
+) -> tuple[list[Record], dict[str, dict[int, tuple[str, int]]]]:
+    """Adapts every contestant to the same tasks, for every k.
+
+    Args:
+        contestants: role (`strategy`, `baseline`) -> variant -> strategy; validation tasks choose the
+            variant and the adaptation step of each role.
+
+    Returns:
+        The records, and what was chosen: role -> k_shot -> (variant, step).
+    """
+    chosen: dict[str, dict[int, tuple[str, int]]] = {role: {} for role in contestants}
+    records: list[Record] = []
+    jobs = list(_jobs(contestants, source, plan))
+    total = len(plan.k_shots) * sum(
+        len(variants) * plan.n_selection_tasks + (2 if role == "strategy" else 1) * plan.n_tasks
+        for role, variants in contestants.items()
+    )
+    for logger in loggers:
+        logger.start("evaluating", total, 0)
+    done = 0
+    for job in jobs:
+        variants = contestants[job.role]
+        if job.split != "validation":  # the choice has been made by the jobs before
+            ours = [r for r in records if (r["role"], r["k_shot"]) == (job.role, job.k_shot)]
+            chosen[job.role][job.k_shot] = metrics.choose(ours, source.objective.higher_is_better)
+            variants = {name: s for name, s in variants.items() if name == chosen[job.role][job.k_shot][0]}
+        for variant, strategy in variants.items():
+            labels = {"role": job.role, "variant": variant, "split": job.split, "k_shot": job.k_shot}
+            for task in tasks_of(job.source, job.split, job.n_tasks):
+                stop.check()
+                rows = scored(strategy, task, job.steps, hardware)
+                records.extend({**labels, **row} for row in rows)
+                done += 1
+                for logger in loggers:
+                    logger.advance(done)
+    return records, chosen
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    role: str
+    split: Split
+    k_shot: int
+    source: TaskSource
+    n_tasks: int
+    steps: Sequence[int]
+
+
+def _jobs(
+    contestants: Mapping[str, object], source: TaskSource, plan: EvaluationPlan
+) -> Iterator[_Job]:
+    for k in plan.k_shots:
+        shaped = source.with_shape(shape_of(source, plan, k))
+        for role in contestants:
+            steps = plan.steps if role == "strategy" else plan.baseline_steps
+            yield _Job(role, "validation", k, shaped, plan.n_selection_tasks, steps)
+            if role == "strategy" and shaped.refusal("source_test", shaped.shape) is None:
+                yield _Job(role, "source_test", k, shaped, plan.n_tasks, steps)
+            yield _Job(role, "new", k, shaped, plan.n_tasks, steps)
+
+
+def shape_of(source: TaskSource, plan: EvaluationPlan, k_shot: int) -> TaskShape:
+    """The shape of the evaluation's tasks: the plan's where it says, the data set's where it does not."""
+    given = {"n_way": plan.n_way, "n_query": plan.n_query, "n_unlabelled": plan.n_unlabelled}
+    return replace(
+        source.shape, k_shot=k_shot, **{name: value for name, value in given.items() if value is not None}
+    )
+
+
+def tasks_of(source: TaskSource, split: Split, n: int) -> Iterator[Task]:
+    """Tasks 0 to n - 1 of a split, drawn in batches."""
+    for start in range(0, n, 32):
+        yield from source.tasks(split, range(start, min(start + 32, n)))
+
+
+def scored(strategy: Strategy, task: Task, steps: Sequence[int], hardware: Hardware) -> list[Record]:
+    """Adapts to one task and scores its query set at `steps`.
+
+    adapt_seconds is the time inside the strategy's generator, and the query set is not part of it. A
+    strategy that takes fewer steps keeps its last predictor.
+    """
+    strategy.eval()
+    task_hash = content_hash(task)
+    task = task.to(hardware.device)
+    adaptation = strategy.adapt(task.support)
+    rows: list[Record] = []
+    seconds, latest = 0.0, None
+    values: dict[str, float] = {}
+    for step in range(max(steps) + 1):
+        before = hardware.now()
+        with hardware.autocast():
+            item = next(adaptation, None)
+        if item is not None:
+            seconds += hardware.now() - before
+            latest, values = item, {}
+        if step in steps and latest is not None:
+            values = values or _scores(latest, task, hardware)
+            labels = {"task": task.name, "task_hash": task_hash, "step": step}
+            rows.append({**labels, **values, "adapt_seconds": round(seconds, 7)})
+    adaptation.close()
+    return rows
+
+
+def _scores(adapted: Adapted, task: Task, hardware: Hardware) -> dict[str, float]:
+    objective = task.support.objective
+    with torch.no_grad(), hardware.autocast():
+        outputs = adapted.module(task.query.inputs).float()
+    value = objective.metrics(outputs, task.query.targets)[objective.headline]
+    return {"value": float(value), "loss": float(objective.loss(outputs, task.query.targets))}
+
+
+def content_hash(task: Task) -> str:
+    """Eight hexadecimal digits over the support and query sets: equal hashes are the same task."""
+    content = sha256()
+    for examples in (task.support, task.query):
+        inputs = {"": examples.inputs} if isinstance(examples.inputs, torch.Tensor) else examples.inputs
+        for name, tensor in sorted(inputs.items()):
+            content.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+            content.update(tensor.contiguous().numpy().tobytes())
+        content.update(examples.targets.contiguous().numpy().tobytes())
+    return content.hexdigest()[:8]
+
+
+def costs(strategy: Strategy, task: Task, plan: EvaluationPlan, hardware: Hardware) -> dict[str, Any]:
+    """What the adapted predictor costs on this hardware.
+
+    Returns:
+        p50 and p95 of a call in milliseconds for each batch size, after a warm-up and with the device
+        synchronised; parameters; FLOPs for one input (a multiply-add is 2); peak memory in bytes.
+    """
+    strategy.eval()
+    task = task.to(hardware.device)
+    adaptation = strategy.adapt(task.support)
+    module = next(adaptation).module
+    adaptation.close()
+    inference = {}
+    for batch_size in plan.batch_sizes:
+        batch = repeated(task.query.inputs, batch_size)
+        seconds = _call_seconds(module, batch, plan.timed_calls, hardware)
+        inference[str(batch_size)] = metrics.percentiles(seconds)
+    return {
+        "inference": inference,
+        "parameters": parameter_count(module),
+        "flops": flops(module, repeated(task.query.inputs, 1)),
+        "peak_memory": hardware.peak_memory(),
+    }
+
+
+def repeated(inputs: Inputs, n: int) -> Inputs:
+    """n examples, the given ones over and over."""
+    indices = torch.arange(n) % n_examples(inputs)
+    return map_inputs(lambda tensor: tensor[indices.to(tensor.device)], inputs)
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Numbers that the predictor holds, those that adaptation made included, shared ones once."""
+    return sum(tensor.numel() for tensor in module.state_dict().values())
+
+
+def flops(module: nn.Module, inputs: Inputs) -> int:
+    """Floating-point operations of a call, a multiply-add counted as 2."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(inputs)
+    return int(counter.get_total_flops())
+
+
+def _call_seconds(module: nn.Module, batch: Inputs, calls: int, hardware: Hardware) -> list[float]:
+    seconds = []
+    with torch.no_grad(), hardware.autocast():
+        for _ in range(calls + 10):
+            before = hardware.now()
+            module(batch)
+            seconds.append(hardware.now() - before)
+    return seconds[10:]

@@ -1,0 +1,1 @@
+"""Encoders, heads and the network they make. What is trainable is the strategy's matter."""

@@ -1,0 +1,58 @@
+"""A multi-layer perceptron, as for the sinusoids of Finn, Abbeel and Levine (2017, arXiv:1703.03400)."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, final
+
+from annotated_types import Ge, Len
+from torch import Tensor, nn
+
+from coldstart_cli.core import Inputs
+from coldstart_cli.models.network import Encoder, InputShape, scaled
+
+
+@final
+class MLP(Encoder):
+    """Flattened inputs (n, ...) -> features (n, hidden[-1]), an activation after each layer.
+
+    Initial weights are torch's. (Finn's code starts from a truncated normal of std .01.)
+
+    Args:
+        input_shape: shape of one input; uint8 inputs are scaled to [0, 1].
+        hidden: units of each layer.
+        activation: after every layer.
+
+    Raises:
+        ValueError: where an input is more than one tensor.
+    """
+
+    def __init__(
+        self,
+        input_shape: InputShape,
+        *,
+        hidden: Annotated[list[Annotated[int, Ge(1)]], Len(1)],
+        activation: Literal["relu", "tanh"],
+    ) -> None:
+        super().__init__()
+        if not isinstance(input_shape, tuple):
+            names = ", ".join(input_shape)
+            raise ValueError(
+                f"model: MLP reads one tensor, this data set gives {names}; choose a model that reads them"
+            )
+        if not hidden:
+            raise ValueError("hidden: [] is too short; give the units of at least one layer")
+        self.input_shape, self.hidden, self.activation = input_shape, hidden, activation
+        self.feature_dim = hidden[-1]
+        widths = [math.prod(input_shape), *hidden]
+        self.layers = nn.Sequential()
+        for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
+            self.layers.append(nn.Linear(narrow, wide))
+            self.layers.append(nn.ReLU() if activation == "relu" else nn.Tanh())
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        assert isinstance(inputs, Tensor)
+        first = self.layers[0]
+        assert isinstance(first, nn.Linear)
+        features: Tensor = self.layers(scaled(inputs, first.weight.dtype).flatten(1))
+        return features

@@ -1,0 +1,155 @@
+"""A summary as a person reads it: the four cold-start evaluations in one table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+Row = Mapping[str, Any]
+
+
+def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
+    """Prints the table of one evaluation: a column for each k."""
+    console = console or Console(highlight=False, soft_wrap=False)
+    shots: Mapping[str, Row] = summary["shots"]
+    numbers = _Numbers(summary["headline"])
+    table = Table(title=_title(summary), title_justify="left", box=None, pad_edge=False, title_style="bold")
+    table.add_column("")
+    for k in shots:
+        table.add_column(f"{k}-shot" if summary["n_way"] else f"{k} points", justify="right")
+    for section, rows in _sections(summary, numbers):
+        table.add_row(f"[bold]{section}[/bold]", *[""] * len(shots))
+        for label, cells in rows:
+            table.add_row(f"  {escape(label)}", *map(escape, cells))
+    console.print()
+    console.print(table)
+    console.print()
+    for line in _costs(summary):
+        console.print(escape(line), soft_wrap=True)
+    console.print(escape(_caveat(summary)), soft_wrap=True, style="dim")
+
+
+def headline(summary: Mapping[str, Any]) -> str:
+    """One line: the result at the first k, as a sweep's table shows it."""
+    k, row = next(iter(summary["shots"].items()))
+    numbers = _Numbers(summary["headline"])
+    gain = f", gain over baseline {numbers.signed(row['gain'])}" if "gain" in row else ""
+    return f"k={k} {summary['headline']} {numbers.interval(row['new']['after'])}{gain}"
+
+
+class _Numbers:
+    """Accuracy in percent, errors as they are."""
+
+    def __init__(self, metric: str) -> None:
+        self.percent = metric == "accuracy"
+        self.unit = "%" if self.percent else ""
+
+    def number(self, value: float) -> str:
+        return f"{100 * value:.1f}" if self.percent else f"{value:.3f}"
+
+    def interval(self, row: Row | None) -> str:
+        if row is None:
+            return "-"
+        return f"{self.number(row['mean'])} ± {self.number(row['half_width'])}"
+
+    def signed(self, row: Row | None) -> str:
+        return "-" if row is None else f"{'+' if row['mean'] >= 0 else ''}{self.interval(row)}"
+
+
+def _title(summary: Mapping[str, Any]) -> str:
+    names = summary["names"]
+    ways = f"{summary['n_way']}-way, " if summary["n_way"] else ""
+    return escape(
+        f"{names['strategy']} ({names['model']}) on {names['dataset']}: {ways}{summary['n_tasks']} new tasks, "
+        f"{100 * summary['confidence']:g} % intervals"
+    )
+
+
+def _sections(
+    summary: Mapping[str, Any], numbers: _Numbers
+) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+    shots: list[Row] = list(summary["shots"].values())
+    metric = f"{summary['headline']}{', %' if numbers.percent else ''}"
+
+    def cells(name: str, field: str) -> list[str]:
+        return [numbers.interval(row[name][field]) if row[name] else "-" for row in shots]
+
+    cross = [
+        ("source tasks, held-out examples", cells("source_test", "after")),
+        ("new tasks, before adaptation", cells("new", "before")),
+        ("new tasks, adapted", cells("new", "after")),
+        ("gap from source to new", [numbers.signed(row.get("gap")) for row in shots]),
+    ]
+    curve = [
+        (f"after {step} step{'' if step == '1' else 's'}", [
+            numbers.interval(row["new"]["curve"][step]) for row in shots
+        ])
+        for step in shots[0]["new"]["curve"]
+    ]
+    curve += [
+        ("area under the curve", [numbers.number(row["new"]["area"]) for row in shots]),
+        ("steps to 95 % of the way", [str(row["new"]["steps_to_95"]) for row in shots]),
+        ("steps chosen by validation", [str(row["new"]["step"]) for row in shots]),
+    ]
+    sections = [(f"Cross-task ({metric})", cross), (f"Learning curve ({metric})", curve)]
+    if "gain" in shots[0]:
+        name = summary["names"]["baseline"]
+        sections.append((f"Transfer performance ({metric})", _transfer(summary, shots, name, numbers)))
+    return sections
+
+
+def _transfer(
+    summary: Mapping[str, Any], shots: list[Row], name: str, numbers: _Numbers
+) -> list[tuple[str, list[str]]]:
+    largest = list(summary["shots"])[-1]
+    settings = [
+        ", ".join(filter(None, [summary["variants"][k], f"{row['baseline']['step']} steps"]))
+        for k, row in summary["shots"].items()
+    ]
+    needed = [
+        f"> {largest}" if row["baseline_shots"] is None else f"{row['baseline_shots']:.3g}" for row in shots
+    ]
+    return [
+        (f"{name}, the same tasks", [numbers.interval(row["baseline"]["after"]) for row in shots]),
+        (f"{name}'s settings, by validation", settings),
+        (f"gain over {name}, paired", [numbers.signed(row["gain"]) for row in shots]),
+        (f"shots {name} needs for the same", needed),
+    ]
+
+
+def _costs(summary: Mapping[str, Any]) -> list[str]:
+    costs, hardware = summary["costs"], summary["hardware"]
+    lines = [f"Inference time ({hardware['device']}: {hardware['name']}, {hardware['threads']} threads)"]
+    lines += [
+        f"  batch {size:>3}: p50 {t['p50_ms']:.2f} ms, p95 {t['p95_ms']:.2f} ms"
+        for size, t in costs["inference"].items()
+    ]
+    adapting = ", ".join(
+        f"{row['new']['adapt_ms']:.1f} ms at k={k}" for k, row in summary["shots"].items()
+    )
+    training = summary["training"]
+    lines += [
+        f"  adaptation to one task: {adapting}",
+        f"  {costs['parameters']:,} parameters, {_scaled(costs['flops'])}FLOP for one input "
+        f"(a multiply-add is 2), peak memory {costs['peak_memory'] / 2**20:.0f} MiB",
+        f"Training: {training['steps']:,} steps in {training['seconds']:.1f} s"
+        + (f", best state after {training['best_step']:,}" if training["best_step"] else ""),
+    ]
+    return lines
+
+
+def _caveat(summary: Mapping[str, Any]) -> str:
+    mode = "Transductive: a prediction may depend on its batch. " if summary["transductive"] else ""
+    return f"{mode}One training seed ({summary['seed']}): the intervals are over tasks, conditional on it."
+
+
+def _scaled(value: float) -> str:
+    for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size and math.isfinite(value):
+            return f"{value / size:.1f} {prefix}"
+    return f"{value:g} "

@@ -1,0 +1,168 @@
+"""Model-agnostic meta-learning: weights from which a few gradient steps solve a new task.
+
+- MAML and its first-order form: Finn, Abbeel and Levine 2017, arXiv:1703.03400, algorithm 1.
+- ANIL (`adapted: head`): Raghu, Raghu, Bengio and Vinyals 2020, arXiv:1909.09157.
+- Meta-SGD (`learned_rates: true`): Li, Zhou, Chen and Li 2017, arXiv:1707.09835, equation 2: a learned
+  rate for every single weight, which may become negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import islice
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor, nn
+
+from coldstart_cli.adaptation import Rule, Weights, descend, sgd
+from coldstart_cli.core import Adapted, Examples, Inputs, Objective, Strategy, Support, TaskSource
+from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
+from coldstart_cli.training import Each, OptimizerFactory, episodic
+
+
+class MAML(Strategy):
+    """Learns the initial weights of a network with a head of fixed width.
+
+    Args:
+        encoder, optimizer, n_outputs, vectorize: from the run.
+        inner_lr: rate of the inner steps; with `learned_rates`, where the rates start.
+        inner_steps: steps taken on the support set in training.
+        second_order: differentiate through the inner steps; without, first-order MAML.
+        adapted: which weights the inner steps change: all, the head (ANIL) or the body.
+        learned_rates: learn a rate for each weight (Meta-SGD).
+        meta_batch_size: tasks in one outer step.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        optimizer: OptimizerFactory,
+        n_outputs: int,
+        vectorize: bool,
+        *,
+        inner_lr: Annotated[float, Gt(0)],
+        inner_steps: Annotated[int, Ge(1)],
+        second_order: bool,
+        adapted: Literal["all", "head", "body"],
+        learned_rates: bool,
+        meta_batch_size: Annotated[int, Ge(1)],
+    ) -> None:
+        super().__init__()
+        if any(getattr(module, "running_statistics", False) for module in encoder.modules()):
+            raise ValueError(
+                "model.norm: running batch statistics do not follow gradient steps; "
+                "choose group or batch_transductive"
+            )
+        self.network = Network(encoder, linear_head(encoder.feature_dim, n_outputs))
+        self.n_outputs, self.vectorize = n_outputs, vectorize
+        self.inner_lr, self.inner_steps, self.second_order = inner_lr, inner_steps, second_order
+        self.adapted, self.learned_rates, self.meta_batch_size = adapted, learned_rates, meta_batch_size
+        names = [name for name, _ in self.network.named_parameters() if self._adapts(name)]
+        self.rates = nn.ParameterDict()
+        if learned_rates:
+            weights = dict(self.network.named_parameters())
+            self.rates.update({_key(n): torch.full_like(weights[n], inner_lr) for n in names})
+        self.optimizer = optimizer(self.parameters())
+
+    def refusal(self, objective: Objective) -> str | None:
+        if objective.n_outputs == self.n_outputs:
+            return None
+        return (
+            f"its head was built for {self.n_outputs} outputs and the task has {objective.n_outputs}; "
+            f"train with dataset.n_way={objective.n_outputs}"
+        )
+
+    def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
+        return episodic(
+            self._task_loss,
+            dict(self.network.named_parameters()),
+            source,
+            self.optimizer,
+            meta_batch_size=self.meta_batch_size,
+            vectorize=self.vectorize,
+            start=start,
+        )
+
+    def adapt(self, support: Support) -> Iterator[Adapted]:
+        weights = {name: w.detach() for name, w in self.network.named_parameters()}
+        loss = partial(self._loss, support.objective, weights)
+        inputs = self._prepared(weights, support.inputs)
+        steps = descend(
+            lambda adapted: loss(adapted, inputs, support.targets),
+            self._inner(weights, grad=True),
+            self._rule(learning=False),
+            second_order=False,
+        )
+        for adapted in steps:
+            changed = {name: w.detach() for name, w in adapted.items()}
+            yield Adapted(Predictor(self.network, changed), changed)
+
+    def _task_loss(
+        self,
+        each: Each,
+        weights: Mapping[str, Tensor],
+        objective: Objective,
+        support: Examples,
+        query: Examples,
+    ) -> dict[str, Tensor]:
+        """The loss on the query set of weights adapted to the support set: equation 1's sum's term."""
+        encode = each(self._prepared)
+        loss = each(partial(self._loss, objective, {}))
+        inputs = encode(weights, support.inputs)
+        steps = descend(
+            lambda adapted: loss({**weights, **adapted}, inputs, support.targets),
+            self._inner(weights, grad=False),
+            self._rule(learning=True),
+            second_order=self.second_order,
+        )
+        adapted = next(islice(steps, self.inner_steps, None))
+        scores = each(partial(self._scores, objective))
+        return scores({**weights, **adapted}, encode(weights, query.inputs), query.targets)
+
+    def _prepared(self, weights: Mapping[str, Tensor], inputs: Inputs) -> Inputs:
+        """What inner steps read: where only the head adapts, features, computed once (ANIL)."""
+        return self.network.features(weights, inputs) if self.adapted == "head" else inputs
+
+    def _outputs(self, weights: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
+        if self.adapted == "head":
+            return self.network.from_features(weights, inputs)
+        return self.network.outputs(weights, inputs)
+
+    def _loss(
+        self,
+        objective: Objective,
+        fixed: Mapping[str, Tensor],
+        weights: Mapping[str, Tensor],
+        inputs: Inputs,
+        targets: Tensor,
+    ) -> Tensor:
+        return objective.loss(self._outputs({**fixed, **weights}, inputs), targets)
+
+    def _scores(
+        self, objective: Objective, weights: Mapping[str, Tensor], inputs: Inputs, targets: Tensor
+    ) -> dict[str, Tensor]:
+        outputs = self._outputs(weights, inputs)
+        return {"loss": objective.loss(outputs, targets), **objective.metrics(outputs.detach(), targets)}
+
+    def _adapts(self, name: str) -> bool:
+        in_head = name.startswith("head.")
+        return self.adapted == "all" or (self.adapted == "head") == in_head
+
+    def _inner(self, weights: Mapping[str, Tensor], grad: bool) -> Weights:
+        chosen = {name: w for name, w in weights.items() if self._adapts(name)}
+        return {n: w.detach().requires_grad_() for n, w in chosen.items()} if grad else chosen
+
+    def _rule(self, learning: bool) -> Rule:
+        if not self.learned_rates:
+            return sgd(self.inner_lr, momentum=0.0)
+        names = [name for name, _ in self.network.named_parameters() if self._adapts(name)]
+        rates = {name: self.rates[_key(name)] for name in names}
+        return sgd(rates if learning else {n: r.detach() for n, r in rates.items()}, momentum=0.0)
+
+
+def _key(name: str) -> str:
+    """A parameter's name as a ParameterDict allows it."""
+    return name.replace(".", "/")

@@ -1,0 +1,225 @@
+"""The only outer loops, and the optimizers they step.
+
+`episodic` learns from batches of tasks, `supervised` from batches of the pooled source examples.
+Both are generators that yield the metrics of each outer step; a step's data are a function of
+(seed, step), so a loop that starts at step n continues one that was stopped there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Annotated, Any, Literal, Protocol
+
+import torch
+from annotated_types import Ge, Gt, Le
+from torch import Tensor, nn
+
+from coldstart_cli.core import Examples, Inputs, Objective, Pool, Task, TaskSource
+
+Schedule = Literal["constant", "cosine"]
+Each = Callable[..., Any]
+"""Lifts a function of one task to all tasks of a batch: the identity, or torch.func.vmap."""
+
+
+class TaskLoss(Protocol):
+    def __call__(
+        self,
+        each: Each,
+        weights: Mapping[str, Tensor],
+        objective: Objective,
+        support: Examples,
+        query: Examples,
+    ) -> dict[str, Tensor]:
+        """Scalars by name with `loss` first; (n_tasks,) each where everything is stacked over tasks."""
+
+
+class OptimizerFactory(Protocol):
+    def __call__(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer: ...
+
+
+def episodic(
+    task_loss: TaskLoss,
+    weights: Mapping[str, Tensor],
+    source: TaskSource,
+    optimizer: torch.optim.Optimizer,
+    *,
+    meta_batch_size: int,
+    vectorize: bool,
+    start: int,
+) -> Iterator[dict[str, float]]:
+    """One optimizer step on the mean loss of `meta_batch_size` training tasks, for ever.
+
+    Args:
+        vectorize: all tasks in one call under vmap (right for small networks and for GPUs), else
+            one task after another with a backward pass each, which keeps memory flat.
+    """
+    step_of = _vectorized_step if vectorize else _looped_step
+    device = next(iter(weights.values())).device
+    for step in itertools.count(start):
+        indices = range(step * meta_batch_size, (step + 1) * meta_batch_size)
+        tasks = [task.to(device) for task in source.tasks("train", indices)]
+        optimizer.zero_grad(set_to_none=True)
+        metrics = step_of(partial(task_loss, objective=source.objective), weights, tasks)
+        optimizer.step()
+        yield metrics
+
+
+def supervised(
+    batch_loss: Callable[[Objective, Examples], dict[str, Tensor]],
+    pool: Pool,
+    optimizer: torch.optim.Optimizer,
+    *,
+    batch_size: int,
+    seed: int,
+    device: torch.device,
+    start: int,
+) -> Iterator[dict[str, float]]:
+    """One optimizer step on `batch_size` examples drawn from the pool with replacement, for ever."""
+    generator = torch.Generator()
+    for step in itertools.count(start):
+        generator.manual_seed((seed << 32) + step)
+        indices = torch.randint(len(pool), (batch_size,), generator=generator)
+        optimizer.zero_grad(set_to_none=True)
+        metrics = batch_loss(pool.objective, pool.examples(indices).to(device))
+        metrics["loss"].backward()
+        optimizer.step()
+        yield {name: float(value.detach()) for name, value in metrics.items()}
+
+
+class Adam:
+    """Makes a torch.optim.Adam whose learning rate follows a schedule over the run's steps.
+
+    Args:
+        n_steps: outer steps of the whole run.
+        lr: peak learning rate.
+        beta1, beta2: decay of the gradient's mean and of its square.
+        weight_decay: L2 penalty.
+        schedule: `constant` after warm-up, or `cosine` down to zero.
+        warmup: share of the steps over which the rate rises linearly to `lr`. Cosine with a warm-up
+            of .3 is the one-cycle schedule.
+        clip_norm: largest norm of the whole gradient, or None.
+    """
+
+    def __init__(
+        self,
+        n_steps: int,
+        *,
+        lr: Annotated[float, Gt(0)],
+        beta1: Annotated[float, Ge(0), Le(1)],
+        beta2: Annotated[float, Ge(0), Le(1)],
+        weight_decay: Annotated[float, Ge(0)],
+        schedule: Schedule,
+        warmup: Annotated[float, Ge(0), Le(1)],
+        clip_norm: Annotated[float, Gt(0)] | None,
+    ) -> None:
+        self.lr, self.betas, self.weight_decay = lr, (beta1, beta2), weight_decay
+        self.factor = partial(lr_factor, n_steps=n_steps, schedule=schedule, warmup=warmup)
+        self.clip_norm = clip_norm
+
+    def __call__(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        optimizer = torch.optim.Adam(parameters, self.lr, self.betas, weight_decay=self.weight_decay)
+        return scheduled(optimizer, self.factor, self.clip_norm)
+
+
+class SGD:
+    """Makes a torch.optim.SGD with momentum; the arguments are those of `Adam`."""
+
+    def __init__(
+        self,
+        n_steps: int,
+        *,
+        lr: Annotated[float, Gt(0)],
+        momentum: Annotated[float, Ge(0), Le(1)],
+        nesterov: bool,
+        weight_decay: Annotated[float, Ge(0)],
+        schedule: Schedule,
+        warmup: Annotated[float, Ge(0), Le(1)],
+        clip_norm: Annotated[float, Gt(0)] | None,
+    ) -> None:
+        if nesterov and momentum == 0:
+            raise ValueError("nesterov: needs momentum, which is 0; set momentum=0.9 or nesterov=false")
+        self.lr, self.momentum, self.nesterov, self.weight_decay = lr, momentum, nesterov, weight_decay
+        self.factor = partial(lr_factor, n_steps=n_steps, schedule=schedule, warmup=warmup)
+        self.clip_norm = clip_norm
+
+    def __call__(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        optimizer = torch.optim.SGD(
+            parameters, self.lr, self.momentum, weight_decay=self.weight_decay, nesterov=self.nesterov
+        )
+        return scheduled(optimizer, self.factor, self.clip_norm)
+
+
+def lr_factor(step: int, *, n_steps: int, schedule: Schedule, warmup: float) -> float:
+    """The share of the peak learning rate at `step`, in (0, 1]."""
+    rising = warmup * n_steps
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    if schedule == "constant":
+        return 1.0
+    done = min(1.0, (step - rising) / max(1.0, n_steps - rising))
+    return max(1e-4, 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def scheduled(
+    optimizer: torch.optim.Optimizer, factor: Callable[[int], float], clip_norm: float | None
+) -> torch.optim.Optimizer:
+    """Lets every `optimizer.step()` set its learning rate and clip its gradients first.
+
+    The count of steps lies in the parameter groups, where `state_dict` and so a checkpoint finds it.
+    """
+    for group in optimizer.param_groups:
+        group.update(peak_lr=group["lr"], steps_taken=0)
+
+    def before_step(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor(group["steps_taken"])
+            group["steps_taken"] += 1
+        if clip_norm is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, clip_norm)
+
+    optimizer.register_step_pre_hook(before_step)
+    return optimizer
+
+
+def _looped_step(
+    task_loss: TaskLoss, weights: Mapping[str, Tensor], tasks: list[Task]
+) -> dict[str, float]:
+    totals: dict[str, float] = {}
+    for task in tasks:
+        metrics = task_loss(_same, weights, support=task.support, query=task.query)
+        (metrics["loss"] / len(tasks)).backward()
+        for name, value in metrics.items():
+            totals[name] = totals.get(name, 0.0) + float(value.detach()) / len(tasks)
+    return totals
+
+
+def _vectorized_step(
+    task_loss: TaskLoss, weights: Mapping[str, Tensor], tasks: list[Task]
+) -> dict[str, float]:
+    stacked = {name: w.expand(len(tasks), *w.shape) for name, w in weights.items()}
+    metrics = task_loss(
+        partial(torch.func.vmap, randomness="different"),
+        stacked,
+        support=_stacked([task.support for task in tasks]),
+        query=_stacked([task.query for task in tasks]),
+    )
+    metrics["loss"].mean().backward()
+    return {name: float(values.detach().mean()) for name, values in metrics.items()}
+
+
+def _stacked(examples: list[Examples]) -> Examples:
+    inputs: Inputs
+    first = examples[0].inputs
+    if isinstance(first, Tensor):
+        inputs = torch.stack([e.inputs for e in examples])  # type: ignore[misc]
+    else:
+        inputs = {name: torch.stack([e.inputs[name] for e in examples]) for name in first}  # type: ignore[call-overload]
+    return Examples(inputs, torch.stack([e.targets for e in examples]))
+
+
+def _same(function: Any) -> Any:
+    return function
