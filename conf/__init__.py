@@ -1,1 +1,1 @@
-"""Configuration, installed as coldstart_cli.conf. Values live here, in YAML; names and types in signatures."""
+"""Configurations, installed as coldstart_cli.conf: values stand in YAML, names and types in signatures."""

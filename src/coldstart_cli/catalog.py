@@ -209,7 +209,6 @@ def _copy(source: Path, target: Path, force: bool) -> None:
 
 def _next_step(entry: Entry, target: Path) -> str:
     """How to use the copy: Hydra finds it where it lies in a folder named as its group."""
-    command = "evaluate" if entry.group == "evaluation" else "train"
     if not entry.group:
         return f"use it: coldstart train --config-dir {target.parent} --config-name {target.stem}"
     group = Path(entry.group).parts
@@ -219,10 +218,10 @@ def _next_step(entry: Entry, target: Path) -> str:
             root = Path(*above[: end - len(group)])
             name = "/".join((*above[end:], target.stem))
             shown = os.path.relpath(root) if root.is_relative_to(Path.cwd()) else root
-            return f"use it: coldstart {command} --config-dir {shown} {entry.group}={name}"
+            return f"use it: coldstart train --config-dir {shown} {entry.group}={name}"
     return (
         f"to use it: move it into a folder DIR/{entry.group}/, then "
-        f"coldstart {command} --config-dir DIR {entry.group}={target.stem}"
+        f"coldstart train --config-dir DIR {entry.group}={target.stem}"
     )
 
 

@@ -119,7 +119,7 @@ def test_batch_norm_has_torchs_meta_gradient_in_a_loop() -> None:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("shape", [(6, WIDTH, 5, 3), (1, WIDTH, 4, 4), (5, WIDTH, 1, 1)])
+@pytest.mark.parametrize("shape", [(3, WIDTH, 2, 3), (1, WIDTH, 2, 2), (5, WIDTH, 1, 1)])
 def test_batch_norm_passes_torchs_gradient_check(layout: torch.memory_format, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     layer = BatchNorm(WIDTH, mode="batch_transductive").double()
@@ -140,7 +140,7 @@ def test_batch_norm_refuses_a_third_derivative() -> None:
     images = torch.randn(3, WIDTH, 2, 2, requires_grad=True)
     (first,) = torch.autograd.grad(layer(images).pow(3).sum(), images, create_graph=True)
     (second,) = torch.autograd.grad(first.pow(3).sum(), images, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
+    with pytest.raises(RuntimeError, match="no third derivative"):
         torch.autograd.grad(second.sum(), images)
 
 

@@ -11,8 +11,6 @@ import hashlib
 import logging
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -58,30 +56,32 @@ def load_or_make(name: str, make: Callable[[], Arrays]) -> Arrays:
     the file system knows no locks both make them and the later file stays.
     """
     path = cache_folder() / f"{name}.npz"
-    kept = _load(path)
+    kept = _load(path, warn=False)
     if kept is not None:
         return kept
     with _locked(path.with_suffix(".lock")):
-        kept = _load(path)
+        kept = _load(path, warn=True)
         if kept is None:
             kept = make()
             _save(path, kept)
     return kept
 
 
-def _load(path: Path) -> Arrays | None:
+def _load(path: Path, *, warn: bool) -> Arrays | None:
     """The arrays of a file, or None where it is missing or not what was written."""
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, because numpy leaves a damaged file open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays: Arrays = {key: file[key] for key in file.files}
         if arrays.pop(_DIGEST).item() == _digest(arrays):
             return arrays
         reason = "its content does not match its sha256"
-    except (OSError, ValueError, KeyError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # flipped bits of a zip raise nearly anything
         reason = f"it cannot be read ({type(error).__name__})"
-    _log.warning("%s: %s; it is made again", path, reason)
+    if warn:
+        _log.warning("%s: %s; it is made again", path, reason)
     return None
 
 

@@ -33,6 +33,7 @@ from coldstart_cli.core import (
 from coldstart_cli.datasets.classes import ClassTable, queries_left, shortage
 from coldstart_cli.datasets.counter import Ids, Words, distinct, order, seeds, task_keys, words
 from coldstart_cli.datasets.gathering import gather
+from coldstart_cli.errors import RequestError
 from coldstart_cli.objectives import Classification
 
 # Streams of the counter: every kind of choice has its own, so that none moves another.
@@ -62,7 +63,7 @@ class Episodes(TaskSource):
         bank_seed: determines the tasks, not the data.
 
     Raises:
-        ValueError: where `train` or `new` cannot serve the shape.
+        RequestError: where `train` or `new` cannot serve the shape.
     """
 
     def __init__(
@@ -85,7 +86,9 @@ class Episodes(TaskSource):
             if isinstance(inputs, Tensor)
             else {key: tuple(tensor.shape[1:]) for key, tensor in inputs.items()}
         )
-        self._require(shape)
+        reason = self._shortage(shape)
+        if reason is not None:
+            raise RequestError(reason)
 
     @property
     def objective(self) -> Classification:
@@ -128,7 +131,9 @@ class Episodes(TaskSource):
         return shortage(f"{self.name}/{split}", self.splits[split], self._served(split, shape))
 
     def with_shape(self, shape: TaskShape) -> Episodes:
-        self._require(shape)
+        reason = self._shortage(shape)
+        if reason is not None:
+            raise ValueError(reason)
         view = copy.copy(self)
         view.shape = shape
         return view
@@ -136,11 +141,9 @@ class Episodes(TaskSource):
     def facts(self) -> dict[str, str]:
         return {split: _described(table) for split, table in self.splits.items()}
 
-    def _require(self, shape: TaskShape) -> None:
-        for split in ("train", "new"):
-            reason = self.refusal(split, shape)
-            if reason is not None:
-                raise ValueError(reason)
+    def _shortage(self, shape: TaskShape) -> str | None:
+        """Why there is no learning, or no cold start, with tasks of this shape; or None."""
+        return self.refusal("train", shape) or self.refusal("new", shape)
 
     def _absent(self, split: Split) -> str:
         return f"{self.name}: no examples are held out for {split}; hold some out in the data set's settings"

@@ -78,8 +78,8 @@ def glyphs(
         held_out_faces: faces of the training characters that training never sees: source_test.
 
     Raises:
-        RequestError: at a face that does not exist, or where one side is left without faces.
-        ValueError: where the characters cannot serve such tasks.
+        RequestError: at a face that does not exist, where one side is left without faces, and where
+            the characters cannot serve such tasks.
     """
     held_out = _face_numbers(held_out_faces)
     kept = load_or_make(f"glyphs-{_recipe_digest()}", _render_all)

@@ -55,8 +55,7 @@ def omniglot(
         known_duplicates: characters left out because two of their drawings are one file.
 
     Raises:
-        RequestError: where files are missing or damaged, or a character does not exist.
-        ValueError: where the characters cannot serve such tasks.
+        RequestError: at missing or damaged files, and where the characters cannot serve such tasks.
     """
     parts = _parts(split, split_seed, validation_alphabets)
     images, numbers = drawings(root)

@@ -189,7 +189,7 @@ class _Points(Pool):
 
 def _range(key: str, ends: Sequence[float]) -> tuple[float, float]:
     if len(ends) != 2 or not ends[0] <= ends[1]:
-        raise ValueError(f"dataset.{key}: {list(ends)} is not a range; write [lowest, highest]")
+        raise ValueError(f"{key}: {list(ends)} is not a range; write [lowest, highest]")
     return float(ends[0]), float(ends[1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Annotated, Literal, final
 
@@ -46,7 +47,7 @@ class MLP(Encoder):
         self.feature_dim = hidden[-1]
         widths = [math.prod(input_shape), *hidden]
         self.layers = nn.Sequential()
-        for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
+        for narrow, wide in itertools.pairwise(widths):
             self.layers.append(nn.Linear(narrow, wide))
             self.layers.append(nn.ReLU() if activation == "relu" else nn.Tanh())
 

@@ -14,7 +14,6 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 Norm = Literal["group", "batch", "batch_transductive"]
 
@@ -166,7 +165,6 @@ class _BatchNormGradient(Function):
         ctx.save_for_backward(*inputs, *output[1:])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, a: Tensor, a_weight: Tensor, a_bias: Tensor) -> Any:
         """The gradients of L = sum(a g_x) + a_weight g_weight + a_bias g_bias by g, x and weight.
 
@@ -175,7 +173,8 @@ class _BatchNormGradient(Function):
         dz -> r (h - <h> - z <h z>), and through r, where dr = -r^2 z / N:
         K = <a g> - <a> <g> - <a z> <g z> gives -weight r^2 K z. Last, dL/dweight = N r K.
         """
-        g, x, weight, mean, r, g_weight, g_bias = ctx.saved_tensors
+        sources = (a, a_weight, a_bias, *ctx.saved_tensors)
+        a, a_weight, a_bias, g, x, weight, mean, r, g_weight, g_bias = (t.detach() for t in sources)
         n_values = x.numel() // x.shape[1]
         own, az, a_mean = torch.ops.aten.native_batch_norm_backward(
             a, x, weight, None, None, mean, r, True, EPSILON, _ALL
@@ -191,7 +190,29 @@ class _BatchNormGradient(Function):
             terms=[(-r * r * (hz + scale * k), x), (-r * scale * gz, a), (r * (a_weight - scale * az), g)],
         )
         by_g = own + _combination(x, constant=a_bias - a_weight * r * mean, terms=[(a_weight * r, x)])
-        return by_g, by_x, n_values * r * k, None, None
+        results = (by_g, by_x, n_values * r * k)
+        return *(_LastDerivative.apply(result, *sources) for result in results), None, None  # type: ignore[no-untyped-call]
+
+
+class _LastDerivative(Function):
+    """The result, refusing to be differentiated by its sources: a third derivative is not written out.
+
+    torch's `once_differentiable` would be silent here: torch.autograd.grad goes around its error.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(result: Tensor, *sources: Tensor) -> Tensor:
+        return result.view_as(result)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        raise RuntimeError("BatchNorm has no third derivative; use norm=group")
 
 
 def _combination(images: Tensor, *, constant: Tensor, terms: list[tuple[Tensor, Tensor]]) -> Tensor:

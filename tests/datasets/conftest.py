@@ -1,0 +1,49 @@
+"""A cache of the test session's own, the local data, and the settings of conf/dataset."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Renders into a folder that all workers of the session share, unless one is named."""
+    if os.environ.get("COLDSTART_CACHE"):
+        yield
+        return
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLDSTART_CACHE", str(shared / "cache"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """Folder with real data sets, each in a folder of its own."""
+    root = Path(os.environ.get("COLDSTART_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not root.is_dir():
+        pytest.skip("no local data; set COLDSTART_DATA to a folder that holds omniglot/")
+    return root
+
+
+@pytest.fixture(scope="session")
+def settings() -> Callable[[str], dict[str, Any]]:
+    """The values of conf/dataset/<name>.yaml, without the target."""
+
+    def read(name: str) -> dict[str, Any]:
+        text = (REPOSITORY / "conf" / "dataset" / f"{name}.yaml").read_text()
+        values: dict[str, Any] = yaml.safe_load(text)
+        del values["_target_"]
+        return values
+
+    return read
