@@ -119,7 +119,9 @@ def parse(arguments: Sequence[str]) -> Flags:
         elif name in ("--cfg", "--config-dir"):
             value = value if equals else next(rest, "")
             if not value:
-                raise RequestError(f"{name}: needs a value; write {name} {'job' if name == '--cfg' else 'DIR'}")
+                raise RequestError(
+                    f"{name}: needs a value; write {name} {'job' if name == '--cfg' else 'DIR'}"
+                )
             if name == "--cfg":
                 flags.cfg = value
             else:
@@ -218,10 +220,11 @@ def _search_path(folders: Sequence[str]) -> list[str]:
 def _set_process_up() -> None:
     """What must stand in the environment before torch is imported.
 
-    Spinning OpenMP threads cost a step 2 to 20 times its time where another process wants the core.
+    OpenMP's idle threads spin for a while before they sleep. Without a bound they take the core from a
+    busy neighbour, and a step takes 2 to 20 times as long; without spinning each of a step's thousand
+    small operations waits to be woken, 2.4 times as long. 10,000 rounds are within 10 % of the best.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def _ignore(result: object) -> None:

@@ -117,7 +117,8 @@ def dry_run(experiment: Experiment, run: Run) -> str:
 def build_loggers(config: Mapping[str, Any], run: Run, options: Options) -> list[Logger]:
     facts = {"quiet": options.quiet, "run_path": run.path}
     return [
-        configs.build(node, f"logger.{name}", config["trust"], facts) for name, node in config["logger"].items()
+        configs.build(node, f"logger.{name}", config["trust"], facts)
+        for name, node in config["logger"].items()
     ]
 
 

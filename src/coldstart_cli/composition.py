@@ -38,8 +38,13 @@ def run_jobs(overrides: Sequence[str], flags: Sequence[str], job: Callable[[Conf
         RequestError: where the composition fails.
     """
 
+    failures: list[Exception] = []
+
     def task(config: DictConfig) -> None:
-        job(resolved(config, HydraConfig.get().runtime.choices))
+        try:
+            job(resolved(config, HydraConfig.get().runtime.choices))
+        except Exception as error:  # kept from Hydra, which would print it in its own way
+            failures.append(error)
 
     arguments = sys.argv
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
@@ -49,6 +54,8 @@ def run_jobs(overrides: Sequence[str], flags: Sequence[str], job: Callable[[Conf
             hydra.main(version_base="1.3", config_path=f"pkg://{CONF}", config_name="train")(task)()
     finally:
         sys.argv = arguments
+    if failures:
+        raise failures[0]
 
 
 def points(overrides: Sequence[str]) -> Iterator[tuple[list[str], Config]]:
@@ -123,6 +130,11 @@ def translated(overrides: Sequence[str]) -> Iterator[None]:
         raise RequestError(
             f"{error.override}: is no override; write key=value, quote values with spaces or commas"
         ) from error
+    except ValueError as error:
+        if "Config group override" not in str(error):
+            raise
+        none = next((o for o in overrides if o.endswith("=null")), "a group")
+        raise RequestError(f"{none}: a group cannot be null; leave it out, or write ~{none[:-5]}") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise RequestError(_composition(error, overrides)) from error
 
@@ -144,11 +156,12 @@ def _container(config: DictConfig) -> Config:
 
 
 def _missing(error: MissingConfigException) -> str:
-    group, _, name = str(error.missing_cfg_file or "").rpartition("/")
+    missing = error.missing_cfg_file or ""
+    group, _, name = str(missing).rpartition("/")
     options = [str(option) for option in error.options or []]
     if group and options:
         return f"{group}: there is no {name!r}; {suggestion(name, options)} (coldstart ls {group})"
-    return f"{error.missing_cfg_file}: there is no such config; see coldstart ls"
+    return f"{missing!s}: there is no such config; see coldstart ls"
 
 
 def _composition(error: Exception, overrides: Sequence[str]) -> str:
@@ -162,7 +175,9 @@ def _composition(error: Exception, overrides: Sequence[str]) -> str:
         return f"{key}: there is no such key; {suggestion(key, near)}"
     group = re.search(r"Could not override '([^']+)'\.\s*No match in the defaults list", text)
     if group:
-        return f"{group.group(1)}: there is no such group; {suggestion(group.group(1), _known_keys(overrides))}"
+        return (
+            f"{group.group(1)}: there is no such group; {suggestion(group.group(1), _known_keys(overrides))}"
+        )
     first = " ".join(text.split())
     return f"config: {first[:240]}; see coldstart train --cfg job"
 

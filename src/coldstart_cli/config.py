@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import operator
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,9 @@ TRUSTED = (
     "coldstart_cli",
     "torch.optim",
     "torch.nn",
-    *sorted(point.value.partition(":")[0].partition(".")[0] for point in entry_points(group="coldstart.plugins")),
+    *sorted(
+        point.value.partition(":")[0].partition(".")[0] for point in entry_points(group="coldstart.plugins")
+    ),
 )
 """Packages whose classes a config may name: ours, torch's, and plug-ins that the user installed."""
 
@@ -109,10 +112,10 @@ def _check_values(node: object, key: str, trusted: tuple[str, ...]) -> None:
         given = set(node) - {"_target_"}
         for name in sorted(given - set(parameters)):
             raise RequestError(
-                f"{key}.{name}: {target.__name__} has no such parameter; {suggestion(name, parameters)}"
+                f"{key}.{name}: {_name(target)} has no such parameter; {suggestion(name, parameters)}"
             )
         for name in sorted(set(parameters) - given):
-            raise RequestError(f"{key}.{name}: missing; {target.__name__} needs it, give {key}.{name}=VALUE")
+            raise RequestError(f"{key}.{name}: missing; {_name(target)} needs it, give {key}.{name}=VALUE")
         for name, annotation in parameters.items():
             if not (isinstance(node[name], Mapping) and "_target_" in node[name]):
                 wrong = mismatch(node[name], annotation)
@@ -123,16 +126,19 @@ def _check_values(node: object, key: str, trusted: tuple[str, ...]) -> None:
 
 
 def _located(target: str, key: str, trusted: tuple[str, ...]) -> Callable[..., Any]:
-    """Imports a target and refuses what is only passing through a trusted name (coldstart_cli.x.os.system)."""
+    """Imports a target; refuses what only passes through a trusted name (coldstart_cli.cli.os)."""
     module_name, _, name = target.rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise RequestError(f"{key}._target_: {target} cannot be imported ({error}); check its name") from error
+        raise RequestError(
+            f"{key}._target_: {target} cannot be imported ({error}); check its name"
+        ) from error
     defined_in = getattr(found, "__module__", None) or ""
     if not callable(found) or not _is_below(f"{defined_in}.", trusted):
         raise RequestError(
-            f"{key}._target_: {target} is not defined in {', '.join(trusted)}; name the place of its definition"
+            f"{key}._target_: {target} is not defined in {', '.join(trusted)}; "
+            "name the place of its definition"
         )
     return typing.cast("Callable[..., Any]", found)
 
@@ -144,7 +150,7 @@ def _is_below(name: str, packages: Sequence[str]) -> bool:
 def _parameters(target: Callable[..., Any]) -> tuple[list[str], dict[str, Any]]:
     """(the run's facts: positional parameters; hyper-parameters: keyword-only, with their annotations)."""
     signature = inspect.signature(target)
-    function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    function = target.__init__ if inspect.isclass(target) else target
     hints = typing.get_type_hints(function, include_extras=True)
     facts = [n for n, p in signature.parameters.items() if p.kind is not inspect.Parameter.KEYWORD_ONLY]
     values = {
@@ -198,11 +204,11 @@ def _out_of_range(value: object, limits: Sequence[Any]) -> str | None:
     """Reads annotated_types' Ge, Gt, Le, Lt and Len by their attributes."""
     if value is None:
         return None
-    signs = {
-        "ge": ("at least", lambda v, bound: v >= bound),
-        "gt": ("above", lambda v, bound: v > bound),
-        "le": ("at most", lambda v, bound: v <= bound),
-        "lt": ("below", lambda v, bound: v < bound),
+    signs: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
+        "ge": ("at least", operator.ge),
+        "gt": ("above", operator.gt),
+        "le": ("at most", operator.le),
+        "lt": ("below", operator.lt),
     }
     for limit in limits:
         for name, (words, holds) in signs.items():
@@ -213,6 +219,10 @@ def _out_of_range(value: object, limits: Sequence[Any]) -> str | None:
         if shortest is not None and len(typing.cast("list[Any]", value)) < shortest:
             return f"{_shown(value)} is too short; give at least {shortest}"
     return None
+
+
+def _name(target: Callable[..., Any]) -> str:
+    return getattr(target, "__name__", str(target))
 
 
 def _shown(value: object) -> str:

@@ -8,7 +8,7 @@ caller decides when to stop, log, checkpoint and read the clock.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
@@ -198,14 +198,20 @@ class Adapted:
     """A predictor for one task.
 
     Attributes:
-        module: (n, ...) -> (n, n_outputs). It can be called, counted, exported.
+        build: makes `module`; called where a step's predictor is asked for, since making a module takes
+            as long as a step of a small network.
         changed: the tensors that adaptation made, by name.
         notes: numbers worth reporting (distance, similarity, guard, ...).
     """
 
-    module: nn.Module
+    build: Callable[[], nn.Module]
     changed: Mapping[str, Tensor]
     notes: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def module(self) -> nn.Module:
+        """(n, ...) -> (n, n_outputs), made anew at each access. It can be called, counted, exported."""
+        return self.build()
 
 
 class Strategy(nn.Module, ABC):
@@ -239,7 +245,7 @@ class Strategy(nn.Module, ABC):
         """
 
     @abstractmethod
-    def adapt(self, support: Support) -> Iterator[Adapted]:
+    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields a predictor after 0 gradient steps, then after each step. Changes nothing of self."""
 
 

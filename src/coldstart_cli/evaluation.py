@@ -120,9 +120,7 @@ class _Job:
     steps: Sequence[int]
 
 
-def _jobs(
-    contestants: Mapping[str, object], source: TaskSource, plan: EvaluationPlan
-) -> Iterator[_Job]:
+def _jobs(contestants: Mapping[str, object], source: TaskSource, plan: EvaluationPlan) -> Iterator[_Job]:
     for k in plan.k_shots:
         shaped = source.with_shape(shape_of(source, plan, k))
         for role in contestants:

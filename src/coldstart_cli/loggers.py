@@ -74,7 +74,9 @@ class Console:
         due = time.monotonic() - self._printed >= self.every_seconds
         if not self._quiet and (due or done == self._total):
             self._printed = time.monotonic()
-            print(f"{self._title} {done}/{self._total}  {self._shown()}".rstrip(), file=sys.stderr, flush=True)
+            print(
+                f"{self._title} {done}/{self._total}  {self._shown()}".rstrip(), file=sys.stderr, flush=True
+            )
 
     def close(self) -> None:
         if self._progress is not None:
@@ -102,17 +104,17 @@ class TensorBoard:
                 "pip install 'coldstart-cli[tensorboard]'"
             ) from error
         self.flush_seconds = flush_seconds
-        self._writer = SummaryWriter(str(run_path / "tensorboard"), flush_secs=int(flush_seconds) or 1)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(run_path / "tensorboard"), flush_secs=int(flush_seconds) or 1)
 
     def start(self, title: str, total: int, done: int) -> None:
         pass
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
-            self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(name, value, step)
 
     def advance(self, done: int) -> None:
         pass
 
     def close(self) -> None:
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def label_efficiency(target: float, curve: Mapping[int, float], higher_is_better
     shots = sorted(curve)
     if sign * curve[shots[0]] >= sign * target:
         return float(shots[0])
-    for low, high in zip(shots, shots[1:], strict=False):
+    for low, high in pairwise(shots):
         if sign * curve[high] >= sign * target:
             return low + (high - low) * (target - curve[low]) / (curve[high] - curve[low])
     return math.inf
@@ -124,8 +125,15 @@ def summarise(
         gap, gain: paired over tasks, curve, area, steps_to_95, adapt_ms}, and `label_efficiency`.
     """
     shots = sorted({r["k_shot"] for r in records})
-    table = {k: _one_shot([r for r in records if r["k_shot"] == k], {role: s[k] for role, s in chosen.items()},
-                          higher_is_better, confidence) for k in shots}
+    table = {
+        k: _one_shot(
+            [r for r in records if r["k_shot"] == k],
+            {role: s[k] for role, s in chosen.items()},
+            higher_is_better,
+            confidence,
+        )
+        for k in shots
+    }
     summary: dict[str, Any] = {"shots": {str(k): row for k, row in table.items()}}
     if "baseline" in chosen:
         curve = {k: table[k]["baseline"]["after"]["mean"] for k in shots}

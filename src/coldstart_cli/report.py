@@ -18,7 +18,7 @@ def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
     console = console or Console(highlight=False, soft_wrap=False)
     shots: Mapping[str, Row] = summary["shots"]
     numbers = _Numbers(summary["headline"])
-    table = Table(title=_title(summary), title_justify="left", box=None, pad_edge=False, title_style="bold")
+    table = Table(box=None, pad_edge=False)
     table.add_column("")
     for k in shots:
         table.add_column(f"{k}-shot" if summary["n_way"] else f"{k} points", justify="right")
@@ -27,6 +27,7 @@ def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
         for label, cells in rows:
             table.add_row(f"  {escape(label)}", *map(escape, cells))
     console.print()
+    console.print(escape(_title(summary)), style="bold", soft_wrap=True)
     console.print(table)
     console.print()
     for line in _costs(summary):
@@ -64,15 +65,13 @@ class _Numbers:
 def _title(summary: Mapping[str, Any]) -> str:
     names = summary["names"]
     ways = f"{summary['n_way']}-way, " if summary["n_way"] else ""
-    return escape(
-        f"{names['strategy']} ({names['model']}) on {names['dataset']}: {ways}{summary['n_tasks']} new tasks, "
-        f"{100 * summary['confidence']:g} % intervals"
+    return (
+        f"{names['strategy']} ({names['model']}) on {names['dataset']}: {ways}"
+        f"{summary['n_tasks']} new tasks, {100 * summary['confidence']:g} % intervals"
     )
 
 
-def _sections(
-    summary: Mapping[str, Any], numbers: _Numbers
-) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+def _sections(summary: Mapping[str, Any], numbers: _Numbers) -> list[tuple[str, list[tuple[str, list[str]]]]]:
     shots: list[Row] = list(summary["shots"].values())
     metric = f"{summary['headline']}{', %' if numbers.percent else ''}"
 
@@ -86,9 +85,10 @@ def _sections(
         ("gap from source to new", [numbers.signed(row.get("gap")) for row in shots]),
     ]
     curve = [
-        (f"after {step} step{'' if step == '1' else 's'}", [
-            numbers.interval(row["new"]["curve"][step]) for row in shots
-        ])
+        (
+            f"after {step} step{'' if step == '1' else 's'}",
+            [numbers.interval(row["new"]["curve"][step]) for row in shots],
+        )
         for step in shots[0]["new"]["curve"]
     ]
     curve += [
@@ -129,9 +129,7 @@ def _costs(summary: Mapping[str, Any]) -> list[str]:
         f"  batch {size:>3}: p50 {t['p50_ms']:.2f} ms, p95 {t['p95_ms']:.2f} ms"
         for size, t in costs["inference"].items()
     ]
-    adapting = ", ".join(
-        f"{row['new']['adapt_ms']:.1f} ms at k={k}" for k, row in summary["shots"].items()
-    )
+    adapting = ", ".join(f"{row['new']['adapt_ms']:.1f} ms at k={k}" for k, row in summary["shots"].items())
     training = summary["training"]
     lines += [
         f"  adaptation to one task: {adapting}",

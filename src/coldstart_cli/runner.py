@@ -63,7 +63,13 @@ class Training:
     """
 
     def __init__(
-        self, strategy: Strategy, source: TaskSource, plan: TrainingPlan, hardware: Hardware, run: Run, seed: int
+        self,
+        strategy: Strategy,
+        source: TaskSource,
+        plan: TrainingPlan,
+        hardware: Hardware,
+        run: Run,
+        seed: int,
     ) -> None:
         self.strategy, self.source, self.plan = strategy, source, plan
         self.hardware, self.run, self.seed = hardware, run, seed

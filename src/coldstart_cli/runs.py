@@ -295,7 +295,9 @@ def read_config(path: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise RequestError(f"run: {path} is missing or damaged; train again with again=true") from error
     if "${" in text:
-        raise RequestError(f"run: {path} holds an interpolation, which no resolved config has; do not trust it")
+        raise RequestError(
+            f"run: {path} holds an interpolation, which no resolved config has; do not trust it"
+        )
     if not isinstance(config, dict) or not set(DETERMINING) <= config.keys():
         raise RequestError(f"run: {path} is no run's config; train again with again=true")
     return config
@@ -305,7 +307,7 @@ def _migrated(state: dict[str, Any], path: Path) -> dict[str, Any]:
     version = state.get("format")
     if not isinstance(version, int) or version > FORMAT:
         raise RequestError(
-            f"run: {path} has format {version}, this coldstart reads up to {FORMAT}; install a newer coldstart"
+            f"run: {path} has format {version}, this coldstart reads up to {FORMAT}; install a newer one"
         )
     for step in range(version, FORMAT):
         state = MIGRATIONS[step](state)

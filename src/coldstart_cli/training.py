@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, cast
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from coldstart_cli.core import Examples, Inputs, Objective, Pool, Task, TaskSource
 
 Schedule = Literal["constant", "cosine"]
-Each = Callable[..., Any]
+Each = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Lifts a function of one task to all tasks of a batch: the identity, or torch.func.vmap."""
 
 
@@ -62,7 +62,7 @@ def episodic(
         indices = range(step * meta_batch_size, (step + 1) * meta_batch_size)
         tasks = [task.to(device) for task in source.tasks("train", indices)]
         optimizer.zero_grad(set_to_none=True)
-        metrics = step_of(partial(task_loss, objective=source.objective), weights, tasks)
+        metrics = step_of(task_loss, source.objective, weights, tasks)
         optimizer.step()
         yield metrics
 
@@ -84,7 +84,7 @@ def supervised(
         indices = torch.randint(len(pool), (batch_size,), generator=generator)
         optimizer.zero_grad(set_to_none=True)
         metrics = batch_loss(pool.objective, pool.examples(indices).to(device))
-        metrics["loss"].backward()
+        torch.autograd.backward(metrics["loss"])
         optimizer.step()
         yield {name: float(value.detach()) for name, value in metrics.items()}
 
@@ -186,40 +186,43 @@ def scheduled(
 
 
 def _looped_step(
-    task_loss: TaskLoss, weights: Mapping[str, Tensor], tasks: list[Task]
+    task_loss: TaskLoss, objective: Objective, weights: Mapping[str, Tensor], tasks: list[Task]
 ) -> dict[str, float]:
     totals: dict[str, float] = {}
     for task in tasks:
-        metrics = task_loss(_same, weights, support=task.support, query=task.query)
-        (metrics["loss"] / len(tasks)).backward()
+        metrics = task_loss(_same, weights, objective, task.support, task.query)
+        torch.autograd.backward(metrics["loss"] / len(tasks))
         for name, value in metrics.items():
             totals[name] = totals.get(name, 0.0) + float(value.detach()) / len(tasks)
     return totals
 
 
 def _vectorized_step(
-    task_loss: TaskLoss, weights: Mapping[str, Tensor], tasks: list[Task]
+    task_loss: TaskLoss, objective: Objective, weights: Mapping[str, Tensor], tasks: list[Task]
 ) -> dict[str, float]:
     stacked = {name: w.expand(len(tasks), *w.shape) for name, w in weights.items()}
     metrics = task_loss(
         partial(torch.func.vmap, randomness="different"),
         stacked,
-        support=_stacked([task.support for task in tasks]),
-        query=_stacked([task.query for task in tasks]),
+        objective,
+        _stacked([task.support for task in tasks]),
+        _stacked([task.query for task in tasks]),
     )
-    metrics["loss"].mean().backward()
+    torch.autograd.backward(metrics["loss"].mean())
     return {name: float(values.detach().mean()) for name, values in metrics.items()}
 
 
-def _stacked(examples: list[Examples]) -> Examples:
+def _stacked(examples: Sequence[Examples]) -> Examples:
+    """Examples of equal shape, (n, ...) each -> (n_tasks, n, ...)."""
     inputs: Inputs
     first = examples[0].inputs
     if isinstance(first, Tensor):
-        inputs = torch.stack([e.inputs for e in examples])  # type: ignore[misc]
+        inputs = torch.stack([cast("Tensor", e.inputs) for e in examples])
     else:
-        inputs = {name: torch.stack([e.inputs[name] for e in examples]) for name in first}  # type: ignore[call-overload]
+        mappings = [cast("Mapping[str, Tensor]", e.inputs) for e in examples]
+        inputs = {name: torch.stack([mapping[name] for mapping in mappings]) for name in first}
     return Examples(inputs, torch.stack([e.targets for e in examples]))
 
 
-def _same(function: Any) -> Any:
+def _same(function: Callable[..., Any]) -> Callable[..., Any]:
     return function

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import Annotated, Literal
@@ -86,7 +86,7 @@ class MAML(Strategy):
             start=start,
         )
 
-    def adapt(self, support: Support) -> Iterator[Adapted]:
+    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         weights = {name: w.detach() for name, w in self.network.named_parameters()}
         loss = partial(self._loss, support.objective, weights)
         inputs = self._prepared(weights, support.inputs)
@@ -98,7 +98,7 @@ class MAML(Strategy):
         )
         for adapted in steps:
             changed = {name: w.detach() for name, w in adapted.items()}
-            yield Adapted(Predictor(self.network, changed), changed)
+            yield Adapted(partial(Predictor, self.network, changed), changed)
 
     def _task_loss(
         self,
@@ -119,8 +119,11 @@ class MAML(Strategy):
             second_order=self.second_order,
         )
         adapted = next(islice(steps, self.inner_steps, None))
-        scores = each(partial(self._scores, objective))
-        return scores({**weights, **adapted}, encode(weights, query.inputs), query.targets)
+        score = each(partial(self._scores, objective))
+        scores: dict[str, Tensor] = score(
+            {**weights, **adapted}, encode(weights, query.inputs), query.targets
+        )
+        return scores
 
     def _prepared(self, weights: Mapping[str, Tensor], inputs: Inputs) -> Inputs:
         """What inner steps read: where only the head adapts, features, computed once (ANIL)."""

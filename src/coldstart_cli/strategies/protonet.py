@@ -5,7 +5,7 @@ Snell, Swersky and Zemel 2017, arXiv:1703.05175, equations 1 and 2, with the squ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from functools import partial
 from typing import Annotated
 
@@ -66,11 +66,11 @@ class ProtoNet(Strategy):
             start=start,
         )
 
-    def adapt(self, support: Support) -> Iterator[Adapted]:
+    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields once: there is no step to take."""
         with torch.no_grad():
             means = prototypes(self.encoder(support.inputs), support.targets, support.objective.n_outputs)
-        yield Adapted(NearestPrototype(self.encoder, means), {"prototypes": means})
+        yield Adapted(partial(NearestPrototype, self.encoder, means), {"prototypes": means})
 
     def _task_loss(
         self,
@@ -80,8 +80,11 @@ class ProtoNet(Strategy):
         support: Examples,
         query: Examples,
     ) -> dict[str, Tensor]:
-        scores = each(partial(self._scores, objective))
-        return scores(weights, support.inputs, support.targets, query.inputs, query.targets)
+        score = each(partial(self._scores, objective))
+        scores: dict[str, Tensor] = score(
+            weights, support.inputs, support.targets, query.inputs, query.targets
+        )
+        return scores
 
     def _scores(
         self,

@@ -7,7 +7,8 @@ the baseline that every transfer gain is measured against.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -71,7 +72,7 @@ class FineTune(Strategy):
             start=start,
         )
 
-    def adapt(self, support: Support) -> Iterator[Adapted]:
+    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         network = Network(self.network.encoder, self._new_head(support))
         weights = {name: w.detach() for name, w in network.named_parameters()}
         frozen = {} if self.trainable == "all" else {n: w for n, w in weights.items() if n[:5] != "head."}
@@ -89,7 +90,7 @@ class FineTune(Strategy):
         rule = rule_named(self.rule, self.lr, self.momentum)
         for adapted in descend(loss, moving, rule, second_order=False):
             changed = {name: w.detach() for name, w in adapted.items()}
-            yield Adapted(Predictor(network, changed), changed)
+            yield Adapted(partial(Predictor, network, changed), changed)
 
     def _batch_loss(self, objective: Objective, batch: Examples) -> dict[str, Tensor]:
         outputs = self.network(batch.inputs)
