@@ -167,19 +167,20 @@ def test_bash_completes(
 
 # Ctrl-A and `echo got: ` turn the completed line into a command that prints it.
 KEYS = "coldstart train strategy=mam\tseed=0\x01echo got: \r"
+GOT = "got: coldstart train strategy=maml seed=0"
 
 
 def test_bash_completes_at_a_key_press(shell_environment: dict[str, str]) -> None:
     setup = "source <(coldstart completion bash); PS1=READY:\r"
     shown = typed_into(["bash", "--norc", "--noprofile", "-i"], setup, KEYS, shell_environment)
-    assert "got: coldstart train strategy=maml seed=0" in shown
+    assert GOT in shown
 
 
 def test_zsh_completes_at_a_key_press(shell_environment: dict[str, str]) -> None:
     need("zsh")
     setup = "autoload -Uz compinit; compinit -u -D; source <(coldstart completion zsh); PS1=READY:\r"
     shown = typed_into(["zsh", "-f", "-i"], setup, KEYS, shell_environment)
-    assert "got: coldstart train strategy=maml seed=0" in shown
+    assert GOT in shown
 
 
 def test_fish_completes(shell_environment: dict[str, str]) -> None:
@@ -211,7 +212,7 @@ def typed_into(command: list[str], setup: str, keys: str, environment: dict[str,
         os.write(terminal, setup.encode())
         shown = shown_until("\nREADY:", terminal)
         os.write(terminal, keys.encode())
-        return shown + shown_until("seed=0", terminal) + shown_until("\nREADY:", terminal)
+        return shown + shown_until(f"\n{GOT}", terminal)
     finally:
         process.kill()
         process.wait()

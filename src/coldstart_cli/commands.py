@@ -185,9 +185,9 @@ def _show(run: Run, name: str, options: Options) -> str:
     report.show(summary)
     print(f"\nRun directory: {run.path}")
     print("Next:")
-    print(f"  coldstart evaluate run={run.path} 'evaluation.k_shots=[1,2,10]'")
-    print(f"  coldstart train strategy=protonet dataset={summary['names']['dataset']}")
-    print("  coldstart train -m strategy=maml,anil,protonet,finetune seed=0,1,2")
+    print(f"  coldstart evaluate run={run.path} 'evaluation.k_shots=[1,2,3,5]'")
+    print("  coldstart train -m strategy=maml,anil,protonet,finetune   # others, on the same tasks")
+    print("  coldstart ls                                              # what else there is")
     return report.headline(summary)
 
 

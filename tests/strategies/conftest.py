@@ -10,20 +10,10 @@ import torch
 
 from coldstart_cli import composition
 from coldstart_cli.assembly import Experiment, assemble
-from coldstart_cli.core import Examples, Support
-from coldstart_cli.objectives import Classification
 
-TINY = (
-    "dataset=glyphs",
-    "model=conv4",
-    "model.hidden=8",
-    "dataset.n_way=3",
-    "dataset.n_query=4",
-    "experiment=smoke",
-    "hardware=cpu",
-    "hardware.threads=1",
-    "baseline=null",
-)
+CPU = ("hardware=cpu", "hardware.threads=1")
+TINY = ("experiment=smoke", "dataset.n_query=4", "baseline=null", *CPU)
+IMAGES = ("model.hidden=8", "dataset.n_way=3")
 
 
 @pytest.fixture(autouse=True)
@@ -37,18 +27,11 @@ def _torch_settings() -> Any:
 
 @pytest.fixture
 def experiment() -> Callable[..., Experiment]:
-    """Assembles the config that `overrides` compose on a small image problem."""
+    """Assembles the config that `overrides` compose on a small problem, of images unless they name a data set."""
 
     def made(*overrides: str) -> Experiment:
-        ((_, config),) = composition.points([*TINY, *overrides])
+        images = not any(override.startswith("dataset=") for override in overrides)
+        ((_, config),) = composition.points([*TINY, *(IMAGES if images else ()), *overrides])
         return assemble(config)
 
     return made
-
-
-def support_of(inputs: torch.Tensor, targets: list[int], n_way: int) -> Support:
-    return Support(inputs, torch.tensor(targets), Classification(n_way), seed=0)
-
-
-def examples_of(inputs: torch.Tensor, targets: list[int]) -> Examples:
-    return Examples(inputs, torch.tensor(targets))

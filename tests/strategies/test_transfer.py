@@ -59,7 +59,5 @@ def test_shared_labels_keep_the_source_head(experiment: Make) -> None:
     support = made.source.tasks("new", [0])[0].support
     shared = replace(support, source_classes=torch.tensor([5, 0, 2]))
     first = next(strategy.adapt(shared))
-    torch.testing.assert_close(
-        first.changed["head.weight"], strategy.network.head.weight.detach()[[5, 0, 2]]
-    )
+    torch.testing.assert_close(first.changed["head.weight"], strategy.network.head.weight.detach()[[5, 0, 2]])
     assert not next(strategy.adapt(support)).changed["head.weight"].any()

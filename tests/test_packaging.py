@@ -1,0 +1,239 @@
+"""Every way of installing gives a `coldstart` that finds its configurations; the source calls nothing unsafe.
+
+Each test builds from a copy, so that nothing left from another build gets in, and installs without
+isolation and without dependencies into an environment that sees the packages of this one.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tomllib
+import venv
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PIP = ("--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-build-isolation")
+UNSAFE = {
+    "pickle.load", "pickle.loads", "pickle.Unpickler", "marshal.loads", "shelve.open", "dill.load",
+    "yaml.load", "yaml.load_all", "yaml.unsafe_load", "yaml.full_load",
+    "eval", "exec", "os.system", "os.popen",
+    "hydra.utils.instantiate", "hydra.utils.call", "numpy.load",
+}  # fmt: skip
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """Output of a command that must succeed, in an environment that does not know this checkout."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PIP_CONSTRAINT")}
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture
+def project(repository: Path, tmp_path: Path) -> Path:
+    """A copy of what the package is built from."""
+    copy = tmp_path / "project"
+    for folder in ("src", "conf"):
+        leave_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        shutil.copytree(repository / folder, copy / folder, ignore=leave_out)
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(repository / file, copy / file)
+    return copy
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Path:
+    """The interpreter of a new environment which sees the packages installed here."""
+    folder = tmp_path / "environment"
+    venv.create(folder, symlinks=True)
+    python = folder / "bin" / "python"
+    there = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip()
+    Path(there, "packages_of_the_tests.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
+
+
+def install(python: Path, *what: str | Path) -> None:
+    # --ignore-installed: an installation of this package in the environment of the tests is left alone
+    command = [sys.executable, "-m", "pip", "--python", python, "install", *PIP, "--ignore-installed"]
+    run(*command, *what, cwd=python.parent)
+
+
+def build(project: Path, kind: str) -> Path:
+    run(
+        sys.executable,
+        "-m",
+        "build",
+        "--no-isolation",
+        kind,
+        "--outdir",
+        project.parent / "dist",
+        cwd=project,
+    )
+    (made,) = (project.parent / "dist").glob("*.whl" if kind == "--wheel" else "*.tar.gz")
+    return made
+
+
+def assert_works(python: Path, conf: Path, repository: Path) -> None:
+    """The command, run elsewhere, lists the configurations of `conf`, and all that the repository has."""
+    elsewhere = python.parents[1] / "elsewhere"
+    elsewhere.mkdir()
+    for command in ([python.parent / "coldstart"], [python, "-m", "coldstart_cli"]):
+        listed = json.loads(run(*command, "ls", "--json", cwd=elsewhere))
+        files = {Path(row["path"]).relative_to(conf) for rows in listed.values() for row in rows}
+        kept = repository / "conf"
+        assert files == {p.relative_to(kept) for p in kept.rglob("*.yaml") if p.parent != kept}
+    code = "import importlib.resources as r; print(r.files('coldstart_cli.conf') / 'train.yaml')"
+    assert Path(run(python, "-c", code, cwd=elsewhere).strip()) == conf / "train.yaml"
+    code = "import sys, coldstart_cli.conf; print('torch' in sys.modules or 'hydra' in sys.modules)"
+    assert run(python, "-c", code, cwd=elsewhere).strip() == "False"
+    # Hydra's own way of finding it, down to a composed job
+    composed = run(python.parent / "coldstart", "train", "strategy=protonet", "--cfg", "job", cwd=elsewhere)
+    assert "ProtoNet" in composed
+    code = "from coldstart_cli.strategies import maml; from coldstart_cli.datasets import glyphs"
+    run(python, "-c", code, cwd=elsewhere)
+
+
+def installed_conf(python: Path) -> Path:
+    (conf,) = python.parents[1].glob("lib/*/site-packages/coldstart_cli/conf")
+    return conf
+
+
+def test_editable_install_works_from_another_directory(project: Path, python: Path, repository: Path) -> None:
+    install(python, "--editable", project)
+    assert_works(python, project / "conf", repository)
+
+
+def test_wheel_works_from_another_directory(project: Path, python: Path, repository: Path) -> None:
+    wheel = build(project, "--wheel")
+    install(python, wheel)
+    assert_works(python, installed_conf(python), repository)
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    for folder, kept in (("coldstart_cli", "src/coldstart_cli"), ("coldstart_cli/conf", "conf")):
+        for path in (repository / kept).rglob("*"):
+            if path.suffix in (".py", ".yaml", ".txt", ".typed"):
+                assert f"{folder}/{path.relative_to(repository / kept)}" in names
+
+
+def test_install_from_the_folder_works(project: Path, python: Path, repository: Path) -> None:
+    install(python, project)
+    assert_works(python, installed_conf(python), repository)
+
+
+def test_wheel_from_sdist_works(project: Path, python: Path, repository: Path, tmp_path: Path) -> None:
+    sdist = build(project, "--sdist")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    shutil.rmtree(project)
+    shutil.move(unpacked, project)
+    install(python, build(project, "--wheel"))
+    assert_works(python, installed_conf(python), repository)
+
+
+def test_pyproject_lists_every_package(repository: Path) -> None:
+    settings = tomllib.loads((repository / "pyproject.toml").read_text())
+    source = repository / "src"
+    folders = {path.parent for path in (source / "coldstart_cli").rglob("*.py")}
+    found = {".".join(folder.relative_to(source).parts) for folder in folders} | {"coldstart_cli.conf"}
+    assert set(settings["tool"]["setuptools"]["packages"]) == found
+    assert all((folder / "__init__.py").is_file() for folder in folders)
+
+
+def test_version_is_the_same_everywhere(repository: Path) -> None:
+    from coldstart_cli import __version__
+
+    settings = tomllib.loads((repository / "pyproject.toml").read_text())
+    assert settings["project"]["version"] == __version__
+
+
+def test_constraints_pin_every_direct_dependency(repository: Path) -> None:
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    lines = (repository / "constraints.txt").read_text().splitlines()
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    pinned = {canonicalize_name(pin.name): next(iter(pin.specifier)) for pin in pins}
+    assert all(pin.operator == "==" for pin in pinned.values())
+    extras = itertools.chain.from_iterable(project["optional-dependencies"].values())
+    for line in [*project["dependencies"], *extras]:
+        wanted = Requirement(line)
+        assert pinned[canonicalize_name(wanted.name)].version in wanted.specifier
+
+
+def called_names(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
+    """Every call by its full name, imports under another name resolved."""
+    origin: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            origin |= {a.asname or a.name.split(".")[0]: a.name if a.asname else a.name.split(".")[0]
+                       for a in node.names}  # fmt: skip
+        elif isinstance(node, ast.ImportFrom):
+            origin |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            head, dot, rest = ast.unparse(node.func).partition(".")
+            yield origin.get(head, head) + dot + rest, node
+
+
+def forbidden_calls(text: str) -> list[str]:
+    """What a piece of source calls that could run code out of data or a shell."""
+    found = []
+    for name, call in called_names(ast.parse(text)):
+        keywords = {word.arg: ast.unparse(word.value) for word in call.keywords}
+        safe_load = name == "numpy.load" and keywords.get("allow_pickle") == "False"
+        if (
+            (name in UNSAFE and not safe_load)
+            or (name == "torch.load" and keywords.get("weights_only") != "True")
+            or keywords.get("shell", "False") != "False"
+            or (name.endswith(".extractall") and keywords.get("filter") != "'data'")
+        ):
+            found.append(f"line {call.lineno}: {name}")
+    return found
+
+
+def test_source_has_no_forbidden_call(repository: Path) -> None:
+    files = sorted((repository / "src").rglob("*.py"))
+    assert len(files) > 10
+    found = {str(file.relative_to(repository)): forbidden_calls(file.read_text()) for file in files}
+    assert {file: calls for file, calls in found.items() if calls} == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import pickle as p\np.load(f)",
+        "from yaml import load\nload(f)",
+        "import torch\ntorch.load(f)",
+        "import torch\ntorch.load(f, weights_only=False)",
+        "import numpy as np\nnp.load(f)",
+        "from hydra.utils import instantiate as build\nbuild(c)",
+        "import hydra\nhydra.utils.instantiate(c)",
+        "import subprocess\nsubprocess.run(c, shell=True)",
+        "eval(text)",
+        "archive.extractall(folder)",
+    ],
+)
+def test_forbidden_calls_are_seen(text: str) -> None:
+    assert forbidden_calls(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["import torch\ntorch.load(f, weights_only=True)", "model.eval()", "import yaml\nyaml.safe_load(f)"],
+)
+def test_harmless_calls_are_not_seen_as_forbidden_calls(text: str) -> None:
+    assert not forbidden_calls(text)

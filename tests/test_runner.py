@@ -1,0 +1,124 @@
+"""Training that is stopped and continued, and the choice of the best state."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from coldstart_cli import composition
+from coldstart_cli.assembly import Experiment, assemble
+from coldstart_cli.errors import JobError
+from coldstart_cli.runner import Training
+from coldstart_cli.runs import Run
+from coldstart_cli.signals import StopOnSignal, Stopped
+
+SMALL = (
+    "experiment=smoke", "dataset=sinusoid", "model=mlp", "model.hidden=[8]",
+    "training.steps=24", "training.log_every=1", "hardware=cpu", "hardware.threads=1", "baseline=null", "strategy.meta_batch_size=2",
+)  # fmt: skip
+
+
+class StopAfter(StopOnSignal):
+    """A signal that comes after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.left = steps
+
+    @property
+    def requested(self) -> bool:
+        self.left -= 1
+        if self.left <= 0:
+            self._received = 15
+        return super().requested
+
+
+@pytest.fixture(autouse=True)
+def _torch_settings() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
+
+
+def made(*overrides: str) -> Experiment:
+    ((_, config),) = composition.points([*SMALL, *overrides])
+    return assemble(config)
+
+
+def fit(experiment: Experiment, run: Run, stop: StopOnSignal) -> Training:
+    training = Training(
+        experiment.strategy, experiment.source, experiment.training, experiment.hardware, run, seed=0
+    )
+    training.fit([], stop)
+    return training
+
+
+def new_run(path: Path, experiment: Experiment) -> Run:
+    run = Run(path)
+    path.mkdir()
+    run.create(dict(experiment.config), {})
+    return run
+
+
+@pytest.mark.parametrize("strategy", ["maml", "meta_sgd", "finetune"])
+def test_training_stopped_anywhere_continues_byte_for_byte(tmp_path: Path, strategy: str) -> None:
+    episodic = strategy != "finetune"
+    small = [o for o in SMALL if episodic or "meta_batch_size" not in o]
+    ((_, config),) = composition.points([*small, f"strategy={strategy}"])
+    experiment = assemble(config)
+    whole = new_run(tmp_path / "whole", experiment)
+    fit(experiment, whole, StopOnSignal())
+    for steps in (1, 7, 10, 11, 23):
+        experiment = assemble(config)
+        run = new_run(tmp_path / f"stopped{steps}", experiment)
+        with pytest.raises(Stopped):
+            fit(experiment, run, StopAfter(steps))
+        resumed = assemble(config)
+        fit(resumed, run, StopOnSignal())
+        history = (run.path / "history.jsonl").read_bytes()
+        assert history == (whole.path / "history.jsonl").read_bytes()
+        ours, theirs = run.checkpoints.best()["strategy"], whole.checkpoints.best()["strategy"]
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_best_state_is_the_best_by_validation(tmp_path: Path) -> None:
+    experiment = made("strategy=maml", "training.validation.every=6")
+    run = new_run(tmp_path / "run", experiment)
+    training = fit(experiment, run, StopOnSignal())
+    rows = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
+    values = {row["step"]: row["validation_mse"] for row in rows if "validation_mse" in row}
+    assert sorted(values) == [6, 12, 18, 24]
+    assert training.best_step == min(values, key=lambda step: values[step])
+    assert run.checkpoints.best()["step"] == training.best_step
+
+
+def test_loss_that_is_not_finite_stops_the_job_at_once(tmp_path: Path) -> None:
+    experiment = made("strategy=maml")
+    run = new_run(tmp_path / "run", experiment)
+    training = Training(
+        experiment.strategy, experiment.source, experiment.training, experiment.hardware, run, seed=0
+    )
+
+    def broken() -> Iterator[dict[str, float]]:
+        yield {"loss": 1.0}
+        yield {"loss": math.nan}
+
+    experiment.strategy.fit = lambda source, start=0: broken()  # type: ignore[method-assign,assignment]
+    with pytest.raises(JobError, match=r"^training: loss is nan at step 2; lower"):
+        training.fit([], StopOnSignal())
+
+
+def test_other_thread_count_on_resume_warns(tmp_path: Path) -> None:
+    experiment = made("strategy=maml")
+    run = new_run(tmp_path / "run", experiment)
+    with pytest.raises(Stopped):
+        fit(experiment, run, StopAfter(3))
+    other = made("strategy=maml", "hardware.threads=2")
+    with pytest.warns(RuntimeWarning, match=r"was trained on 1 threads and goes on with 2"):
+        fit(other, run, StopOnSignal())
