@@ -18,9 +18,17 @@ from coldstart_cli.runs import Run
 from coldstart_cli.signals import StopOnSignal, Stopped
 
 SMALL = (
-    "experiment=smoke", "dataset=sinusoid", "model=mlp", "model.hidden=[8]",
-    "training.steps=24", "training.log_every=1", "hardware=cpu", "hardware.threads=1", "baseline=null", "strategy.meta_batch_size=2",
-)  # fmt: skip
+    "experiment=smoke",
+    "dataset=sinusoid",
+    "model=mlp",
+    "model.hidden=[8]",
+    "training.steps=24",
+    "training.log_every=1",
+    "hardware=cpu",
+    "hardware.threads=1",
+    "baseline=null",
+    "strategy.meta_batch_size=2",
+)
 
 
 class StopAfter(StopOnSignal):

@@ -112,6 +112,7 @@ def resolved(config: DictConfig, choices: Mapping[str, Any]) -> Config:
     """
     container = _container(config)
     container.pop("hydra", None)
+    container.setdefault("logger", {})  # logger=[] composes no node at all
     groups = ("strategy", "model", "dataset")
     container["names"] = {group: str(choices[group]) for group in groups}
     baseline = choices.get("strategy@baseline")
@@ -156,12 +157,12 @@ def _container(config: DictConfig) -> Config:
 
 
 def _missing(error: MissingConfigException) -> str:
-    missing = error.missing_cfg_file or ""
-    group, _, name = str(missing).rpartition("/")
+    missing = str(error.missing_cfg_file)
+    group, _, name = missing.rpartition("/")
     options = [str(option) for option in error.options or []]
     if group and options:
         return f"{group}: there is no {name!r}; {suggestion(name, options)} (coldstart ls {group})"
-    return f"{missing!s}: there is no such config; see coldstart ls"
+    return f"{missing}: there is no such config; see coldstart ls"
 
 
 def _composition(error: Exception, overrides: Sequence[str]) -> str:
@@ -198,9 +199,10 @@ def _known_keys(overrides: Sequence[str]) -> list[str]:
 def _keys(config: DictConfig, above: str = "") -> list[str]:
     keys = []
     for name in config:
-        keys.append(f"{above}{name}")
+        key = above + str(name)
+        keys.append(key)
         if OmegaConf.is_dict(config._get_node(name)) and config[name] is not None:
-            keys += _keys(config[name], f"{above}{name}.")
+            keys += _keys(config[name], f"{key}.")
     return keys
 
 

@@ -31,10 +31,10 @@ class Interval:
 
 
 def interval(values: Sequence[float] | np.ndarray, confidence: float) -> Interval:
-    """mean +- t_(n-1) sd / sqrt(n). With one value the half-width is infinite."""
+    """mean +- t_(n-1) sd / sqrt(n). With one value, or one that is not finite, the half-width is infinite."""
     n = len(values)
-    if n < 2:
-        return Interval(float(np.mean(values)) if n else math.nan, math.inf, n)
+    if n < 2 or not np.all(np.isfinite(values)):
+        return Interval(sum(values) / n if n else math.nan, math.inf, n)
     quantile = stdtrit(n - 1, 0.5 + confidence / 2)
     return Interval(float(np.mean(values)), float(quantile * np.std(values, ddof=1) / math.sqrt(n)), n)
 

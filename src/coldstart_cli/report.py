@@ -50,7 +50,9 @@ class _Numbers:
         self.percent = metric == "accuracy"
         self.unit = "%" if self.percent else ""
 
-    def number(self, value: float) -> str:
+    def number(self, value: float | None) -> str:
+        if value is None:  # not finite: it diverged
+            return "∞"
         return f"{100 * value:.1f}" if self.percent else f"{value:.3f}"
 
     def interval(self, row: Row | None) -> str:
@@ -59,7 +61,9 @@ class _Numbers:
         return f"{self.number(row['mean'])} ± {self.number(row['half_width'])}"
 
     def signed(self, row: Row | None) -> str:
-        return "-" if row is None else f"{'+' if row['mean'] >= 0 else ''}{self.interval(row)}"
+        if row is None:
+            return "-"
+        return f"{'' if row['mean'] is None or row['mean'] < 0 else '+'}{self.interval(row)}"
 
 
 def _title(summary: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ import fcntl
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -151,7 +152,7 @@ class Run:
         partial.chmod(0o777 & ~_umask())
         write_config(partial / "config.yaml", config)
         (partial / "records.jsonl").write_text(
-            "".join(json.dumps(record) + "\n" for record in records), encoding="utf-8"
+            "".join(json.dumps(finite(record)) + "\n" for record in records), encoding="utf-8"
         )
         write_json(partial / "summary.json", summary)
         shutil.rmtree(folder, ignore_errors=True)
@@ -243,12 +244,23 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+    write_bytes(path, (json.dumps(finite(value), indent=2) + "\n").encode())
+
+
+def finite(value: object) -> object:
+    """The same with null for every number that JSON does not know: a loss that diverged is infinite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
 
 
 def append_jsonl(path: Path, row: Mapping[str, object]) -> int:
     """Appends one line and returns its length in bytes."""
-    data = (json.dumps(row) + "\n").encode()
+    data = (json.dumps(finite(row)) + "\n").encode()
     with open(path, "ab") as file:
         file.write(data)
     return len(data)

@@ -27,7 +27,7 @@ def _torch_settings() -> Any:
 
 @pytest.fixture
 def experiment() -> Callable[..., Experiment]:
-    """Assembles the config that `overrides` compose on a small problem, of images unless they name a data set."""
+    """Assembles what `overrides` compose on a small problem, of images unless they name a data set."""
 
     def made(*overrides: str) -> Experiment:
         images = not any(override.startswith("dataset=") for override in overrides)

@@ -26,9 +26,13 @@ def meta_loss(strategy: MAML, task: Task) -> Tensor:
 @pytest.mark.parametrize("name", ["maml", "anil", "meta_sgd"])
 def test_meta_gradient_equals_finite_differences(experiment: Make, name: str, norm: str) -> None:
     made = experiment(
-        f"strategy={name}", "model.hidden=4", "model.groups=2", f"model.norm={norm}",
-        "strategy.inner_steps=2", "strategy.inner_lr=0.1",
-    )  # fmt: skip
+        f"strategy={name}",
+        "model.hidden=4",
+        "model.groups=2",
+        f"model.norm={norm}",
+        "strategy.inner_steps=2",
+        "strategy.inner_lr=0.1",
+    )
     strategy = made.strategy.double().train()
     assert isinstance(strategy, MAML)
     task = made.source.tasks("train", [0])[0]
@@ -52,9 +56,14 @@ def test_meta_gradient_equals_finite_differences(experiment: Make, name: str, no
 def linear_regression(experiment: Make, name: str, *overrides: str) -> tuple[MAML, Task]:
     """A network whose features are relu(w x), on a sinusoid task: small enough to work by hand."""
     made = experiment(
-        "dataset=sinusoid", "model=mlp", "model.hidden=[2]", f"strategy={name}", "strategy.inner_lr=0.01",
-        "dataset.k_shot=3", *overrides,
-    )  # fmt: skip
+        "dataset=sinusoid",
+        "model=mlp",
+        "model.hidden=[2]",
+        f"strategy={name}",
+        "strategy.inner_lr=0.01",
+        "dataset.k_shot=3",
+        *overrides,
+    )
     strategy = made.strategy.double()
     assert isinstance(strategy, MAML)
     task = made.source.tasks("train", [0])[0]

@@ -1,0 +1,37 @@
+"""README's commands, run as they stand but at smoke size."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from coldstart_cli.cli import main
+
+TEXT = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line
+    for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S)
+    for line in block.splitlines()
+    if line.startswith("coldstart ")
+]
+
+
+def test_readme_shows_commands() -> None:
+    assert len(COMMANDS) >= 7
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_readme_command_works(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, *arguments = shlex.split(command)
+    if arguments[0] == "train":
+        arguments += ["experiment=smoke", "model.hidden=[8]" if "model=mlp" in command else "model.hidden=8"]
+    assert main(arguments) == 0
+
+
+def test_readme_lists_every_strategy() -> None:
+    folder = Path(__file__).parents[1] / "conf" / "strategy"
+    assert not [p.stem for p in folder.glob("*.yaml") if f"`{p.stem}`" not in TEXT]
