@@ -37,7 +37,6 @@ def run_jobs(overrides: Sequence[str], flags: Sequence[str], job: Callable[[Conf
     Raises:
         RequestError: where the composition fails.
     """
-
     failures: list[Exception] = []
 
     def task(config: DictConfig) -> None:

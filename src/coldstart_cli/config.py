@@ -90,7 +90,7 @@ def _check_names(node: object, key: str, trusted: tuple[str, ...]) -> None:
             target = node["_target_"]
             if not isinstance(target, str) or not _is_below(target, trusted):
                 raise RequestError(
-                    f"{key}._target_: {target!r} is not trusted; targets lie in {', '.join(trusted)}, "
+                    f"{key}._target_: {_shown(target)} is not trusted; targets lie in {', '.join(trusted)}, "
                     "name others on the command line with trust=[their_package]"
                 )
         for name, value in node.items():
@@ -132,14 +132,18 @@ def _located(target: str, key: str, trusted: tuple[str, ...]) -> Callable[..., A
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise RequestError(
-            f"{key}._target_: {target} cannot be imported ({error}); check its name"
+            f"{key}._target_: {_shown(target)} cannot be imported ({str(error)[:120]!r}); check its name"
         ) from error
     defined_in = getattr(found, "__module__", None) or ""
     if not callable(found) or not _is_below(f"{defined_in}.", trusted):
         raise RequestError(
-            f"{key}._target_: {target} is not defined in {', '.join(trusted)}; "
+            f"{key}._target_: {_shown(target)} is not defined in {', '.join(trusted)}; "
             "name the place of its definition"
         )
+    try:
+        _parameters(found)
+    except (NameError, TypeError, ValueError) as error:  # built in, or annotated for type checkers only
+        raise RequestError(f"{key}._target_: {_shown(target)} has no signature to read; choose another") from error
     return typing.cast("Callable[..., Any]", found)
 
 

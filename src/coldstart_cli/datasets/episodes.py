@@ -88,7 +88,7 @@ class Episodes(TaskSource):
         )
         reason = self._shortage(shape)
         if reason is not None:
-            raise RequestError(reason)
+            raise RequestError(f"dataset: {reason}")
 
     @property
     def objective(self) -> Classification:

@@ -1,0 +1,110 @@
+"""Every configuration file: it composes, it says what it is, and it holds what the signatures name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coldstart_cli import catalog, composition
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
+CHOICES = [name for name in FILES if "/" in name]
+EXPERIMENTS = [name for name in CHOICES if name.startswith("experiment/")]
+
+
+def override(name: str) -> str:
+    """`model/mlp` -> `model=mlp`."""
+    group, _, choice = name.rpartition("/")
+    return f"{group}={choice}"
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    ((_, config),) = composition.points(list(overrides))
+    return config
+
+
+def calls(node: object, key: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(key, mapping) of everything below `node` that has a `_target_`."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield key, node
+        for name, value in node.items():
+            yield from calls(value, f"{key}.{name}".lstrip("."))
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
+            yield from calls(value, f"{key}[{i}]")
+
+
+def located(target: str) -> Callable[..., Any]:
+    module, _, name = target.rpartition(".")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def keyword_only(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(target).parameters
+    return {n: p for n, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_conf_files_are_those_that_ls_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    assert catalog.ls(["--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    names = [f"{group}/{entry['name']}" for group, entries in listed.items() for entry in entries]
+    assert sorted(names) == CHOICES
+    assert len(CHOICES) == len(list(CONF.rglob("*.yaml"))) - 1 > 20  # train.yaml is no choice
+    assert set(FILES) - set(CHOICES) == {"train"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_conf_begins_with_a_sentence(name: str) -> None:
+    lines = (CONF / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    first = next(line for line in lines if not line.startswith("# @package"))
+    assert first.startswith("# ")
+    assert len(first) > 15
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_conf_composes_and_equals_the_signatures(name: str) -> None:
+    config = composed(override(name))
+    group = name.partition("/")[0]
+    found = dict(calls(config))
+    assert group == "experiment" or any(key.split(".")[0] == group for key in found)
+    for key, node in found.items():
+        names = set(keyword_only(located(node["_target_"])))
+        assert set(node) - {"_target_"} == names, key
+
+
+@pytest.mark.parametrize("name", [n for n in CHOICES if n.startswith("strategy/")])
+def test_conf_of_every_strategy_composes_as_a_baseline(name: str) -> None:
+    choice = name.partition("/")[2]
+    config = composed(f"strategy@baseline={choice}")
+    assert config["baseline"]["_target_"] == composed(f"strategy={choice}")["strategy"]["_target_"]
+    assert config["names"]["baseline"] == choice
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_conf_of_every_experiment_takes_further_overrides(name: str) -> None:
+    config = composed(override(name), "seed=7", "strategy=protonet")
+    assert config["seed"] == 7
+    assert config["names"]["strategy"] == "protonet" or "strategy" in (CONF / f"{name}.yaml").read_text()
+
+
+def test_conf_targets_have_no_defaults_in_python() -> None:
+    targets = {node["_target_"] for name in CHOICES for _, node in calls(composed(override(name)))}
+    assert len(targets) >= 12
+    for target in sorted(targets):
+        for name, parameter in keyword_only(located(target)).items():
+            assert parameter.default is inspect.Parameter.empty, f"{target}: {name}"
+            assert parameter.annotation is not inspect.Parameter.empty, f"{target}: {name}"
+
+
+def test_conf_is_values_only_once_composed() -> None:
+    for name in CHOICES:
+        assert "${" not in json.dumps(composed(override(name)))

@@ -1,0 +1,271 @@
+"""From configuration to objects: what is refused, in which words, and what is never imported."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from annotated_types import Ge, Gt, Le, Len, Lt
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coldstart_cli.config import build, check, mismatch, runtime_parameters
+from coldstart_cli.errors import RequestError
+from coldstart_cli.training import SGD, Adam
+
+GOOD: dict[str, Any] = {
+    "_target_": "coldstart_cli.training.SGD",
+    "lr": 0.1,
+    "momentum": 0.9,
+    "nesterov": False,
+    "weight_decay": 0,
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "clip_norm": None,
+}
+THEIRS = """\
+class Thing:
+    def __init__(self, fact, *, child, size: int) -> None:
+        self.fact, self.child, self.size = fact, child, size
+
+class Refusing:
+    def __init__(self, *, size: int) -> None:
+        raise ValueError("size: {} is odd; give an even one".format(size))
+"""
+
+
+def refusal(node: object, trust: Sequence[str] = ()) -> str:
+    with pytest.raises(RequestError) as caught:
+        check(node, "optimizer", trust)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert ";" in message
+    return message
+
+
+@pytest.fixture
+def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a package of somebody's own that can be imported."""
+    (tmp_path / "their_package.py").write_text(THEIRS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "their_package", raising=False)
+    importlib.invalidate_caches()
+    return "their_package"
+
+
+def test_check_accepts_what_fits() -> None:
+    check(GOOD, "optimizer", [])
+    check({"a": [GOOD, {"b": GOOD}]}, "tree", [])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lrr": 1.0}, "optimizer.lrr: SGD has no such parameter; did you mean lr?"),
+        ({"zzzzz": 1.0}, "optimizer.zzzzz: SGD has no such parameter; known: clip_norm, lr"),
+        ({"nesterov": 1}, "optimizer.nesterov: 1 is not true or false; give true or false"),
+        ({"lr": True}, "optimizer.lr: True is not a number; give a number"),
+        ({"lr": "0.1"}, "optimizer.lr: '0.1' is not a number; give a number"),
+        ({"lr": None}, "optimizer.lr: null is not a number; give a number"),
+        ({"lr": math.nan}, "optimizer.lr: nan is not a number"),
+        ({"lr": 0}, "optimizer.lr: 0 is out of range; give a value above 0"),
+        ({"lr": [0.1]}, "optimizer.lr: [0.1] is not a number"),
+        ({"momentum": 1.1}, "optimizer.momentum: 1.1 is out of range; give a value at most 1"),
+        ({"momentum": -0.1}, "optimizer.momentum: -0.1 is out of range; give a value at least 0"),
+        ({"clip_norm": 0.0}, "optimizer.clip_norm: 0.0 is out of range; give a value above 0"),
+        ({"clip_norm": "x"}, "optimizer.clip_norm: 'x' is not a number"),
+        ({"schedule": "cosin"}, "optimizer.schedule: 'cosin' is no choice; did you mean cosine?"),
+        ({"schedule": None}, "optimizer.schedule: null is no choice"),
+        (
+            {"_target_": "coldstart_cli.training.SDG"},
+            "optimizer._target_: 'coldstart_cli.training.SDG' cannot",
+        ),
+        ({"_target_": 3}, "optimizer._target_: 3 is not trusted"),
+    ],
+)
+def test_check_refuses_with_key_and_remedy(change: dict[str, Any], message: str) -> None:
+    assert refusal({**GOOD, **change}).startswith(message)
+
+
+def test_check_names_what_is_missing() -> None:
+    without = {name: value for name, value in GOOD.items() if name != "lr"}
+    assert refusal(without) == "optimizer.lr: missing; SGD needs it, give optimizer.lr=VALUE"
+
+
+def test_check_finds_what_is_deep_inside() -> None:
+    node = {"first": [{"second": {**GOOD, "lr": "x"}}]}
+    assert refusal(node).startswith("optimizer.first[0].second.lr: 'x'")
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation", "fits"),
+    [
+        (1, int, True), (True, int, False), (1.0, int, False), ("1", int, False),
+        (1, float, True), (math.inf, float, True), (math.nan, float, False), (False, float, False),
+        (True, bool, True), (0, bool, False), ("", str, True), (None, str, False), (1, str, False),
+        (None, int | None, True), (3, int | None, True), ("3", int | None, False),
+        (None, Annotated[int, Ge(1)] | None, True), (0, Annotated[int, Ge(1)] | None, False),
+        (1, Annotated[float, Gt(0), Lt(1)], False), (0.5, Annotated[float, Gt(0), Lt(1)], True),
+        (1, Annotated[float, Ge(0), Le(1)], True), (math.nan, Annotated[float, Ge(0)], False),
+        ([1, 2], list[int], True), ([1, "2"], list[int], False), ("12", list[str], False), (1, list[int], False),
+        ([], Annotated[list[int], Len(1)], False), ([1], Annotated[list[int], Len(1)], True),
+        ([0], list[Annotated[int, Ge(1)]], False), ({"a": [1.0]}, dict[str, list[float]], True),
+        ({"a": 1.0}, dict[str, list[float]], False), ([], dict[str, int], False), ({}, Mapping[str, int], True),
+        ("a", Literal["a", "b"], True), ("c", Literal["a", "b"], False), (None, Literal["a"] | None, True),
+        (True, Literal[1, 2], False), (1, Literal[1, 2], True), ([], Literal["a"], False),
+        (object(), Any, True), (object(), dict, True),
+    ],
+)  # fmt: skip
+def test_mismatch_judges_values_by_annotation(value: object, annotation: Any, fits: bool) -> None:
+    wrong = mismatch(value, annotation)
+    assert (wrong is None) == fits
+    assert wrong is None or ("; " in wrong and "\n" not in wrong)
+
+
+def test_mismatch_shortens_long_values() -> None:
+    wrong = mismatch("x\n" * 5000, int)
+    assert wrong is not None
+    assert len(wrong) < 120
+    assert "\n" not in wrong
+
+
+UNTRUSTED = [
+    "os.system", "pathlib.Path.write_text", "builtins.eval", "subprocess.run", "torch.load", "torch.hub.load",
+    "coldstart_cli.cli.os.system", "coldstart_cli.runs.shutil.rmtree", "coldstart_cli.runs.Path",
+    "coldstart_cli.runs.shutil", "coldstart_cli.runs.Any", "torch.nn.modules.module.functools.partial",
+    "torch.nn.modules.module.OrderedDict", "torch.nn.modules.module.os.system", "torch.nn.functional.torch",
+    "torch.optim.optimizer.functools", "coldstart_cli_evil.Thing", "torch.nnn.Thing", "torch.optimal.Thing",
+    "coldstart_cli", "", ".", "coldstart_cli.", "os", ".coldstart_cli.training.SGD", "coldstart_cli..os.system",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", UNTRUSTED)
+def test_untrusted_target_is_refused_uncalled(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*args: object, **kwargs: object) -> None:
+        raise AssertionError("was called")
+
+    monkeypatch.setattr(os, "system", never)
+    monkeypatch.setattr(pathlib.Path, "write_text", never)
+    monkeypatch.setattr("shutil.rmtree", never)
+    assert refusal({"_target_": target}).startswith("optimizer._target_: ")
+    with pytest.raises(RequestError):
+        build({"a": [{"_target_": target}]}, "optimizer", [], {})
+
+
+def test_untrusted_target_is_refused_before_any_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = tmp_path / "imported"
+    (tmp_path / "evil_package.py").write_text(f"open({str(mark)!r}, 'w').close()\nclass Thing: pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    imported: list[str] = []
+    monkeypatch.setattr(importlib, "import_module", lambda name: imported.append(name))
+    first = {**GOOD, "child": [{"_target_": "evil_package.Thing"}]}
+    assert "'evil_package.Thing' is not trusted" in refusal(first)
+    assert imported == []
+    assert "evil_package" not in sys.modules
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "torch.nn.ModuleList", "torch.nn.attention.SDPBackend", "torch.optim.lr_scheduler.LambdaLR",
+        "coldstart_cli.errors.RequestError", "torch.nn.functional.linear_cross_entropy",
+    ],
+)  # fmt: skip
+def test_target_without_a_signature_is_refused(target: str) -> None:
+    assert refusal({"_target_": target}).startswith("optimizer._target_: ")
+
+
+def test_build_makes_objects_and_injects_facts(theirs: str) -> None:
+    optimizer = build(GOOD, "optimizer", [], {"n_steps": 10, "encoder": "unused"})
+    assert isinstance(optimizer, SGD)
+    assert (optimizer.lr, optimizer.clip_norm) == (0.1, None)
+    node = {"_target_": "their_package.Thing", "child": GOOD, "size": 3}
+    thing = build(node, "thing", [theirs], {"n_steps": 10, "fact": "known"})
+    assert (thing.fact, thing.size) == ("known", 3)
+    assert isinstance(thing.child, SGD)
+    assert runtime_parameters(node, "thing", [theirs]) == {"fact"}
+    assert build({"a": [1, {"b": None}]}, "tree", [], {}) == {"a": [1, {"b": None}]}
+
+
+def test_build_trusts_what_the_command_line_names(theirs: str) -> None:
+    node = {"_target_": "their_package.Refusing", "size": 3}
+    assert "trust=[their_package]" in refusal(node)
+    check(node, "thing", [theirs])
+
+
+def test_build_puts_a_constructors_refusal_in_place(theirs: str) -> None:
+    node = {"_target_": "their_package.Refusing", "size": 3}
+    with pytest.raises(RequestError, match=r"^thing\.part\.size: 3 is odd; give an even one$"):
+        build({"part": node}, "thing", [theirs], {})
+    with pytest.raises(RequestError, match=r"^optimizer\.nesterov: needs momentum, which is 0; "):
+        build({**GOOD, "nesterov": True, "momentum": 0}, "optimizer", [], {"n_steps": 1})
+
+
+def test_build_cannot_override_facts_from_the_config() -> None:
+    assert refusal({**GOOD, "n_steps": 5}).startswith("optimizer.n_steps: SGD has no such parameter")
+
+
+words = st.text(alphabet="abz_. \n\x00${}é", max_size=12)
+targets = st.one_of(
+    words,
+    words.map(lambda word: f"torch.nn.{word}"),
+    words.map(lambda word: f"coldstart_cli.training.{word}"),
+    st.sampled_from([GOOD["_target_"], "coldstart_cli.training.Adam", "torch.nn.Linear", "x" * 500]),
+    st.integers(),
+    st.none(),
+)
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.just("x" * 900)
+)
+names = st.sampled_from(["_target_", *list(GOOD)[1:], "beta1", "child"])
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(names.filter(lambda n: n != "_target_"), inner, max_size=4),
+        st.builds(lambda target, rest: {**rest, "_target_": target}, targets, st.dictionaries(names, inner)),
+        st.builds(lambda name, value: {**GOOD, name: value}, names, inner),
+    ),
+    max_leaves=8,
+)
+
+
+@given(values)
+@settings(max_examples=200, deadline=None)
+def test_check_raises_nothing_but_one_line(node: object) -> None:
+    try:
+        check(node, "key", [])
+    except RequestError as error:
+        message = str(error)
+        assert "\n" not in message
+        assert len(message) <= 300
+        assert message.startswith("key")
+        assert ";" in message
+
+
+@given(st.dictionaries(st.sampled_from(["lr", "beta1", "warmup"]), scalars, min_size=1))
+@settings(max_examples=100, deadline=None)
+def test_check_accepts_only_what_the_constructor_can_use(change: dict[str, Any]) -> None:
+    node = {
+        **{n: v for n, v in GOOD.items() if n not in ("momentum", "nesterov", "_target_")},
+        "beta1": 0.9,
+        "beta2": 0.99,
+        **change,
+    }
+    try:
+        check({"_target_": "coldstart_cli.training.Adam", **node}, "key", [])
+    except RequestError:
+        return
+    assert 0 < node["lr"] <= math.inf
+    assert 0 <= node["beta1"] <= 1
+    Adam(10, **node)
