@@ -151,7 +151,16 @@ def _evaluate(
     """Evaluates the strategy, in its best state, and the baseline; writes records and summary."""
     plan, source = experiment.evaluation, experiment.source
     experiment.strategy.load_state_dict(run.checkpoints.best()["strategy"])
-    records, chosen = evaluate(experiment.contestants, source, plan, experiment.hardware, loggers, stop)
+    trained_on = read_json(run.path / "environment.json", "run")["fingerprint"]
+    records, chosen = evaluate(
+        experiment.contestants,
+        source,
+        plan,
+        experiment.hardware,
+        loggers,
+        stop,
+        trained_on_source=trained_on == source.fingerprint,
+    )
     task = next(tasks_of(source.with_shape(shape_of(source, plan, plan.k_shots[0])), "new", 1))
     state = run.state
     summary = {

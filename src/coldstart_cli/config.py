@@ -143,7 +143,9 @@ def _located(target: str, key: str, trusted: tuple[str, ...]) -> Callable[..., A
     try:
         _parameters(found)
     except (NameError, TypeError, ValueError) as error:  # built in, or annotated for type checkers only
-        raise RequestError(f"{key}._target_: {_shown(target)} has no signature to read; choose another") from error
+        raise RequestError(
+            f"{key}._target_: {_shown(target)} has no signature to read; choose another"
+        ) from error
     return typing.cast("Callable[..., Any]", found)
 
 

@@ -72,22 +72,25 @@ def evaluate(
     hardware: Hardware,
     loggers: Sequence[Logger],
     stop: StopOnSignal,
+    *,
+    trained_on_source: bool,
 ) -> tuple[list[Record], dict[str, dict[int, tuple[str, int]]]]:
     """Adapts every contestant to the same tasks, for every k.
 
     Args:
         contestants: role (`strategy`, `baseline`) -> variant -> strategy; validation tasks choose the
             variant and the adaptation step of each role.
+        trained_on_source: whether the strategy was trained on this source; only then are there held-out
+            examples of its training classes.
 
     Returns:
         The records, and what was chosen: role -> k_shot -> (variant, step).
     """
     chosen: dict[str, dict[int, tuple[str, int]]] = {role: {} for role in contestants}
     records: list[Record] = []
-    jobs = list(_jobs(contestants, source, plan))
-    total = len(plan.k_shots) * sum(
-        len(variants) * plan.n_selection_tasks + (2 if role == "strategy" else 1) * plan.n_tasks
-        for role, variants in contestants.items()
+    jobs = list(_jobs(contestants, source, plan, trained_on_source))
+    total = sum(
+        job.n_tasks * (len(contestants[job.role]) if job.split == "validation" else 1) for job in jobs
     )
     for logger in loggers:
         logger.start("evaluating", total, 0)
@@ -120,13 +123,16 @@ class _Job:
     steps: Sequence[int]
 
 
-def _jobs(contestants: Mapping[str, object], source: TaskSource, plan: EvaluationPlan) -> Iterator[_Job]:
+def _jobs(
+    contestants: Mapping[str, object], source: TaskSource, plan: EvaluationPlan, trained_on_source: bool
+) -> Iterator[_Job]:
     for k in plan.k_shots:
         shaped = source.with_shape(shape_of(source, plan, k))
         for role in contestants:
             steps = plan.steps if role == "strategy" else plan.baseline_steps
             yield _Job(role, "validation", k, shaped, plan.n_selection_tasks, steps)
-            if role == "strategy" and shaped.refusal("source_test", shaped.shape) is None:
+            held_out = trained_on_source and shaped.refusal("source_test", shaped.shape) is None
+            if role == "strategy" and held_out:
                 yield _Job(role, "source_test", k, shaped, plan.n_tasks, steps)
             yield _Job(role, "new", k, shaped, plan.n_tasks, steps)
 
