@@ -97,7 +97,7 @@ def _dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS:
         known = [command for command in COMMANDS if not command.startswith("_")]
         raise RequestError(f"{name}: there is no such command; {suggestion(name, known)}")
-    if {"-h", "--help"} & set(rest):
+    if name in ("train", "evaluate", "doctor") and {"-h", "--help"} & set(rest):
         print(USAGE, end="")
         return 0
     return COMMANDS[name](rest)

@@ -1,0 +1,144 @@
+"""The table a person reads: all four evaluations, names as they are, narrow terminals too."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from coldstart_cli import report
+from coldstart_cli.metrics import summarise
+
+HEADINGS = ("Cross-task", "Learning curve", "Transfer performance", "Inference time")
+
+
+def record(role: str, split: str, k: int, task: str, step: int, value: float) -> dict[str, Any]:
+    return {
+        "role": role, "variant": "", "split": split, "k_shot": k, "task": task, "step": step,
+        "value": value, "loss": 0.0, "adapt_seconds": 0.002,
+    }  # fmt: skip
+
+
+def summary(*, baseline: bool = True, metric: str = "accuracy", name: str = "maml", **changes: Any) -> dict[str, Any]:
+    rows = [
+        record(role, split, k, task, step, 0.2 + 0.1 * step + 0.02 * k + lift)
+        for role, split in (("strategy", "new"), ("strategy", "source_test"), ("baseline", "new"))
+        for k in (1, 5)
+        for task, lift in (("a", 0.0), ("b", 0.05))
+        for step in (0, 1, 3)
+    ]
+    chosen = {"strategy": {1: 1, 5: 3}} | ({"baseline": {1: 3, 5: 3}} if baseline else {})
+    measured = summarise(rows, chosen, higher_is_better=metric == "accuracy", confidence=0.95)
+    return {
+        "names": {"strategy": name, "model": name, "dataset": name, "baseline": name if baseline else None},
+        "seed": 3,
+        "headline": metric,
+        "n_way": 5 if metric == "accuracy" else None,
+        "n_tasks": 2,
+        "confidence": 0.95,
+        "transductive": False,
+        "variants": {"1": "lr=0.05", "5": "lr=0.1"},
+        **measured,
+        "costs": {
+            "inference": {"1": {"p50_ms": 0.5, "p95_ms": 0.7}, "64": {"p50_ms": 1.5, "p95_ms": 2.0}},
+            "parameters": 1234567,
+            "flops": 3400,
+            "peak_memory": 100 * 2**20,
+        },
+        "hardware": {"device": "cpu", "name": name, "threads": 2, "precision": "fp32", "deterministic": True},
+        "training": {"steps": 1000, "best_step": 800, "seconds": 12.34},
+        **changes,
+    }
+
+
+def shown(summary: dict[str, Any], width: int = 120) -> str:
+    stream = io.StringIO()
+    report.show(summary, Console(file=stream, width=width, highlight=False))
+    return stream.getvalue()
+
+
+def test_report_prints_the_four_evaluations() -> None:
+    text = shown(summary())
+    for heading in HEADINGS:
+        assert text.count(heading) == 1
+    assert "maml (maml) on maml: 5-way, 2 new tasks, 95 % intervals" in text
+    assert "1-shot" in text
+    assert "5-shot" in text
+    assert "after 1 step " in text
+    assert "after 3 steps" in text
+    assert "1,234,567 parameters, 3.4 kFLOP" in text
+    assert "One training seed (3)" in text
+    assert "1,000 steps in 12.3 s, best state after 800" in text
+    assert "lr=0.05, 3 steps" in text
+
+
+def test_report_shows_accuracy_in_percent_and_errors_as_they_are() -> None:
+    # new tasks at k = 1 and step 1: .32 and .37, mean .345
+    row = next(line for line in shown(summary()).splitlines() if "new tasks, adapted" in line)
+    assert "34.5 ± " in row
+    text = shown(summary(metric="mse"))
+    row = next(line for line in text.splitlines() if "new tasks, adapted" in line)
+    assert "0.345 ± " in row
+    assert "-way" not in text
+    assert "5 points" in text
+
+
+@pytest.mark.parametrize("name", ["[red]me[/red]", "[/nope]", "[bold", "a]b[", ":smile: \\[x]"])
+def test_report_prints_names_as_they_are(name: str) -> None:
+    text = shown(summary(name=name))
+    assert f"{name} ({name}) on {name}: " in text
+    assert f"{name}, the same tasks" in text
+    assert f"(cpu: {name}, 2 threads)" in text
+
+
+@pytest.mark.parametrize("width", [40, 10, 300])
+@pytest.mark.parametrize("baseline", [True, False])
+def test_report_fits_any_width(width: int, baseline: bool) -> None:
+    text = " ".join(shown(summary(baseline=baseline), width).split())
+    assert "One training seed" in text
+    assert ("Transfer" in text) == (baseline and "Transfer" in text)
+
+
+def test_report_without_baseline_has_no_transfer() -> None:
+    text = shown(summary(baseline=False))
+    assert "Transfer performance" not in text
+    assert "gain" not in text
+
+
+def test_report_without_source_test_shows_a_dash() -> None:
+    bare = summary()
+    for row in bare["shots"].values():
+        row["source_test"] = None
+        del row["gap"]
+    lines = shown(bare).splitlines()
+    for label in ("source tasks", "gap from source"):
+        assert next(line for line in lines if label in line).split()[-2:] == ["-", "-"]
+
+
+def test_report_names_transduction_and_a_state_never_chosen() -> None:
+    text = shown(summary(transductive=True, training={"steps": 0, "best_step": 0, "seconds": 0.0}))
+    assert "Transductive: a prediction may depend on its batch." in text
+    assert "best state" not in text
+
+
+def test_report_says_where_a_baseline_never_gets() -> None:
+    full = summary()
+    full["shots"]["5"]["baseline_shots"] = None
+    line = next(line for line in shown(full).splitlines() if "needs for the same" in line)
+    assert line.split()[-2:] == [">", "5"]
+
+
+def test_report_survives_one_task_and_numbers_that_are_none() -> None:
+    odd = summary()
+    odd["shots"]["1"]["new"]["after"] = {"mean": math.nan, "half_width": math.inf, "n": 1}
+    assert "nan ± inf" in shown(odd)
+
+
+def test_headline_is_one_line_of_the_first_k() -> None:
+    line = report.headline(summary())
+    assert line.startswith("k=1 accuracy 34.5 ± ")
+    assert ", gain over baseline -20.0 ± " in line
+    assert "gain" not in report.headline(summary(baseline=False))
