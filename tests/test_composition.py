@@ -83,9 +83,7 @@ def test_changed_refuses_what_belongs_to_the_training(base: dict[str, Any], over
 def test_changed_refuses_keys_that_are_not_there(base: dict[str, Any]) -> None:
     with pytest.raises(RequestError) as caught:
         changed(base, "evaluation.k_shot=[1]")
-    assert str(caught.value) == (
-        "evaluation.k_shot: there is no such key; did you mean evaluation.k_shots?"
-    )
+    assert str(caught.value) == ("evaluation.k_shot: there is no such key; did you mean evaluation.k_shots?")
 
 
 def test_points_expand_a_sweep_in_order() -> None:
@@ -101,7 +99,8 @@ def test_points_hold_values_only() -> None:
     config = composed("optimizer.lr=${seed}", "seed=4")
     assert config["optimizer"]["lr"] == 4
     assert "hydra" not in config
-    assert config["names"] == {"strategy": "maml", "dataset": "sinusoid", "model": "mlp", "baseline": None}
+    names = {"strategy": "maml", "dataset": "sinusoid", "model": "mlp"}
+    assert config["names"] == {**names, "baseline": "scratch"}
 
 
 @pytest.mark.parametrize(

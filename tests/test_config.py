@@ -114,10 +114,12 @@ def test_check_finds_what_is_deep_inside() -> None:
         (None, Annotated[int, Ge(1)] | None, True), (0, Annotated[int, Ge(1)] | None, False),
         (1, Annotated[float, Gt(0), Lt(1)], False), (0.5, Annotated[float, Gt(0), Lt(1)], True),
         (1, Annotated[float, Ge(0), Le(1)], True), (math.nan, Annotated[float, Ge(0)], False),
-        ([1, 2], list[int], True), ([1, "2"], list[int], False), ("12", list[str], False), (1, list[int], False),
+        ([1, 2], list[int], True), ([1, "2"], list[int], False), ("12", list[str], False),
+        (1, list[int], False),
         ([], Annotated[list[int], Len(1)], False), ([1], Annotated[list[int], Len(1)], True),
         ([0], list[Annotated[int, Ge(1)]], False), ({"a": [1.0]}, dict[str, list[float]], True),
-        ({"a": 1.0}, dict[str, list[float]], False), ([], dict[str, int], False), ({}, Mapping[str, int], True),
+        ({"a": 1.0}, dict[str, list[float]], False), ([], dict[str, int], False),
+        ({}, Mapping[str, int], True),
         ("a", Literal["a", "b"], True), ("c", Literal["a", "b"], False), (None, Literal["a"] | None, True),
         (True, Literal[1, 2], False), (1, Literal[1, 2], True), ([], Literal["a"], False),
         (object(), Any, True), (object(), dict, True),
@@ -142,7 +144,8 @@ UNTRUSTED = [
     "coldstart_cli.runs.shutil", "coldstart_cli.runs.Any", "torch.nn.modules.module.functools.partial",
     "torch.nn.modules.module.OrderedDict", "torch.nn.modules.module.os.system", "torch.nn.functional.torch",
     "torch.optim.optimizer.functools", "coldstart_cli_evil.Thing", "torch.nnn.Thing", "torch.optimal.Thing",
-    "coldstart_cli", "", ".", "coldstart_cli.", "os", ".coldstart_cli.training.SGD", "coldstart_cli..os.system",
+    "coldstart_cli", "", ".", "coldstart_cli.", "os", ".coldstart_cli.training.SGD",
+    "coldstart_cli..os.system",
 ]  # fmt: skip
 
 

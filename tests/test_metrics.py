@@ -32,9 +32,7 @@ reals = st.floats(-100, 100, allow_subnormal=False).map(lambda x: round(x, 3))
 def test_interval_equals_scipys_t_interval(values: list[float], confidence: float) -> None:
     assume(np.std(values) > 1e-6)
     ours = interval(values, confidence)
-    low, high = stats.t.interval(
-        confidence, len(values) - 1, loc=np.mean(values), scale=stats.sem(values)
-    )
+    low, high = stats.t.interval(confidence, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
     assert ours.mean == pytest.approx((low + high) / 2, abs=1e-9)
     assert ours.half_width == pytest.approx((high - low) / 2, rel=1e-9)
     assert ours.n == len(values)
@@ -118,7 +116,9 @@ def test_label_efficiency_lies_among_the_shots_measured(
     assert not reached or min(curve) - 1e-9 <= shots <= max(curve) + 1e-9
 
 
-def record(role: str, split: str, k: int, task: str, step: int, value: float, variant: str = "") -> dict[str, Any]:
+def record(
+    role: str, split: str, k: int, task: str, step: int, value: float, variant: str = ""
+) -> dict[str, Any]:
     return {
         "role": role, "variant": variant, "split": split, "k_shot": k, "task": task, "task_hash": task,
         "step": step, "value": value, "loss": 0.0, "adapt_seconds": 0.002 * step,
@@ -186,7 +186,6 @@ def test_summary_of_a_table_made_by_hand() -> None:
     assert one["gap"]["half_width"] == pytest.approx(math.sqrt(2) * t * width, rel=1e-6)
     assert one["new"]["area"] == pytest.approx((0.4 + 0.6) / 2)
     assert one["new"]["steps_to_95"] == 2
-    assert one["new"]["adapt_ms"] == pytest.approx(4.0)
     assert list(one["new"]["curve"]) == ["0", "1", "2"]
     # baseline at its step 1: .4 for both tasks; ours at step 2: .6 and .7
     assert one["gain"]["mean"] == pytest.approx((0.2 + 0.3) / 2)

@@ -13,6 +13,7 @@ import torch
 from coldstart_cli import composition
 from coldstart_cli.assembly import Experiment, assemble
 from coldstart_cli.errors import JobError
+from coldstart_cli.evaluation import scored_together, tasks_of
 from coldstart_cli.runner import Training
 from coldstart_cli.runs import Run
 from coldstart_cli.signals import StopOnSignal, Stopped
@@ -130,3 +131,15 @@ def test_other_thread_count_on_resume_warns(tmp_path: Path) -> None:
     other = made("strategy=maml", "hardware.threads=2")
     with pytest.warns(RuntimeWarning, match=r"was trained on 1 threads and goes on with 2"):
         fit(other, run, StopOnSignal())
+
+
+def test_tasks_scored_together_are_scored_as_one_by_one() -> None:
+    scored_alone = made("strategy=maml", "hardware.threads=1")
+    records = {}
+    for threads in (1, 2):
+        hardware = made("strategy=maml", f"hardware.threads={threads}").hardware
+        tasks = tasks_of(scored_alone.source, "new", 20)
+        records[threads] = list(scored_together(scored_alone.strategy, tasks, [0, 2], hardware))
+    for one, two in zip(records[1], records[2], strict=True):
+        assert [r["task"] for r in one] == [r["task"] for r in two]
+        assert [r["value"] for r in one] == pytest.approx([r["value"] for r in two], rel=1e-5)

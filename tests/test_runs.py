@@ -19,7 +19,15 @@ from hypothesis import strategies as st
 
 from coldstart_cli import composition, runs
 from coldstart_cli.errors import RequestError
-from coldstart_cli.runs import Checkpoints, Run, append_jsonl, evaluation_hash, run_name, truncate, write_bytes
+from coldstart_cli.runs import (
+    Checkpoints,
+    Run,
+    append_jsonl,
+    evaluation_hash,
+    run_name,
+    truncate,
+    write_bytes,
+)
 
 HOLD = """\
 import fcntl, os, sys
@@ -196,7 +204,9 @@ def test_best_checkpoint_damaged_or_missing_is_refused(tmp_path: Path) -> None:
         ("dataset.bank_seed", 5), ("hardware.precision", "bf16"),
     ],
 )  # fmt: skip
-def test_run_name_depends_on_what_determines_training(config: dict[str, Any], key: str, value: object) -> None:
+def test_run_name_depends_on_what_determines_training(
+    config: dict[str, Any], key: str, value: object
+) -> None:
     assert run_name(changed(config, key, value), "print") != run_name(config, "print")
 
 
@@ -250,9 +260,10 @@ def test_lock_is_refused_while_another_process_holds_it(tmp_path: Path) -> None:
 
 def test_lock_in_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RequestError, match=r"^outputs: .* cannot be written \(.*\); "), Run(
-        tmp_path / "file" / "run"
-    ).locked():
+    with (
+        pytest.raises(RequestError, match=r"^outputs: .* cannot be written \(.*\); "),
+        Run(tmp_path / "file" / "run").locked(),
+    ):
         pass
 
 

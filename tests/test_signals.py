@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from coldstart_cli.signals import Stopped, StopOnSignal
+from coldstart_cli.signals import StopOnSignal, Stopped
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

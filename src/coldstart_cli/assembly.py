@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 
 from coldstart_cli import config as configs
 from coldstart_cli.core import Strategy, TaskShape, TaskSource
-from coldstart_cli.errors import RequestError
+from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.evaluation import EvaluationPlan, shape_of
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.runner import TrainingPlan, validation_shape
@@ -24,7 +24,7 @@ from coldstart_cli.runs import digest
 
 PARTS = ("strategy", "model", "dataset", "optimizer", "hardware", "evaluation", "training", "logger")
 SCALARS: Mapping[str, Any] = {
-    "seed": Annotated[int, Ge(0)],
+    "seed": Annotated[int, Ge(0), Lt(2**31)],
     "outputs": str,
     "again": bool,
     "trust": list[str],
@@ -82,7 +82,12 @@ def assemble(config: Mapping[str, Any]) -> Experiment:
 
 def check_values(config: Mapping[str, Any]) -> None:
     """Names, types and ranges of the whole config; builds nothing."""
+    known = {*SCALARS, *PARTS, "baseline", "names"}
+    for key in sorted(config.keys() - known):
+        raise RequestError(f"{key}: there is no such key; {suggestion(key, known)}")
     for key, annotation in SCALARS.items():
+        if key not in config:
+            raise RequestError(f"{key}: is missing; write {key}=VALUE")
         wrong = configs.mismatch(config[key], annotation)
         if wrong:
             raise RequestError(f"{key}: {wrong}")

@@ -159,7 +159,7 @@ def _train(arguments: list[str]) -> int:
 def _evaluate(arguments: list[str]) -> int:
     flags = parse(arguments)
     chosen = [o for o in flags.overrides if o.startswith("run=")]
-    if len(chosen) != 1:
+    if len(chosen) != 1 or chosen == ["run="]:
         raise RequestError("run: name one finished run; coldstart evaluate run=outputs/RUN")
     if flags.multirun or flags.dry_run or flags.cfg:
         raise RequestError("evaluate: takes no -m, --dry-run or --cfg; leave them out")

@@ -15,7 +15,8 @@ from typing import Any
 from coldstart_cli import config as configs
 from coldstart_cli import metrics, report
 from coldstart_cli.assembly import Experiment, assemble
-from coldstart_cli.evaluation import costs, evaluate, scored, shape_of, tasks_of
+from coldstart_cli.errors import RequestError
+from coldstart_cli.evaluation import adaptation_ms, costs, evaluate, scored, shape_of, tasks_of
 from coldstart_cli.loggers import Logger
 from coldstart_cli.runner import Training
 from coldstart_cli.runs import Run, evaluation_hash, read_json, run_name
@@ -150,7 +151,13 @@ def _evaluate(
 ) -> None:
     """Evaluates the strategy, in its best state, and the baseline; writes records and summary."""
     plan, source = experiment.evaluation, experiment.source
-    experiment.strategy.load_state_dict(run.checkpoints.best()["strategy"])
+    try:
+        experiment.strategy.load_state_dict(run.checkpoints.best()["strategy"])
+    except RuntimeError as error:
+        raise RequestError(
+            f"dataset: the weights of {run.path} do not fit its inputs or classes; evaluate on data like the "
+            "run's own, or train on this"
+        ) from error
     trained_on = read_json(run.path / "environment.json", "run")["fingerprint"]
     records, chosen = evaluate(
         experiment.contestants,
@@ -161,7 +168,6 @@ def _evaluate(
         stop,
         trained_on_source=trained_on == source.fingerprint,
     )
-    task = next(tasks_of(source.with_shape(shape_of(source, plan, plan.k_shots[0])), "new", 1))
     state = run.state
     summary = {
         "names": experiment.config["names"],
@@ -178,12 +184,23 @@ def _evaluate(
             higher_is_better=source.objective.higher_is_better,
             confidence=plan.confidence,
         ),
-        "costs": costs(experiment.strategy, task, plan, experiment.hardware),
+        "costs": _costs(experiment, {k: step for k, (_, step) in chosen["strategy"].items()}),
         "hardware": experiment.hardware.facts(),
         "training": {key: state[key] for key in ("steps", "best_step", "seconds")},
         "source": source.facts(),
     }
     run.write_evaluation(name, experiment.config, records, summary)
+
+
+def _costs(experiment: Experiment, steps: Mapping[int, int]) -> dict[str, Any]:
+    """What the predictor costs, and adaptation to each k with the number of steps that was chosen."""
+    plan, source, hardware = experiment.evaluation, experiment.source, experiment.hardware
+    tasks = {k: list(tasks_of(source.with_shape(shape_of(source, plan, k)), "new", 10)) for k in steps}
+    adapting = {
+        str(k): adaptation_ms(experiment.strategy, tasks[k], step, hardware) for k, step in steps.items()
+    }
+    predicting = costs(experiment.strategy, next(iter(tasks.values()))[0], plan, hardware)
+    return {**predicting, "adaptation_ms": adapting}
 
 
 def _show(run: Run, name: str, options: Options) -> str:

@@ -51,10 +51,10 @@ def run_jobs(overrides: Sequence[str], flags: Sequence[str], job: Callable[[Conf
     try:
         with translated(overrides):
             hydra.main(version_base="1.3", config_path=f"pkg://{CONF}", config_name="train")(task)()
+            if failures:
+                raise failures[0]
     finally:
         sys.argv = arguments
-    if failures:
-        raise failures[0]
 
 
 def points(overrides: Sequence[str]) -> Iterator[tuple[list[str], Config]]:
@@ -113,6 +113,11 @@ def resolved(config: DictConfig, choices: Mapping[str, Any]) -> Config:
     container.pop("hydra", None)
     container.setdefault("logger", {})  # logger=[] composes no node at all
     groups = ("strategy", "model", "dataset")
+    for group in groups:
+        if group not in choices:
+            raise RequestError(
+                f"{group}: one is needed, by its name; write {group}=NAME (coldstart ls {group})"
+            )
     container["names"] = {group: str(choices[group]) for group in groups}
     baseline = choices.get("strategy@baseline")
     container["names"]["baseline"] = None if baseline is None else str(baseline)
@@ -134,7 +139,7 @@ def translated(overrides: Sequence[str]) -> Iterator[None]:
         if "Config group override" not in str(error):
             raise
         none = next((o for o in overrides if o.endswith("=null")), "a group")
-        raise RequestError(f"{none}: a group cannot be null; leave it out, or write ~{none[:-5]}") from error
+        raise RequestError(f"{none}: a group cannot be null; leave it out, or name one") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise RequestError(_composition(error, overrides)) from error
 

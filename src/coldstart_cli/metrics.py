@@ -122,7 +122,7 @@ def summarise(
 
     Returns:
         k_shot -> {source_test, new, baseline: mean and half-width before and after adaptation,
-        gap, gain: paired over tasks, curve, area, steps_to_95, adapt_ms}, and `label_efficiency`.
+        gap, gain: paired over tasks, curve, area, steps_to_95}, and `label_efficiency`.
     """
     shots = sorted({r["k_shot"] for r in records})
     table = {
@@ -179,7 +179,6 @@ def _curve(rows: Sequence[Record], step: int, confidence: float) -> dict[str, An
         "curve": {str(s): asdict(interval(list(by_task(rows, s).values()), confidence)) for s in means},
         "area": area_under(means),
         "steps_to_95": steps_to(travelled, 0.95),
-        "adapt_ms": 1000 * float(np.median([r["adapt_seconds"] for r in rows if r["step"] == end])),
     }
 
 

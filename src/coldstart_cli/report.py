@@ -15,13 +15,15 @@ Row = Mapping[str, Any]
 
 def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
     """Prints the table of one evaluation: a column for each k."""
-    console = console or Console(highlight=False, soft_wrap=False)
+    console = console or Console(highlight=False, soft_wrap=False, emoji=False)
     shots: Mapping[str, Row] = summary["shots"]
     numbers = _Numbers(summary["headline"])
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for k in shots:
-        table.add_column(f"{k}-shot" if summary["n_way"] else f"{k} points", justify="right")
+        table.add_column(
+            f"{k}-shot" if summary["n_way"] else f"{k} point{'' if k == '1' else 's'}", justify="right"
+        )
     for section, rows in _sections(summary, numbers):
         table.add_row(f"[bold]{section}[/bold]", *[""] * len(shots))
         for label, cells in rows:
@@ -133,7 +135,7 @@ def _costs(summary: Mapping[str, Any]) -> list[str]:
         f"  batch {size:>3}: p50 {t['p50_ms']:.2f} ms, p95 {t['p95_ms']:.2f} ms"
         for size, t in costs["inference"].items()
     ]
-    adapting = ", ".join(f"{row['new']['adapt_ms']:.1f} ms at k={k}" for k, row in summary["shots"].items())
+    adapting = ", ".join(f"{ms:.1f} ms at k={k}" for k, ms in costs["adaptation_ms"].items())
     training = summary["training"]
     lines += [
         f"  adaptation to one task: {adapting}",

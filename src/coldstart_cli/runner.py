@@ -18,6 +18,7 @@ from coldstart_cli.hardware import Hardware
 from coldstart_cli.loggers import Logger
 from coldstart_cli.runs import Run, append_jsonl, truncate
 from coldstart_cli.signals import StopOnSignal
+from coldstart_cli.training import step_seed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +113,7 @@ class Training:
 
     def _one_step(self, steps: Iterator[dict[str, float]]) -> dict[str, float] | None:
         self.strategy.train()
-        torch.manual_seed((self.seed << 32) + self.step)
+        torch.manual_seed(step_seed(self.seed, self.step))
         before = self.hardware.now()
         with self.hardware.autocast():
             values = next(steps, None)

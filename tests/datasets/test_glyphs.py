@@ -120,5 +120,7 @@ def test_impossible_held_out_faces_are_refused(settings: Settings, faces: list[s
 
 
 def test_too_many_queries_are_refused_in_one_line(settings: Settings) -> None:
-    with pytest.raises(RequestError, match=r"^dataset: glyphs: 5-way tasks need 1 \+ 40 .* lower k_shot or n_query$"):
+    with pytest.raises(
+        RequestError, match=r"^dataset: glyphs: 5-way tasks need 1 \+ 40 .* lower k_shot or n_query$"
+    ):
         glyphs(**{**settings("glyphs"), "n_query": 40})
