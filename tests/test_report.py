@@ -45,6 +45,7 @@ def summary(
         "variants": {"1": "lr=0.05", "5": "lr=0.1"},
         **measured,
         "costs": {
+            "adaptation_ms": {str(k): 2.5 for k in measured["shots"]},
             "inference": {"1": {"p50_ms": 0.5, "p95_ms": 0.7}, "64": {"p50_ms": 1.5, "p95_ms": 2.0}},
             "parameters": 1234567,
             "flops": 3400,

@@ -135,13 +135,13 @@ def translated(overrides: Sequence[str]) -> Iterator[None]:
         raise RequestError(
             f"{error.override}: is no override; write key=value, quote values with spaces or commas"
         ) from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise RequestError(_composition(error, overrides)) from error
     except ValueError as error:
         if "Config group override" not in str(error):
             raise
         none = next((o for o in overrides if o.endswith("=null")), "a group")
         raise RequestError(f"{none}: a group cannot be null; leave it out, or name one") from error
-    except (HydraException, OmegaConfBaseException) as error:
-        raise RequestError(_composition(error, overrides)) from error
 
 
 def _composed(overrides: Sequence[str]) -> Config:
