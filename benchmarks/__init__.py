@@ -2,5 +2,4 @@
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported
-os.environ.setdefault("GOMP_SPINCOUNT", "0")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line does; read when torch is imported
