@@ -1,4 +1,4 @@
-"""Benchmarks; both sides run with threads that sleep while they wait, as the command line does."""
+"""Benchmarks; idle threads of both sides spin for a bounded time, as under the command line."""
 
 import os
 

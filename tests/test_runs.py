@@ -19,15 +19,8 @@ from hypothesis import strategies as st
 
 from coldstart_cli import composition, runs
 from coldstart_cli.errors import RequestError
-from coldstart_cli.runs import (
-    Checkpoints,
-    Run,
-    append_jsonl,
-    evaluation_hash,
-    run_name,
-    truncate,
-    write_bytes,
-)
+from coldstart_cli.files import append_jsonl, truncate, write_bytes
+from coldstart_cli.runs import Checkpoints, Run, evaluation_hash, run_name
 
 HOLD = """\
 import fcntl, os, sys

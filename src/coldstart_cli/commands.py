@@ -17,9 +17,10 @@ from coldstart_cli import metrics, report
 from coldstart_cli.assembly import Experiment, assemble
 from coldstart_cli.errors import RequestError
 from coldstart_cli.evaluation import adaptation_ms, costs, evaluate, scored, shape_of, tasks_of
+from coldstart_cli.files import read_json
 from coldstart_cli.loggers import Logger
 from coldstart_cli.runner import Training
-from coldstart_cli.runs import Run, evaluation_hash, read_json, run_name
+from coldstart_cli.runs import Run, evaluation_hash, run_name
 from coldstart_cli.signals import StopOnSignal
 
 

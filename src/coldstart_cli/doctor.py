@@ -16,8 +16,8 @@ import torch
 from coldstart_cli import commands, composition
 from coldstart_cli.datasets.cache import cache_folder
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files import write_bytes
 from coldstart_cli.hardware import usable_cores
-from coldstart_cli.runs import write_bytes
 
 
 def main(arguments: Sequence[str]) -> int:

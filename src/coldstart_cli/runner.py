@@ -14,9 +14,10 @@ from annotated_types import Ge, Gt
 from coldstart_cli.core import Strategy, TaskShape, TaskSource
 from coldstart_cli.errors import JobError
 from coldstart_cli.evaluation import scored, tasks_of
+from coldstart_cli.files import append_jsonl, truncate
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.loggers import Logger
-from coldstart_cli.runs import Run, append_jsonl, truncate
+from coldstart_cli.runs import Run
 from coldstart_cli.signals import StopOnSignal
 from coldstart_cli.training import step_seed
 

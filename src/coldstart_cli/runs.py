@@ -19,7 +19,6 @@ import fcntl
 import hashlib
 import io
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -32,6 +31,7 @@ import torch
 import yaml
 
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files import finite, read_json, umask, write_bytes, write_json
 
 FORMAT = 1
 """Written into run.json. A reader migrates older formats and refuses newer ones."""
@@ -149,7 +149,7 @@ class Run:
         folder = self.evaluation(name)
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
-        partial.chmod(0o777 & ~_umask())
+        partial.chmod(0o777 & ~umask())
         write_config(partial / "config.yaml", config)
         (partial / "records.jsonl").write_text(
             "".join(json.dumps(finite(record)) + "\n" for record in records), encoding="utf-8"
@@ -217,79 +217,6 @@ class Checkpoints:
         return state
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replaces a file so that a crash at any moment leaves the old one or the new one, on disk.
-
-    Raises:
-        RequestError: if the folder cannot be written or the disk is full, naming path and bytes.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise RequestError(
-            f"{path}: cannot write {len(data)} bytes ({error.strerror}); make room, or choose outputs=DIR"
-        ) from error
-
-
-def write_json(path: Path, value: object) -> None:
-    write_bytes(path, (json.dumps(finite(value), indent=2) + "\n").encode())
-
-
-def finite(value: object) -> object:
-    """The same with null for every number that JSON does not know: a loss that diverged is infinite."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return value
-
-
-def append_jsonl(path: Path, row: Mapping[str, object]) -> int:
-    """Appends one line and returns its length in bytes."""
-    data = (json.dumps(finite(row)) + "\n").encode()
-    with open(path, "ab") as file:
-        file.write(data)
-    return len(data)
-
-
-def truncate(path: Path, length: int) -> None:
-    """Cuts a file of lines to what a checkpoint knows of."""
-    with open(path, "ab") as file:
-        file.truncate(length)
-
-
-def read_json(path: Path, key: str) -> dict[str, Any]:
-    """
-    Raises:
-        RequestError: naming `key` and the file that is missing or damaged.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RequestError(
-            f"{key}: {path.parent} is no run directory (it has no {path.name}); name one below outputs"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{key}: {path} is damaged; train again with again=true") from error
-    if not isinstance(value, dict):
-        raise RequestError(f"{key}: {path} is damaged; train again with again=true")
-    return value
-
-
 def write_config(path: Path, config: Mapping[str, Any]) -> None:
     write_bytes(path, yaml.safe_dump(dict(config), sort_keys=False).encode())
 
@@ -328,9 +255,3 @@ def _migrated(state: dict[str, Any], path: Path) -> dict[str, Any]:
 
 MIGRATIONS: dict[int, Any] = {}
 """format n -> a function that turns a run.json of format n into one of n + 1."""
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,0 +1,93 @@
+"""Files that a crash cannot tear, lines that can be cut back, and JSON that any reader takes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from coldstart_cli.errors import RequestError
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replaces a file so that a crash at any moment leaves the old one or the new one, on disk.
+
+    Raises:
+        RequestError: if the folder cannot be written or the disk is full, naming path and bytes.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise RequestError(
+            f"{path}: cannot write {len(data)} bytes ({error.strerror}); make room, or choose outputs=DIR"
+        ) from error
+
+
+def write_json(path: Path, value: object) -> None:
+    write_bytes(path, (json.dumps(finite(value), indent=2) + "\n").encode())
+
+
+def finite(value: object) -> object:
+    """The same with null for every number that JSON does not know: a loss that diverged is infinite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def append_jsonl(path: Path, row: Mapping[str, object]) -> int:
+    """Appends one line and returns its length in bytes."""
+    data = (json.dumps(finite(row)) + "\n").encode()
+    with open(path, "ab") as file:
+        file.write(data)
+    return len(data)
+
+
+def truncate(path: Path, length: int) -> None:
+    """Cuts a file of lines to what a checkpoint knows of."""
+    with open(path, "ab") as file:
+        file.truncate(length)
+
+
+def read_json(path: Path, key: str) -> dict[str, Any]:
+    """
+    Raises:
+        RequestError: naming `key` and the file that is missing or damaged.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RequestError(
+            f"{key}: {path.parent} is no run directory (it has no {path.name}); name one below outputs"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{key}: {path} is damaged; train again with again=true") from error
+    if not isinstance(value, dict):
+        raise RequestError(f"{key}: {path} is damaged; train again with again=true")
+    return value
+
+
+def umask() -> int:
+    """The process's mask for new files, which can be read only by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
