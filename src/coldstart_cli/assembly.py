@@ -70,6 +70,7 @@ def assemble(config: Mapping[str, Any]) -> Experiment:
     builder = _StrategyBuilder(config, hardware, source, training)
     contestants = {"strategy": {"": builder.build(config["strategy"], "strategy")}}
     if config["baseline"] is not None:
+        _check_strategy(builder.build(config["baseline"], "baseline"), "baseline", source, evaluation)
         contestants["baseline"] = {
             label: builder.build(node, "baseline")
             for label, node in _variants(config["baseline"], evaluation.baseline_search)

@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt
 
 from coldstart_cli.core import Strategy, TaskShape, TaskSource
 from coldstart_cli.errors import JobError
-from coldstart_cli.evaluation import scored, tasks_of
+from coldstart_cli.evaluation import scored_together, tasks_of
 from coldstart_cli.files import append_jsonl, truncate
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.loggers import Logger
@@ -139,11 +139,9 @@ class Training:
     def _validate(self, loggers: Sequence[Logger]) -> None:
         plan = self.plan.validation
         source = self.source.with_shape(validation_shape(self.source, plan))
-        records = [
-            record
-            for task in tasks_of(source, "validation", plan.n_tasks)
-            for record in scored(self.strategy, task, [plan.adaptation_steps], self.hardware)
-        ]
+        tasks = tasks_of(source, "validation", plan.n_tasks)
+        together = scored_together(self.strategy, tasks, [plan.adaptation_steps], self.hardware)
+        records = [record for records in together for record in records]
         value = sum(r["value"] for r in records) / len(records)
         sign = 1.0 if source.objective.higher_is_better else -1.0
         if self.best_step == 0 or sign * value > sign * self.best_value:
