@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,14 @@ def data_root() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} is not a folder; set COLDSTART_DATA")
     return folder
+
+
+@pytest.fixture
+def torch_settings() -> Iterator[None]:
+    """Building hardware sets torch up for it; the next test finds torch as it was."""
+    import torch
+
+    threads = torch.get_num_threads()
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)

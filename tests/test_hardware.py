@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,7 @@ from torch import nn
 from coldstart_cli.errors import RequestError
 from coldstart_cli.hardware import Hardware, usable_cores
 
-
-@pytest.fixture(autouse=True)
-def _torch_settings() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("torch_settings")
 
 
 def hardware(**changes: Any) -> Hardware:

@@ -47,12 +47,7 @@ class StopAfter(StopOnSignal):
         return super().requested
 
 
-@pytest.fixture(autouse=True)
-def _torch_settings() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("torch_settings")
 
 
 def made(*overrides: str) -> Experiment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -223,6 +224,21 @@ def _say(options: Options, text: str) -> None:
         print(text, file=sys.stderr)
 
 
+def _git_commit() -> str | None:
+    """The commit of the folder where the command was typed, marked where files differ from it."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
 def _environment(experiment: Experiment, options: Options) -> dict[str, Any]:
     """What a reader needs to run this again, and to judge its figures of time."""
     packages = {}
@@ -237,6 +253,7 @@ def _environment(experiment: Experiment, options: Options) -> dict[str, Any]:
         "packages": packages,
         "hardware": experiment.hardware.facts(),
         "vectorize": "vmap" if experiment.vectorize else "loop",
+        "git": _git_commit(),
         "command_line": list(options.command_line),
         "fingerprint": experiment.source.fingerprint,
     }

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-import torch
 
 from coldstart_cli import composition
 from coldstart_cli.assembly import Experiment, assemble
@@ -16,17 +14,8 @@ TINY = ("experiment=smoke", "dataset.n_query=4", "baseline=null", *CPU)
 IMAGES = ("model.hidden=8", "dataset.n_way=3")
 
 
-@pytest.fixture(autouse=True)
-def _torch_settings() -> Any:
-    """Assembling an experiment sets torch up for it; the next test finds torch as it was."""
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
-def experiment() -> Callable[..., Experiment]:
+def experiment(torch_settings: None) -> Callable[..., Experiment]:
     """Assembles what `overrides` compose on a small problem, of images unless they name a data set."""
 
     def made(*overrides: str) -> Experiment:
