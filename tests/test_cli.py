@@ -119,7 +119,7 @@ BAD: list[tuple[str, tuple[str, ...]]] = [
     ("seed:", ("train", "-m", *SINES, "seed=0,-1")),
     ("strategy.inner_lr:", ("train", "-m", *SINES, "strategy.inner_lr=0.01,abc")),
     ("strategy:", ("train", "-m", *SINES, "strategy=maml,mamll")),
-    ("strategy:", ("train", "-m", *SINES[:4], "strategy=maml,protonet")),
+    ("regression; choose", ("train", "-m", *SINES[:4], "strategy=protonet", "seed=0,1")),
 ]
 
 
@@ -153,6 +153,17 @@ def test_cli_refuses_in_one_line_and_writes_nothing(
 def test_cli_refuses_with_2_what_only_the_libraries_notice(cli: Cli, override: str) -> None:
     code, _, err = cli("train", *SINES, override, "--quiet")
     assert (code, err.count("\n")) == (2, 1)
+
+
+def test_cli_sweep_states_what_is_not_served(cli: Cli) -> None:
+    code, out, _ = cli(
+        "train", "-m", *(o for o in QUICK if not o.startswith("strategy")), "strategy=maml,protonet"
+    )
+    assert code == 0
+    assert "2 jobs, 0 failed, 1 not served" in out
+    rows = [line for line in out.splitlines() if line.startswith("  strategy=")]
+    assert "mse" in rows[0]
+    assert "not served: strategy: it tells classes apart" in rows[1]
 
 
 def test_cli_evaluate_refuses_data_of_another_kind(cli: Cli, tmp_path: Path) -> None:

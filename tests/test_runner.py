@@ -134,7 +134,7 @@ def test_tasks_scored_together_are_scored_as_one_by_one() -> None:
     for threads in (1, 2):
         hardware = made("strategy=maml", f"hardware.threads={threads}").hardware
         tasks = tasks_of(scored_alone.source, "new", 20)
-        records[threads] = list(scored_together(scored_alone.strategy, tasks, [0, 2], hardware))
+        records[threads] = list(scored_together(scored_alone.strategy, tasks, [0, 2], hardware, beside=False))
     for one, two in zip(records[1], records[2], strict=True):
         assert [r["task"] for r in one] == [r["task"] for r in two]
         assert [r["value"] for r in one] == pytest.approx([r["value"] for r in two], rel=1e-5)

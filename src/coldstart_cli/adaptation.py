@@ -14,6 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from coldstart_cli.core import Examples
+
 Weights = dict[str, Tensor]
 State = dict[str, Weights]
 Rule = Callable[[Weights, Weights, State], tuple[Weights, State]]
@@ -42,13 +44,23 @@ def descend(
             weights, state = rule(weights, dict(zip(weights, gradients, strict=True)), state)
 
 
-def sgd(lr: float | Mapping[str, Tensor], momentum: float) -> Rule:
-    """w - lr * v with v = momentum * v + g, as torch.optim.SGD; `lr` may be a tensor for each weight."""
+def sgd(
+    lr: float | Mapping[str, Tensor], momentum: float, *, dampening: float = 0.0, weight_decay: float = 0.0
+) -> Rule:
+    """w - lr * v with v = momentum * v + (1 - dampening) * g, g with decay, as torch.optim.SGD.
+
+    `lr` may be a tensor for each weight. The first v is g, undamped.
+    """
 
     def rule(weights: Weights, gradients: Weights, state: State) -> tuple[Weights, State]:
+        if weight_decay > 0:
+            gradients = {name: g + weight_decay * weights[name] for name, g in gradients.items()}
         velocity = gradients
         if momentum > 0 and state:
-            velocity = {name: momentum * state["velocity"][name] + g for name, g in gradients.items()}
+            velocity = {
+                name: momentum * state["velocity"][name] + (1 - dampening) * g
+                for name, g in gradients.items()
+            }
         rates = lr if isinstance(lr, Mapping) else dict.fromkeys(weights, lr)
         moved = {name: w - rates[name] * velocity[name] for name, w in weights.items()}
         return moved, {"velocity": velocity}
@@ -77,3 +89,33 @@ def adam(lr: float) -> Rule:
 def rule_named(name: Literal["sgd", "adam"], lr: float, momentum: float) -> Rule:
     """The rule a config asks for; momentum belongs to sgd alone."""
     return adam(lr) if name == "adam" else sgd(lr, momentum)
+
+
+def canonical(support: Examples) -> Examples:
+    """The same examples in an order that does not depend on the order they came in.
+
+    By target, then by content: mini-batches drawn from it are those of every permutation.
+    """
+    inputs = [support.inputs] if isinstance(support.inputs, Tensor) else list(support.inputs.values())
+    columns = [tensor.detach().cpu().flatten(1).numpy() for tensor in (*inputs, _column(support.targets))]
+    keys = [b"".join(column[i].tobytes() for column in reversed(columns)) for i in range(len(support))]
+    order = sorted(range(len(support)), key=keys.__getitem__)
+    return support.take(torch.tensor(order, device=support.targets.device))
+
+
+def batches(n: int, batch_size: int, seed: int) -> Iterator[Tensor]:
+    """Indices into n examples, (min(batch_size, n),) each, for ever: each epoch in a random order of its own.
+
+    An epoch's rest that fills no batch is joined by the beginning of the next.
+    """
+    generator = torch.Generator().manual_seed(seed % 2**32)
+    size, waiting = min(batch_size, n), torch.zeros(0, dtype=torch.int64)
+    while True:
+        while len(waiting) < size:
+            waiting = torch.cat([waiting, torch.randperm(n, generator=generator)])
+        yield waiting[:size]
+        waiting = waiting[size:]
+
+
+def _column(targets: Tensor) -> Tensor:
+    return targets.unsqueeze(1) if targets.ndim == 1 else targets

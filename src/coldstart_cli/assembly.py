@@ -9,18 +9,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Lt
 
 from coldstart_cli import config as configs
-from coldstart_cli.core import Strategy, TaskShape, TaskSource
-from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.core import Strategy, TaskShape, TaskSource, Trained
+from coldstart_cli.errors import RequestError, Unserved, suggestion
 from coldstart_cli.evaluation import EvaluationPlan, shape_of
+from coldstart_cli.files import read_json
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.runner import TrainingPlan, validation_shape
-from coldstart_cli.runs import digest
+from coldstart_cli.runs import Run, digest
 
 PARTS = ("strategy", "model", "dataset", "optimizer", "hardware", "evaluation", "training", "logger")
 SCALARS: Mapping[str, Any] = {
@@ -135,23 +138,73 @@ class _StrategyBuilder:
         self.vectorize = False
 
     def build(self, node: Mapping[str, Any], key: str) -> Strategy:
-        config, trust = self.config, self.config["trust"]
+        config, trust, source = self.config, self.config["trust"], self.source
         torch.manual_seed(config["seed"])
-        encoder = configs.build(config["model"], "model", trust, {"input_shape": self.source.input_shape})
+        encoder = configs.build(config["model"], "model", trust, {"input_shape": source.input_shape})
         self.vectorize = self.hardware.vectorizes(encoder)
         facts: dict[str, object] = {
             "encoder": encoder,
             "optimizer": configs.build(
                 config["optimizer"], "optimizer", trust, {"n_steps": self.training.steps}
             ),
-            "n_outputs": self.source.objective.n_outputs,
+            "n_outputs": source.objective.n_outputs,
+            "n_steps": self.training.steps,
+            "input_shape": source.input_shape,
             "vectorize": self.vectorize,
             "seed": config["seed"],
+            "trained": partial(trained, source=source, trust=trust, key=key),
         }
-        if "n_source_outputs" in configs.runtime_parameters(node, key, trust):
-            facts["n_source_outputs"] = self.source.pool("train").objective.n_outputs
+        if {"n_source_outputs", "source_groups"} & configs.runtime_parameters(node, key, trust):
+            pool = source.pool("train")
+            facts |= {"n_source_outputs": pool.objective.n_outputs, "source_groups": pool.groups}
         strategy: Strategy = configs.build(node, key, trust, facts)
         return strategy.to(self.hardware.device)
+
+
+def trained(name: str, path: str, *, source: TaskSource, trust: list[str], key: str) -> Trained:
+    """What the run at `path` learned, if it read inputs like those of `source`.
+
+    Args:
+        name: the parameter that asks, and `key` the node it stands in, for messages.
+
+    Raises:
+        RequestError: where it is no finished run, or its inputs are others.
+    """
+    run, key = Run(Path(path)), f"{key}.{name}"
+    if not run.finished:
+        raise RequestError(f"{key}: {path} is no finished run; name a run directory that train has finished")
+    known = read_json(run.path / "environment.json", "run").get("input_shape")
+    ours = shape_facts(source)
+    if known is not None and known != ours:
+        raise RequestError(
+            f"{key}: {path} reads inputs of shape {known}, this data set gives {ours}; "
+            "name a run that was trained on inputs of this shape"
+        )
+    encoder = configs.build(run.config["model"], "model", trust, {"input_shape": source.input_shape})
+    state = run.checkpoints.best()["strategy"]
+    prefix = "network." if any(name.startswith("network.encoder.") for name in state) else ""
+    parts = {
+        part: {
+            n.removeprefix(f"{prefix}{part}."): t
+            for n, t in state.items()
+            if n.startswith(f"{prefix}{part}.")
+        }
+        for part in ("encoder", "head")
+    }
+    try:
+        encoder.load_state_dict(parts["encoder"])
+    except RuntimeError as error:
+        raise RequestError(
+            f"{key}: {path} holds no encoder for inputs of shape {ours}; "
+            "name a run of a strategy such as finetune on inputs of this shape"
+        ) from error
+    return Trained(encoder, parts["head"])
+
+
+def shape_facts(source: TaskSource) -> Any:
+    """The shape of one input as JSON keeps it."""
+    shape = source.input_shape
+    return list(shape) if isinstance(shape, tuple) else {name: list(part) for name, part in shape.items()}
 
 
 def _variants(
@@ -176,11 +229,12 @@ def _check_strategy(strategy: Strategy, role: str, source: TaskSource, evaluatio
             "choose strategy@baseline=scratch, or train it as a run of its own"
         )
     if strategy.learns_from_source and role == "strategy":
-        _refuse(strategy.refusal(source.objective), role)
+        _refuse(strategy.refusal(source), role)
     for k in evaluation.k_shots:
-        _refuse(strategy.refusal(source.with_shape(shape_of(source, evaluation, k)).objective), role)
+        if k > 0 or role == "strategy":  # without labels the baseline is the source model as it is
+            _refuse(strategy.refusal(source.with_shape(shape_of(source, evaluation, k))), role)
 
 
 def _refuse(reason: str | None, role: str) -> None:
     if reason:
-        raise RequestError(f"{role}: {reason}")
+        raise Unserved(f"{role}: {reason}")

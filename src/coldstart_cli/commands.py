@@ -15,10 +15,11 @@ from typing import Any
 
 from coldstart_cli import config as configs
 from coldstart_cli import metrics, report
-from coldstart_cli.assembly import Experiment, assemble
+from coldstart_cli.assembly import Experiment, assemble, shape_facts
 from coldstart_cli.errors import RequestError
-from coldstart_cli.evaluation import adaptation_ms, costs, evaluate, scored, shape_of, tasks_of
+from coldstart_cli.evaluation import evaluate, scored, shape_of, tasks_of
 from coldstart_cli.files import read_json
+from coldstart_cli.inference import adaptation_ms, costs
 from coldstart_cli.loggers import Logger
 from coldstart_cli.runner import Training
 from coldstart_cli.runs import Run, evaluation_hash, run_name
@@ -99,7 +100,7 @@ def dry_run(experiment: Experiment, run: Run) -> str:
                 plan_steps = experiment.evaluation.baseline_steps
             task = next(tasks_of(source, "new", 1))
             before = time.perf_counter()
-            scored(next(iter(variants.values())), task, plan_steps, hardware)
+            scored(next(iter(variants.values())), task, plan_steps, hardware, beside=role == "strategy")
             n = (2 if role == "strategy" else 1) * experiment.evaluation.n_tasks
             n += len(variants) * experiment.evaluation.n_selection_tasks
             evaluating += (time.perf_counter() - before) * n
@@ -256,4 +257,5 @@ def _environment(experiment: Experiment, options: Options) -> dict[str, Any]:
         "git": _git_commit(),
         "command_line": list(options.command_line),
         "fingerprint": experiment.source.fingerprint,
+        "input_shape": shape_facts(experiment.source),
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -135,9 +135,15 @@ class TaskShape:
 
 
 class Pool(ABC):
-    """All labelled source examples of a split together, with an objective of their own."""
+    """All labelled source examples of a split together, with an objective of their own.
+
+    Attributes:
+        groups: the source group (alphabet, script, domain) of each of the objective's classes, or
+            empty where the data know none.
+    """
 
     objective: Objective
+    groups: tuple[str, ...] = ()
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -154,8 +160,11 @@ class TaskSource(ABC):
         input_shape: shape of one input, without n; for mappings, of each tensor.
         shape: the shape of its tasks.
         fingerprint: a digest of the content, so that a run knows the data it was trained on.
+        shares_labels: the classes of its new tasks are classes of the source, as in domain shift;
+            `Support.source_classes` says which.
     """
 
+    shares_labels: bool = False
     input_shape: tuple[int, ...] | Mapping[str, tuple[int, ...]]
     shape: TaskShape
     fingerprint: str
@@ -201,17 +210,42 @@ class Adapted:
         build: makes `module`; called where a step's predictor is asked for, since making a module takes
             as long as a step of a small network.
         changed: the tensors that adaptation made, by name.
-        notes: numbers worth reporting (distance, similarity, guard, ...).
+        notes: numbers worth reporting (`distance`, `guard`, ...). `similarity of X` is the resemblance of
+            the source group X to the task, and X, among `beside`, the predictor that learned from X alone.
+        beside: other predictors for the same task that are scored beside this one, by role (`teacher`).
     """
 
     build: Callable[[], nn.Module]
     changed: Mapping[str, Tensor]
     notes: Mapping[str, float] = field(default_factory=dict)
+    beside: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
 
     @property
     def module(self) -> nn.Module:
         """(n, ...) -> (n, n_outputs), made anew at each access. It can be called, counted, exported."""
         return self.build()
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a finished run learned of the source.
+
+    Attributes:
+        encoder: its encoder, with the weights it ended with.
+        head: `weight` and `bias` of its head over the source's classes, or empty where it has none.
+    """
+
+    encoder: nn.Module
+    head: Mapping[str, Tensor]
+
+
+class TrainedFactory(Protocol):
+    def __call__(self, name: str, path: str) -> Trained:
+        """What the run at `path` learned; `name` is the parameter that asks.
+
+        Raises:
+            RequestError: where it is no finished run on inputs of the same shape.
+        """
 
 
 class Strategy(nn.Module, ABC):
@@ -223,17 +257,35 @@ class Strategy(nn.Module, ABC):
 
     Attributes:
         learns_from_source: False where `fit` has nothing to do, as for a baseline from scratch.
+        needs_classes: it cannot serve a regression.
+        needs_labels: it cannot serve a task without labels, k = 0. Without, it serves such a task
+            where new classes are classes of the source.
+        needs_unlabelled: it cannot serve a task without unlabelled examples.
     """
 
     learns_from_source: bool = True
+    needs_classes: bool = False
+    needs_labels: bool = True
+    needs_unlabelled: bool = False
 
     @property
     def transductive(self) -> bool:
         """Whether a prediction may depend on the other inputs of its batch."""
         return any(getattr(module, "batch_dependent", False) for module in self.modules())
 
-    def refusal(self, objective: Objective) -> str | None:
-        """Why this strategy cannot serve tasks of the objective, or None when it can."""
+    def refusal(self, tasks: TaskSource) -> str | None:
+        """Why this strategy cannot serve tasks such as these, or None when it can."""
+        if self.needs_classes and tasks.shape.n_way is None:
+            return "it tells classes apart and these tasks are a regression; choose strategy=maml or r2d2"
+        if tasks.shape.k_shot == 0 and self.needs_labels:
+            return "it learns from labels and k_shot is 0; give labels (evaluation.k_shots=[1])"
+        if tasks.shape.k_shot == 0 and not tasks.shares_labels:
+            return "k_shot is 0 and the source has other classes; give labels (evaluation.k_shots=[1])"
+        if self.needs_unlabelled and tasks.shape.n_unlabelled == 0:
+            return (
+                "it learns from unlabelled examples of the new task and n_unlabelled is 0; "
+                "give some (dataset.n_unlabelled=10)"
+            )
         return None
 
     @abstractmethod

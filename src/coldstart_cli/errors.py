@@ -13,6 +13,10 @@ class RequestError(Exception):
     """
 
 
+class Unserved(RequestError):
+    """A method that cannot serve the task at all, however it is set: in a sweep, a stated result."""
+
+
 class JobError(Exception):
     """A job that was accepted and then failed: one line, exit code 1."""
 

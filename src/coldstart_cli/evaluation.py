@@ -1,13 +1,9 @@
-"""The clocked evaluation loop: adapt to tasks at every k, keep one record a task, shot and step.
-
-Also what a predictor costs: inference time, parameters and FLOPs.
-"""
+"""The clocked evaluation loop: adapt to tasks at every k, keep one record a task, shot and step."""
 
 from __future__ import annotations
 
 import copy
-import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -22,14 +18,11 @@ from torch import nn
 from coldstart_cli import metrics
 from coldstart_cli.core import (
     Adapted,
-    Inputs,
     Split,
     Strategy,
     Task,
     TaskShape,
     TaskSource,
-    map_inputs,
-    n_examples,
 )
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.loggers import Logger
@@ -45,7 +38,8 @@ class EvaluationPlan:
     Attributes:
         n_tasks: new tasks, and as many held-out source tasks.
         n_way, n_query, n_unlabelled: their shape, or None for the data set's.
-        k_shots: labels for each class (regression: for each task); one evaluation for each.
+        k_shots: labels for each class (regression: for each task); one evaluation for each. At 0 there
+            is no baseline: it would have nothing to learn from.
         steps: adaptation steps at which the strategy is scored; the one reported is the best on
             validation tasks.
         baseline_steps: the same for the baseline.
@@ -60,7 +54,7 @@ class EvaluationPlan:
     n_way: Annotated[int, Ge(2)] | None
     n_query: Annotated[int, Ge(1)] | None
     n_unlabelled: Annotated[int, Ge(0)] | None
-    k_shots: Annotated[list[Annotated[int, Ge(1)]], Len(1)]
+    k_shots: Annotated[list[Annotated[int, Ge(0)]], Len(1)]
     steps: Annotated[list[Annotated[int, Ge(0)]], Len(1)]
     baseline_steps: Annotated[list[Annotated[int, Ge(0)]], Len(1)]
     baseline_search: dict[str, Annotated[list[float], Len(1)]]
@@ -109,7 +103,8 @@ def evaluate(
         for variant, strategy in variants.items():
             labels = {"role": job.role, "variant": variant, "split": job.split, "k_shot": job.k_shot}
             tasks = tasks_of(job.source, job.split, job.n_tasks)
-            for rows in scored_together(strategy, tasks, job.steps, hardware):
+            beside = job.split == "new"
+            for rows in scored_together(strategy, tasks, job.steps, hardware, beside=beside):
                 stop.check()
                 records.extend({**labels, **row} for row in rows)
                 done += 1
@@ -134,6 +129,8 @@ def _jobs(
     for k in plan.k_shots:
         shaped = source.with_shape(shape_of(source, plan, k))
         for role in contestants:
+            if role == "baseline" and k == 0:
+                continue
             steps = plan.steps if role == "strategy" else plan.baseline_steps
             yield _Job(role, "validation", k, shaped, plan.n_selection_tasks, steps)
             held_out = trained_on_source and shaped.refusal("source_test", shaped.shape) is None
@@ -157,7 +154,7 @@ def tasks_of(source: TaskSource, split: Split, n: int) -> Iterator[Task]:
 
 
 def scored_together(
-    strategy: Strategy, tasks: Iterable[Task], steps: Sequence[int], hardware: Hardware
+    strategy: Strategy, tasks: Iterable[Task], steps: Sequence[int], hardware: Hardware, *, beside: bool
 ) -> Iterator[list[Record]]:
     """`scored` for each task, in order; on a CPU several tasks at a time, each on a core of its own.
 
@@ -167,7 +164,7 @@ def scored_together(
     """
     n = hardware.threads if hardware.device.type == "cpu" else 1
     if n == 1:
-        yield from (scored(strategy, task, steps, hardware) for task in tasks)
+        yield from (scored(strategy, task, steps, hardware, beside=beside) for task in tasks)
         return
     trees: SimpleQueue[Strategy] = SimpleQueue()
     for _ in range(n):
@@ -176,7 +173,7 @@ def scored_together(
     def work(task: Task) -> list[Record]:
         tree = trees.get()
         try:
-            return scored(tree, task, steps, hardware)
+            return scored(tree, task, steps, hardware, beside=beside)
         finally:
             trees.put(tree)
 
@@ -192,15 +189,28 @@ def scored_together(
 def _tree_of(strategy: Strategy) -> Strategy:
     """A copy of the strategy's modules around the same tensors and optimizers."""
     kept: list[object] = [*strategy.parameters(), *strategy.buffers()]
-    kept += [value for value in vars(strategy).values() if isinstance(value, torch.optim.Optimizer)]
+    kept += [optimizer for _, optimizer in optimizers(strategy)]
     return copy.deepcopy(strategy, {id(value): value for value in kept})
 
 
-def scored(strategy: Strategy, task: Task, steps: Sequence[int], hardware: Hardware) -> list[Record]:
+def optimizers(strategy: Strategy) -> list[tuple[str, torch.optim.Optimizer]]:
+    """The optimizers that a strategy, and every module in it, keeps as attributes, by their names."""
+    return [
+        (f"{prefix}.{name}" if prefix else name, value)
+        for prefix, module in strategy.named_modules()
+        for name, value in vars(module).items()
+        if isinstance(value, torch.optim.Optimizer)
+    ]
+
+
+def scored(
+    strategy: Strategy, task: Task, steps: Sequence[int], hardware: Hardware, *, beside: bool
+) -> list[Record]:
     """Adapts to one task and scores its query set at `steps`.
 
     adapt_seconds is the time inside the strategy's generator, in which other tasks may share the machine
-    (`costs` times adaptation alone). A strategy that takes fewer steps keeps its last predictor.
+    (`inference.adaptation_ms` times adaptation alone). A strategy that takes fewer steps keeps its last
+    predictor. With `beside`, what it gives to be scored beside it has rows too, with a role of their own.
     """
     strategy.eval()
     task_hash = content_hash(task)
@@ -208,26 +218,38 @@ def scored(strategy: Strategy, task: Task, steps: Sequence[int], hardware: Hardw
     adaptation = strategy.adapt(task.support)
     rows: list[Record] = []
     seconds, latest = 0.0, None
-    values: dict[str, float] = {}
+    scores: list[Record] = []
     for step in range(max(steps) + 1):
         before = hardware.now()
         with hardware.autocast():
             item = next(adaptation, None)
         if item is not None:
             seconds += hardware.now() - before
-            latest, values = item, {}
+            latest, scores = item, []
         if step in steps and latest is not None:
-            values = values or _scores(latest, task, hardware)
+            scores = scores or _scores(latest, task, hardware, beside)
             labels = {"task": task.name, "task_hash": task_hash, "step": step}
-            rows.append({**labels, **values, "adapt_seconds": round(seconds, 7)})
+            clock = {"adapt_seconds": round(seconds, 7)}
+            rows += [{**labels, **row, **clock} for row in scores]
     adaptation.close()
     return rows
 
 
-def _scores(adapted: Adapted, task: Task, hardware: Hardware) -> dict[str, float]:
+def _scores(adapted: Adapted, task: Task, hardware: Hardware, beside: bool) -> list[Record]:
+    """The rows of a predictor and, with `beside`, of those that are scored beside it."""
+    own = _score(adapted.build, task, hardware)
+    if adapted.notes:
+        own["notes"] = dict(adapted.notes)
+    others = adapted.beside if beside else {}
+    return [own, *({"role": role, **_score(build, task, hardware)} for role, build in others.items())]
+
+
+def _score(build: Callable[[], nn.Module], task: Task, hardware: Hardware) -> Record:
     objective = task.support.objective
-    with torch.no_grad(), hardware.autocast():
-        outputs = adapted.module(task.query.inputs).float()
+    with hardware.autocast():
+        module = build()
+        with torch.no_grad():
+            outputs = module(task.query.inputs).float()
     value = objective.metrics(outputs, task.query.targets)[objective.headline]
     return {"value": float(value), "loss": float(objective.loss(outputs, task.query.targets))}
 
@@ -242,64 +264,3 @@ def content_hash(task: Task) -> str:
             content.update(tensor.contiguous().numpy().tobytes())
         content.update(examples.targets.contiguous().numpy().tobytes())
     return content.hexdigest()[:8]
-
-
-def adaptation_ms(strategy: Strategy, tasks: Iterable[Task], step: int, hardware: Hardware) -> float:
-    """Median milliseconds of adaptation up to `step`, one task at a time on the whole machine."""
-    seconds = [float(scored(strategy, task, [step], hardware)[0]["adapt_seconds"]) for task in tasks]
-    return 1000 * statistics.median(seconds)
-
-
-def costs(strategy: Strategy, task: Task, plan: EvaluationPlan, hardware: Hardware) -> dict[str, Any]:
-    """What the adapted predictor costs on this hardware.
-
-    Returns:
-        p50 and p95 of a call in milliseconds for each batch size, after a warm-up and with the device
-        synchronised; parameters; FLOPs for one input (a multiply-add is 2); peak memory in bytes.
-    """
-    strategy.eval()
-    task = task.to(hardware.device)
-    adaptation = strategy.adapt(task.support)
-    module = next(adaptation).module
-    adaptation.close()
-    inference = {}
-    for batch_size in plan.batch_sizes:
-        batch = repeated(task.query.inputs, batch_size)
-        seconds = _call_seconds(module, batch, plan.timed_calls, hardware)
-        inference[str(batch_size)] = metrics.percentiles(seconds)
-    return {
-        "inference": inference,
-        "parameters": parameter_count(module),
-        "flops": flops(module, repeated(task.query.inputs, 1)),
-        "peak_memory": hardware.peak_memory(),
-    }
-
-
-def repeated(inputs: Inputs, n: int) -> Inputs:
-    """n examples, the given ones over and over."""
-    indices = torch.arange(n) % n_examples(inputs)
-    return map_inputs(lambda tensor: tensor[indices.to(tensor.device)], inputs)
-
-
-def parameter_count(module: nn.Module) -> int:
-    """Numbers that the predictor holds, those that adaptation made included, shared ones once."""
-    return sum(tensor.numel() for tensor in module.state_dict().values())
-
-
-def flops(module: nn.Module, inputs: Inputs) -> int:
-    """Floating-point operations of a call, a multiply-add counted as 2."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(inputs)
-    return int(counter.get_total_flops())
-
-
-def _call_seconds(module: nn.Module, batch: Inputs, calls: int, hardware: Hardware) -> list[float]:
-    seconds = []
-    with torch.no_grad(), hardware.autocast():
-        for _ in range(calls + 10):
-            before = hardware.now()
-            module(batch)
-            seconds.append(hardware.now() - before)
-    return seconds[10:]

@@ -1,7 +1,8 @@
 """Records to the four cold-start evaluations: pure functions of a tidy table.
 
-A record is one row: a task x shot x adaptation step of one role (`strategy` or `baseline`). Columns:
-role, variant, split, k_shot, task, task_hash, step, value (the headline metric), loss, adapt_seconds.
+A record is one row: a task x shot x adaptation step of one role: `strategy`, `baseline`, or that of a
+predictor the strategy gave to be scored beside its own (`teacher`). Columns: role, variant, split, k_shot,
+task, task_hash, step, value (the headline metric), loss, adapt_seconds and, where there are any, notes.
 """
 
 from __future__ import annotations
@@ -122,13 +123,14 @@ def summarise(
 
     Returns:
         k_shot -> {source_test, new, baseline: mean and half-width before and after adaptation,
-        gap, gain: paired over tasks, curve, area, steps_to_95}, and `label_efficiency`.
+        gap, gain: paired over tasks, curve, area, steps_to_95, beside: the same of other predictors,
+        notes: mean before and after, similarity: `similarity_check`}, and `label_efficiency`.
     """
     shots = sorted({r["k_shot"] for r in records})
     table = {
         k: _one_shot(
             [r for r in records if r["k_shot"] == k],
-            {role: s[k] for role, s in chosen.items()},
+            {role: s[k] for role, s in chosen.items() if k in s},
             higher_is_better,
             confidence,
         )
@@ -136,8 +138,8 @@ def summarise(
     }
     summary: dict[str, Any] = {"shots": {str(k): row for k, row in table.items()}}
     if "baseline" in chosen:
-        curve = {k: table[k]["baseline"]["after"]["mean"] for k in shots}
-        for k in shots:
+        curve = {k: table[k]["baseline"]["after"]["mean"] for k in shots if "baseline" in table[k]}
+        for k in curve:
             reached = label_efficiency(table[k]["new"]["after"]["mean"], curve, higher_is_better)
             summary["shots"][str(k)]["baseline_shots"] = reached if math.isfinite(reached) else None
     return summary
@@ -162,10 +164,82 @@ def _one_shot(
         widths = (row[name]["after"]["half_width"] for name in ("source_test", "new"))
         n = min(row[name]["after"]["n"] for name in ("source_test", "new"))
         row["gap"] = asdict(Interval(difference, math.hypot(*widths), n))
-    if "baseline" in step:
-        base = by_task(parts["baseline"], step["baseline"])
+    base = by_task(parts["baseline"], step["baseline"]) if "baseline" in step else {}
+    if base:
         row["gain"] = asdict(paired_gain(new, base, higher_is_better, confidence))
+    others = [r for r in records if r["split"] == "new" and r["role"] not in ("strategy", "baseline")]
+    row["beside"] = {
+        role: _curve([r for r in others if r["role"] == role], step["strategy"], confidence)
+        for role in dict.fromkeys(r["role"] for r in others)
+    }
+    noted = [r for r in parts["new"] if "notes" in r]
+    row["notes"] = mean_notes(noted, step["strategy"])
+    final = [r for r in noted if r["step"] == step["strategy"]]
+    beside = {(r["role"], r["task"]): r["value"] for r in others if r["step"] == step["strategy"]}
+    row["similarity"] = similarity_check(final, beside, base, higher_is_better)
     return row
+
+
+SIMILARITY = "similarity of "
+"""Begins the note of a source group's resemblance to a task; the group's name follows, and is the role of
+the predictor that learned from that group alone."""
+
+
+def mean_notes(rows: Sequence[Record], step: int) -> dict[str, list[float | None]]:
+    """Note -> its mean over tasks [at the first step, at `step`]; None where it is not noted there."""
+    first = min((r["step"] for r in rows), default=0)
+    names = dict.fromkeys(name for r in rows for name in r["notes"])
+
+    def mean(name: str, at: int) -> float | None:
+        values = [r["notes"][name] for r in rows if r["step"] == at and name in r["notes"]]
+        return float(np.mean(values)) if values else None
+
+    return {name: [mean(name, first), mean(name, step)] for name in names}
+
+
+def similarity_check(
+    rows: Sequence[Record],
+    beside: Mapping[tuple[str, str], float],
+    baseline: Mapping[str, float],
+    higher_is_better: bool,
+) -> dict[str, float | int] | None:
+    """Whether a similarity told the gain: Spearman's rank correlation over (source group, new task) pairs.
+
+    Args:
+        rows: of the strategy, with notes `similarity of GROUP`.
+        beside: (group, task) -> value of the predictor that learned from the group alone.
+        baseline: task -> value from scratch; the real gain of a pair is measured against it.
+
+    Returns:
+        rho and its two-sided p over all pairs, their number, the mean rho within a task (does it rank
+        the groups for one task?) and the mean gain lost by taking the most similar group instead of the best;
+        None where there are no pairs, or no two different values of either.
+    """
+    from scipy.stats import spearmanr
+
+    sign = 1.0 if higher_is_better else -1.0
+    pairs: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        for name, similarity in row["notes"].items():
+            key = (name.removeprefix(SIMILARITY), row["task"])
+            if name.startswith(SIMILARITY) and key in beside and row["task"] in baseline:
+                gain = sign * (beside[key] - baseline[row["task"]])
+                pairs.setdefault(row["task"], []).append((similarity, gain))
+    flat = np.array([pair for task in pairs.values() for pair in task]).reshape(-1, 2)
+    if any(len(np.unique(column)) < 2 for column in flat.T):
+        return None
+    whole = spearmanr(flat[:, 0], flat[:, 1])
+    several = [np.array(task) for task in pairs.values() if len(task) > 1]
+    varied = [t for t in several if all(len(np.unique(column)) > 1 for column in t.T)]
+    within = [float(spearmanr(t[:, 0], t[:, 1]).statistic) for t in varied]
+    regret = [float(t[:, 1].max() - t[t[:, 0].argmax(), 1]) for t in several]
+    return {
+        "rho": float(whole.statistic),
+        "p": float(whole.pvalue),
+        "pairs": len(flat),
+        "within_task_rho": float(np.mean(within)) if within else math.nan,
+        "regret": float(np.mean(regret)) if regret else 0.0,
+    }
 
 
 def _curve(rows: Sequence[Record], step: int, confidence: float) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
     console.print(escape(_title(summary)), style="bold", soft_wrap=True)
     console.print(table)
     console.print()
-    for line in _costs(summary):
+    for line in (*_similarity(summary, numbers), *_costs(summary)):
         console.print(escape(line), soft_wrap=True)
     console.print(escape(_caveat(summary)), soft_wrap=True, style="dim")
 
@@ -103,7 +103,8 @@ def _sections(summary: Mapping[str, Any], numbers: _Numbers) -> list[tuple[str, 
         ("steps chosen by validation", [str(row["new"]["step"]) for row in shots]),
     ]
     sections = [(f"Cross-task ({metric})", cross), (f"Learning curve ({metric})", curve)]
-    if "gain" in shots[0]:
+    sections += _beside(summary, shots, numbers, metric)
+    if any("gain" in row for row in shots):
         name = summary["names"]["baseline"]
         sections.append((f"Transfer performance ({metric})", _transfer(summary, shots, name, numbers)))
     return sections
@@ -115,17 +116,78 @@ def _transfer(
     largest = list(summary["shots"])[-1]
     settings = [
         ", ".join(filter(None, [summary["variants"][k], f"{row['baseline']['step']} steps"]))
+        if "baseline" in row
+        else "-"
         for k, row in summary["shots"].items()
     ]
     needed = [
-        f"> {largest}" if row["baseline_shots"] is None else f"{row['baseline_shots']:.3g}" for row in shots
+        "-"
+        if "baseline_shots" not in row
+        else f"> {largest}"
+        if row["baseline_shots"] is None
+        else f"{row['baseline_shots']:.3g}"
+        for row in shots
     ]
+    values = [numbers.interval(row["baseline"]["after"] if "baseline" in row else None) for row in shots]
     return [
-        (f"{name}, the same tasks", [numbers.interval(row["baseline"]["after"]) for row in shots]),
+        (f"{name}, the same tasks", values),
         (f"{name}'s settings, by validation", settings),
-        (f"gain over {name}, paired", [numbers.signed(row["gain"]) for row in shots]),
+        (f"gain over {name}, paired", [numbers.signed(row.get("gain")) for row in shots]),
         (f"shots {name} needs for the same", needed),
     ]
+
+
+def _beside(
+    summary: Mapping[str, Any], shots: list[Row], numbers: _Numbers, metric: str
+) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+    """What the strategy gave to be scored beside its own predictor, and what it noted."""
+    roles = dict.fromkeys(role for row in shots for role in row.get("beside", {}))
+    notes = dict.fromkeys(name for row in shots for name in row.get("notes", {}))
+    sections = []
+    if roles:
+        rows = [
+            (
+                role,
+                [
+                    numbers.interval(row["beside"][role]["after"]) if role in row["beside"] else "-"
+                    for row in shots
+                ],
+            )
+            for role in roles
+        ]
+        sections.append((f"Beside it, on the same tasks ({metric})", rows))
+    if notes:
+        rows = [(name, [_note(row["notes"].get(name)) for row in shots]) for name in notes]
+        sections.append(("Noted by the strategy (mean over new tasks, before → after)", rows))
+    return sections
+
+
+def _note(values: list[float | None] | None) -> str:
+    if values is None:
+        return "-"
+    known = [f"{value:.3g}" for value in values if value is not None]
+    return " → ".join(dict.fromkeys(known)) or "-"
+
+
+def _similarity(summary: Mapping[str, Any], numbers: _Numbers) -> list[str]:
+    """A similarity is never shown without what it was worth here."""
+    lines = []
+    for k, row in summary["shots"].items():
+        if not any(name.startswith("similarity of ") for name in row.get("notes", {})):
+            continue
+        check = row["similarity"]
+        if check is None:
+            lines.append(
+                f"Similarity at k={k}: its use is not known; a baseline and two source groups would tell"
+            )
+            continue
+        lines.append(
+            f"Similarity at k={k}: rank correlation with the real gain {check['rho']:+.2f} "
+            f"(p = {check['p']:.2g}, {check['pairs']} pairs of source group and new task), within a task "
+            f"{check['within_task_rho'] or 0:+.2f}; taking the most similar group loses "
+            f"{numbers.number(check['regret'])} against the best"
+        )
+    return [*lines, ""] if lines else []
 
 
 def _costs(summary: Mapping[str, Any]) -> list[str]:
@@ -135,6 +197,15 @@ def _costs(summary: Mapping[str, Any]) -> list[str]:
         f"  batch {size:>3}: p50 {t['p50_ms']:.2f} ms, p95 {t['p95_ms']:.2f} ms"
         for size, t in costs["inference"].items()
     ]
+    for role, other in costs.get("beside", {}).items():
+        times = [
+            f"{t['p50_ms']:.2f} ms at batch {size} ({t['p50_ms'] / costs['inference'][size]['p50_ms']:.1f}x)"
+            for size, t in other["inference"].items()
+        ]
+        lines.append(
+            f"  {role}: p50 {', '.join(times)}; {other['parameters']:,} parameters "
+            f"({other['parameters'] / costs['parameters']:.1f}x), {_scaled(other['flops'])}FLOP"
+        )
     adapting = ", ".join(f"{ms:.1f} ms at k={k}" for k, ms in costs["adaptation_ms"].items())
     training = summary["training"]
     lines += [

@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt
 
 from coldstart_cli.core import Strategy, TaskShape, TaskSource
 from coldstart_cli.errors import JobError
-from coldstart_cli.evaluation import scored_together, tasks_of
+from coldstart_cli.evaluation import optimizers, scored_together, tasks_of
 from coldstart_cli.files import append_jsonl, truncate
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.loggers import Logger
@@ -140,7 +140,7 @@ class Training:
         plan = self.plan.validation
         source = self.source.with_shape(validation_shape(self.source, plan))
         tasks = tasks_of(source, "validation", plan.n_tasks)
-        together = scored_together(self.strategy, tasks, [plan.adaptation_steps], self.hardware)
+        together = scored_together(self.strategy, tasks, [plan.adaptation_steps], self.hardware, beside=False)
         records = [record for records in together for record in records]
         value = sum(r["value"] for r in records) / len(records)
         sign = 1.0 if source.objective.higher_is_better else -1.0
@@ -159,7 +159,7 @@ class Training:
         """All that a resumed training needs: no strategy knows of it."""
         return {
             "strategy": self.strategy.state_dict(),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in _optimizers(self.strategy)},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers(self.strategy)},
             "step": self.step,
             "best_step": self.best_step,
             "best_value": self.best_value,
@@ -177,7 +177,7 @@ class Training:
                 stacklevel=2,
             )
         self.strategy.load_state_dict(state["strategy"])
-        for name, optimizer in _optimizers(self.strategy):
+        for name, optimizer in optimizers(self.strategy):
             optimizer.load_state_dict(state["optimizers"][name])
         self.step, self.seconds, self.lengths = state["step"], state["seconds"], dict(state["lengths"])
         self.best_step, self.best_value = state["best_step"], state["best_value"]
@@ -187,8 +187,3 @@ def validation_shape(source: TaskSource, plan: ValidationPlan) -> TaskShape:
     """The shape of the validation tasks: the plan's where it says, the training tasks' where it does not."""
     given = {"n_way": plan.n_way, "k_shot": plan.k_shot, "n_query": plan.n_query}
     return replace(source.shape, **{name: value for name, value in given.items() if value is not None})
-
-
-def _optimizers(strategy: Strategy) -> list[tuple[str, torch.optim.Optimizer]]:
-    """The optimizers that a strategy keeps as attributes."""
-    return [(n, value) for n, value in vars(strategy).items() if isinstance(value, torch.optim.Optimizer)]

@@ -38,7 +38,8 @@ class TaskLoss(Protocol):
 
 
 class OptimizerFactory(Protocol):
-    def __call__(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer: ...
+    def __call__(self, parameters: Iterable[nn.Parameter], share: float = 1.0) -> torch.optim.Optimizer:
+        """An optimizer whose schedule spans `share` of the run's steps, for trainings in phases."""
 
 
 def episodic(
@@ -90,6 +91,23 @@ def supervised(
         yield {name: float(value.detach()) for name, value in metrics.items()}
 
 
+def in_turn(
+    phases: Sequence[tuple[int, Callable[[int], Iterator[dict[str, float]]]]], start: int
+) -> Iterator[dict[str, float]]:
+    """Trainings one after another: which one a step belongs to is a function of the step.
+
+    Args:
+        phases: (steps, a function from the phase's first step, 0 for its beginning, to its steps); the
+            last goes on for ever, whatever its number says.
+        start: steps already taken, of all phases together.
+    """
+    for n_steps, begin in phases[:-1]:
+        if start < n_steps:
+            yield from itertools.islice(begin(start), n_steps - start)
+        start = max(0, start - n_steps)
+    yield from phases[-1][1](start)
+
+
 def step_seed(seed: int, step: int) -> int:
     """32 bits that depend on both: torch's CPU generator reads no more of a seed than that."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{step}".encode()).digest()[:4])
@@ -122,12 +140,12 @@ class Adam:
         clip_norm: Annotated[float, Gt(0)] | None,
     ) -> None:
         self.lr, self.betas, self.weight_decay = lr, (beta1, beta2), weight_decay
-        self.factor = partial(lr_factor, n_steps=n_steps, schedule=schedule, warmup=warmup)
+        self.n_steps, self.factor = n_steps, partial(lr_factor, schedule=schedule, warmup=warmup)
         self.clip_norm = clip_norm
 
-    def __call__(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def __call__(self, parameters: Iterable[nn.Parameter], share: float = 1.0) -> torch.optim.Optimizer:
         optimizer = torch.optim.Adam(parameters, self.lr, self.betas, weight_decay=self.weight_decay)
-        return scheduled(optimizer, self.factor, self.clip_norm)
+        return scheduled(optimizer, partial(self.factor, n_steps=share * self.n_steps), self.clip_norm)
 
 
 class SGD:
@@ -148,17 +166,17 @@ class SGD:
         if nesterov and momentum == 0:
             raise ValueError("nesterov: needs momentum, which is 0; set momentum=0.9 or nesterov=false")
         self.lr, self.momentum, self.nesterov, self.weight_decay = lr, momentum, nesterov, weight_decay
-        self.factor = partial(lr_factor, n_steps=n_steps, schedule=schedule, warmup=warmup)
+        self.n_steps, self.factor = n_steps, partial(lr_factor, schedule=schedule, warmup=warmup)
         self.clip_norm = clip_norm
 
-    def __call__(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def __call__(self, parameters: Iterable[nn.Parameter], share: float = 1.0) -> torch.optim.Optimizer:
         optimizer = torch.optim.SGD(
             parameters, self.lr, self.momentum, weight_decay=self.weight_decay, nesterov=self.nesterov
         )
-        return scheduled(optimizer, self.factor, self.clip_norm)
+        return scheduled(optimizer, partial(self.factor, n_steps=share * self.n_steps), self.clip_norm)
 
 
-def lr_factor(step: int, *, n_steps: int, schedule: Schedule, warmup: float) -> float:
+def lr_factor(step: int, *, n_steps: float, schedule: Schedule, warmup: float) -> float:
     """The share of the peak learning rate at `step`, in (0, 1]."""
     rising = warmup * n_steps
     if step < rising:

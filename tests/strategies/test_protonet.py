@@ -58,5 +58,5 @@ def test_any_number_of_ways_is_served(experiment: Make) -> None:
 
 
 def test_regression_is_refused_with_the_reason(experiment: Make) -> None:
-    with pytest.raises(RequestError, match=r"^strategy: prototypes stand for classes .*; choose"):
+    with pytest.raises(RequestError, match=r"^strategy: .* are a regression; choose"):
         experiment("strategy=protonet", "dataset=sinusoid", "model=mlp")

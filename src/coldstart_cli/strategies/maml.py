@@ -67,12 +67,13 @@ class MAML(Strategy):
             self.rates.update({_key(n): torch.full_like(weights[n], inner_lr) for n in names})
         self.optimizer = optimizer(self.parameters())
 
-    def refusal(self, objective: Objective) -> str | None:
-        if objective.n_outputs == self.n_outputs:
-            return None
+    def refusal(self, tasks: TaskSource) -> str | None:
+        n_outputs = tasks.objective.n_outputs
+        if n_outputs == self.n_outputs:
+            return super().refusal(tasks)
         return (
-            f"its head was built for {self.n_outputs} outputs and the task has {objective.n_outputs}; "
-            f"train with dataset.n_way={objective.n_outputs}"
+            f"its head was built for {self.n_outputs} outputs and the task has {n_outputs}; "
+            f"train with dataset.n_way={n_outputs}"
         )
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:

@@ -26,7 +26,6 @@ from coldstart_cli.core import (
     n_examples,
 )
 from coldstart_cli.models.network import Encoder
-from coldstart_cli.objectives import Classification
 from coldstart_cli.training import Each, OptimizerFactory, episodic
 
 
@@ -37,6 +36,8 @@ class ProtoNet(Strategy):
         encoder, optimizer, vectorize: from the run.
         meta_batch_size: tasks in one outer step.
     """
+
+    needs_classes = True
 
     def __init__(
         self,
@@ -49,11 +50,6 @@ class ProtoNet(Strategy):
         super().__init__()
         self.encoder, self.vectorize, self.meta_batch_size = encoder, vectorize, meta_batch_size
         self.optimizer = optimizer(self.parameters())
-
-    def refusal(self, objective: Objective) -> str | None:
-        if isinstance(objective, Classification):
-            return None
-        return "prototypes stand for classes and this task has none; choose strategy=maml"
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         return episodic(

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from functools import partial
+from itertools import islice
 from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le
-from torch import Tensor, nn
+from torch import Tensor
 
 from coldstart_cli.adaptation import Weights, descend, rule_named
-from coldstart_cli.core import Adapted, Examples, Objective, Strategy, Support, TaskSource
+from coldstart_cli.core import Adapted, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
-from coldstart_cli.training import OptimizerFactory, supervised
+from coldstart_cli.strategies.source_classifier import fit_classifier, head_for
+from coldstart_cli.training import OptimizerFactory
 
 
 class FineTune(Strategy):
@@ -55,30 +57,29 @@ class FineTune(Strategy):
         super().__init__()
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
         self.seed, self.source_training, self.batch_size = seed, source_training, batch_size
-        self.learns_from_source = source_training
+        self.learns_from_source, self.needs_labels = source_training, not source_training
         self.trainable, self.lr, self.rule, self.momentum = trainable, lr, rule, momentum
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         if not self.source_training:
             return iter(())
-        return supervised(
-            self._batch_loss,
-            source.pool("train"),
-            self.optimizer,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            device=self.network.head.weight.device,
-            start=start,
+        return fit_classifier(
+            self.network, source, self.optimizer, batch_size=self.batch_size, seed=self.seed, start=start
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        network = Network(self.network.encoder, self._new_head(support))
+        """Yields after every step; once, the source model as it is, where there are no labels."""
+        network = Network(
+            self.network.encoder, head_for(support, self.network.head, keep=self.source_training)
+        )
         weights = {name: w.detach() for name, w in network.named_parameters()}
         frozen = {} if self.trainable == "all" else {n: w for n, w in weights.items() if n[:5] != "head."}
         moving = {n: w.requires_grad_() for n, w in weights.items() if n not in frozen}
-        with torch.no_grad():  # features of a frozen encoder are computed once
-            features = network.features(weights, support.inputs) if frozen else None
+        features = None
+        if frozen and len(support):
+            with torch.no_grad():  # features of a frozen encoder are computed once
+                features = network.features(weights, support.inputs)
 
         def loss(moving: Weights) -> Tensor:
             if features is not None:
@@ -88,25 +89,7 @@ class FineTune(Strategy):
             return support.objective.loss(outputs, support.targets)
 
         rule = rule_named(self.rule, self.lr, self.momentum)
-        for adapted in descend(loss, moving, rule, second_order=False):
+        steps = descend(loss, moving, rule, second_order=False)
+        for adapted in steps if len(support) else islice(steps, 1):
             changed = {name: w.detach() for name, w in adapted.items()}
             yield Adapted(partial(Predictor, network, changed), changed)
-
-    def _batch_loss(self, objective: Objective, batch: Examples) -> dict[str, Tensor]:
-        outputs = self.network(batch.inputs)
-        return {
-            "loss": objective.loss(outputs, batch.targets),
-            **objective.metrics(outputs.detach(), batch.targets),
-        }
-
-    def _new_head(self, support: Support) -> nn.Linear:
-        source = self.network.head
-        head = linear_head(source.in_features, support.objective.n_outputs).to(source.weight)
-        with torch.no_grad():
-            if support.source_classes is None or not self.source_training:
-                head.weight.zero_()
-                head.bias.zero_()
-            else:
-                head.weight.copy_(source.weight[support.source_classes])
-                head.bias.copy_(source.bias[support.source_classes])
-        return head
