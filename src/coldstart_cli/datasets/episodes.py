@@ -101,7 +101,7 @@ class Episodes(TaskSource):
 
         Targets are 0 0 .. 1 1 ..: class by class. Unlabelled inputs are (n_way * n_unlabelled, ...),
         shuffled, for their order would tell their classes; training tasks have as many as there are.
-        On source_test n_query is cut down to what is held out.
+        On validation and source_test n_query is cut down to what is there.
 
         Raises:
             ValueError: where the split cannot serve the shape.
@@ -153,13 +153,14 @@ class Episodes(TaskSource):
     def _served(self, split: Split, shape: TaskShape) -> TaskShape:
         """What the split gives: training tasks as many unlabelled examples as there are.
 
-        Few drawings are held out for source_test: better a task with fewer queries than none.
+        Few examples are held out for validation and source_test: better a task with fewer queries than
+        none. New tasks have what is asked, or are refused.
         """
         if split == "train":
             beside = shape.k_shot + (0 if self.splits[split].groups is not None else shape.n_query)
             left = self.splits[split].room[0] - beside
             return replace(shape, n_unlabelled=max(0, min(shape.n_unlabelled, left)))
-        if split != "source_test" or shape.n_query < 1:
+        if split == "new" or shape.n_query < 1:
             return shape
         left = queries_left(self.splits[split], shape)
         return replace(shape, n_query=max(1, min(shape.n_query, left)))
