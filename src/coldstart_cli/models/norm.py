@@ -40,6 +40,19 @@ def norm_layer(norm: Norm, width: int, groups: int) -> nn.Module:
     return GroupNorm(width, groups=groups)
 
 
+def refuse_running_statistics(encoder: nn.Module) -> None:
+    """For strategies that take gradient steps on a task.
+
+    Raises:
+        ValueError: where a layer of the encoder keeps running statistics.
+    """
+    if any(getattr(module, "running_statistics", False) for module in encoder.modules()):
+        raise ValueError(
+            "model.norm: running batch statistics do not follow gradient steps; "
+            "choose group or batch_transductive"
+        )
+
+
 @final
 class GroupNorm(nn.Module):
     """Group normalisation (Wu and He 2018, arXiv:1803.08494, equation 7) of (n, width, H, W).
