@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import operator
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -77,6 +78,9 @@ def runtime_parameters(node: Mapping[str, Any], key: str, trust: Sequence[str]) 
 
 def _placed(message: str, key: str) -> str:
     """A constructor names its own parameter; the key says where that stands."""
+    if "." in key:  # a model that is not the run's, such as strategy.teacher, is chosen by another name
+        message = re.sub(r"^model(?=:)", key, message).replace("model=", f"model@{key}=")
+        message = message.replace("model.", f"{key}.")
     head, colon, _ = message.partition(":")
     if not colon:
         return f"{key}: {message}"

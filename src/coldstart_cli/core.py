@@ -262,9 +262,12 @@ class Strategy(nn.Module, ABC):
         needs_labels: it cannot serve a task without labels, k = 0. Without, it serves such a task
             where new classes are classes of the source.
         needs_unlabelled: it cannot serve a task without unlabelled examples.
+        preparing_steps: first outer steps, such as a teacher's, after which its own predictor is not yet
+            trained: no state among them is a candidate for the best one.
     """
 
     learns_from_source: bool = True
+    preparing_steps: int = 0
     needs_classes: bool = False
     needs_labels: bool = True
     needs_unlabelled: bool = False
