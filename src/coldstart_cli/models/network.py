@@ -54,12 +54,12 @@ class Network(nn.Module):
 
     def features(self, weights: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
         """(n, feature_dim), read by the encoder with `weights`."""
-        features: Tensor = functional_call(self.encoder, _below("encoder.", weights), (inputs,))
+        features: Tensor = functional_call(self.encoder, below("encoder.", weights), (inputs,))
         return features
 
     def from_features(self, weights: Mapping[str, Tensor], features: Inputs) -> Tensor:
         """(n, n_outputs) of features (n, feature_dim), by the head with `weights`."""
-        outputs: Tensor = functional_call(self.head, _below("head.", weights), (features,))
+        outputs: Tensor = functional_call(self.head, below("head.", weights), (features,))
         return outputs
 
 
@@ -105,5 +105,6 @@ def scaled(inputs: Tensor, dtype: torch.dtype) -> Tensor:
     return numbers / 255 if inputs.dtype == torch.uint8 else numbers
 
 
-def _below(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def below(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, named without it."""
     return {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from coldstart_cli.adaptation import Rule, Weights, descend, sgd
 from coldstart_cli.core import Adapted, Examples, Inputs, Objective, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
+from coldstart_cli.models.norm import refuse_running_statistics
 from coldstart_cli.training import Each, OptimizerFactory, episodic
 
 
@@ -51,11 +52,7 @@ class MAML(Strategy):
         meta_batch_size: Annotated[int, Ge(1)],
     ) -> None:
         super().__init__()
-        if any(getattr(module, "running_statistics", False) for module in encoder.modules()):
-            raise ValueError(
-                "model.norm: running batch statistics do not follow gradient steps; "
-                "choose group or batch_transductive"
-            )
+        refuse_running_statistics(encoder)
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_outputs))
         self.n_outputs, self.vectorize = n_outputs, vectorize
         self.inner_lr, self.inner_steps, self.second_order = inner_lr, inner_steps, second_order
@@ -68,13 +65,7 @@ class MAML(Strategy):
         self.optimizer = optimizer(self.parameters())
 
     def refusal(self, tasks: TaskSource) -> str | None:
-        n_outputs = tasks.objective.n_outputs
-        if n_outputs == self.n_outputs:
-            return super().refusal(tasks)
-        return (
-            f"its head was built for {self.n_outputs} outputs and the task has {n_outputs}; "
-            f"train with dataset.n_way={n_outputs}"
-        )
+        return other_width(self.n_outputs, tasks) or super().refusal(tasks)
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         return episodic(
@@ -165,6 +156,17 @@ class MAML(Strategy):
         names = [name for name, _ in self.network.named_parameters() if self._adapts(name)]
         rates = {name: self.rates[_key(name)] for name in names}
         return sgd(rates if learning else {n: r.detach() for n, r in rates.items()}, momentum=0.0)
+
+
+def other_width(n_outputs: int, tasks: TaskSource) -> str | None:
+    """Why a head of `n_outputs`, where inner steps start, cannot serve the tasks; None when it can."""
+    wanted = tasks.objective.n_outputs
+    if wanted == n_outputs:
+        return None
+    return (
+        f"its head was built for {n_outputs} outputs and the task has {wanted}; "
+        f"train with dataset.n_way={wanted}"
+    )
 
 
 def _key(name: str) -> str:
