@@ -148,6 +148,7 @@ class _StrategyBuilder:
                 config["optimizer"], "optimizer", trust, {"n_steps": self.training.steps}
             ),
             "n_outputs": source.objective.n_outputs,
+            "n_way": source.shape.n_way,
             "n_steps": self.training.steps,
             "input_shape": source.input_shape,
             "vectorize": self.vectorize,
