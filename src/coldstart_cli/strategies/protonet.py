@@ -25,6 +25,7 @@ from coldstart_cli.core import (
     joined,
     n_examples,
 )
+from coldstart_cli.discrepancy import squared_distances as squared_distances
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.training import Each, OptimizerFactory, episodic
 
@@ -120,15 +121,3 @@ def prototypes(features: Tensor, targets: Tensor, n_way: int) -> Tensor:
     """The mean feature of each class. (n, d), (n,) -> (n_way, d). A class without examples is at 0."""
     members = nn.functional.one_hot(targets, n_way).to(features.dtype)
     return (members.T @ features) / members.sum(0).clamp(min=1).unsqueeze(1)
-
-
-def squared_distances(features: Tensor, points: Tensor) -> Tensor:
-    """|x - p|^2 for each pair, (n, d), (m, d) -> (n, m).
-
-    Written out, since torch.cdist cannot be exported; in full precision under autocast, where
-    the difference of large squares would be lost.
-    """
-    with torch.autocast(features.device.type, enabled=False):
-        x, p = features.float() if features.dtype != torch.float64 else features, points
-        p = p.to(x.dtype)
-        return x.pow(2).sum(-1, keepdim=True) - 2 * x @ p.T + p.pow(2).sum(-1)
