@@ -103,7 +103,7 @@ def canonical(support: Examples) -> Examples:
     columns = [tensor.detach().cpu().flatten(1).numpy() for tensor in (*inputs, _column(support.targets))]
     keys = [b"".join(column[i].tobytes() for column in reversed(columns)) for i in range(len(support))]
     order = sorted(range(len(support)), key=keys.__getitem__)
-    return support.take(torch.tensor(order, device=support.targets.device))
+    return support.take(torch.tensor(order, dtype=torch.int64, device=support.targets.device))
 
 
 def batches(n: int, batch_size: int, seed: int) -> Iterator[Tensor]:

@@ -9,14 +9,10 @@ import pytest
 import torch
 
 from coldstart_cli.assembly import Experiment
+from coldstart_cli.discrepancy import squared_distances
 from coldstart_cli.errors import RequestError
 from coldstart_cli.strategies.embedding import task_scores
-from coldstart_cli.strategies.protonet import (
-    ProtoNet,
-    logits_by_prototypes,
-    prototypes,
-    squared_distances,
-)
+from coldstart_cli.strategies.protonet import ProtoNet, logits_by_prototypes, prototypes
 from coldstart_cli.training import _same
 
 Make = Callable[..., Experiment]

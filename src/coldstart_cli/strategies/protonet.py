@@ -14,8 +14,9 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from coldstart_cli.core import Adapted, Examples, Inputs, Strategy, Support, TaskSource
+from coldstart_cli.discrepancy import squared_distances
 from coldstart_cli.models.network import Encoder
-from coldstart_cli.strategies.embedding import fit_embedding, full_precision
+from coldstart_cli.strategies.embedding import fit_embedding
 from coldstart_cli.training import OptimizerFactory
 
 
@@ -86,15 +87,3 @@ def prototypes(features: Tensor, targets: Tensor, n_way: int) -> Tensor:
     """The mean feature of each class. (n, d), (n,) -> (n_way, d). A class without examples is at 0."""
     members = nn.functional.one_hot(targets, n_way).to(features.dtype)
     return (members.T @ features) / members.sum(0).clamp(min=1).unsqueeze(1)
-
-
-def squared_distances(features: Tensor, points: Tensor) -> Tensor:
-    """|x - p|^2 for each pair, (n, d), (m, d) -> (n, m).
-
-    Written out, since torch.cdist cannot be exported; in full precision under autocast, where
-    the difference of large squares would be lost.
-    """
-    with torch.autocast(features.device.type, enabled=False):
-        x = full_precision(features)
-        p = points.to(x.dtype)
-        return x.pow(2).sum(-1, keepdim=True) - 2 * x @ p.T + p.pow(2).sum(-1)

@@ -1,0 +1,160 @@
+"""How far apart two domains are, by their features: what alignment makes small.
+
+Pure functions of features, (n, d) of the source and (m, d) of the target, that return a scalar with its
+graph; an empty batch is at no distance from any other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional as F
+
+
+def coral(source: Tensor, target: Tensor) -> Tensor:
+    """|C_S - C_T|_F^2 / (4 d^2), C the covariances (n - 1 in the denominator).
+
+    Sun and Saenko 2016, arXiv:1607.01719, equations 1 to 3. One example has the covariance 0.
+    """
+    if not len(source) or not len(target):
+        return _nothing(source, target)
+    difference = _covariance(source) - _covariance(target)
+    return difference.pow(2).sum() / (4 * source.shape[1] ** 2)
+
+
+def mmd(source: Tensor, target: Tensor, bandwidths: Sequence[float]) -> Tensor:
+    """mean k(s, s') + mean k(t, t') - 2 mean k(s, t): the squared maximum mean discrepancy.
+
+    Gretton et al. 2012 (JMLR 13, equation 5), the biased estimate: the means include each example's pair
+    with itself, so it is never negative. k is the mean over b of exp(-|x - y|^2 / (b M)), several kernels
+    at once as in Long et al. 2015, arXiv:1502.02791, section 3.1, but with equal weights. M is the median
+    of |x - y|^2 over pairs of different examples of both domains, taken as a constant.
+
+    Args:
+        bandwidths: of the kernels, in units of M.
+    """
+    if not len(source) or not len(target):
+        return _nothing(source, target)
+    n, both = len(source), torch.cat([source, target])
+    distances = squared_distances(both, both).clamp(min=0)
+    apart = ~torch.eye(len(both), dtype=torch.bool, device=both.device)
+    median = distances.detach()[apart].median().clamp(min=torch.finfo(both.dtype).tiny)
+    kernels = torch.stack([(-distances / (b * median)).exp() for b in bandwidths]).mean(0)
+    return kernels[:n, :n].mean() + kernels[n:, n:].mean() - 2 * kernels[:n, n:].mean()
+
+
+def semantic_alignment(distances: Tensor, same: Tensor) -> Tensor:
+    """Mean of d^2 / 2 over the pairs of one class.
+
+    Motiian, Piccirilli, Adjeroh and Doretto 2017, arXiv:1709.10190, equations 5 and 6, as a mean instead
+    of a sum.
+
+    Args:
+        distances: (n, m), of pairs.
+        same: (n, m) bool, whether a pair is of one class.
+    """
+    return _mean(distances.pow(2) / 2, same)
+
+
+def separation(distances: Tensor, different: Tensor, margin: float) -> Tensor:
+    """Mean of max(0, margin - d)^2 / 2 over the pairs of different classes.
+
+    Motiian et al. 2017, arXiv:1709.10190, equations 7 and 8, as a mean instead of a sum.
+    """
+    return _mean((margin - distances).clamp(min=0).pow(2) / 2, different)
+
+
+def reversed_gradient(features: Tensor, strength: float) -> Tensor:
+    """The features as they are; their gradient times -strength.
+
+    Ganin et al. 2016, arXiv:1505.07818, equations 16 and 17.
+    """
+    return cast("Tensor", _Reversal.apply(features, strength))  # type: ignore[no-untyped-call]
+
+
+def domain_loss(logits: Tensor, n_source: int, weights: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy of telling the domains apart, (mean over the source + mean over the target) / 2.
+
+    Ganin et al. 2016, arXiv:1505.07818, equation 9, with the domains weighing the same however many
+    examples each has.
+
+    Args:
+        logits: (n + m,), that an example is of the source; the n of the source come first.
+        weights: (n + m,) of the examples, normalised here in each domain, or None for equal ones.
+    """
+    is_source = torch.arange(len(logits), device=logits.device) < n_source
+    losses = F.binary_cross_entropy_with_logits(logits, is_source.to(logits.dtype), reduction="none")
+    weights = torch.ones_like(logits) if weights is None else weights
+    halves = [(losses[part], weights[part]) for part in (is_source, ~is_source)]
+    return torch.stack([(loss * w).sum() / w.sum().clamp(min=1e-12) for loss, w in halves]).mean()
+
+
+def entropy_weights(logits: Tensor) -> Tensor:
+    """w = 1 + exp(-H(softmax)), (n, c) -> (n,): confident examples weigh up to twice as much.
+
+    Long, Cao, Wang and Jordan 2018, arXiv:1705.10667, equation 10. Constants: no gradient passes.
+    """
+    log_probabilities = F.log_softmax(logits.detach(), -1)
+    entropy = -(log_probabilities.exp() * log_probabilities).sum(-1)
+    return 1 + torch.exp(-entropy)
+
+
+def multilinear(features: Tensor, probabilities: Tensor) -> Tensor:
+    """f x g, all products: (n, d), (n, c) -> (n, d c). Long et al. 2018, arXiv:1705.10667, equation 3."""
+    return (features.unsqueeze(2) * probabilities.unsqueeze(1)).flatten(1)
+
+
+def randomised_multilinear(features: Tensor, probabilities: Tensor, maps: tuple[Tensor, Tensor]) -> Tensor:
+    """(R_f f) * (R_g g) / sqrt(D): (n, d), (n, c) -> (n, D).
+
+    Long et al. 2018, arXiv:1705.10667, equation 6: its inner products are those of `multilinear` in
+    expectation, where all products would be too many.
+
+    Args:
+        maps: R_f (D, d) and R_g (D, c), entries of mean 0 and variance 1, fixed.
+    """
+    of_features, of_probabilities = maps
+    product = (features @ of_features.T) * (probabilities @ of_probabilities.T)
+    return product / math.sqrt(len(of_features))
+
+
+def squared_distances(features: Tensor, points: Tensor) -> Tensor:
+    """|x - p|^2 for each pair, (n, d), (m, d) -> (n, m); rounding may leave a little less than 0.
+
+    Written out, since torch.cdist cannot be exported; in full precision under autocast, where
+    the difference of large squares would be lost.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        x, p = features.float() if features.dtype != torch.float64 else features, points
+        p = p.to(x.dtype)
+        return x.pow(2).sum(-1, keepdim=True) - 2 * x @ p.T + p.pow(2).sum(-1)
+
+
+def _covariance(features: Tensor) -> Tensor:
+    centred = features - features.mean(0)
+    return centred.T @ centred / max(1, len(features) - 1)
+
+
+def _mean(values: Tensor, chosen: Tensor) -> Tensor:
+    """The mean of those that are chosen, 0 where none is."""
+    return (values * chosen).sum() / chosen.sum().clamp(min=1)
+
+
+def _nothing(source: Tensor, target: Tensor) -> Tensor:
+    return (source.sum() + target.sum()) * 0
+
+
+class _Reversal(Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, strength: float) -> Tensor:
+        ctx.strength = strength
+        return features.view_as(features)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return -ctx.strength * gradients[0], None
