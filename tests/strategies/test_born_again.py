@@ -72,5 +72,7 @@ def test_state_holds_two_networks_whatever_the_number_of_generations(experiment:
 
 
 def test_generations_need_a_step_each(experiment: Make) -> None:
-    with pytest.raises(RequestError, match=r"^strategy\.generations: 8 are more than the run's 7 steps; choose"):
+    with pytest.raises(
+        RequestError, match=r"^strategy\.generations: 8 are more than the run's 7 steps; choose"
+    ):
         experiment(*THREE, "strategy.generations=8")

@@ -32,7 +32,9 @@ def softmax(logits: Array) -> Array:
     return exponentials / exponentials.sum(1, keepdims=True)
 
 
-def distilled(experiment: Make, *overrides: str, name: str = "distillation") -> tuple[Distillation, Experiment]:
+def distilled(
+    experiment: Make, *overrides: str, name: str = "distillation"
+) -> tuple[Distillation, Experiment]:
     made = experiment(f"strategy={name}", *overrides)
     strategy = made.strategy.double()
     assert isinstance(strategy, Distillation)
@@ -256,7 +258,9 @@ def constructed(student: MLP, teacher: MLP, run: Trained | None = None) -> Disti
 def test_teacher_of_a_run_is_taken_whole_and_takes_no_steps() -> None:
     student, teacher = (MLP((1,), hidden=[width], activation="relu") for width in (2, 3))
     head = nn.Linear(3, 1)
-    strategy = constructed(student, MLP((1,), hidden=[9], activation="relu"), Trained(teacher, head.state_dict()))
+    strategy = constructed(
+        student, MLP((1,), hidden=[9], activation="relu"), Trained(teacher, head.state_dict())
+    )
     x = torch.linspace(-1, 1, 5).unsqueeze(1)
     torch.testing.assert_close(strategy.teacher(x), head(teacher(x)))
     assert strategy.preparing_steps == 0
@@ -267,5 +271,7 @@ def test_teacher_of_a_run_is_taken_whole_and_takes_no_steps() -> None:
 )
 def test_teacher_of_a_run_with_another_head_is_refused(head: dict[str, torch.Tensor], has: str) -> None:
     learned = Trained(MLP((1,), hidden=[3], activation="relu"), head)
-    with pytest.raises(ValueError, match=rf"^teacher_run: run has {re.escape(has)} and the source has 7; name"):
+    with pytest.raises(
+        ValueError, match=rf"^teacher_run: run has {re.escape(has)} and the source has 7; name"
+    ):
         teacher_of_run(lambda name, path: learned, "run", 7)
