@@ -178,7 +178,8 @@ class TaskSource(ABC):
     def tasks(self, split: Split, indices: Sequence[int]) -> list[Task]:
         """Tasks number `indices` of a split. PURE: same arguments, same tasks. Images stay uint8.
 
-        Supports are nested over k_shot, and queries do not depend on k_shot.
+        Supports are nested over k_shot, and queries do not depend on k_shot. Only tasks that are adapted
+        to have unlabelled examples: those of `train` may have fewer.
         """
 
     @abstractmethod

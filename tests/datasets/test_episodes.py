@@ -38,8 +38,10 @@ def numbered(sizes: Sequence[int], *, groups: int, turns: bool, shape: TaskShape
     classes = [list(range(end - size, end)) for end, size in zip(ends.tolist(), sizes, strict=True)]
     group_of = [number % groups for number in range(total)] if groups else None
     quarter_turns = [number % 4 for number in range(len(sizes))] if turns else None
-    every = class_table(classes, group_of=group_of, quarter_turns=quarter_turns)
-    few = class_table([ids[:4] for ids in classes], group_of=group_of, quarter_turns=quarter_turns)
+    every = class_table(classes, group_of=group_of, quarter_turns=quarter_turns, origins=())
+    few = class_table(
+        [ids[:4] for ids in classes], group_of=group_of, quarter_turns=quarter_turns, origins=()
+    )
     splits: dict[Split, ClassTable] = {"train": every, "validation": every, "new": every, "source_test": few}
     return Episodes("numbered", images, splits, shape=shape, bank_seed=bank_seed)
 
@@ -230,7 +232,7 @@ def test_fingerprint_follows_the_content() -> None:
 
 
 def test_inputs_may_be_a_mapping() -> None:
-    table = class_table([list(range(6)), list(range(6, 12))], group_of=None, quarter_turns=None)
+    table = class_table([list(range(6)), list(range(6, 12))], group_of=None, quarter_turns=None, origins=())
     inputs = {"tokens": torch.arange(24).view(12, 2), "mask": torch.ones(12, 2)}
     source = Episodes(
         "text", inputs, {"train": table, "new": table}, shape=TaskShape(2, 1, 2, 1), bank_seed=0

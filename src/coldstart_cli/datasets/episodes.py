@@ -61,6 +61,7 @@ class Episodes(TaskSource):
         splits: the classes of each split. `source_test` has the classes of `train` in the same order.
         shape: of its tasks; every number is per class.
         bank_seed: determines the tasks, not the data.
+        shares_labels: every split has the classes of `train`, in the same order (domain shift).
 
     Raises:
         RequestError: where `train` or `new` cannot serve the shape.
@@ -74,8 +75,9 @@ class Episodes(TaskSource):
         *,
         shape: TaskShape,
         bank_seed: int,
+        shares_labels: bool = False,
     ) -> None:
-        self.name = name
+        self.name, self.shares_labels = name, shares_labels
         self.inputs = map_inputs(Tensor.contiguous, inputs)
         self.splits = dict(splits)
         self.shape = shape
@@ -98,8 +100,8 @@ class Episodes(TaskSource):
         """Tasks number `indices`: support (n_way * k_shot, ...), query (n_way * n_query, ...).
 
         Targets are 0 0 .. 1 1 ..: class by class. Unlabelled inputs are (n_way * n_unlabelled, ...),
-        shuffled, for their order would tell their classes. On source_test n_query is cut down to
-        what is held out.
+        shuffled, for their order would tell their classes; training tasks have as many as there are.
+        On validation and source_test n_query is cut down to what is there.
 
         Raises:
             ValueError: where the split cannot serve the shape.
@@ -149,8 +151,16 @@ class Episodes(TaskSource):
         return f"{self.name}: no examples are held out for {split}; hold some out in the data set's settings"
 
     def _served(self, split: Split, shape: TaskShape) -> TaskShape:
-        """Few drawings are held out: better a task with fewer queries than none."""
-        if split != "source_test" or shape.n_query < 1:
+        """What the split gives: training tasks as many unlabelled examples as there are.
+
+        Few examples are held out for validation and source_test: better a task with fewer queries than
+        none. New tasks have what is asked, or are refused.
+        """
+        if split == "train":
+            beside = shape.k_shot + (0 if self.splits[split].groups is not None else shape.n_query)
+            left = self.splits[split].room[0] - beside
+            return replace(shape, n_unlabelled=max(0, min(shape.n_unlabelled, left)))
+        if split == "new" or shape.n_query < 1:
             return shape
         left = queries_left(self.splits[split], shape)
         return replace(shape, n_query=max(1, min(shape.n_query, left)))
@@ -178,7 +188,12 @@ class Episodes(TaskSource):
         return [
             Task(
                 Support(
-                    support[i], support_targets[i], objective, seed, unlabelled[i] if has_unlabelled else None
+                    support[i],
+                    support_targets[i],
+                    objective,
+                    seed,
+                    unlabelled[i] if has_unlabelled else None,
+                    torch.from_numpy(classes[i]) if self.shares_labels else None,
                 ),
                 Examples(query[i], query_targets[i]),
                 f"{split}/{index}",
@@ -201,7 +216,7 @@ class _EpisodesPool(Pool):
     """The examples of a table, class by class."""
 
     def __init__(self, inputs: Inputs, table: ClassTable) -> None:
-        self.objective = Classification(len(table))
+        self.objective, self.groups = Classification(len(table)), table.origins
         self._inputs = inputs
         ids, labels, turns = table.flat()
         self._ids, self._turns = ids, turns

@@ -82,7 +82,7 @@ def glyphs(
             the characters cannot serve such tasks.
     """
     held_out = _face_numbers(held_out_faces)
-    kept = load_or_make(f"glyphs-{_recipe_digest()}", _render_all)
+    kept = rendered()
     splits = _splits(kept, split_seed, validation_share, held_out)
     shape = TaskShape(n_way, k_shot, n_query, n_unlabelled)
     return Episodes("glyphs", torch.from_numpy(kept["images"]), splits, shape=shape, bank_seed=bank_seed)
@@ -91,7 +91,6 @@ def glyphs(
 def _splits(
     kept: Arrays, split_seed: int, validation_share: float, held_out: Sequence[int]
 ) -> dict[Split, ClassTable]:
-    n_classes = len(kept["code_points"])
     source = np.flatnonzero(kept["is_source"])
     shuffled = np.random.default_rng(split_seed).permutation(source)
     n_validation = max(2, round(validation_share * len(source)))
@@ -99,12 +98,12 @@ def _splits(
     every_face = range(len(FACES))
     seen = [face for face in every_face if face not in held_out]
     splits: dict[Split, ClassTable] = {
-        "train": _table(train, seen, n_classes),
-        "validation": _table(validation, every_face, n_classes),
-        "new": _table(np.flatnonzero(~kept["is_source"]), every_face, n_classes),
+        "train": face_table(kept, train, seen, range(N_JITTERS)),
+        "validation": face_table(kept, validation, every_face, range(N_JITTERS)),
+        "new": face_table(kept, np.flatnonzero(~kept["is_source"]), every_face, range(N_JITTERS)),
     }
     if held_out:
-        splits["source_test"] = _table(train, held_out, n_classes)
+        splits["source_test"] = face_table(kept, train, held_out, range(N_JITTERS))
     return splits
 
 
@@ -123,13 +122,21 @@ def _face_numbers(names: Sequence[str]) -> list[int]:
     return numbers
 
 
-def _table(classes: NDArray[np.intp], faces: Sequence[int], n_classes: int) -> ClassTable:
+def face_table(
+    kept: Arrays, classes: Sequence[int] | NDArray[np.intp], faces: Sequence[int], jitters: Sequence[int]
+) -> ClassTable:
     """The table of `classes` in `faces`. Example ids count classes, then faces, then jitters."""
     per_class = len(FACES) * N_JITTERS
-    in_class = [face * N_JITTERS + jitter for face in faces for jitter in range(N_JITTERS)]
+    in_class = [face * N_JITTERS + jitter for face in faces for jitter in jitters]
     ids = [[int(number) * per_class + offset for offset in in_class] for number in classes]
-    face_of = [offset // N_JITTERS for offset in range(per_class)] * n_classes
-    return class_table(ids, group_of=face_of, quarter_turns=None)
+    face_of = [offset // N_JITTERS for offset in range(per_class)] * len(kept["code_points"])
+    scripts = [script(int(kept["code_points"][number])) for number in classes]
+    return class_table(ids, group_of=face_of, quarter_turns=None, origins=scripts)
+
+
+def rendered() -> Arrays:
+    """Images (n, 1, 28, 28) uint8, code_points and is_source (n_classes,), rendered once into the cache."""
+    return load_or_make(f"glyphs-{_recipe_digest()}", _render_all)
 
 
 def font_folder() -> Path:

@@ -126,7 +126,8 @@ def _table(
 ) -> ClassTable:
     """The table of `chosen` with the drawings `which`; rotated classes follow one another by turn."""
     classes = [[numbers[name] * N_DRAWINGS + drawing for drawing in which] for name in chosen]
+    alphabets = [alphabet for alphabet, _ in chosen]
     if not rotations:
-        return class_table(classes, group_of=None, quarter_turns=None)
+        return class_table(classes, group_of=None, quarter_turns=None, origins=alphabets)
     turns = [quarter for quarter in range(4) for _ in classes]
-    return class_table(classes * 4, group_of=None, quarter_turns=turns)
+    return class_table(classes * 4, group_of=None, quarter_turns=turns, origins=alphabets * 4)

@@ -1,0 +1,113 @@
+"""The tables of docs/results.md from run directories.
+
+    python -m benchmarks.tables gains outputs/glyphs/*      one row a method, paired gains over `scratch`
+    python -m benchmarks.tables seeds outputs/digits/*      one row a method, mean and interval over seeds
+
+Every run has one evaluation; runs that are compared were evaluated on the same tasks, by their hashes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from coldstart_cli.metrics import Interval, interval
+
+CONFIDENCE = 0.95
+
+
+class Result:
+    """The last evaluation of a run."""
+
+    def __init__(self, run: Path) -> None:
+        folder = max((run / "evaluations").iterdir(), key=lambda path: path.stat().st_mtime)
+        self.summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+        lines = (folder / "records.jsonl").read_text().splitlines()
+        self.records: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        self.strategy = str(self.summary["names"]["strategy"])
+        self.shots = list(self.summary["shots"])
+
+    def values(self, k: str, role: str = "strategy") -> dict[str, float]:
+        """task hash -> value of the role's predictor at the step that validation chose."""
+        step = self.summary["shots"][k]["new"]["step"]
+        return {
+            r["task_hash"]: r["value"]
+            for r in self.records
+            if (r["role"], r["split"], str(r["k_shot"]), r["step"]) == (role, "new", k, step)
+        }
+
+
+def gains(results: Sequence[Result]) -> list[str]:
+    """Accuracy of each method and its paired gain over scratch, best first."""
+    (scratch,) = [result for result in results if result.strategy == "scratch"]
+    shots = scratch.shots
+    head = ["method", *(f"k = {k}, %" for k in shots), *(f"gain at {k}" for k in shots)]
+    head += ["adapt ms", "predict ms", "train s"]
+    rows = []
+    for result in sorted(results, key=lambda r: -_mean(r, shots[0])):
+        costs, new = result.summary["costs"], result.summary["shots"]
+        cells = [f"{'' if not result.summary['transductive'] else '(t) '}{result.strategy}"]
+        cells += [_percent(new[k]["new"]["after"]) for k in shots]
+        cells += ["" if result is scratch else _percent(_gain(result, scratch, k), sign=True) for k in shots]
+        cells += [f"{costs['adaptation_ms'][shots[-1]]:.1f}", f"{costs['inference']['64']['p50_ms']:.1f}"]
+        cells += [f"{result.summary['training']['seconds']:.0f}"]
+        rows.append(cells)
+    return _table(head, rows)
+
+
+def seeds(results: Sequence[Result]) -> list[str]:
+    """Mean over training seeds of each method, and its t interval over them."""
+    names = list(dict.fromkeys(result.strategy for result in results))
+    shots = sorted({k for result in results for k in result.shots}, key=int)
+    rows = []
+    for name in names:
+        own = [result for result in results if result.strategy == name]
+        cells = [name]
+        for k in shots:
+            means = [r.summary["shots"][k]["new"]["after"]["mean"] for r in own if k in r.shots]
+            cells.append(f"{_percent(interval(means, CONFIDENCE))} ({len(means)} seeds)" if means else "-")
+        notes = [r.summary["shots"][r.shots[0]]["notes"].get("distance") for r in own]
+        known = [note for note in notes if note is not None and None not in note]
+        cells.append(
+            f"{sum(n[0] for n in known) / len(known):.3g} → {sum(n[1] for n in known) / len(known):.3g}"
+            if known
+            else "-"
+        )
+        rows.append(cells)
+    return _table(["method", *(f"k = {k}, %" for k in shots), "distance in adaptation"], rows)
+
+
+def _mean(result: Result, k: str) -> float:
+    return float(result.summary["shots"][k]["new"]["after"]["mean"])
+
+
+def _gain(result: Result, scratch: Result, k: str) -> Interval:
+    ours, theirs = result.values(k), scratch.values(k)
+    if ours.keys() != theirs.keys():
+        raise SystemExit(
+            f"{result.strategy}: its tasks at k = {k} are not those of scratch; evaluate it anew"
+        )
+    return interval([ours[task] - theirs[task] for task in ours], CONFIDENCE)
+
+
+def _percent(value: Interval | Mapping[str, float], *, sign: bool = False) -> str:
+    mean, half = (
+        (value.mean, value.half_width)
+        if isinstance(value, Interval)
+        else (value["mean"], value["half_width"])
+    )
+    return f"{100 * mean:{'+' if sign else ''}.1f} ± {100 * half:.1f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    return lines + [f"| {' | '.join(row)} |" for row in rows]
+
+
+if __name__ == "__main__":
+    kind, *runs = sys.argv[1:]
+    found = [Result(Path(run)) for run in runs if (Path(run) / "evaluations").is_dir()]
+    print("\n".join({"gains": gains, "seeds": seeds}[kind](found)))
