@@ -33,7 +33,7 @@ from coldstart_cli.core import (
     Support,
     TaskSource,
 )
-from coldstart_cli.models.network import Encoder, Network
+from coldstart_cli.models.network import Encoder
 from coldstart_cli.similarity import cycled, leep, logme, sampled_labels, task2vec, task_embedding
 from coldstart_cli.strategies.source_classifier import scores
 from coldstart_cli.strategies.source_groups import by_turns, group_pools
