@@ -196,7 +196,7 @@ def test_build_makes_objects_and_injects_facts(theirs: str) -> None:
     thing = build(node, "thing", [theirs], {"n_steps": 10, "fact": "known"})
     assert (thing.fact, thing.size) == ("known", 3)
     assert isinstance(thing.child, SGD)
-    assert runtime_parameters(node, "thing", [theirs]) == {"fact"}
+    assert runtime_parameters(node, "thing", [theirs]) == {"fact", "n_steps"}  # those of nested nodes too
     assert build({"a": [1, {"b": None}]}, "tree", [], {}) == {"a": [1, {"b": None}]}
 
 

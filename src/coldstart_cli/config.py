@@ -71,9 +71,10 @@ def _built(node: object, key: str, trusted: tuple[str, ...], runtime: Mapping[st
 
 
 def runtime_parameters(node: Mapping[str, Any], key: str, trust: Sequence[str]) -> set[str]:
-    """The names of the run's facts that the target of `node` asks for."""
+    """The names of the run's facts that the target of `node`, and of any node in it, asks for."""
     facts, _ = _parameters(_located(node["_target_"], key, (*TRUSTED, *trust)))
-    return set(facts)
+    nested = (value for value in node.values() if isinstance(value, Mapping) and "_target_" in value)
+    return set(facts).union(*(runtime_parameters(value, key, trust) for value in nested))
 
 
 def _placed(message: str, key: str) -> str:
