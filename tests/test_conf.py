@@ -20,8 +20,8 @@ EXPERIMENTS = [name for name in CHOICES if name.startswith("experiment/")]
 
 
 def override(name: str) -> str:
-    """`model/mlp` -> `model=mlp`."""
-    group, _, choice = name.rpartition("/")
+    """`model/mlp` -> `model=mlp`; `experiment/paper/x` -> `experiment=paper/x`."""
+    group, _, choice = name.partition("/")
     return f"{group}={choice}"
 
 
