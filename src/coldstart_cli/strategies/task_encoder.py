@@ -16,7 +16,6 @@ from typing import Annotated, final
 import torch
 from annotated_types import Ge, Len
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from coldstart_cli.core import (
     Adapted,
@@ -97,19 +96,19 @@ class TaskEncoder(Strategy):
         support: Examples,
         query: Examples,
     ) -> dict[str, Tensor]:
+        """The network is called as it is, not with `weights`, which are its own: no task changes any.
+
+        So under vmap a layer stays one product of matrices for all tasks, forward and backward.
+        """
+
         def scores_of(
-            weights: Mapping[str, Tensor],
-            support: Inputs,
-            support_targets: Tensor,
-            query: Inputs,
-            query_targets: Tensor,
+            support: Inputs, support_targets: Tensor, query: Inputs, query_targets: Tensor
         ) -> dict[str, Tensor]:
-            given = (support, support_targets, query, objective.n_outputs)
-            outputs = functional_call(self.network, dict(weights), given)
+            outputs = self.network(support, support_targets, query, objective.n_outputs)
             return scores(objective, outputs, query_targets)
 
         found: dict[str, Tensor] = each(scores_of)(
-            weights, support.inputs, support.targets, query.inputs, query.targets
+            support.inputs, support.targets, query.inputs, query.targets
         )
         return found
 
