@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol, Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -225,28 +225,6 @@ class Adapted:
     def module(self) -> nn.Module:
         """(n, ...) -> (n, n_outputs), made anew at each access. It can be called, counted, exported."""
         return self.build()
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What a finished run learned of the source.
-
-    Attributes:
-        encoder: its encoder, with the weights it ended with.
-        head: `weight` and `bias` of its head over the source's classes, or empty where it has none.
-    """
-
-    encoder: nn.Module
-    head: Mapping[str, Tensor]
-
-
-class TrainedFactory(Protocol):
-    def __call__(self, name: str, path: str) -> Trained:
-        """What the run at `path` learned; `name` is the parameter that asks.
-
-        Raises:
-            RequestError: where it is no finished run on inputs of the same shape.
-        """
 
 
 class Strategy(nn.Module, ABC):

@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 from coldstart_cli.assembly import Experiment
-from coldstart_cli.core import Examples, Pool, Trained
+from coldstart_cli.core import Examples, Pool
 from coldstart_cli.models.mlp import MLP
+from coldstart_cli.models.network import Trained
 from coldstart_cli.strategies.distillation import Distillation, relations, taught_scores, teacher_of_run
 from coldstart_cli.strategies.transfer import FineTune
 from coldstart_cli.training import Adam

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coldstart_cli.adaptation import Rule, rule_named
-from coldstart_cli.core import Adapted, Examples, Objective, Strategy, Support, TaskSource, TrainedFactory
-from coldstart_cli.models.network import Encoder, Network, linear_head
+from coldstart_cli.core import Adapted, Examples, Objective, Strategy, Support, TaskSource
+from coldstart_cli.models.network import Encoder, Network, TrainedFactory, linear_head
 from coldstart_cli.strategies.fine_tuning import Follower, SoftLabels, fine_tuned
 from coldstart_cli.strategies.source_classifier import fit_classifier
 from coldstart_cli.training import OptimizerFactory, in_turn, supervised

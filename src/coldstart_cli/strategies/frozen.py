@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coldstart_cli.core import Adapted, Inputs, Strategy, Support, TaskSource
+from coldstart_cli.discrepancy import squared_distances
 from coldstart_cli.models.network import Encoder, Network, linear_head
 from coldstart_cli.models.norm import MOMENTUM
-from coldstart_cli.strategies.protonet import prototypes, squared_distances
+from coldstart_cli.strategies.protonet import prototypes
 from coldstart_cli.strategies.source_classifier import fit_classifier
 from coldstart_cli.training import OptimizerFactory
 
