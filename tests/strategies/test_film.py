@@ -107,7 +107,10 @@ def test_cavia_step_is_the_gradient_by_hand(experiment: Make) -> None:
     torch.testing.assert_close(step["head.bias"], (1 + gammas[4:]) * head.bias.detach() + betas[4:])
 
 
-@pytest.mark.parametrize("overrides", [REGRESSION, ("model.hidden=4", "model.groups=2")])
+@pytest.mark.parametrize(
+    "overrides",
+    [REGRESSION, ("model.hidden=4", "model.groups=2"), ("model.hidden=4", "model.norm=batch_transductive")],
+)
 def test_cavia_meta_gradient_equals_finite_differences(experiment: Make, overrides: tuple[str, ...]) -> None:
     strategy, task = cavia(experiment, *overrides)
     parameters = list(strategy.parameters())
