@@ -95,19 +95,24 @@ def test_cavia_step_is_the_gradient_by_hand(experiment: Make) -> None:
         outputs = head(hidden)
         error = 2 * (outputs - y) / len(x)
         backward = (error @ head.weight) * active
-        slope = torch.cat([(backward * z).sum(0), (error * outputs).sum(0), backward.sum(0), error.sum(0)])
+        slope = torch.cat([(backward * z).sum(0), backward.sum(0), (error.T @ hidden)[0], error.sum(0)])
         context = -0.1 * slope @ strategy.generator.weight
-        gammas, betas = (strategy.generator.weight @ context).chunk(2)
+        gamma, beta, weight, bias = torch.split(strategy.generator.weight @ context, [4, 4, 4, 1])
     start, step = (item.changed for item in islice(strategy.adapt(task.support), 2))
     torch.testing.assert_close(start["head.bias"], head.bias.detach())
-    torch.testing.assert_close(
-        step["encoder.layers.0.weight"],
-        (1 + gammas[:4, None]) * layer.weight.detach(),
-    )
-    torch.testing.assert_close(step["head.bias"], (1 + gammas[4:]) * head.bias.detach() + betas[4:])
+    expected = {
+        "encoder.layers.0.weight": (1 + gamma[:, None]) * layer.weight,
+        "encoder.layers.0.bias": (1 + gamma) * layer.bias + beta,
+        "head.weight": head.weight + weight,
+        "head.bias": head.bias + bias,
+    }
+    torch.testing.assert_close(dict(step), {name: tensor.detach() for name, tensor in expected.items()})
 
 
-@pytest.mark.parametrize("overrides", [REGRESSION, ("model.hidden=4", "model.groups=2")])
+@pytest.mark.parametrize(
+    "overrides",
+    [REGRESSION, ("model.hidden=4", "model.groups=2"), ("model.hidden=4", "model.norm=batch_transductive")],
+)
 def test_cavia_meta_gradient_equals_finite_differences(experiment: Make, overrides: tuple[str, ...]) -> None:
     strategy, task = cavia(experiment, *overrides)
     parameters = list(strategy.parameters())

@@ -139,12 +139,17 @@ class FiLM(Strategy):
 
 
 class CAVIA(Strategy):
-    """Gradient steps change a context, which a linear map turns into the modulation of every layer.
+    """Gradient steps change a context, from which a linear map makes what changes in the network.
 
-    The context starts at 0, where the map, which has no bias, leaves the network as it is. Equations 4
-    and 5 of the paper: the inner steps move the context alone, the outer step everything else, through
-    the inner steps. As in its section 3.4 features are modulated, in every layer and in the head. Where
-    layers are linear the paper shifts the first one (a context beside the inputs), which this contains.
+    That is scale and shift of every layer of the encoder, as in the paper's section 3.4, and a shift of
+    the head's weights. The context starts at 0, where the map, which has no bias, leaves the network as it
+    is. Equations 4 and 5: the inner steps move the context alone, the outer step everything else, through
+    the inner steps.
+
+    Departures from the paper: it modulates one convolution; where layers are linear it shifts the first one
+    (a context beside the inputs), which this contains; its head does not move. With a head whose rows were
+    scaled and shifted alone, 5-way 1-shot glyphs stopped at 47 % of new tasks' queries: a task numbers its
+    classes as it likes, and the head has to follow.
 
     Args:
         encoder, optimizer, n_outputs, vectorize: from the run.
@@ -172,9 +177,9 @@ class CAVIA(Strategy):
         self.n_outputs, self.vectorize, self.meta_batch_size = n_outputs, vectorize, meta_batch_size
         self.n_context, self.inner_lr, self.inner_steps = n_context, inner_lr, inner_steps
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_outputs))
-        encoder_layers = modulated_layers(encoder).items()
-        self.layers = {**{f"encoder.{name}": width for name, width in encoder_layers}, "head": n_outputs}
-        self.generator = nn.Linear(n_context, 2 * sum(self.layers.values()), bias=False)
+        self.layers = {f"encoder.{name}": width for name, width in modulated_layers(encoder).items()}
+        self.sizes = [2 * sum(self.layers.values()), n_outputs * encoder.feature_dim, n_outputs]
+        self.generator = nn.Linear(n_context, sum(self.sizes), bias=False)
         self.optimizer = optimizer(self.parameters())
 
     def refusal(self, tasks: TaskSource) -> str | None:
@@ -234,9 +239,14 @@ class CAVIA(Strategy):
         return weights["generator.weight"].new_zeros(self.n_context)
 
     def _modulated(self, weights: Mapping[str, Tensor], moving: Weights) -> dict[str, Tensor]:
-        """The modulated tensors, by their names in the network, at a context (n_context,)."""
-        modulation = nn.functional.linear(moving["context"], weights["generator.weight"])
-        return modulate(below("network.", weights), self.layers, modulation)
+        """The tensors that a context (n_context,) changes, by their names in the network."""
+        made = nn.functional.linear(moving["context"], weights["generator.weight"])
+        modulation, weight, bias = torch.split(made, self.sizes)
+        own = below("network.", weights)
+        changed = modulate(own, self.layers, modulation)
+        changed["head.weight"] = own["head.weight"] + weight.view(self.n_outputs, -1)
+        changed["head.bias"] = own["head.bias"] + bias
+        return changed
 
     def _outputs(self, weights: Mapping[str, Tensor], moving: Weights, inputs: Inputs) -> Tensor:
         changed = self._modulated(weights, moving)
