@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from coldstart_cli.config import build, check, mismatch, runtime_parameters
 from coldstart_cli.errors import RequestError
+from coldstart_cli.runner import ValidationPlan
 from coldstart_cli.training import SGD, Adam
 
 GOOD: dict[str, Any] = {
@@ -123,6 +124,8 @@ def test_check_finds_what_is_deep_inside() -> None:
         ("a", Literal["a", "b"], True), ("c", Literal["a", "b"], False), (None, Literal["a"] | None, True),
         (True, Literal[1, 2], False), (1, Literal[1, 2], True), ([], Literal["a"], False),
         (object(), Any, True), (object(), dict, True),
+        ({"_target_": "a.B"}, ValidationPlan, True), (None, ValidationPlan, False),
+        (3, ValidationPlan, False),
     ],
 )  # fmt: skip
 def test_mismatch_judges_values_by_annotation(value: object, annotation: Any, fits: bool) -> None:

@@ -201,8 +201,10 @@ def mismatch(value: object, annotation: Any) -> str | None:
 
 def _wrong_type(value: object, annotation: Any) -> str | None:
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    if annotation not in names:  # an object of the run or a nested target; its own check comes
-        return None
+    if annotation not in names:
+        if not isinstance(annotation, type) or not isinstance(value, None | bool | int | float | str | list):
+            return None  # an object of the run or a nested target; its own check comes
+        return f"{_shown(value)} is no {annotation.__name__}; give a config with a _target_"
     fits = isinstance(value, annotation) or (annotation is float and isinstance(value, int))
     if isinstance(value, bool) and annotation is not bool:
         fits = False

@@ -98,8 +98,8 @@ class Distillation(Strategy):
         self.unlabelled_weight, self.teacher_steps = unlabelled_weight, teacher_steps
         self.needs_unlabelled = unlabelled_weight > 0
         self.trainable, self.lr, self.rule, self.momentum = trainable, lr, rule, momentum
-        n_teacher = 0 if teacher_run is not None else max(1, round(teacher_share * n_steps))
-        self.preparing_steps = min(n_teacher, n_steps - 1)
+        if teacher_run is None:
+            self.preparing_steps = min(max(1, round(teacher_share * n_steps)), n_steps - 1)
         share = self.preparing_steps / n_steps
         self.teacher_optimizer = optimizer(self.teacher.parameters(), share=share)
         self.optimizer = optimizer(self.network.parameters(), share=1 - share)
@@ -253,7 +253,7 @@ def warn_of_smaller_teacher(teacher: Network, student: Network) -> None:
     if theirs < ours:
         warnings.warn(
             f"strategy.teacher: has {theirs:,} parameters, fewer than its student's {ours:,}; "
-            "choose a larger one (model@strategy.teacher=conv4_wide) or a smaller model",
+            "choose a larger one or a smaller model (model@strategy.teacher=NAME, model=NAME)",
             RuntimeWarning,
             stacklevel=3,
         )
