@@ -21,7 +21,7 @@ EXPERIMENTS = [name for name in CHOICES if name.startswith("experiment/")]
 
 def override(name: str) -> str:
     """`model/mlp` -> `model=mlp`."""
-    group, _, choice = name.rpartition("/")
+    group, _, choice = name.partition("/")
     return f"{group}={choice}"
 
 
