@@ -16,6 +16,7 @@ CASES: list[tuple[Rule, Optimizer]] = [
     (sgd(0.1, 0.0), lambda p: torch.optim.SGD(p, 0.1)),
     (sgd(0.1, 0.9), lambda p: torch.optim.SGD(p, 0.1, momentum=0.9)),
     (adam(0.05), lambda p: torch.optim.Adam(p, 0.05)),
+    (adam(0.05, beta1=0.0), lambda p: torch.optim.Adam(p, 0.05, betas=(0.0, 0.999))),
 ]
 
 

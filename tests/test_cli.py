@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -209,6 +211,41 @@ def test_cli_dry_run_writes_nothing(cli: Cli, tmp_path: Path) -> None:
     for word in ("parameters 1,761", "FLOPs", "seconds", "disk"):
         assert word in out
     assert list(tmp_path.iterdir()) == []
+
+
+TEACHER = ("strategy=distillation", "model@strategy.teacher=mlp")
+DISTILLED = (*(o for o in QUICK if not o.startswith("strategy.")), *TEACHER)
+
+
+def test_cli_warns_in_one_line_and_once(cli: Cli) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # as outside of tests
+        code, _, err = cli(
+            "train", "-m", *DISTILLED, "strategy.teacher.hidden=[3]", "seed=0,1", "--dry-run", "--quiet"
+        )
+    assert code == 0
+    assert err.count("\n") == 1
+    assert err.startswith("strategy.teacher: has 10 parameters, fewer than its student's 1,761; choose ")
+
+
+def test_cli_takes_a_teacher_from_a_run_on_inputs_of_the_same_shape(cli: Cli, tmp_path: Path) -> None:
+    options = [o for o in QUICK if not o.startswith("strategy.")]
+    assert cli("train", *options, "strategy=finetune", "baseline=null", "--quiet", "outputs=teachers")[0] == 0
+    teacher = f"strategy.teacher_run=teachers/{only_run(tmp_path / 'teachers').name}"
+    code, out, err = cli("train", *DISTILLED, "baseline=null", teacher, "model.hidden=[8]", "--quiet")
+    assert code == 0, err
+    history = (tmp_path / out.strip() / "history.jsonl").read_text()
+    assert '"loss"' in history
+    assert "teacher_loss" not in history  # all steps are the student's
+    run = only_run(tmp_path / "outputs")
+    assert {record["role"] for record in records(run)} == {"strategy", "teacher"}
+
+    code, out, err = cli("train", "experiment=smoke", "hardware=cpu", "strategy=distillation", teacher)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert re.match(
+        r"strategy\.teacher_run: teachers/\S+ reads inputs of shape \[1\], .* gives \[1, 28, 28\]; name", err
+    )
+    assert only_run(tmp_path / "outputs") == run
 
 
 def test_cli_train_evaluate_and_come_back(cli: Cli, tmp_path: Path) -> None:

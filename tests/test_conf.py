@@ -20,7 +20,7 @@ EXPERIMENTS = [name for name in CHOICES if name.startswith("experiment/")]
 
 
 def override(name: str) -> str:
-    """`model/mlp` -> `model=mlp`."""
+    """`model/mlp` -> `model=mlp`; `experiment/paper/x` -> `experiment=paper/x`."""
     group, _, choice = name.partition("/")
     return f"{group}={choice}"
 
@@ -108,3 +108,16 @@ def test_conf_targets_have_no_defaults_in_python() -> None:
 def test_conf_is_values_only_once_composed() -> None:
     for name in CHOICES:
         assert "${" not in json.dumps(composed(override(name)))
+
+
+def test_conf_of_guarded_nests_strategies_that_are_chosen_by_name() -> None:
+    guarded = composed("strategy=guarded")["strategy"]
+    assert guarded["transfer"] == composed("strategy=finetune")["strategy"]
+    assert guarded["fallback"] == composed("strategy=scratch")["strategy"]
+    other = composed("strategy=guarded", "strategy@strategy.transfer=leep", "strategy.transfer.lr=0.2")
+    assert other["strategy"]["transfer"] == {**composed("strategy=leep")["strategy"], "lr": 0.2}
+    assert other["strategy"]["fallback"] == guarded["fallback"]
+    assert other["names"]["strategy"] == "guarded"
+    beside = composed("strategy@baseline=guarded", "strategy@baseline.transfer=protonet")
+    assert beside["baseline"]["transfer"] == composed("strategy=protonet")["strategy"]
+    assert "transfer" not in beside["strategy"]

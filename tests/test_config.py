@@ -196,7 +196,7 @@ def test_build_makes_objects_and_injects_facts(theirs: str) -> None:
     thing = build(node, "thing", [theirs], {"n_steps": 10, "fact": "known"})
     assert (thing.fact, thing.size) == ("known", 3)
     assert isinstance(thing.child, SGD)
-    assert runtime_parameters(node, "thing", [theirs]) == {"fact"}
+    assert runtime_parameters(node, "thing", [theirs]) == {"fact", "n_steps"}  # those of nested nodes too
     assert build({"a": [1, {"b": None}]}, "tree", [], {}) == {"a": [1, {"b": None}]}
 
 
@@ -212,6 +212,22 @@ def test_build_puts_a_constructors_refusal_in_place(theirs: str) -> None:
         build({"part": node}, "thing", [theirs], {})
     with pytest.raises(RequestError, match=r"^optimizer\.nesterov: needs momentum, which is 0; "):
         build({**GOOD, "nesterov": True, "momentum": 0}, "optimizer", [], {"n_steps": 1})
+
+
+def test_build_names_a_model_by_where_it_stands() -> None:
+    node = {"_target_": "coldstart_cli.models.conv.Conv4", "hidden": 8, "norm": "group", "groups": 8}
+    node["downsample"] = "pool"
+    for key, message in [
+        ("model", r"^model: Conv4 reads images .* gives \(1,\); choose model=mlp$"),
+        ("strategy.teacher", r"^strategy\.teacher: Conv4 reads .*; choose model@strategy\.teacher=mlp$"),
+    ]:
+        with pytest.raises(RequestError, match=message):
+            build(node, key, [], {"input_shape": (1,)})
+    small = (
+        r"^strategy\.teacher\.input_shape: .* choose strategy\.teacher\.downsample=stride or model@strategy"
+    )
+    with pytest.raises(RequestError, match=small):
+        build(node, "strategy.teacher", [], {"input_shape": (1, 8, 8)})
 
 
 def test_build_cannot_override_facts_from_the_config() -> None:

@@ -21,6 +21,7 @@ from coldstart_cli.metrics import (
     mean_by_step,
     paired_gain,
     percentiles,
+    similarity_check,
     steps_to,
     summarise,
 )
@@ -210,3 +211,68 @@ def test_percentiles_in_milliseconds() -> None:
         "p50_ms": pytest.approx(50.0),
         "p95_ms": pytest.approx(95.0),
     }
+
+
+def similar(task: str, step: int, value: float, **similarities: float) -> dict[str, Any]:
+    notes = {f"similarity of {group}": number for group, number in similarities.items()}
+    return {**record("strategy", "new", 1, task, step, value), "notes": {"distance": 1.0, **notes}}
+
+
+def test_similarity_check_by_hand() -> None:
+    rows = [similar("a", 1, 0.5, X=0.1, Y=0.2, Z=0.3), similar("b", 1, 0.5, X=0.6, Y=0.5, Z=0.4)]
+    beside = {("X", "a"): 0.3, ("Y", "a"): 0.5, ("Z", "a"): 0.4}
+    beside |= {("X", "b"): 0.9, ("Y", "b"): 0.8, ("Z", "b"): 0.7}
+    found = similarity_check(rows, beside, {"a": 0.2, "b": 0.2}, True)
+    # Gains .1 .3 .2 .7 .6 .5: ranks 1 3 2 6 5 4; similarities .1 .2 .3 .6 .5 .4: ranks 1 2 3 6 5 4.
+    # rho = 1 - 6 (1 + 1) / (6 * 35); within a: 1 - 6 (1 + 1) / (3 * 8) = .5, within b: 1.
+    assert found is not None
+    assert found["rho"] == pytest.approx(1 - 12 / 210)
+    assert found["p"] == pytest.approx(stats.spearmanr([1, 2, 3, 6, 5, 4], [1, 3, 2, 6, 5, 4]).pvalue)
+    assert found["pairs"] == 6
+    assert found["within_task_rho"] == pytest.approx(0.75)
+    assert found["regret"] == pytest.approx((0.1 + 0.0) / 2)  # a: Z is taken, Y is best
+
+
+def test_similarity_check_turns_the_sign_of_errors() -> None:
+    rows = [similar("a", 1, 0.5, X=1.0, Y=2.0, Z=3.0)]
+    beside = {("X", "a"): 0.9, ("Y", "a"): 0.5, ("Z", "a"): 0.1}
+    errors, accuracies = (similarity_check(rows, beside, {"a": 0.2}, higher) for higher in (False, True))
+    assert errors is not None
+    assert accuracies is not None
+    assert (errors["rho"], accuracies["rho"]) == (pytest.approx(1.0), pytest.approx(-1.0))
+    assert errors["regret"] == pytest.approx(0.0)
+    assert accuracies["regret"] == pytest.approx(0.8)
+
+
+def test_similarity_check_of_nothing_to_compare_is_none() -> None:
+    rows = [similar("a", 1, 0.5, X=1.0, Y=2.0)]
+    assert similarity_check(rows, {("X", "a"): 0.5, ("Y", "a"): 0.6}, {}, True) is None  # no baseline
+    assert similarity_check(rows, {("X", "a"): 0.5}, {"a": 0.2}, True) is None  # one pair
+    assert similarity_check(rows, {("X", "a"): 0.5, ("Y", "a"): 0.5}, {"a": 0.2}, True) is None
+    assert similarity_check([], {}, {"a": 0.2}, True) is None
+
+
+def similarity_table() -> list[dict[str, Any]]:
+    """Two tasks, two groups, steps 0 and 1; no similarity is noted at step 0."""
+    rows: list[dict[str, Any]] = []
+    for task, x, y in (("a", 0.4, 0.6), ("b", 0.7, 0.5)):
+        for step in (0, 1):
+            own = similar(task, step, 0.5, X=x, Y=y) if step else record("strategy", "new", 1, task, 0, 0.2)
+            rows += [
+                own,
+                record("X", "new", 1, task, step, x if step else 0.2),
+                record("Y", "new", 1, task, step, y if step else 0.2),
+                record("baseline", "new", 1, task, step, 0.3),
+            ]
+    return rows
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_summary_says_what_a_similarity_was_worth_whichever_step_was_chosen(step: int) -> None:
+    chosen = {"strategy": {1: step}, "baseline": {1: 1}}
+    row = summarise(similarity_table(), chosen, higher_is_better=True, confidence=0.95)["shots"]["1"]
+    assert row["similarity"]["rho"] == pytest.approx(1.0)
+    assert row["similarity"]["pairs"] == 4
+    assert row["similarity"]["regret"] == pytest.approx(0.0)
+    assert row["notes"]["similarity of X"] == [pytest.approx(0.55), pytest.approx(0.55) if step else None]
+    assert row["beside"]["X"]["after"]["mean"] == pytest.approx(0.55 if step else 0.2)

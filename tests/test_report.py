@@ -149,3 +149,35 @@ def test_headline_is_one_line_of_the_first_k() -> None:
     assert line.startswith("k=1 accuracy 34.5 ± ")
     assert ", gain over baseline -20.0 ± " in line
     assert "gain" not in report.headline(summary(baseline=False))
+
+
+def with_similarity(check: dict[str, Any] | None) -> dict[str, Any]:
+    measured = summary()
+    for row in measured["shots"].values():
+        row["notes"] = {"similarity of GREEK": [None, 0.25]}
+        row["similarity"] = check
+    return measured
+
+
+def test_report_never_shows_a_similarity_without_its_worth() -> None:
+    check = {"rho": -0.321, "p": 0.0456, "pairs": 60, "within_task_rho": 0.5, "regret": 0.0312}
+    text = shown(with_similarity(check))
+    assert "similarity of GREEK" in text
+    for k in (1, 5):
+        assert (
+            f"Similarity at k={k}: rank correlation with the real gain -0.32 (p = 0.046, 60 pairs of source "
+            "group and new task), within a task +0.50; taking the most similar group loses 3.1 against the "
+            "best"
+        ) in text
+
+
+def test_report_says_where_the_worth_of_a_similarity_is_not_known() -> None:
+    assert shown(with_similarity(None)).count("its use is not known") == 2
+    check = {"rho": 1.0, "p": None, "pairs": 2, "within_task_rho": None, "regret": 0.0}
+    text = shown(with_similarity(check))
+    assert "(p = not known, 2 pairs" in text
+    assert "within a task not known" in text
+
+
+def test_report_without_similarities_does_not_speak_of_them() -> None:
+    assert "Similarity" not in shown(summary())

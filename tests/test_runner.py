@@ -70,9 +70,9 @@ def new_run(path: Path, experiment: Experiment) -> Run:
     return run
 
 
-@pytest.mark.parametrize("strategy", ["maml", "meta_sgd", "finetune"])
+@pytest.mark.parametrize("strategy", ["maml", "meta_sgd", "finetune", "born_again"])
 def test_training_stopped_anywhere_continues_byte_for_byte(tmp_path: Path, strategy: str) -> None:
-    episodic = strategy != "finetune"
+    episodic = strategy in ("maml", "meta_sgd")
     small = [o for o in SMALL if episodic or "meta_batch_size" not in o]
     ((_, config),) = composition.points([*small, f"strategy={strategy}"])
     experiment = assemble(config)
@@ -100,6 +100,19 @@ def test_best_state_is_the_best_by_validation(tmp_path: Path) -> None:
     assert sorted(values) == [6, 12, 18, 24]
     assert training.best_step == min(values, key=lambda step: values[step])
     assert run.checkpoints.best()["step"] == training.best_step
+
+
+def test_best_state_is_none_of_a_teachers_steps(tmp_path: Path) -> None:
+    small = [o for o in SMALL if "meta_batch_size" not in o]
+    overrides = ["strategy=distillation", "model@strategy.teacher=mlp", "training.validation.every=4"]
+    ((_, config),) = composition.points([*small, *overrides])
+    experiment = assemble(config)
+    run = new_run(tmp_path / "run", experiment)
+    training = fit(experiment, run, StopOnSignal())
+    rows = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "validation_mse" in row] == [16, 20, 24]
+    assert [row["step"] for row in rows if "teacher_loss" in row] == list(range(1, 13))
+    assert training.best_step > 12
 
 
 def test_loss_that_is_not_finite_stops_the_job_at_once(tmp_path: Path) -> None:

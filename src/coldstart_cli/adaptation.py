@@ -68,9 +68,12 @@ def sgd(
     return rule
 
 
-def adam(lr: float) -> Rule:
-    """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1) with its published constants."""
-    beta1, beta2, epsilon = 0.9, 0.999, 1e-8
+def adam(lr: float, *, beta1: float = 0.9) -> Rule:
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1) with its published constants.
+
+    Without momentum, beta1 = 0, it is the rule of Reptile's inner steps.
+    """
+    beta2, epsilon = 0.999, 1e-8
 
     def rule(weights: Weights, gradients: Weights, state: State) -> tuple[Weights, State]:
         if not state:

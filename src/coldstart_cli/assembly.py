@@ -17,11 +17,12 @@ import torch
 from annotated_types import Ge, Lt
 
 from coldstart_cli import config as configs
-from coldstart_cli.core import Strategy, TaskShape, TaskSource, Trained
+from coldstart_cli.core import Strategy, TaskShape, TaskSource
 from coldstart_cli.errors import RequestError, Unserved, suggestion
 from coldstart_cli.evaluation import EvaluationPlan, shape_of
 from coldstart_cli.files import read_json
 from coldstart_cli.hardware import Hardware
+from coldstart_cli.models.network import Trained
 from coldstart_cli.runner import TrainingPlan, validation_shape
 from coldstart_cli.runs import Run, digest
 
@@ -148,6 +149,7 @@ class _StrategyBuilder:
                 config["optimizer"], "optimizer", trust, {"n_steps": self.training.steps}
             ),
             "n_outputs": source.objective.n_outputs,
+            "n_way": source.shape.n_way,
             "n_steps": self.training.steps,
             "input_shape": source.input_shape,
             "vectorize": self.vectorize,

@@ -9,9 +9,11 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from coldstart_cli import __version__
 from coldstart_cli.errors import JobError, RequestError, suggestion
@@ -225,6 +227,28 @@ def _set_process_up() -> None:
     small operations waits to be woken, 2.4 times as long. 10,000 rounds are within 10 % of the best.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    warnings.showwarning = _show_warning
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Our own (RuntimeWarning) in one line, and once in a process: a sweep builds every strategy twice."""
+    text = f"{message}\n"
+    if category is not RuntimeWarning:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+    elif text in _shown:
+        return
+    _shown.add(text)
+    (file or sys.stderr).write(text)
+
+
+_shown: set[str] = set()
 
 
 def _ignore(result: object) -> None:

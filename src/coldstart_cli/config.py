@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import operator
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -70,13 +71,17 @@ def _built(node: object, key: str, trusted: tuple[str, ...], runtime: Mapping[st
 
 
 def runtime_parameters(node: Mapping[str, Any], key: str, trust: Sequence[str]) -> set[str]:
-    """The names of the run's facts that the target of `node` asks for."""
+    """The names of the run's facts that the target of `node`, and of any node in it, asks for."""
     facts, _ = _parameters(_located(node["_target_"], key, (*TRUSTED, *trust)))
-    return set(facts)
+    nested = (value for value in node.values() if isinstance(value, Mapping) and "_target_" in value)
+    return set(facts).union(*(runtime_parameters(value, key, trust) for value in nested))
 
 
 def _placed(message: str, key: str) -> str:
     """A constructor names its own parameter; the key says where that stands."""
+    if "." in key:  # a model that is not the run's, such as strategy.teacher, is chosen by another name
+        message = re.sub(r"^model(?=:)", key, message).replace("model=", f"model@{key}=")
+        message = message.replace("model.", f"{key}.")
     head, colon, _ = message.partition(":")
     if not colon:
         return f"{key}: {message}"

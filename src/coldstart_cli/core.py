@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol, Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -227,28 +227,6 @@ class Adapted:
         return self.build()
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What a finished run learned of the source.
-
-    Attributes:
-        encoder: its encoder, with the weights it ended with.
-        head: `weight` and `bias` of its head over the source's classes, or empty where it has none.
-    """
-
-    encoder: nn.Module
-    head: Mapping[str, Tensor]
-
-
-class TrainedFactory(Protocol):
-    def __call__(self, name: str, path: str) -> Trained:
-        """What the run at `path` learned; `name` is the parameter that asks.
-
-        Raises:
-            RequestError: where it is no finished run on inputs of the same shape.
-        """
-
-
 class Strategy(nn.Module, ABC):
     """A way out of a cold start: learn from a source, adapt to a task.
 
@@ -262,9 +240,12 @@ class Strategy(nn.Module, ABC):
         needs_labels: it cannot serve a task without labels, k = 0. Without, it serves such a task
             where new classes are classes of the source.
         needs_unlabelled: it cannot serve a task without unlabelled examples.
+        preparing_steps: first outer steps, such as a teacher's, after which its own predictor is not yet
+            trained: no state among them is a candidate for the best one.
     """
 
     learns_from_source: bool = True
+    preparing_steps: int = 0
     needs_classes: bool = False
     needs_labels: bool = True
     needs_unlabelled: bool = False

@@ -174,9 +174,14 @@ def _one_shot(
     }
     noted = [r for r in parts["new"] if "notes" in r]
     row["notes"] = mean_notes(noted, step["strategy"])
-    final = [r for r in noted if r["step"] == step["strategy"]]
-    beside = {(r["role"], r["task"]): r["value"] for r in others if r["step"] == step["strategy"]}
-    row["similarity"] = similarity_check(final, beside, base, higher_is_better)
+    # Before the first step nothing of the task is known, so no similarity is noted there.
+    similar = [r for r in noted if any(name.startswith(SIMILARITY) for name in r["notes"])]
+    later = sorted({r["step"] for r in similar if r["step"] >= step["strategy"]})
+    at = later[0] if later else step["strategy"]
+    beside = {(r["role"], r["task"]): r["value"] for r in others if r["step"] == at}
+    row["similarity"] = similarity_check(
+        [r for r in similar if r["step"] == at], beside, base, higher_is_better
+    )
     return row
 
 
@@ -211,9 +216,10 @@ def similarity_check(
         baseline: task -> value from scratch; the real gain of a pair is measured against it.
 
     Returns:
-        rho and its two-sided p over all pairs, their number, the mean rho within a task (does it rank
-        the groups for one task?) and the mean gain lost by taking the most similar group instead of the best;
-        None where there are no pairs, or no two different values of either.
+        rho and its two-sided p over all pairs, as if they were independent, which pairs of one task are
+        not; their number; the mean rho within a task (does it rank the groups for one task? nan where no
+        task has two different values of both); the mean gain lost by taking the most similar group instead
+        of the best. None where there are no pairs, or no two different values of either.
     """
     from scipy.stats import spearmanr
 

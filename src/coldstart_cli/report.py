@@ -183,11 +183,15 @@ def _similarity(summary: Mapping[str, Any], numbers: _Numbers) -> list[str]:
             continue
         lines.append(
             f"Similarity at k={k}: rank correlation with the real gain {check['rho']:+.2f} "
-            f"(p = {check['p']:.2g}, {check['pairs']} pairs of source group and new task), within a task "
-            f"{check['within_task_rho'] or 0:+.2f}; taking the most similar group loses "
+            f"(p = {_known(check['p'], '.2g')}, {check['pairs']} pairs of source group and new task), within "
+            f"a task {_known(check['within_task_rho'], '+.2f')}; taking the most similar group loses "
             f"{numbers.number(check['regret'])} against the best"
         )
     return [*lines, ""] if lines else []
+
+
+def _known(value: float | None, form: str) -> str:
+    return "not known" if value is None or math.isnan(value) else format(value, form)
 
 
 def _costs(summary: Mapping[str, Any]) -> list[str]:

@@ -101,7 +101,8 @@ class Training:
             last = self.step == self.plan.steps
             if last or self.step % self.plan.log_every == 0:
                 self._log(values, loggers)
-            if last or self.step % self.plan.validation.every == 0:
+            prepared = self.step > self.strategy.preparing_steps
+            if last or (prepared and self.step % self.plan.validation.every == 0):
                 self._validate(loggers)
             if last or stop.requested or self.hardware.now() - saved > self.plan.checkpoint_seconds:
                 self.checkpoints.save(self._state(), self.step)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from coldstart_cli.core import Examples, Inputs, Objective, Pool, Task, TaskSource
 
-Schedule = Literal["constant", "cosine"]
+Schedule = Literal["constant", "cosine", "linear"]
 Each = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Lifts a function of one task to all tasks of a batch: the identity, or torch.func.vmap."""
 
@@ -51,10 +51,13 @@ def episodic(
     meta_batch_size: int,
     vectorize: bool,
     start: int,
+    prepare: Callable[[Task], Task] = lambda task: task,
 ) -> Iterator[dict[str, float]]:
     """One optimizer step on the mean loss of `meta_batch_size` training tasks, for ever.
 
     Args:
+        prepare: what is done to each task before it is stacked with others: there its own seed is
+            known, and so random choices can differ between tasks that are computed in one call.
         vectorize: all tasks in one call under vmap (right for small networks and for GPUs), else
             one task after another with a backward pass each, which keeps memory flat.
     """
@@ -62,7 +65,7 @@ def episodic(
     device = next(iter(weights.values())).device
     for step in itertools.count(start):
         indices = range(step * meta_batch_size, (step + 1) * meta_batch_size)
-        tasks = [task.to(device) for task in source.tasks("train", indices)]
+        tasks = [prepare(task).to(device) for task in source.tasks("train", indices)]
         optimizer.zero_grad(set_to_none=True)
         metrics = step_of(task_loss, source.objective, weights, tasks)
         optimizer.step()
@@ -121,7 +124,7 @@ class Adam:
         lr: peak learning rate.
         beta1, beta2: decay of the gradient's mean and of its square.
         weight_decay: L2 penalty.
-        schedule: `constant` after warm-up, or `cosine` down to zero.
+        schedule: `constant` after warm-up, or down to zero by `cosine` or `linear`.
         warmup: share of the steps over which the rate rises linearly to `lr`. Cosine with a warm-up
             of .3 is the one-cycle schedule.
         clip_norm: largest norm of the whole gradient, or None.
@@ -184,7 +187,7 @@ def lr_factor(step: int, *, n_steps: float, schedule: Schedule, warmup: float) -
     if schedule == "constant":
         return 1.0
     done = min(1.0, (step - rising) / max(1.0, n_steps - rising))
-    return max(1e-4, 0.5 * (1 + math.cos(math.pi * done)))
+    return max(1e-4, 1 - done if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def scheduled(

@@ -38,12 +38,14 @@ def data_root() -> Path:
 
 @pytest.fixture(scope="session")
 def settings() -> Callable[[str], dict[str, Any]]:
-    """The values of conf/dataset/<name>.yaml, without the target."""
+    """The values of conf/dataset/<name>.yaml and of what it builds on, without the target."""
 
     def read(name: str) -> dict[str, Any]:
         text = (REPOSITORY / "conf" / "dataset" / f"{name}.yaml").read_text()
         values: dict[str, Any] = yaml.safe_load(text)
-        del values["_target_"]
+        for other in values.pop("defaults", ["_self_"])[:-1]:
+            values = {**read(other), **values}
+        values.pop("_target_", None)
         return values
 
     return read

@@ -101,3 +101,52 @@ def test_bad_range_and_shape_are_refused(settings: Settings, source: Sinusoid) -
         Sinusoid(**{**settings("sinusoid"), "phase": [3, 1]})
     with pytest.raises(ValueError, match="leave out n_way"):
         source.with_shape(TaskShape(5, 1, 1, 0))
+
+
+@pytest.fixture(scope="module")
+def harder(settings: Settings) -> Sinusoid:
+    return Sinusoid(**settings("harder_sinusoids"))
+
+
+def test_harder_sinusoids_are_one_wave_of_an_unknown_frequency(harder: Sinusoid) -> None:
+    frequencies = torch.linspace(0.5, 2, 1501)
+    for task in harder.with_shape(TaskShape(None, 50, 50, 0)).tasks("new", range(5)):
+        x, y = tensor(task.query.inputs)[:, 0], task.query.targets[:, 0]
+        assert min(fitted(w * x, y)[2] for w in frequencies) < 0.02
+        assert fitted(x, y)[2] > 0.02
+
+
+def test_relative_noise_is_a_share_of_the_amplitude(settings: Settings, harder: Sinusoid) -> None:
+    shape = TaskShape(None, 2000, 50, 0)
+    exact = Sinusoid(**{**settings("harder_sinusoids"), "relative_noise": 0.0}).with_shape(shape)
+    indices = range(5)
+    pairs = zip(harder.with_shape(shape).tasks("new", indices), exact.tasks("new", indices), strict=True)
+    for noisy, clean in pairs:
+        assert torch.equal(noisy.query.targets, clean.query.targets)
+        noise = noisy.support.targets - clean.support.targets
+        amplitude = clean.support.targets.abs().max()
+        assert float(noise.std() / amplitude) == pytest.approx(0.01, rel=0.05)
+
+
+@pytest.mark.parametrize(("split", "n"), [("train", 2812), ("validation", 938), ("source_test", 2812)])
+def test_finite_functions_come_again_at_other_points(harder: Sinusoid, split: Split, n: int) -> None:
+    wave, again, other = (harder._waves(split, [index]) for index in (3, 3 + n, 4))
+    assert wave == again != other
+    first, second = harder.tasks(split, [3, 3 + n])
+    assert not torch.equal(tensor(first.support.inputs), tensor(second.support.inputs))
+    assert str(n) in harder.facts()[split]
+
+
+def test_endless_functions_are_as_before_there_were_finite_ones(source: Sinusoid) -> None:
+    task = source.tasks("new", [5000])[0]
+    assert task.support.targets[:2, 0].tolist() == pytest.approx([-1.6578762, 3.3768241])
+
+
+def test_functions_of_no_split_are_refused(settings: Settings) -> None:
+    with pytest.raises(ValueError, match=r"^n_functions: source_test has none of its own; count those of tr"):
+        Sinusoid(**{**settings("sinusoid"), "n_functions": {"source_test": 3}})
+
+
+def test_output_of_a_task_is_the_output_of_the_source(source: Sinusoid) -> None:
+    classes = source.tasks("new", [0])[0].support.source_classes
+    assert source.shares_labels and classes is not None and classes.tolist() == [0]

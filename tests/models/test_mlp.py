@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from coldstart_cli.models.mlp import MLP
+from coldstart_cli.models.mlp import MLP, perceptron, zeroed
 
 
 def test_mlp_flattens_any_input_shape() -> None:
@@ -37,3 +37,12 @@ def test_mlp_refuses_several_tensors_and_no_layers() -> None:
         MLP({"ids": (8,), "mask": (8,)}, hidden=[5], activation="relu")
     with pytest.raises(ValueError, match=r"^hidden: "):
         MLP((1,), hidden=[], activation="relu")
+
+
+def test_perceptron_has_no_activation_at_its_end_and_may_start_at_zero() -> None:
+    layers = perceptron([3, 5, 2])
+    first, _, last = layers
+    inputs = torch.randn(20, 3)
+    torch.testing.assert_close(layers(inputs), last(torch.relu(first(inputs))))
+    assert (layers(inputs) < 0).any()
+    assert torch.equal(zeroed(layers)(inputs), torch.zeros(20, 2))

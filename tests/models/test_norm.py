@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
-from coldstart_cli.models.norm import EPSILON, BatchNorm, norm_layer
+from coldstart_cli.models.norm import EPSILON, BatchNorm, GroupNorm, learn_affine_alone, norm_layer
 
 Weights = dict[str, Tensor]
 N_TASKS, N_SUPPORT, N_QUERY, WIDTH = 3, 5, 7, 4
@@ -218,3 +218,17 @@ def test_batch_norm_stays_finite_and_near_under_bfloat16() -> None:
 def test_norm_layer_refuses_groups_that_do_not_divide() -> None:
     with pytest.raises(ValueError, match=r"^groups: 5 does not divide the 64 channels; "):
         norm_layer("group", 64, 5)
+
+
+def test_group_norm_whose_affine_alone_is_learned_has_the_same_values_and_gradients() -> None:
+    """In a process of its own the unmarked norm dies here, for nobody asks for the images' gradient."""
+    torch.manual_seed(0)
+    norm, marked = GroupNorm(4, groups=2).double(), GroupNorm(4, groups=2).double()
+    learn_affine_alone(marked)
+    images = torch.randn(3, 4, 5, 5, dtype=torch.float64)
+    expected = torch.autograd.grad((norm(images.contiguous()) ** 2).sum(), [norm.weight, norm.bias])
+    last = images.to(memory_format=torch.channels_last)
+    found = torch.autograd.grad((marked(last) ** 2).sum(), [marked.weight, marked.bias])
+    torch.testing.assert_close(found, expected)
+    with torch.no_grad():
+        torch.testing.assert_close(marked(last), norm(images))

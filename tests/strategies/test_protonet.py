@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from coldstart_cli.assembly import Experiment
+from coldstart_cli.discrepancy import squared_distances
 from coldstart_cli.errors import RequestError
-from coldstart_cli.strategies.protonet import ProtoNet, prototypes, squared_distances
+from coldstart_cli.strategies.embedding import task_scores
+from coldstart_cli.strategies.protonet import ProtoNet, logits_by_prototypes, prototypes
 from coldstart_cli.training import _same
 
 Make = Callable[..., Experiment]
@@ -39,8 +41,14 @@ def test_loss_and_accuracy_equal_numpy(experiment: Make) -> None:
     strategy = made.strategy.double().eval()
     assert isinstance(strategy, ProtoNet)
     task = made.source.tasks("train", [0])[0]
-    scores = strategy._task_loss(
-        _same, dict(strategy.encoder.named_parameters()), task.support.objective, task.support, task.query
+    scores = task_scores(
+        strategy.encoder,
+        logits_by_prototypes,
+        _same,
+        dict(strategy.named_parameters()),
+        task.support.objective,
+        task.support,
+        task.query,
     )
     with torch.no_grad():
         support = strategy.encoder(task.support.inputs).numpy()

@@ -1,13 +1,15 @@
 """Sine waves: the regression of Finn, Abbeel and Levine (2017, arXiv:1703.03400), section 5.1.
 
 A task is one function y = amplitude * sin(frequency * x - phase), all three uniform in their ranges.
+With noise in proportion to the amplitude and finitely many functions they are the harder sinusoids
+of Tossou, Dura, Laviolette, Marchand and Lacoste (2019, arXiv:1905.12131), table 1.
 """
 
 from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, final
 
@@ -30,10 +32,11 @@ Reals = NDArray[np.float64]
 
 @final
 class Sinusoid(TaskSource):
-    """Sine waves from a few points.
+    """Sine waves from a few points; their one output is the source's.
 
     Every split has functions of its own, apart from source_test: its task i is the function of
-    training task i at other points.
+    training task i at other points. Where a split has `n` functions, tasks i, i + n, i + 2 n, ... are
+    one function at other points.
 
     Args:
         bank_seed: determines tasks and pools.
@@ -46,12 +49,17 @@ class Sinusoid(TaskSource):
         x_range: lowest and highest x.
         noise: standard deviation of normal noise on y in supports and pools; queries are exact, so
             that their error is that of the function.
+        relative_noise: the same as a share of the function's amplitude; the two add up.
+        n_functions: functions of a split by its name, endless where it is not named; null: all endless.
+            source_test has those of train.
         pool_tasks: functions in the pool of a split.
         pool_points: points of each function in the pool.
 
     Raises:
-        ValueError: where a range is not [low, high].
+        ValueError: where a range is not [low, high], or functions are counted of no split.
     """
+
+    shares_labels = True
 
     def __init__(
         self,
@@ -65,6 +73,8 @@ class Sinusoid(TaskSource):
         frequency: list[float],
         x_range: list[float],
         noise: Annotated[float, Ge(0)],
+        relative_noise: Annotated[float, Ge(0)],
+        n_functions: Mapping[str, Annotated[int, Ge(1)]] | None,
         pool_tasks: Annotated[int, Ge(1)],
         pool_points: Annotated[int, Ge(1)],
     ) -> None:
@@ -74,11 +84,15 @@ class Sinusoid(TaskSource):
         self.frequency = _range("frequency", frequency)
         self.x_range = _range("x_range", x_range)
         self.noise = noise
+        self.relative_noise = relative_noise
+        self.n_functions = _counts(n_functions)
         self.pool_tasks = pool_tasks
         self.pool_points = pool_points
         self.input_shape = (1,)
         self.shape = TaskShape(None, k_shot, n_query, n_unlabelled)
-        content = (self.amplitude, self.phase, self.frequency, self.x_range, noise, pool_tasks, pool_points)
+        ranges = (self.amplitude, self.phase, self.frequency, self.x_range)
+        counts = (sorted(self.n_functions.items()), pool_tasks, pool_points)
+        content = (ranges, noise, relative_noise, counts)
         # The points are a function of the seed, so that it belongs to the content.
         self.fingerprint = hashlib.sha256(repr((bank_seed, content)).encode()).hexdigest()[:16]
 
@@ -93,7 +107,7 @@ class Sinusoid(TaskSource):
         waves = self._waves(split, indices)
         support_x = self._points(keys, _SUPPORT, shape.k_shot)
         query_x = self._points(keys, _QUERY, shape.n_query)
-        support_y = waves.at(support_x) + self.noise * normals(keys, _NOISE, shape.k_shot)
+        support_y = waves.at(support_x) + self._noise(waves) * normals(keys, _NOISE, shape.k_shot)
         support, support_targets = _tensors(support_x), _tensors(support_y)
         query, query_targets = _tensors(query_x), _tensors(waves.at(query_x))
         unlabelled = _tensors(self._points(keys, _UNLABELLED, shape.n_unlabelled))
@@ -105,6 +119,7 @@ class Sinusoid(TaskSource):
                     self.objective,
                     seed,
                     unlabelled[i] if shape.n_unlabelled > 0 else None,
+                    source_classes=torch.zeros(1, dtype=torch.int64),
                 ),
                 Examples(query[i], query_targets[i]),
                 f"{split}/{index}",
@@ -121,7 +136,8 @@ class Sinusoid(TaskSource):
         indices = range(self.pool_tasks)
         keys = task_keys(self.bank_seed, split, indices)
         x = self._points(keys, _POOL, self.pool_points)
-        y = self._waves(split, indices).at(x) + self.noise * normals(keys, _POOL_NOISE, self.pool_points)
+        waves = self._waves(split, indices)
+        y = waves.at(x) + self._noise(waves) * normals(keys, _POOL_NOISE, self.pool_points)
         return _Points(torch.from_numpy(x).float().view(-1, 1), torch.from_numpy(y).float().view(-1, 1))
 
     def refusal(self, split: Split, shape: TaskShape) -> str | None:
@@ -141,18 +157,25 @@ class Sinusoid(TaskSource):
 
     def facts(self) -> dict[str, str]:
         return {
-            split: f"endless functions, pool of {self.pool_tasks} functions x {self.pool_points} points"
+            split: f"{self.n_functions.get(_owner(split), 'endless')} functions, "
+            f"pool of {self.pool_tasks} functions x {self.pool_points} points"
             for split in _SPLITS
         }
 
     def _waves(self, split: Split, indices: Sequence[int]) -> _Waves:
-        own: Split = "train" if split == "source_test" else split
-        uniform = uniforms(task_keys(self.bank_seed, own, indices), _FUNCTION, 3)
+        own = _owner(split)
+        n = self.n_functions.get(own)
+        numbers = indices if n is None else [index % n for index in indices]
+        uniform = uniforms(task_keys(self.bank_seed, own, numbers), _FUNCTION, 3)
         drawn = [
             low + (high - low) * uniform[:, [place]]
             for place, (low, high) in enumerate((self.amplitude, self.phase, self.frequency))
         ]
         return _Waves(*drawn)
+
+    def _noise(self, waves: _Waves) -> Reals:
+        """Standard deviation for each task, (n_tasks, 1)."""
+        return self.noise + self.relative_noise * np.abs(waves.amplitude)
 
     def _points(self, keys: Words, stream: int, n_points: int) -> Reals:
         low, high = self.x_range
@@ -191,6 +214,20 @@ def _range(key: str, ends: Sequence[float]) -> tuple[float, float]:
     if len(ends) != 2 or not ends[0] <= ends[1]:
         raise ValueError(f"{key}: {list(ends)} is not a range; write [lowest, highest]")
     return float(ends[0]), float(ends[1])
+
+
+def _counts(n_functions: Mapping[str, int] | None) -> dict[Split, int]:
+    counted = dict(n_functions or {})
+    own: tuple[Split, ...] = ("train", "validation", "new")
+    for name in counted:
+        if name not in own:
+            raise ValueError(f"n_functions: {name} has none of its own; count those of {', '.join(own)}")
+    return {split: counted[split] for split in own if split in counted}
+
+
+def _owner(split: Split) -> Split:
+    """The split whose functions are its functions."""
+    return "train" if split == "source_test" else split
 
 
 def _tensors(values: Reals) -> Sequence[Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal, final
 
 from annotated_types import Ge, Len
@@ -57,3 +58,22 @@ class MLP(Encoder):
         assert isinstance(first, nn.Linear)
         features: Tensor = self.layers(scaled(inputs, first.weight.dtype).flatten(1))
         return features
+
+
+def perceptron(widths: Sequence[int]) -> nn.Sequential:
+    """Linear layers (n, widths[0]) -> (n, widths[-1]), ReLU between them and none after the last."""
+    layers = nn.Sequential()
+    for narrow, wide in itertools.pairwise(widths):
+        if len(layers):
+            layers.append(nn.ReLU())
+        layers.append(nn.Linear(narrow, wide))
+    return layers
+
+
+def zeroed(layers: nn.Sequential) -> nn.Sequential:
+    """The same, in place, its last layer at zero: what it makes starts at nothing."""
+    last = layers[-1]
+    assert isinstance(last, nn.Linear)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return layers

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import final
+from dataclasses import dataclass
+from typing import Protocol, final
 
 import torch
 from torch import Tensor, nn
@@ -54,13 +55,35 @@ class Network(nn.Module):
 
     def features(self, weights: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
         """(n, feature_dim), read by the encoder with `weights`."""
-        features: Tensor = functional_call(self.encoder, _below("encoder.", weights), (inputs,))
+        features: Tensor = functional_call(self.encoder, below("encoder.", weights), (inputs,))
         return features
 
     def from_features(self, weights: Mapping[str, Tensor], features: Inputs) -> Tensor:
         """(n, n_outputs) of features (n, feature_dim), by the head with `weights`."""
-        outputs: Tensor = functional_call(self.head, _below("head.", weights), (features,))
+        outputs: Tensor = functional_call(self.head, below("head.", weights), (features,))
         return outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a finished run learned of the source.
+
+    Attributes:
+        encoder: its encoder, with the weights it ended with.
+        head: `weight` and `bias` of its head over the source's classes, or empty where it has none.
+    """
+
+    encoder: Encoder
+    head: Mapping[str, Tensor]
+
+
+class TrainedFactory(Protocol):
+    def __call__(self, name: str, path: str) -> Trained:
+        """What the run at `path` learned; `name` is the parameter that asks.
+
+        Raises:
+            RequestError: where it is no finished run on inputs of the same shape.
+        """
 
 
 def linear_head(feature_dim: int, n_outputs: int) -> nn.Linear:
@@ -105,5 +128,6 @@ def scaled(inputs: Tensor, dtype: torch.dtype) -> Tensor:
     return numbers / 255 if inputs.dtype == torch.uint8 else numbers
 
 
-def _below(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def below(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, named without it."""
     return {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}

@@ -40,6 +40,31 @@ def norm_layer(norm: Norm, width: int, groups: int) -> nn.Module:
     return GroupNorm(width, groups=groups)
 
 
+def refuse_running_statistics(encoder: nn.Module) -> None:
+    """For strategies that take gradient steps on a task.
+
+    Raises:
+        ValueError: where a layer of the encoder keeps running statistics.
+    """
+    if any(getattr(module, "running_statistics", False) for module in encoder.modules()):
+        raise ValueError(
+            "model.norm: running batch statistics do not follow gradient steps; "
+            "choose group or batch_transductive"
+        )
+
+
+def learn_affine_alone(encoder: nn.Module) -> None:
+    """Lets gradients ask for the weights of an encoder's group norms and not for the layers before them.
+
+    torch's kernel for images whose channels lie last writes the gradient of the images in any case: where
+    nobody asked for it, the process dies (seen with torch 2.13). A norm so marked scales and shifts apart,
+    where gradients are kept; elsewhere nothing changes.
+    """
+    for module in encoder.modules():
+        if isinstance(module, GroupNorm):
+            module.affine_alone = True
+
+
 @final
 class GroupNorm(nn.Module):
     """Group normalisation (Wu and He 2018, arXiv:1803.08494, equation 7) of (n, width, H, W).
@@ -50,7 +75,12 @@ class GroupNorm(nn.Module):
     Args:
         width: number of channels.
         groups: groups of channels, each normalised over its channels, H and W for every image.
+
+    Attributes:
+        affine_alone: see `learn_affine_alone`.
     """
+
+    affine_alone = False
 
     def __init__(self, width: int, *, groups: int) -> None:
         super().__init__()
@@ -60,6 +90,11 @@ class GroupNorm(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         n, width, *size = images.shape
+        if self.affine_alone and torch.is_grad_enabled():
+            plain = torch.native_group_norm(
+                images, None, None, n, width, math.prod(size), self.groups, EPSILON
+            )[0]
+            return self.weight[:, None, None] * plain + self.bias[:, None, None]
         return torch.native_group_norm(
             images, self.weight, self.bias, n, width, math.prod(size), self.groups, EPSILON
         )[0]

@@ -2,13 +2,15 @@
 
 - MAML and its first-order form: Finn, Abbeel and Levine 2017, arXiv:1703.03400, algorithm 1.
 - ANIL (`adapted: head`): Raghu, Raghu, Bengio and Vinyals 2020, arXiv:1909.09157.
+- BOIL (`adapted: body`): Oh, Yoo, Kim and Yun 2021, arXiv:2008.08882.
 - Meta-SGD (`learned_rates: true`): Li, Zhou, Chen and Li 2017, arXiv:1707.09835, equation 2: a learned
   rate for every single weight, which may become negative.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Annotated, Literal
@@ -20,6 +22,8 @@ from torch import Tensor, nn
 from coldstart_cli.adaptation import Rule, Weights, descend, sgd
 from coldstart_cli.core import Adapted, Examples, Inputs, Objective, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
+from coldstart_cli.models.norm import refuse_running_statistics
+from coldstart_cli.strategies.source_classifier import scores
 from coldstart_cli.training import Each, OptimizerFactory, episodic
 
 
@@ -31,7 +35,7 @@ class MAML(Strategy):
         inner_lr: rate of the inner steps; with `learned_rates`, where the rates start.
         inner_steps: steps taken on the support set in training.
         second_order: differentiate through the inner steps; without, first-order MAML.
-        adapted: which weights the inner steps change: all, the head (ANIL) or the body.
+        adapted: which weights the inner steps change: all, the head (ANIL) or the body (BOIL).
         learned_rates: learn a rate for each weight (Meta-SGD).
         meta_batch_size: tasks in one outer step.
     """
@@ -51,11 +55,7 @@ class MAML(Strategy):
         meta_batch_size: Annotated[int, Ge(1)],
     ) -> None:
         super().__init__()
-        if any(getattr(module, "running_statistics", False) for module in encoder.modules()):
-            raise ValueError(
-                "model.norm: running batch statistics do not follow gradient steps; "
-                "choose group or batch_transductive"
-            )
+        refuse_running_statistics(encoder)
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_outputs))
         self.n_outputs, self.vectorize = n_outputs, vectorize
         self.inner_lr, self.inner_steps, self.second_order = inner_lr, inner_steps, second_order
@@ -68,13 +68,7 @@ class MAML(Strategy):
         self.optimizer = optimizer(self.parameters())
 
     def refusal(self, tasks: TaskSource) -> str | None:
-        n_outputs = tasks.objective.n_outputs
-        if n_outputs == self.n_outputs:
-            return super().refusal(tasks)
-        return (
-            f"its head was built for {self.n_outputs} outputs and the task has {n_outputs}; "
-            f"train with dataset.n_way={n_outputs}"
-        )
+        return other_width(self.n_outputs, tasks) or super().refusal(tasks)
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         return episodic(
@@ -89,10 +83,14 @@ class MAML(Strategy):
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         weights = {name: w.detach() for name, w in self.network.named_parameters()}
-        loss = partial(self._loss, support.objective, weights)
         inputs = self._prepared(weights, support.inputs)
+
+        def loss(adapted: Weights) -> Tensor:
+            outputs = self._outputs({**weights, **adapted}, inputs)
+            return support.objective.loss(outputs, support.targets)
+
         steps = descend(
-            lambda adapted: loss(adapted, inputs, support.targets),
+            loss,
             self._inner(weights, grad=True),
             self._rule(learning=False),
             second_order=False,
@@ -111,20 +109,18 @@ class MAML(Strategy):
     ) -> dict[str, Tensor]:
         """The loss on the query set of weights adapted to the support set: equation 1's sum's term."""
         encode = each(self._prepared)
-        loss = each(partial(self._loss, objective, {}))
-        inputs = encode(weights, support.inputs)
-        steps = descend(
-            lambda adapted: loss({**weights, **adapted}, inputs, support.targets),
+        return scores_after(
+            each,
+            self._outputs,
+            objective,
+            weights,
             self._inner(weights, grad=False),
-            self._rule(learning=True),
+            replace(support, inputs=encode(weights, support.inputs)),
+            replace(query, inputs=encode(weights, query.inputs)),
+            rule=self._rule(learning=True),
+            inner_steps=self.inner_steps,
             second_order=self.second_order,
         )
-        adapted = next(islice(steps, self.inner_steps, None))
-        score = each(partial(self._scores, objective))
-        scores: dict[str, Tensor] = score(
-            {**weights, **adapted}, encode(weights, query.inputs), query.targets
-        )
-        return scores
 
     def _prepared(self, weights: Mapping[str, Tensor], inputs: Inputs) -> Inputs:
         """What inner steps read: where only the head adapts, features, computed once (ANIL)."""
@@ -134,22 +130,6 @@ class MAML(Strategy):
         if self.adapted == "head":
             return self.network.from_features(weights, inputs)
         return self.network.outputs(weights, inputs)
-
-    def _loss(
-        self,
-        objective: Objective,
-        fixed: Mapping[str, Tensor],
-        weights: Mapping[str, Tensor],
-        inputs: Inputs,
-        targets: Tensor,
-    ) -> Tensor:
-        return objective.loss(self._outputs({**fixed, **weights}, inputs), targets)
-
-    def _scores(
-        self, objective: Objective, weights: Mapping[str, Tensor], inputs: Inputs, targets: Tensor
-    ) -> dict[str, Tensor]:
-        outputs = self._outputs(weights, inputs)
-        return {"loss": objective.loss(outputs, targets), **objective.metrics(outputs.detach(), targets)}
 
     def _adapts(self, name: str) -> bool:
         in_head = name.startswith("head.")
@@ -165,6 +145,56 @@ class MAML(Strategy):
         names = [name for name, _ in self.network.named_parameters() if self._adapts(name)]
         rates = {name: self.rates[_key(name)] for name in names}
         return sgd(rates if learning else {n: r.detach() for n, r in rates.items()}, momentum=0.0)
+
+
+def scores_after(
+    each: Each,
+    outputs_of: Callable[[Mapping[str, Tensor], Inputs], Tensor],
+    objective: Objective,
+    weights: Mapping[str, Tensor],
+    moving: Weights,
+    support: Examples,
+    query: Examples,
+    *,
+    rule: Rule,
+    inner_steps: int,
+    second_order: bool,
+) -> dict[str, Tensor]:
+    """Loss and metrics on the query set after `inner_steps` on the support set.
+
+    Args:
+        each, objective, support, query: as in `training.TaskLoss`.
+        outputs_of: (weights, inputs) -> (n, n_outputs), of one task.
+        weights: all of them; `moving`, those that the steps change, in place of their namesakes.
+    """
+
+    def scores_of(weights: Mapping[str, Tensor], inputs: Inputs, targets: Tensor) -> dict[str, Tensor]:
+        return scores(objective, outputs_of(weights, inputs), targets)
+
+    def loss(weights: Mapping[str, Tensor], inputs: Inputs, targets: Tensor) -> Tensor:
+        return objective.loss(outputs_of(weights, inputs), targets)
+
+    support_loss = each(loss)
+    steps = descend(
+        lambda moved: support_loss({**weights, **moved}, support.inputs, support.targets),
+        moving,
+        rule,
+        second_order=second_order,
+    )
+    moved = next(islice(steps, inner_steps, None))
+    found: dict[str, Tensor] = each(scores_of)({**weights, **moved}, query.inputs, query.targets)
+    return found
+
+
+def other_width(n_outputs: int, tasks: TaskSource) -> str | None:
+    """Why a learned head of `n_outputs` cannot serve these tasks, or None when it can."""
+    wanted = tasks.objective.n_outputs
+    if wanted == n_outputs:
+        return None
+    return (
+        f"its head was built for {n_outputs} outputs and the task has {wanted}; "
+        f"train with dataset.n_way={wanted}"
+    )
 
 
 def _key(name: str) -> str:

@@ -12,22 +12,12 @@ from typing import Annotated
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from coldstart_cli.core import (
-    Adapted,
-    Examples,
-    Inputs,
-    Objective,
-    Strategy,
-    Support,
-    TaskSource,
-    joined,
-    n_examples,
-)
-from coldstart_cli.discrepancy import squared_distances as squared_distances
+from coldstart_cli.core import Adapted, Examples, Inputs, Strategy, Support, TaskSource
+from coldstart_cli.discrepancy import squared_distances
 from coldstart_cli.models.network import Encoder
-from coldstart_cli.training import Each, OptimizerFactory, episodic
+from coldstart_cli.strategies.embedding import fit_embedding
+from coldstart_cli.training import OptimizerFactory
 
 
 class ProtoNet(Strategy):
@@ -53,9 +43,10 @@ class ProtoNet(Strategy):
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
-        return episodic(
-            self._task_loss,
-            dict(self.encoder.named_parameters()),
+        return fit_embedding(
+            self.encoder,
+            logits_by_prototypes,
+            dict(self.named_parameters()),
             source,
             self.optimizer,
             meta_batch_size=self.meta_batch_size,
@@ -68,39 +59,6 @@ class ProtoNet(Strategy):
         with torch.no_grad():
             means = prototypes(self.encoder(support.inputs), support.targets, support.objective.n_outputs)
         yield Adapted(partial(NearestPrototype, self.encoder, means), {"prototypes": means})
-
-    def _task_loss(
-        self,
-        each: Each,
-        weights: Mapping[str, Tensor],
-        objective: Objective,
-        support: Examples,
-        query: Examples,
-    ) -> dict[str, Tensor]:
-        score = each(partial(self._scores, objective))
-        scores: dict[str, Tensor] = score(
-            weights, support.inputs, support.targets, query.inputs, query.targets
-        )
-        return scores
-
-    def _scores(
-        self,
-        objective: Objective,
-        weights: Mapping[str, Tensor],
-        support: Inputs,
-        support_targets: Tensor,
-        query: Inputs,
-        query_targets: Tensor,
-    ) -> dict[str, Tensor]:
-        """One pass for both sets, so that batch statistics, where a norm uses them, are the task's."""
-        features = functional_call(self.encoder, dict(weights), (joined(support, query),))
-        n = n_examples(support)
-        means = prototypes(features[:n], support_targets, objective.n_outputs)
-        logits = -squared_distances(features[n:], means)
-        return {
-            "loss": objective.loss(logits, query_targets),
-            **objective.metrics(logits.detach(), query_targets),
-        }
 
 
 class NearestPrototype(nn.Module):
@@ -115,6 +73,14 @@ class NearestPrototype(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         return -squared_distances(self.encoder(inputs), self.prototypes)
+
+
+def logits_by_prototypes(
+    weights: Mapping[str, Tensor], support: Examples, query: Tensor, n_outputs: int
+) -> Tensor:
+    """An `embedding.Compare` without weights of its own: -|x - c_k|^2 for each class k."""
+    assert isinstance(support.inputs, Tensor)
+    return -squared_distances(query, prototypes(support.inputs, support.targets, n_outputs))
 
 
 def prototypes(features: Tensor, targets: Tensor, n_way: int) -> Tensor:

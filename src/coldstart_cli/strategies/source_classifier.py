@@ -1,12 +1,15 @@
-"""What strategies over a classifier of all source classes share: its training, and the new task's head."""
+"""What strategies over a classifier of all source classes share: its training, and steps on a new task."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
+from coldstart_cli.adaptation import Rule, Weights, batches, canonical, descend
 from coldstart_cli.core import Examples, Objective, Support, TaskSource
 from coldstart_cli.models.network import Network, linear_head
 from coldstart_cli.training import supervised
@@ -20,11 +23,19 @@ def fit_classifier(
     batch_size: int,
     seed: int,
     start: int,
+    observe: Callable[[Tensor], None] | None = None,
 ) -> Iterator[dict[str, float]]:
-    """Trains encoder and head on the pool of all source examples, for ever; as `training.supervised`."""
+    """Trains encoder and head on the pool of all source examples, for ever; as `training.supervised`.
+
+    Args:
+        observe: is given the features (batch_size, feature_dim) of each batch, without their graph.
+    """
 
     def batch_loss(objective: Objective, batch: Examples) -> dict[str, Tensor]:
-        return scores(objective, network(batch.inputs), batch.targets)
+        features = network.encoder(batch.inputs)
+        if observe is not None:
+            observe(features.detach())
+        return scores(objective, network.head(features), batch.targets)
 
     return supervised(
         batch_loss,
@@ -57,3 +68,59 @@ def head_for(support: Support, source_head: nn.Linear, *, keep: bool) -> nn.Line
             head.weight.copy_(source_head.weight[support.source_classes])
             head.bias.copy_(source_head.bias[support.source_classes])
     return head
+
+
+def for_task(network: Network, support: Support, *, keep_head: bool = True) -> Network:
+    """The source's encoder under a head for the task; see `head_for`."""
+    return Network(network.encoder, head_for(support, network.head, keep=keep_head))
+
+
+def weights_of(network: Network, prefix: str = "") -> Weights:
+    """The network's parameters whose names begin with `prefix`, without their graph."""
+    return {name: w.detach() for name, w in network.named_parameters() if name.startswith(prefix)}
+
+
+def descended(
+    loss: Callable[[Weights], Tensor], start: Mapping[str, Tensor], rule: Rule, support: Support
+) -> Iterator[Weights]:
+    """The tensors before the first step and after each; once, as they are, where there are no labels."""
+    moving = {name: w.detach().requires_grad_() for name, w in start.items()}
+    steps = descend(loss, moving, rule, second_order=False)
+    for weights in steps if len(support) else islice(steps, 1):
+        yield {name: w.detach() for name, w in weights.items()}
+
+
+def network_loss(network: Network, support: Support) -> Callable[[Weights], Tensor]:
+    """The loss on the whole support set, of weights of any of the network's parts."""
+
+    def loss(weights: Weights) -> Tensor:
+        return support.objective.loss(network.outputs(weights, support.inputs), support.targets)
+
+    return loss
+
+
+def head_loss(
+    network: Network, support: Support, batch_size: int | None = None
+) -> Callable[[Weights], Tensor]:
+    """The loss of a head on features of the frozen encoder, which are computed once.
+
+    Args:
+        batch_size: examples that each call draws, epoch after epoch; None for the whole support set.
+    """
+
+    @cache  # at the first step, for a task without labels has none and no features
+    def examples() -> tuple[Tensor, Tensor]:
+        ordered = support if batch_size is None else canonical(support)
+        with torch.no_grad():
+            return network.encoder(ordered.inputs), ordered.targets
+
+    drawn = None if batch_size is None else batches(len(support), batch_size, support.seed)
+
+    def loss(head: Weights) -> Tensor:
+        features, targets = examples()
+        if drawn is not None:
+            chosen = next(drawn).to(targets.device)
+            features, targets = features[chosen], targets[chosen]
+        return support.objective.loss(network.from_features(head, features), targets)
+
+    return loss
