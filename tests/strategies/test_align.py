@@ -34,16 +34,16 @@ def test_alignment_model_equals_numpy() -> None:
         query = q @ np.concatenate([source[c].numpy() - centre, target[c].numpy() - centre])
         keys = [k @ (p - centre) for p in known.numpy()]
         cosines = [query @ key / np.linalg.norm(query) / np.linalg.norm(key) for key in keys]
-        scores = np.exp(np.exp(float(model.log_scale)) * np.array(cosines))
+        scores = np.exp(np.exp(float(model.log_scale.detach())) * np.array(cosines))
         scores[hidden[c].numpy()] = 0
         attention = scores / scores.sum()
         point = v @ (attention @ known.numpy())
         t = target[c].numpy()
         read = np.array([attention.max(), point @ t / np.linalg.norm(point) / np.linalg.norm(t)])
-        tau = np.exp(float(model.trust.weight.detach().numpy()[0] @ read) + float(model.trust.bias))
+        tau = np.exp(float(model.trust.weight.detach().numpy()[0] @ read) + float(model.trust.bias.detach()))
         np.testing.assert_allclose(said.attention[c].detach(), attention, rtol=1e-6)
         np.testing.assert_allclose(said.points[c].detach(), point, rtol=1e-6)
-        np.testing.assert_allclose(float(said.beta[c]), tau / (tau + float(counts[c])), rtol=1e-6)
+        np.testing.assert_allclose(float(said.beta[c].detach()), tau / (tau + float(counts[c])), rtol=1e-6)
 
 
 def test_nearest_hides_each_class_its_own_prototype() -> None:
