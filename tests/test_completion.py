@@ -42,9 +42,9 @@ def shell_environment(tmp_path: Path) -> dict[str, str]:
         ("train --cfg ", ["all", "hydra", "job"]),
         ("evaluate --dr", []),
         ("train opti", ["optimizer="]),
-        ("train strategy=ma", ["strategy=maml"]),
-        ("train -m strategy=maml,proto", ["strategy=maml,protonet"]),
-        ("train +strategy=ma", ["+strategy=maml"]),
+        ("train strategy=mam", ["strategy=maml"]),
+        ("train -m strategy=maml,proton", ["strategy=maml,protonet"]),
+        ("train +strategy=mam", ["+strategy=maml"]),
         ("train strategy@baseline=scr", ["strategy@baseline=scratch"]),
         ("train experiment=smo", ["experiment=smoke"]),
         ("train strategy.inn", ["strategy.inner_lr=", "strategy.inner_steps="]),
@@ -56,8 +56,8 @@ def shell_environment(tmp_path: Path) -> dict[str, str]:
         ("train training.validation.ev", ["training.validation.every="]),
         ("train nonsense=", []),
         ("ls strat", ["strategy"]),
-        ("cat strategy/ma", ["strategy/maml"]),
-        ("cat strategy=ma", ["strategy=maml"]),
+        ("cat strategy/mam", ["strategy/maml"]),
+        ("cat strategy=mam", ["strategy=maml"]),
     ],
 )
 def test_complete_offers(line: str, expected: list[str]) -> None:
@@ -150,9 +150,9 @@ printf '%s\\n' "${COMPREPLY[@]}"
 @pytest.mark.parametrize(
     ("line", "with_equals", "without"),
     [
-        ("coldstart train strategy=m", ["maml", "meta_sgd"], ["strategy=maml", "strategy=meta_sgd"]),
+        ("coldstart train strategy=me", ["meta_sgd"], ["strategy=meta_sgd"]),
         ("coldstart train strategy.inner_l", ["strategy.inner_lr="], ["strategy.inner_lr="]),
-        ("coldstart train -m seed=0,1 strategy=maml,pro", ["maml,protonet"], ["strategy=maml,protonet"]),
+        ("coldstart train -m seed=0,1 strategy=maml,proton", ["maml,protonet"], ["strategy=maml,protonet"]),
         ("coldstart tr", ["train"], ["train"]),
     ],
 )
@@ -185,9 +185,9 @@ def test_zsh_completes_at_a_key_press(shell_environment: dict[str, str]) -> None
 
 def test_fish_completes(shell_environment: dict[str, str]) -> None:
     need("fish")
-    script = "coldstart completion fish | source; complete -C 'coldstart train strategy=m'"
+    script = "coldstart completion fish | source; complete -C 'coldstart train strategy=me'"
     done = subprocess.run(["fish", "-N", "-c", script], env=shell_environment, capture_output=True, text=True)
-    assert done.stdout.split() == ["strategy=maml", "strategy=meta_sgd"], done.stderr
+    assert done.stdout.split() == ["strategy=meta_sgd"], done.stderr
 
 
 def need(shell: str) -> None:

@@ -17,7 +17,7 @@ from coldstart_cli.errors import Unserved
 from coldstart_cli.evaluation import optimizers
 
 NAMES = sorted(p.stem for p in (Path(__file__).parents[2] / "conf" / "strategy").glob("*.yaml"))
-STARTS_FROM_SUPPORT = {"proto_maml"}  # its head before the first step is made of the support set
+STARTS_FROM_SUPPORT = {"align", "proto_maml"}  # their head before the first step is made of the support set
 Make = Callable[..., Experiment]
 
 
