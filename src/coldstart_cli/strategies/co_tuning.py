@@ -68,21 +68,26 @@ class CoTuning(Strategy):
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        """Notes `relationship max`, the share of the source class each class resembles most, on average."""
+        """Notes `relationship max`, the share of the source class each class resembles most, on average.
+
+        And `distance`: the mean KL(p(y_s | y_t) || source head's softmax) over the support set, what the
+        second loss lowers.
+        """
         network = Network(self.network.encoder, head_for(support, self.network.head, keep=True))
         with torch.no_grad():
             outputs = self.network(support.inputs)
         relationship = category_relationship(
             outputs, support.targets, support.objective.n_outputs, self.temperature
         )
-        notes = {"relationship max": float(relationship.amax(-1).mean())}
+        strongest = float(relationship.amax(-1).mean())
+        soft = relationship[support.targets]
         weights = dict(network.named_parameters())
         weights |= {f"source_head.{name}": w for name, w in self.network.head.named_parameters()}
 
         def loss(weights: Weights) -> Tensor:
             features = network.features(weights, support.inputs)
             own = support.objective.loss(network.from_features(weights, features), support.targets)
-            of_source = F.cross_entropy(source_outputs(weights, features), relationship[support.targets])
+            of_source = F.cross_entropy(source_outputs(weights, features), soft)
             return own + self.weight * of_source
 
         rule = rule_named(self.rule, self.lr, self.momentum)
@@ -90,6 +95,10 @@ class CoTuning(Strategy):
         for adapted in descend(loss, moving, rule, second_order=False):
             changed = {f"encoder.{name}": w.detach() for name, w in below("encoder.", adapted).items()}
             changed |= {f"head.{name}": w.detach() for name, w in below("head.", adapted).items()}
+            with torch.no_grad():
+                said = source_outputs(adapted, network.features(adapted, support.inputs)).log_softmax(-1)
+                distance = float(F.kl_div(said, soft, reduction="batchmean"))
+            notes = {"distance": distance, "relationship max": strongest}
             yield Adapted(partial(Predictor, network, changed), changed, notes)
 
 
