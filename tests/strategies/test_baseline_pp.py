@@ -20,7 +20,10 @@ Make = Callable[..., Experiment]
 
 
 def test_baseline_pp_equals_torch_sgd_on_a_weight_normalised_layer(experiment: Make) -> None:
-    made = experiment("strategy=baseline_pp", "dataset.k_shot=2")
+    settings = ("lr=0.01", "dampening=0.9", "support_batch_size=4")
+    made = experiment(
+        "strategy=baseline_pp", "dataset.k_shot=2", *(f"strategy.{value}" for value in settings)
+    )
     strategy = made.strategy.double().eval()
     support = made.source.tasks("new", [0])[0].support
     items = list(islice(strategy.adapt(support), 8))
