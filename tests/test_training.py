@@ -23,7 +23,8 @@ schedules = st.sampled_from(["constant", "cosine"])
 def source() -> Sinusoid:
     return Sinusoid(
         bank_seed=0, k_shot=3, n_query=4, n_unlabelled=0, amplitude=[0.1, 2.0], phase=[0.0, 3.0],
-        frequency=[1.0, 1.0], x_range=[-2.0, 2.0], noise=0.0, pool_tasks=5, pool_points=6,
+        frequency=[1.0, 1.0], x_range=[-2.0, 2.0], noise=0.0, relative_noise=0.0,
+        n_functions=None, pool_tasks=5, pool_points=6,
     )  # fmt: skip
 
 
