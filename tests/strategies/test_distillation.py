@@ -164,7 +164,7 @@ def test_distillation_trains_the_teacher_then_the_student(experiment: Make) -> N
 
 
 def test_teacher_moves_no_running_statistics_while_it_teaches(experiment: Make) -> None:
-    made = experiment("strategy=distillation", "model.norm=batch", "training.steps=4")
+    made = experiment("strategy=distillation", "model.norm=batch", "training.steps=8")
     strategy = made.strategy
     states = []
     for _ in islice(strategy.train().fit(made.source), 4):
