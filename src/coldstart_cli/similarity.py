@@ -85,7 +85,8 @@ def task_embedding(
     """The diagonal of the Fisher information of a probe network, averaged over each filter: (n_filters,).
 
     F = E_{x, y ~ p_w(y | x)} (d log p_w(y | x) / d w)^2: the diagonal of equation 1, for weights of two
-    dimensions or more; a filter is a row of such a weight.
+    dimensions or more; a filter is a row of such a weight. Departures from the paper: labels are sampled from
+    the prediction rather than averaged over it, and there is no variational estimate with added noise.
 
     Args:
         log_probabilities: (weights, inputs) -> (n, n_classes).

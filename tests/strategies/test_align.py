@@ -120,6 +120,6 @@ def test_notes_say_how_much_attention_each_group_gets(experiment: Make) -> None:
     strategy, task = made.strategy.eval(), made.source.tasks("new", [0])[0]
     assert isinstance(strategy, Align)
     notes = next(strategy.adapt(task.support)).notes
-    shares = [value for name, value in notes.items() if name.startswith("similarity of ")]
+    shares = [value for name, value in notes.items() if name.startswith("attention to ")]
     assert len(shares) == len(set(strategy.source_groups)) > 1
     assert abs(sum(shares) - 1) < 1e-5

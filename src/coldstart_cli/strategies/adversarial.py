@@ -21,11 +21,10 @@ from coldstart_cli import discrepancy
 from coldstart_cli.adaptation import Weights, rule_named
 from coldstart_cli.core import Adapted, Strategy, Support, TaskSource
 from coldstart_cli.memory import Memory
-from coldstart_cli.models.network import Encoder, Network, linear_head
+from coldstart_cli.models.network import Encoder, Network, below, linear_head
 from coldstart_cli.strategies.two_domains import (
     Domains,
     adapt_between,
-    below,
     fit_and_remember,
     source_outputs,
 )

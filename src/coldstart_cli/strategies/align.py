@@ -36,10 +36,9 @@ from coldstart_cli.core import (
 )
 from coldstart_cli.discrepancy import squared_distances
 from coldstart_cli.models.alignment import AlignmentModel, Knowledge
-from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
+from coldstart_cli.models.network import Encoder, Network, Predictor, below, linear_head
 from coldstart_cli.strategies.protonet import prototypes
 from coldstart_cli.strategies.source_classifier import fit_classifier
-from coldstart_cli.strategies.two_domains import below
 from coldstart_cli.training import Each, OptimizerFactory, episodic, in_turn
 
 READ_AT_ONCE = 512
@@ -248,7 +247,7 @@ class Align(Strategy):
         }
         for group in sorted(set(self.source_groups)):
             members = [name == group for name in self.source_groups]
-            notes[f"similarity of {group}"] = float(attention[members].sum())
+            notes[f"attention to {group}"] = float(attention[members].sum())
         return notes
 
 

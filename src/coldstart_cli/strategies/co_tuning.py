@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 from coldstart_cli.adaptation import Weights, descend, rule_named
 from coldstart_cli.core import Adapted, Strategy, Support, TaskSource
-from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
+from coldstart_cli.models.network import Encoder, Network, Predictor, below, linear_head
 from coldstart_cli.strategies.protonet import prototypes
 from coldstart_cli.strategies.source_classifier import fit_classifier, head_for
-from coldstart_cli.strategies.two_domains import below, source_outputs
+from coldstart_cli.strategies.two_domains import source_outputs
 from coldstart_cli.training import OptimizerFactory
 
 

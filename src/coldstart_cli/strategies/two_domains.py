@@ -29,7 +29,7 @@ from coldstart_cli.core import (
     n_examples,
 )
 from coldstart_cli.memory import Memory
-from coldstart_cli.models.network import Network, Predictor
+from coldstart_cli.models.network import Network, Predictor, below
 from coldstart_cli.strategies.source_classifier import fit_classifier, head_for
 
 
@@ -126,11 +126,6 @@ def adapt_between(
 def source_outputs(weights: Weights, features: Tensor) -> Tensor:
     """(n, feature_dim) -> (n, n_source_outputs), by the source's head as it is now."""
     return F.linear(features, weights["source_head.weight"], weights["source_head.bias"])
-
-
-def below(prefix: str, weights: Mapping[str, Tensor]) -> Weights:
-    """The tensors of one module, by their names in it."""
-    return {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
 
 
 def _task_head(support: Support, weights: Weights) -> Weights:
