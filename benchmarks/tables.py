@@ -30,28 +30,43 @@ class Result:
         self.strategy = str(self.summary["names"]["strategy"])
         self.shots = list(self.summary["shots"])
 
-    def values(self, k: str, role: str = "strategy") -> dict[str, float]:
-        """task hash -> value of the role's predictor at the step that validation chose."""
+    def values(self, k: str, split: str = "new") -> dict[str, float]:
+        """task hash -> value of the predictor at the step that validation chose."""
         step = self.summary["shots"][k]["new"]["step"]
         return {
             r["task_hash"]: r["value"]
             for r in self.records
-            if (r["role"], r["split"], str(r["k_shot"]), r["step"]) == (role, "new", k, step)
+            if (r["role"], r["split"], str(r["k_shot"]), r["step"]) == ("strategy", split, k, step)
         }
+
+    def validation(self, k: str) -> float:
+        """The mean on validation tasks."""
+        values = self.values(k, "validation").values()
+        return sum(values) / len(values)
 
 
 def gains(results: Sequence[Result]) -> list[str]:
-    """Accuracy of each method and its paired gain over scratch, best first."""
-    (scratch,) = [result for result in results if result.strategy == "scratch"]
-    shots = scratch.shots
+    """Accuracy of each method and its paired gain over scratch, best first.
+
+    Of several runs from scratch (learning rates), validation tasks choose one for each k.
+    """
+    tried = [result for result in results if result.strategy == "scratch"]
+    shots = tried[0].shots
+    scratch = {k: max(tried, key=lambda result: result.validation(k)) for k in shots}
+    results = [result for result in results if result not in tried or result is scratch[shots[0]]]
     head = ["method", *(f"k = {k}, %" for k in shots), *(f"gain at {k}" for k in shots)]
     head += ["adapt ms", "predict ms", "train s"]
     rows = []
     for result in sorted(results, key=lambda r: -_mean(r, shots[0])):
         costs, new = result.summary["costs"], result.summary["shots"]
         cells = [f"{'' if not result.summary['transductive'] else '(t) '}{result.strategy}"]
-        cells += [_percent(new[k]["new"]["after"]) for k in shots]
-        cells += ["" if result is scratch else _percent(_gain(result, scratch, k), sign=True) for k in shots]
+        if result in tried:
+            cells += [_percent(scratch[k].summary["shots"][k]["new"]["after"]) for k in shots] + [""] * len(
+                shots
+            )
+        else:
+            cells += [_percent(new[k]["new"]["after"]) for k in shots]
+            cells += [_percent(_gain(result, scratch[k], k), sign=True) for k in shots]
         cells += [f"{costs['adaptation_ms'][shots[-1]]:.1f}", f"{costs['inference']['64']['p50_ms']:.1f}"]
         cells += [f"{result.summary['training']['seconds']:.0f}"]
         rows.append(cells)
