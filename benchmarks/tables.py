@@ -74,25 +74,40 @@ def gains(results: Sequence[Result]) -> list[str]:
 
 
 def seeds(results: Sequence[Result]) -> list[str]:
-    """Mean over training seeds of each method, and its t interval over them."""
+    """Mean over training seeds of each method, and its t interval over them.
+
+    At the step that validation tasks chose in each run, and at the last step that was scored.
+    """
     names = list(dict.fromkeys(result.strategy for result in results))
     shots = sorted({k for result in results for k in result.shots}, key=int)
     rows = []
     for name in names:
         own = [result for result in results if result.strategy == name]
-        cells = [name]
+        cells = [name, str(len(own))]
         for k in shots:
-            means = [r.summary["shots"][k]["new"]["after"]["mean"] for r in own if k in r.shots]
-            cells.append(f"{_percent(interval(means, CONFIDENCE))} ({len(means)} seeds)" if means else "-")
-        notes = [r.summary["shots"][r.shots[0]]["notes"].get("distance") for r in own]
-        known = [note for note in notes if note is not None and None not in note]
-        cells.append(
-            f"{sum(n[0] for n in known) / len(known):.3g} → {sum(n[1] for n in known) / len(known):.3g}"
-            if known
-            else "-"
-        )
-        rows.append(cells)
-    return _table(["method", *(f"k = {k}, %" for k in shots), "distance in adaptation"], rows)
+            new = [result.summary["shots"][k]["new"] for result in own if k in result.shots]
+            chosen = [row["after"]["mean"] for row in new]
+            last = [row["curve"][max(row["curve"], key=int)]["mean"] for row in new]
+            both = dict.fromkeys(_percent(interval(means, CONFIDENCE)) for means in (chosen, last))
+            cells.append(" / ".join(both) if new else "-")
+        rows.append([*cells, _distances(own)])
+    head = [
+        "method",
+        "seeds",
+        *(f"k = {k}, %: chosen / last step" for k in shots),
+        "distance, first and last step",
+    ]
+    return _table(head, rows)
+
+
+def _distances(results: Sequence[Result]) -> str:
+    """The mean `distance` of new tasks before the first and after the last step that was scored."""
+    by_step: dict[int, list[float]] = {}
+    for record in (r for result in results for r in result.records):
+        if record["split"] == "new" and "distance" in record.get("notes", {}):
+            by_step.setdefault(record["step"], []).append(record["notes"]["distance"])
+    ends = [by_step[step] for step in (min(by_step), max(by_step))] if by_step else []
+    return " → ".join(f"{sum(values) / len(values):.3g}" for values in ends) or "-"
 
 
 def _mean(result: Result, k: str) -> float:

@@ -176,7 +176,7 @@ def test_teacher_moves_no_running_statistics_while_it_teaches(experiment: Make) 
 
 def test_teacher_beside_equals_the_teacher_adapted_alone(experiment: Make) -> None:
     strategy, made = distilled(experiment)
-    alone = experiment("strategy=finetune").strategy.double()
+    alone = experiment("strategy=finetune", f"strategy.lr={strategy.lr}").strategy.double()
     assert isinstance(alone, FineTune)
     alone.network.load_state_dict(strategy.teacher.state_dict())
     task = made.source.tasks("new", [0])[0]
