@@ -202,7 +202,7 @@ def test_source_test_cuts_queries_down_and_says_when_it_cannot() -> None:
             TaskShape(3, 1, 40, 0),
             "numbered: 3-way tasks need 1 [+] 40 examples a class on train, the class holds 20",
         ),
-        (TaskShape(3, 8, 9, 4), "need 8 [+] 9 [+] 4 examples .* lower k_shot, n_unlabelled or n_query"),
+        (TaskShape(3, 8, 13, 0), "need 8 [+] 13 examples .* lower k_shot or n_query"),
         (TaskShape(13, 1, 1, 0), "13-way tasks need 13 classes on train, which has 12; lower n_way"),
         (TaskShape(None, 1, 1, 0), "set n_way"),
         (TaskShape(3, 1, 0, 0), "is not a task"),
@@ -214,6 +214,15 @@ def test_shapes_that_cannot_be_served_are_refused(shape: TaskShape, reason: str)
         source.with_shape(shape)
     with pytest.raises(RequestError, match=reason):
         numbered([20] * N_CLASSES, groups=0, turns=False, shape=shape, bank_seed=0)
+
+
+def test_shape_that_new_tasks_alone_can_serve_is_a_view() -> None:
+    source = numbered([20] * N_CLASSES, groups=0, turns=False, shape=SHAPE, bank_seed=0)
+    source.splits["train"] = source.splits["source_test"]  # four examples a class
+    wide = source.with_shape(TaskShape(3, 5, 9, 0))
+    assert len(wide.tasks("new", [0])[0].query) == 27
+    with pytest.raises(ValueError, match="on train"):
+        wide.tasks("train", [0])
 
 
 def test_missing_split_is_refused() -> None:

@@ -133,9 +133,9 @@ class Episodes(TaskSource):
         return shortage(f"{self.name}/{split}", self.splits[split], self._served(split, shape))
 
     def with_shape(self, shape: TaskShape) -> Episodes:
-        reason = self._shortage(shape)
-        if reason is not None:
-            raise ValueError(reason)
+        reasons = [self.refusal(split, shape) for split in ("train", "new")]
+        if None not in reasons:  # tasks to learn from and tasks to be judged by may differ in shape
+            raise ValueError(reasons[0])
         view = copy.copy(self)
         view.shape = shape
         return view
