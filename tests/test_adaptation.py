@@ -15,7 +15,7 @@ Optimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
 CASES: list[tuple[Rule, Optimizer]] = [
     (sgd(0.1, 0.0), lambda p: torch.optim.SGD(p, 0.1)),
     (sgd(0.1, 0.9), lambda p: torch.optim.SGD(p, 0.1, momentum=0.9)),
-    (adam(0.05), lambda p: torch.optim.Adam(p, 0.05)),
+    (adam(0.05, beta1=0.9), lambda p: torch.optim.Adam(p, 0.05)),
     (adam(0.05, beta1=0.0), lambda p: torch.optim.Adam(p, 0.05, betas=(0.0, 0.999))),
 ]
 
@@ -48,7 +48,7 @@ def test_rules_equal_torchs_optimizers(rule: Rule, optimizer: Optimizer) -> None
 
 
 def test_rule_named_gives_momentum_to_sgd_alone() -> None:
-    for name, rule in (("sgd", sgd(0.1, 0.9)), ("adam", adam(0.1))):
+    for name, rule in (("sgd", sgd(0.1, 0.9)), ("adam", adam(0.1, beta1=0.9))):
         named = rule_named(name, 0.1, 0.9)  # type: ignore[arg-type]
         ours = next(islice(descend(bowl, start(), named, second_order=False), 3, None))
         theirs = next(islice(descend(bowl, start(), rule, second_order=False), 3, None))
@@ -67,7 +67,7 @@ def test_sgd_takes_a_rate_for_every_weight() -> None:
 def test_descend_yields_the_initial_weights_first_and_changes_nothing() -> None:
     weights = start()
     before = {name: w.detach().clone() for name, w in weights.items()}
-    steps = descend(bowl, weights, adam(0.1), second_order=False)
+    steps = descend(bowl, weights, adam(0.1, beta1=0.9), second_order=False)
     first = next(steps)
     assert all(first[name] is weights[name] for name in weights)
     assert not torch.equal(next(steps)["a"], before["a"])

@@ -30,7 +30,7 @@ def descend(
     Args:
         loss: weights -> scalar, or (n_tasks,) where the weights are stacked over tasks.
         weights: what is adapted; every tensor requires a gradient.
-        rule: the update, such as `sgd(0.4)`.
+        rule: the update, such as `sgd(0.4, momentum=0.0)`.
         second_order: keep the graph of the gradients, so that the result can be differentiated
             through them; else they are constants, as in first-order MAML.
     """
@@ -68,10 +68,10 @@ def sgd(
     return rule
 
 
-def adam(lr: float, *, beta1: float = 0.9) -> Rule:
-    """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1) with its published constants.
+def adam(lr: float, *, beta1: float) -> Rule:
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1), beta2 and epsilon as published.
 
-    Without momentum, beta1 = 0, it is the rule of Reptile's inner steps.
+    Published with beta1 = 0.9; without momentum, beta1 = 0, it is the rule of Reptile's inner steps.
     """
     beta2, epsilon = 0.999, 1e-8
 
@@ -91,7 +91,7 @@ def adam(lr: float, *, beta1: float = 0.9) -> Rule:
 
 def rule_named(name: Literal["sgd", "adam"], lr: float, momentum: float) -> Rule:
     """The rule a config asks for; momentum belongs to sgd alone."""
-    return adam(lr) if name == "adam" else sgd(lr, momentum)
+    return adam(lr, beta1=0.9) if name == "adam" else sgd(lr, momentum)
 
 
 def canonical(support: Examples) -> Examples:
