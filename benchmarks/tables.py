@@ -2,6 +2,7 @@
 
     python -m benchmarks.tables gains outputs/glyphs/*      one row a method, paired gains over `scratch`
     python -m benchmarks.tables seeds outputs/digits/*      one row a method, mean and interval over seeds
+    python -m benchmarks.tables similarity outputs/glyphs/* one row a measure, its correlation with the gain
 
 Every run has one evaluation; runs that are compared were evaluated on the same tasks, by their hashes.
 """
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from coldstart_cli.metrics import Interval, interval
+from coldstart_cli.metrics import Interval, interval, similarity_check
 
 CONFIDENCE = 0.95
 
@@ -100,6 +101,38 @@ def seeds(results: Sequence[Result]) -> list[str]:
     return _table(head, rows)
 
 
+def similarity(results: Sequence[Result]) -> list[str]:
+    """Rank correlation of each similarity with the real gain over scratch, as `metrics.similarity_check`."""
+    tried = [result for result in results if result.strategy == "scratch"]
+    rows = []
+    for result in (
+        r for r in results if any("similarity of" in n for row in r.records for n in row.get("notes", {}))
+    ):
+        cells = [result.strategy]
+        for k in result.shots:
+            scratch = max(tried, key=lambda other: other.validation(k))
+            step = max(scratch.summary["shots"][k]["new"]["step"], 1)
+            base = {
+                r["task"]: r["value"]
+                for r in scratch.records
+                if (r["split"], str(r["k_shot"]), r["step"]) == ("new", k, step)
+            }
+            last = max(r["step"] for r in result.records)
+            new = [r for r in result.records if (r["split"], str(r["k_shot"]), r["step"]) == ("new", k, last)]
+            beside = {(r["role"], r["task"]): r["value"] for r in new if r["role"] != "strategy"}
+            found = similarity_check([r for r in new if r["role"] == "strategy"], beside, base, True)
+            cells.append(
+                "-"
+                if found is None
+                else f"{found['rho']:+.2f}, {found['within_task_rho']:+.2f}, {100 * found['regret']:.1f}"
+            )
+        rows.append(cells)
+    return _table(
+        ["measure", *(f"k = {k}: rho, within a task, points lost by its choice" for k in tried[0].shots)],
+        rows,
+    )
+
+
 def _distances(results: Sequence[Result]) -> str:
     """The mean `distance` of new tasks before the first and after the last step that was scored."""
     by_step: dict[int, list[float]] = {}
@@ -140,4 +173,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 if __name__ == "__main__":
     kind, *runs = sys.argv[1:]
     found = [Result(Path(run)) for run in runs if (Path(run) / "evaluations").is_dir()]
-    print("\n".join({"gains": gains, "seeds": seeds}[kind](found)))
+    print("\n".join({"gains": gains, "seeds": seeds, "similarity": similarity}[kind](found)))
