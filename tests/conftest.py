@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -49,3 +52,106 @@ def torch_settings() -> Iterator[None]:
     yield
     torch.use_deterministic_algorithms(False)
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a finished run directory from values alone; what no test varies is filled in."""
+
+    def call(
+        name: str,
+        values: Mapping[int, Mapping[str, float | None]],
+        *,
+        strategy: str = "maml",
+        seed: int = 0,
+        steps: Sequence[int] = (0, 1),
+        headline: str = "accuracy",
+        baseline: Mapping[int, Mapping[str, float]] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        model: str = "conv4",
+        costs: Mapping[str, Any] | None = None,
+        notes: Mapping[str, Mapping[str, float]] | None = None,
+        beside: Mapping[str, Mapping[str, float]] | None = None,
+        folder: Path | None = None,
+    ) -> Path:
+        """values: k -> task -> value after the last of `steps`; before, it is half of that."""
+        path = (folder or tmp_path) / name
+        place = path / "evaluations" / "0123abcd"
+        place.mkdir(parents=True)
+        config = {
+            "strategy": {"_target_": "x.Y", **(settings or {})},
+            "model": {"_target_": f"x.{model}"},
+            "optimizer": {"_target_": "x.Adam", "lr": 0.1},
+            "training": {"_target_": "x.Plan", "steps": 10, "log_every": 1, "checkpoint_seconds": 1.0},
+            "dataset": {"_target_": "x.d", "bank_seed": 0, "n_way": 5, "k_shot": 1, "n_query": 5},
+            "evaluation": {"n_query": 5, "baseline_steps": [0, 1], "baseline_search": {"lr": [0.1]}},
+            "hardware": {"precision": "fp32"},
+            "baseline": None if baseline is None else {"_target_": "x.Scratch"},
+            "seed": seed,
+            "names": {"strategy": strategy, "model": model, "dataset": "toy", "baseline": "scratch"},
+        }
+        rows = [
+            {
+                "role": role,
+                "variant": "",
+                "split": split,
+                "k_shot": k,
+                "task": f"{split}/{task}",
+                "task_hash": f"{task}-{k}" if split == "new" else f"s{task}-{k}",
+                "step": step,
+                "value": None if value is None else value if step == steps[-1] else value / 2,
+                "loss": 1.0,
+                "adapt_seconds": 0.001,
+                **({"notes": notes[task]} if notes and role == "strategy" and step else {}),
+            }
+            for role, table in {"strategy": values, "baseline": baseline or {}}.items()
+            for k, tasks in table.items()
+            for task, value in tasks.items()
+            for split in (("new", "source_test") if role == "strategy" else ("new",))
+            for step in steps
+        ]
+        rows += [
+            {**row, "role": role, "value": tasks[row["task"].partition("/")[2]], "notes": {}}
+            for role, tasks in (beside or {}).items()
+            for row in rows
+            if row["role"] == "strategy" and row["split"] == "new" and row["step"] == steps[-1]
+        ]
+        part = {"step": steps[-1], "steps_to_95": steps[-1]}
+        summary = {
+            "names": config["names"],
+            "seed": seed,
+            "headline": headline,
+            "n_way": 5 if headline == "accuracy" else None,
+            "n_tasks": 4,
+            "transductive": False,
+            "variants": {},
+            "shots": {
+                str(k): {"new": part, "source_test": part, **({"baseline": part} if baseline else {})}
+                for k in values
+            },
+            "costs": {
+                "inference": {"1": {"p50_ms": 1.0, "p95_ms": 2.0}, "64": {"p50_ms": 5.0, "p95_ms": 6.0}},
+                "adaptation_ms": {str(k): 10.0 for k in values},
+                "parameters": 1000,
+                "flops": 2000,
+                "peak_memory": 2**20,
+                "beside": {},
+                **(costs or {}),
+            },
+            "hardware": {"device": "cpu", "name": "test", "threads": 1},
+            "training": {"steps": 10, "best_step": 10, "seconds": 1.0},
+        }
+        typed = ["coldstart", "train", f"strategy={strategy}", "dataset=toy", f"seed={seed}"]
+        files = {
+            "run.json": json.dumps({"format": 1, "state": "finished", "steps": 10}),
+            "config.yaml": yaml.safe_dump(config),
+            "environment.json": json.dumps({"fingerprint": "f", "command_line": typed}),
+            "evaluations/0123abcd/config.yaml": yaml.safe_dump(config),
+            "evaluations/0123abcd/summary.json": json.dumps(summary),
+            "evaluations/0123abcd/records.jsonl": "".join(json.dumps(row) + "\n" for row in rows),
+        }
+        for file, text in files.items():
+            (path / file).write_text(text)
+        return path
+
+    return call

@@ -25,6 +25,9 @@ usage: coldstart COMMAND [overrides] [flags]
 
   train        train on source tasks, adapt to new ones, report the four evaluations
   evaluate     evaluate a finished run again: run=DIR, other shots, ways, steps, data, hardware
+  compare      runs beside one another: a verdict, a table, an HTML report   DIR...
+               [--html FILE] [--json] [--csv] [--for k=5,p95_ms=10] [--zone POINTS] [--confidence PERCENT]
+  diff         how two runs' configurations differ   RUN RUN [--json]
   ls           list strategies, models, data sets, ...      [GROUP] [--json]
   cat, cp      print a config; copy it to start one's own   GROUP/NAME [FILE]
   doctor       versions, devices, threads, a write test and a short training
@@ -44,6 +47,7 @@ examples
   coldstart train -m strategy=maml,protonet seed=0,1,2
   coldstart train strategy=maml dataset=omniglot dataset.root=path/to/omniglot
   coldstart evaluate run=outputs/RUN 'evaluation.k_shots=[1,2,5,10]'
+  coldstart compare outputs --html report.html
 """
 
 
@@ -99,7 +103,7 @@ def _dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS:
         known = [command for command in COMMANDS if not command.startswith("_")]
         raise RequestError(f"{name}: there is no such command; {suggestion(name, known)}")
-    if name in ("train", "evaluate", "doctor") and {"-h", "--help"} & set(rest):
+    if name in ("train", "evaluate", "compare", "diff", "doctor") and {"-h", "--help"} & set(rest):
         print(USAGE, end="")
         return 0
     return COMMANDS[name](rest)
@@ -187,6 +191,18 @@ def _doctor(arguments: list[str]) -> int:
     return doctor.main(arguments)
 
 
+def _compare(arguments: list[str]) -> int:
+    from coldstart_cli import compare
+
+    return compare.main(arguments)
+
+
+def _diff(arguments: list[str]) -> int:
+    from coldstart_cli import compare
+
+    return compare.diff(arguments)
+
+
 def _catalog(name: str) -> Callable[[list[str]], int]:
     def command(arguments: list[str]) -> int:
         from coldstart_cli import catalog, completion
@@ -206,6 +222,8 @@ def _catalog(name: str) -> Callable[[list[str]], int]:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "evaluate": _evaluate,
+    "compare": _compare,
+    "diff": _diff,
     "doctor": _doctor,
     **{name: _catalog(name) for name in ("ls", "cat", "cp", "completion", "_complete")},
 }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +93,22 @@ def umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def csv_text(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows of equal keys as CSV with a header line; text that a spreadsheet would run is quoted by '."""
+    if not rows:
+        return ""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(rows[0])
+    writer.writerows([[_cell(value) for value in row.values()] for row in rows])
+    return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    """OWASP's rule for CSV: a cell must not begin with what starts a formula."""
+    if value is None or isinstance(value, int | float):
+        return value
+    text = "".join(c if c.isprintable() else " " for c in str(value))
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text

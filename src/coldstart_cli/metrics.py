@@ -223,14 +223,9 @@ def similarity_check(
     """
     from scipy.stats import spearmanr
 
-    sign = 1.0 if higher_is_better else -1.0
     pairs: dict[str, list[tuple[float, float]]] = {}
-    for row in rows:
-        for name, similarity in row["notes"].items():
-            key = (name.removeprefix(SIMILARITY), row["task"])
-            if name.startswith(SIMILARITY) and key in beside and row["task"] in baseline:
-                gain = sign * (beside[key] - baseline[row["task"]])
-                pairs.setdefault(row["task"], []).append((similarity, gain))
+    for task, _, similarity, gain in similarity_pairs(rows, beside, baseline, higher_is_better):
+        pairs.setdefault(task, []).append((similarity, gain))
     flat = np.array([pair for task in pairs.values() for pair in task]).reshape(-1, 2)
     if any(len(np.unique(column)) < 2 for column in flat.T):
         return None
@@ -246,6 +241,24 @@ def similarity_check(
         "within_task_rho": float(np.mean(within)) if within else math.nan,
         "regret": float(np.mean(regret)) if regret else 0.0,
     }
+
+
+def similarity_pairs(
+    rows: Sequence[Record],
+    beside: Mapping[tuple[str, str], float],
+    baseline: Mapping[str, float],
+    higher_is_better: bool,
+) -> list[tuple[str, str, float, float]]:
+    """(task, source group, similarity, real gain over the baseline); arguments as `similarity_check`."""
+    sign = 1.0 if higher_is_better else -1.0
+    pairs = []
+    for row in rows:
+        for name, similarity in row["notes"].items():
+            group, task = name.removeprefix(SIMILARITY), row["task"]
+            if name.startswith(SIMILARITY) and (group, task) in beside and task in baseline:
+                gain = sign * (beside[group, task] - baseline[task])
+                pairs.append((task, group, similarity, gain))
+    return pairs
 
 
 def _curve(rows: Sequence[Record], step: int, confidence: float) -> dict[str, Any]:
@@ -266,3 +279,11 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     """p50 and p95 in milliseconds."""
     p50, p95 = np.percentile(np.asarray(seconds) * 1000, [50, 95])
     return {"p50_ms": float(p50), "p95_ms": float(p95)}
+
+
+def area_over_shots(c):
+    return 0.0
+
+
+def shots_to(c, share):
+    return 0.0

@@ -27,7 +27,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from coldstart_cli.errors import RequestError
@@ -200,6 +199,8 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*.ckpt"))
 
     def _write(self, state: Mapping[str, Any], name: str) -> None:
+        import torch  # late: whoever only reads results need not wait for it
+
         payload = io.BytesIO()
         torch.save(dict(state), payload)
         data = payload.getvalue()
@@ -213,6 +214,8 @@ class Checkpoints:
         if len(data) < 32 or hashlib.sha256(data[32:]).digest() != data[:32]:
             warnings.warn(f"{path}: damaged; passed over", RuntimeWarning, stacklevel=3)
             return None
+        import torch
+
         state: dict[str, Any] = torch.load(io.BytesIO(data[32:]), map_location="cpu", weights_only=True)
         return state
 

@@ -1,0 +1,162 @@
+"""A comparison as a person reads it in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Dict = Mapping[str, Any]
+
+
+def show(comparison: Dict, console: Console | None = None) -> None:
+    """Prints the verdict, two tables for each setting, and what a reader must know."""
+    console = console or terminal()
+    console.print()
+    for sentence in comparison["sentences"]:
+        console.print(plain(_capital(sentence) + "."), style="bold", soft_wrap=True)
+    for setting in comparison["settings"]:
+        if not setting["shots"]:
+            continue
+        console.print()
+        console.print(plain(_title(setting, comparison["confidence"])), style="bold", soft_wrap=True)
+        console.print(_accuracy(setting))
+        console.print("[dim]* nothing beats it; contestants of one rank are beaten by equally many[/dim]")
+        console.print()
+        console.print(_costs(setting))
+        for line in _similarity(setting):
+            console.print(plain(line), soft_wrap=True)
+    console.print()
+    for note in comparison["notes"]:
+        console.print(plain(_capital(note) + "."), style="dim", soft_wrap=True)
+
+
+def terminal() -> Console:
+    """Standard output; where it is no terminal, wide enough that nothing is cut."""
+    console = Console(highlight=False, soft_wrap=False, emoji=False)
+    return console if console.is_terminal else Console(highlight=False, emoji=False, width=240)
+
+
+def show_difference(
+    runs: Sequence[str], found: Mapping[str, Sequence[object]], console: Console | None = None
+) -> None:
+    """Prints where two runs differ, a line for each key."""
+    console = console or terminal()
+    if not found:
+        console.print("no difference: the same configuration, environment and budget")
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for run in runs:
+        table.add_column(plain(run), overflow="fold")
+    for key, values in found.items():
+        table.add_row(plain(key), *(plain(str(value)) for value in values))
+    console.print(table)
+
+
+def plain(text: str) -> Text:
+    """Text as it is: no markup, and no control character that a terminal would obey."""
+    return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
+
+
+def _title(setting: Dict, confidence: float) -> str:
+    unit = ", %" if setting["percent"] else ""
+    tasks = sorted({shot["n_tasks"] for shot in setting["shots"].values()})
+    return (
+        f"{setting['title']}: {setting['headline']}{unit} on {' to '.join(map(str, tasks))} new tasks, "
+        f"{100 * confidence:g} % intervals, rank"
+    )
+
+
+def _accuracy(setting: Dict) -> Table:
+    """Result and rank of every contestant at each k."""
+    table = _columns(*(f"k = {k}" for k in setting["shots"]), "seeds")
+    for contestant in setting["contestants"]:
+        name = contestant["name"]
+        cells = [plain(name + (" (transductive)" if contestant["transductive"] else ""))]
+        for shot in setting["shots"].values():
+            row = shot["results"].get(name)
+            winner = name in shot["winners"]
+            text = f"{interval(row, percent=setting['percent'])}  {row['rank']:>2}" if row else "-   "
+            cells.append(Text(text + ("*" if winner else " "), style="bold" if winner else ""))
+        table.add_row(*cells, Text(str(len(contestant["seeds"]))))
+    return table
+
+
+def _costs(setting: Dict) -> Table:
+    """Paired gain over scratch at each k, and what adapting and answering costs."""
+    shots = setting["shots"]
+    gains = any(row["gain"] for shot in shots.values() for row in shot["results"].values())
+    gain = [f"gain at k = {k}" for k in shots] if gains else []
+    table = _columns(*gain, "adapt ms", "p95 ms", "parameters", "train s")
+    for contestant in setting["contestants"]:
+        name, costs = contestant["name"], contestant["costs"]
+        cells = [plain(name)]
+        if gains:
+            rows = [shot["results"].get(name) for shot in shots.values()]
+            cells += [
+                Text(interval(r["gain"], percent=setting["percent"], signed=True) if r else "-") for r in rows
+            ]
+        table.add_row(*cells, *map(Text, _numbers(costs, contestant["training"])))
+    return table
+
+
+def _numbers(costs: Dict | None, training: Dict | None) -> list[str]:
+    """Adaptation at the largest k, p95 at batch 1, parameters, seconds of training."""
+    if costs is None:
+        return ["-"] * 4
+    adapting = [ms for ms in costs["adaptation_ms"].values() if ms is not None]
+    p95 = (costs["inference"].get("1") or {}).get("p95_ms")
+    seconds = (training or {}).get("seconds")
+    return [
+        f"{adapting[-1]:.1f}" if adapting else "-",
+        "-" if p95 is None else f"{p95:.2f}",
+        _count(costs["parameters"]),
+        "-" if seconds is None else f"{seconds:.0f}",
+    ]
+
+
+def _columns(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", no_wrap=True, overflow="ellipsis", min_width=12)
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def interval(row: Mapping[str, Any] | None, *, percent: bool, signed: bool = False) -> str:
+    """`90.6 ± 1.8` in percent, `0.351 ± 0.032` in the metric's unit."""
+    if row is None:
+        return "-"
+    if row["mean"] is None:
+        return "diverged"
+    scale, form = (100, ".1f") if percent else (1, ".3f")
+    sign = "+" if signed else ""
+    width = "∞" if row["half_width"] is None else format(scale * row["half_width"], form)
+    return f"{scale * row['mean']:{sign}{form}} ± {width}"
+
+
+def _count(number: float | None) -> str:
+    if number is None:
+        return "-"
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{suffix}"
+    return f"{number:g}"
+
+
+def _similarity(setting: Dict) -> list[str]:
+    """A similarity is never shown without what it was worth here."""
+    return [
+        f"similarity by {row['contestant']} at k = {row['k']}: rank correlation with the real gain "
+        f"{row['rho']:+.2f} over {row['pairs']} pairs of source group and new task"
+        for row in setting["similarity"]
+        if row["rho"] is not None
+    ]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,98 @@
+"""What a contestant is and costs, over all its runs; and what it needs in labels."""
+
+from __future__ import annotations
+
+import statistics as plain
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from coldstart_cli import metrics
+from coldstart_cli.contestants import REFERENCE, Contestant
+from coldstart_cli.results import Result
+from coldstart_cli.standings import known
+
+Dict = dict[str, Any]
+
+
+def facts(member: Contestant) -> Dict:
+    """What a contestant is and costs; of several runs the median."""
+    results = member.results
+    own = [] if member.baseline else results
+    costs = [result.summary["costs"] for result in own]
+    hardware = [result.summary["hardware"] for result in own]
+    training = [result.summary["training"] for result in own]
+    numbers = ("steps", "seconds", "examples")
+    return {
+        "name": member.name,
+        "strategy": member.strategy,
+        "model": member.model,
+        "baseline": member.baseline,
+        "transductive": bool(own and own[0].summary["transductive"]),
+        "seeds": member.seeds,
+        "runs": sorted({str(result.path) for result in own}),
+        "costs": _median(costs, without=("beside",)) if costs else None,
+        "hardware": dict(hardware[0]) if hardware else None,
+        "budgets": _budgets(own),
+        "training": {n: _median([t.get(n) for t in training]) for n in numbers if n in training[0]}
+        if training
+        else None,
+    }
+
+
+def _budgets(results: Sequence[Result]) -> Dict:
+    """Kept where every run kept it; the measured value is the median."""
+    rows = [result.summary.get("budgets") or {} for result in results]
+    return {
+        name: {
+            "limit": rows[0][name]["limit"],
+            "measured": _median([row[name]["measured"] for row in rows]),
+            "kept": all(row[name]["kept"] for row in rows),
+        }
+        for name in (rows[0] if rows else {})
+        if all(name in row for row in rows)
+    }
+
+
+def _median(values: Sequence[Any], without: Iterable[str] = ()) -> Any:
+    """Number by number through nested dicts; a key that a run lacks counts for the others."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    if isinstance(known[0], Mapping):
+        keys = [key for key in dict.fromkeys(key for value in known for key in value) if key not in without]
+        return {key: _median([value.get(key) for value in known]) for key in keys}
+    return plain.median(known)
+
+
+def reference_curve(
+    member: Contestant, members: Sequence[Contestant], shots: Mapping[str, Dict]
+) -> dict[int, float]:
+    own = [m for m in members if m.strategy == REFERENCE and m.model == member.model and m is not member]
+    own = [m for m in own if m.baseline] or own
+    if not own or member.strategy == REFERENCE:
+        return {}
+    return _means(own[0].name, shots)
+
+
+def _means(name: str, shots: Mapping[str, Dict]) -> dict[int, float]:
+    """k -> mean of a contestant."""
+    return {
+        int(k): row["results"][name]["mean"]
+        for k, row in shots.items()
+        if name in row["results"] and row["results"][name]["mean"] is not None
+    }
+
+
+def over_shots(
+    member: Contestant, shots: Mapping[str, Dict], reference: Mapping[int, float], higher: bool
+) -> Dict:
+    means = _means(member.name, shots)
+    needed = {
+        str(k): known(metrics.label_efficiency(mean, reference, higher)) if reference else None
+        for k, mean in means.items()
+    }
+    return {
+        "area": metrics.area_over_shots(means) if means else None,
+        "shots_to_95": metrics.shots_to(means, 0.95) if means else None,
+        "label_efficiency": needed,
+    }
