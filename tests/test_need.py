@@ -30,8 +30,10 @@ def comparison(verdicts: dict[tuple[str, str], str], **more: Any) -> dict[str, A
     ]  # fmt: skip
     setting = {
         "title": "toy, 5-way", "percent": True, "higher_is_better": True,
-        "contestants": [contestant("a", 2.0), contestant("b", 8.0), contestant("c", 1.0), contestant("d", None)],
-        "shots": {"5": {"n_tasks": 600, "pairs": pairs, "results": {n: {"mean": m} for n, m in means.items()}}},
+        "contestants": [contestant("a", 2.0), contestant("b", 8.0), contestant("c", 1.0),
+                        contestant("d", None)],
+        "shots": {"5": {"n_tasks": 600, "pairs": pairs,
+                        "results": {n: {"mean": m} for n, m in means.items()}}},
     }  # fmt: skip
     typed = ["coldstart", "train", "-m", "strategy=a,b", "dataset=toy", "evaluation.k_shots=[5]", "seed=0,1"]
     runs = [{"path": f"outputs/{n}", "environment": {"command_line": typed}} for n in names]

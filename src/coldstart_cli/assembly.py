@@ -1,7 +1,8 @@
 """A resolved config to an experiment, all of it built and checked before any training begins.
 
-Building order: hardware, the data set, then the encoder, which gets the input shape, then the
-strategy, which gets the encoder and the facts of the source it names in its constructor.
+Building order: hardware, the model's preprocess, the data set, which gets it, then the encoder, which
+gets the input shape, then the strategy, which gets the encoder and the facts of the source it names in
+its constructor.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from coldstart_cli.errors import RequestError, Unserved, suggestion
 from coldstart_cli.evaluation import EvaluationPlan, shape_of
 from coldstart_cli.files import read_json
 from coldstart_cli.hardware import Hardware
-from coldstart_cli.models.network import Trained
+from coldstart_cli.models.network import Encoder, Trained
+from coldstart_cli.models.preprocess import Plain, Preprocess
 from coldstart_cli.runner import TrainingPlan, validation_shape
 from coldstart_cli.runs import Run, digest
 
@@ -105,14 +107,36 @@ def check_values(config: Mapping[str, Any]) -> None:
 
 
 _sources: dict[str, TaskSource] = {}
+_preprocesses: dict[str, Preprocess] = {}
 
 
 def source_of(config: Mapping[str, Any]) -> TaskSource:
-    """The data set; points of a sweep that agree on it share one."""
-    key = digest(config["dataset"])
+    """The data set as the model reads it; points of a sweep that agree on both share one."""
+    key = digest([config["dataset"], config["model"].get("preprocess")])
     if key not in _sources:
-        _sources[key] = configs.build(config["dataset"], "dataset", config["trust"], {})
+        facts = {"preprocess": preprocess_of(config["model"], "model", config["trust"])}
+        _sources[key] = configs.build(config["dataset"], "dataset", config["trust"], facts)
     return _sources[key]
+
+
+def preprocess_of(model: Mapping[str, Any], key: str, trust: list[str]) -> Preprocess:
+    """What a model does to raw examples, from the node `preprocess` in its own; made once a process."""
+    node = model.get("preprocess")
+    if node is None:
+        return Plain()
+    name = digest(node)
+    if name not in _preprocesses:
+        _preprocesses[name] = configs.build(node, f"{key}.preprocess", trust, {})
+    return _preprocesses[name]
+
+
+def encoder_of(model: Mapping[str, Any], key: str, trust: list[str], source: TaskSource) -> Encoder:
+    """A fresh encoder for the inputs of a source."""
+    node = dict(model)
+    if "preprocess" in node:
+        node["preprocess"] = preprocess_of(model, key, trust)
+    encoder: Encoder = configs.build(node, key, trust, {"input_shape": source.input_shape})
+    return encoder
 
 
 def check_shapes(source: TaskSource, training: TrainingPlan, evaluation: EvaluationPlan) -> None:
@@ -141,7 +165,7 @@ class _StrategyBuilder:
     def build(self, node: Mapping[str, Any], key: str) -> Strategy:
         config, trust, source = self.config, self.config["trust"], self.source
         torch.manual_seed(config["seed"])
-        encoder = configs.build(config["model"], "model", trust, {"input_shape": source.input_shape})
+        encoder = encoder_of(config["model"], "model", trust, source)
         self.vectorize = self.hardware.vectorizes(encoder)
         facts: dict[str, object] = {
             "encoder": encoder,
@@ -182,7 +206,7 @@ def trained(name: str, path: str, *, source: TaskSource, trust: list[str], key: 
             f"{key}: {path} reads inputs of shape {known}, this data set gives {ours}; "
             "name a run that was trained on inputs of this shape"
         )
-    encoder = configs.build(run.config["model"], "model", trust, {"input_shape": source.input_shape})
+    encoder = encoder_of(run.config["model"], "model", trust, source)
     state = run.checkpoints.best()["strategy"]
     prefix = "network." if any(name.startswith("network.encoder.") for name in state) else ""
     parts = {

@@ -1,4 +1,7 @@
-"""`coldstart compare` and `coldstart diff`: run directories beside one another. Knows neither Hydra nor torch."""
+"""`coldstart compare` and `coldstart diff`: run directories beside one another.
+
+Neither Hydra nor torch is imported: the answer comes in a second.
+"""
 
 from __future__ import annotations
 

@@ -86,23 +86,20 @@ def _one(setting: Mapping[str, Any], k: str, limits: Mapping[str, float], runs: 
     if not serving:
         return [f"for {asked}: none of {len(row['results'])} contestants; {lines[0]}"]
     names = by_mean({n: row["results"][n] for n in serving}, setting["higher_is_better"])
-    best = names[0]
-    found = [f"for {asked}: "]
-    beaten = [n for n in names[1:] if between(row["pairs"], best, n)["verdict"] == "win"]
-    others = [n for n in names[1:] if n not in beaten]
+    best, *others = unbeaten(names, _beats(row["pairs"]))
+    found = [f"for {asked}: {best}"]
     if not others:
-        next_ = (
-            f", {amount(between(row['pairs'], best, names[1]), setting)} over {names[1]}" if beaten else ""
-        )
-        found[0] += f"{best}{next_}" + ("" if beaten else " (the only one)")
+        second = next((name for name in names if name != best), None)
+        over = "" if second is None else amount(between(row["pairs"], best, second), setting)
+        found[0] += f", {over} over {second}" if over else " (the only one)"
         return found + lines
     open_ = [n for n in others if between(row["pairs"], best, n)["verdict"] == "undecided"]
     if not open_:
         cheap = _quickest([best, *others], setting, k)
-        found[0] += f"{', '.join([best, *others])} tie: take any of them{cheap}"
+        found[0] += f", {', '.join(others)} tie: take any of them{cheap}"
         return found + lines
-    found[0] += (
-        f"the data cannot tell {best} from {', '.join(open_[:4])}"
+    found[0] = (
+        f"for {asked}: the data cannot tell {best} from {', '.join(open_[:4])}"
         + (f" and {len(open_) - 4} more" if len(open_) > 4 else "")
         + f" ({amount(between(row['pairs'], best, open_[0]), setting)} to {open_[0]})"
     )
@@ -172,9 +169,8 @@ def _to_find_out(setting: Mapping[str, Any], k: str, names: Sequence[str], runs:
         command = ["coldstart train -m", f"strategy={chosen}", *overrides, f"seed={','.join(map(str, new))}"]
         lines.append(f"to find out: {' '.join(command)}")
     if want is not None:
-        lines.append(
-            f"(about {want} seeds of {setting['shots'][k]['n_tasks']} tasks would show a difference of that size)"
-        )
+        n_tasks = setting["shots"][k]["n_tasks"]
+        lines.append(f"(about {want} seeds of {n_tasks} tasks would show a difference of that size)")
     return lines
 
 

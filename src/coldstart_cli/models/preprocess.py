@@ -1,0 +1,70 @@
+"""What a model does to raw examples once, before they are drawn into tasks.
+
+A preprocess belongs to the model, for the model knows what it reads: a tokenizer, an image size, or the
+features of a frozen encoder. The data set gets it, applies it to all its examples once, and keeps the result.
+What it makes is what the network's `forward` reads.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import final
+
+from torch import Tensor
+
+from coldstart_cli.core import Inputs
+
+
+class Preprocess(ABC):
+    """Raw examples to inputs; each kind that the model does not read is refused with the reason.
+
+    Attributes:
+        fingerprint: what determines its output, for caches and bundles.
+        image_size: height and width in pixels that images should come in, or None for the data set's.
+        image_channels: 1 or 3, or None for what the files have.
+    """
+
+    fingerprint: str
+    image_size: int | None = None
+    image_channels: int | None = None
+
+    @abstractmethod
+    def images(self, images: Tensor) -> Inputs:
+        """(n, C, H, W) uint8 -> inputs of n examples.
+
+        Raises:
+            ValueError: where the model reads no images.
+        """
+
+    @abstractmethod
+    def texts(self, texts: Sequence[str]) -> Inputs:
+        """n texts -> inputs of n examples.
+
+        Raises:
+            ValueError: where the model reads no text.
+        """
+
+    @abstractmethod
+    def vectors(self, values: Tensor) -> Inputs:
+        """(n, ...) numbers (tables, signals, features) -> inputs of n examples.
+
+        Raises:
+            ValueError: where the model reads none.
+        """
+
+
+@final
+class Plain(Preprocess):
+    """For networks that read numbers as they are: images stay uint8, text is refused."""
+
+    fingerprint = "plain"
+
+    def images(self, images: Tensor) -> Inputs:
+        return images
+
+    def texts(self, texts: Sequence[str]) -> Inputs:
+        raise ValueError("model: it reads no text; choose one that does (model=hf_text)")
+
+    def vectors(self, values: Tensor) -> Inputs:
+        return values

@@ -1,0 +1,26 @@
+"""What a model does to raw examples before they are drawn into tasks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from coldstart_cli.assembly import encoder_of, preprocess_of
+from coldstart_cli.models.preprocess import Plain
+
+
+def test_plain_keeps_numbers_and_refuses_text() -> None:
+    plain, images = Plain(), torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+    assert plain.images(images) is images and plain.vectors(images) is images
+    with pytest.raises(ValueError, match=r"^model: it reads no text; choose"):
+        plain.texts(["a"])
+
+
+def test_a_model_without_a_preprocess_reads_numbers_as_they_are() -> None:
+    node = {"_target_": "coldstart_cli.models.mlp.MLP", "hidden": [4], "activation": "relu"}
+    assert isinstance(preprocess_of(node, "model", []), Plain)
+
+    class Source:
+        input_shape = (3,)
+
+    assert encoder_of(node, "model", [], Source()).feature_dim == 4  # type: ignore[arg-type]
