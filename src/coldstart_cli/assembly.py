@@ -44,6 +44,8 @@ class Experiment:
     Attributes:
         config: the resolved config it was built from.
         contestants: role -> variant -> strategy; the role `baseline` is absent where none is asked for.
+        facts: of the source, that building the strategy again takes: n_way and, where it asks for
+            them, n_source_outputs and source_groups.
     """
 
     config: Mapping[str, Any]
@@ -53,6 +55,7 @@ class Experiment:
     evaluation: EvaluationPlan
     contestants: Mapping[str, Mapping[str, Strategy]]
     vectorize: bool
+    facts: Mapping[str, Any]
 
     @property
     def strategy(self) -> Strategy:
@@ -73,7 +76,7 @@ def assemble(config: Mapping[str, Any]) -> Experiment:
     evaluation: EvaluationPlan = configs.build(config["evaluation"], "evaluation", trust, {})
     source = source_of(config)
     check_shapes(source, training, evaluation)
-    builder = _StrategyBuilder(config, hardware, source, training)
+    builder = StrategyBuilder(config, hardware, source, training.steps, {})
     contestants = {"strategy": {"": builder.build(config["strategy"], "strategy")}}
     if config["baseline"] is not None:
         _check_strategy(builder.build(config["baseline"], "baseline"), "baseline", source, evaluation)
@@ -84,7 +87,8 @@ def assemble(config: Mapping[str, Any]) -> Experiment:
     for role, variants in contestants.items():
         for strategy in variants.values():
             _check_strategy(strategy, role, source, evaluation)
-    return Experiment(config, hardware, source, training, evaluation, contestants, builder.vectorize)
+    facts = {"n_way": source.shape.n_way, **builder.known}
+    return Experiment(config, hardware, source, training, evaluation, contestants, builder.vectorize, facts)
 
 
 def check_values(config: Mapping[str, Any]) -> None:
@@ -153,13 +157,24 @@ def check_shapes(source: TaskSource, training: TrainingPlan, evaluation: Evaluat
             raise RequestError(f"{key}: {reason}")
 
 
-class _StrategyBuilder:
-    """Builds strategies over fresh encoders with the same initial weights."""
+class StrategyBuilder:
+    """Builds strategies over fresh encoders with the same initial weights.
+
+    Args:
+        known: facts of the run that stand in for those of the source, as where a trained strategy is
+            built again without its source.
+    """
 
     def __init__(
-        self, config: Mapping[str, Any], hardware: Hardware, source: TaskSource, training: TrainingPlan
+        self,
+        config: Mapping[str, Any],
+        hardware: Hardware,
+        source: TaskSource,
+        n_steps: int,
+        known: Mapping[str, Any],
     ) -> None:
-        self.config, self.hardware, self.source, self.training = config, hardware, source, training
+        self.config, self.hardware, self.source, self.n_steps = config, hardware, source, n_steps
+        self.known = dict(known)
         self.vectorize = False
 
     def build(self, node: Mapping[str, Any], key: str) -> Strategy:
@@ -170,19 +185,21 @@ class _StrategyBuilder:
         facts: dict[str, object] = {
             "encoder": encoder,
             "optimizer": configs.build(
-                config["optimizer"], "optimizer", trust, {"n_steps": self.training.steps}
+                config["optimizer"], "optimizer", trust, {"n_steps": self.n_steps}
             ),
             "n_outputs": source.objective.n_outputs,
             "n_way": source.shape.n_way,
-            "n_steps": self.training.steps,
+            "n_steps": self.n_steps,
             "input_shape": source.input_shape,
             "vectorize": self.vectorize,
             "seed": config["seed"],
             "trained": partial(trained, source=source, trust=trust, key=key),
         }
-        if {"n_source_outputs", "source_groups"} & configs.runtime_parameters(node, key, trust):
+        of_pool = {"n_source_outputs", "source_groups"} & configs.runtime_parameters(node, key, trust)
+        if of_pool - self.known.keys():
             pool = source.pool("train")
-            facts |= {"n_source_outputs": pool.objective.n_outputs, "source_groups": pool.groups}
+            self.known |= {"n_source_outputs": pool.objective.n_outputs, "source_groups": list(pool.groups)}
+        facts |= {**self.known, "source_groups": tuple(self.known.get("source_groups", ()))}
         strategy: Strategy = configs.build(node, key, trust, facts)
         return strategy.to(self.hardware.device)
 

@@ -258,4 +258,5 @@ def _environment(experiment: Experiment, options: Options) -> dict[str, Any]:
         "command_line": list(options.command_line),
         "fingerprint": experiment.source.fingerprint,
         "input_shape": shape_facts(experiment.source),
+        "facts": dict(experiment.facts),
     }
