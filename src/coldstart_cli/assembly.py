@@ -184,9 +184,7 @@ class StrategyBuilder:
         self.vectorize = self.hardware.vectorizes(encoder)
         facts: dict[str, object] = {
             "encoder": encoder,
-            "optimizer": configs.build(
-                config["optimizer"], "optimizer", trust, {"n_steps": self.n_steps}
-            ),
+            "optimizer": configs.build(config["optimizer"], "optimizer", trust, {"n_steps": self.n_steps}),
             "n_outputs": source.objective.n_outputs,
             "n_way": source.shape.n_way,
             "n_steps": self.n_steps,

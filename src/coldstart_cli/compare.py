@@ -188,7 +188,7 @@ def _facts(path: Path) -> dict[str, Any]:
     state = run.state
     environment = read_json(path / "environment.json", "diff")
     environment.pop("command_line", None)
-    kept = {key: state[key] for key in ("state", "steps", "best_step") if key in state}
+    kept: dict[str, Any] = {key: state[key] for key in ("state", "steps", "best_step") if key in state}
     return {**flat(run.config), **flat(environment, "environment."), **flat(kept, "run.")}
 
 

@@ -156,7 +156,7 @@ def _to_find_out(setting: Mapping[str, Any], k: str, names: Sequence[str], runs:
     total = max(len(seeds) + 2, 3) if want is None else want
     new = [seed for seed in range(total + len(seeds)) if seed not in seeds][: max(total - len(seeds), 1)]
     lines = []
-    if pair.get("tasks_needed") is not None and want is None:
+    if pair.get("tasks_needed") is not None and want is None and len(seeds) > 1:
         lines.append(
             f"more tasks would tell: about {pair['tasks_needed']} "
             f"(evaluation.n_tasks={pair['tasks_needed']}), by coldstart evaluate run=DIR"

@@ -18,6 +18,8 @@ from coldstart_cli.verdict import by_mean, judged
 RELATIVE_ZONE = 0.05
 """The zone of equivalence of errors such as mse, which have no points: a share of the best mean."""
 
+RESAMPLES = 1000
+
 Dict = dict[str, Any]
 Matrix = NDArray[np.float64]
 
@@ -74,8 +76,10 @@ def paired(a: Matrix, a_seeds: Sequence[int], b: Matrix, b_seeds: Sequence[int])
     """(n_seeds, n_tasks) differences a - b over the seeds both have; without any, over their means."""
     common = [seed for seed in a_seeds if seed in b_seeds]
     if common:
-        return a[[a_seeds.index(s) for s in common]] - b[[b_seeds.index(s) for s in common]]
-    return a.mean(axis=0, keepdims=True) - b.mean(axis=0, keepdims=True)
+        rows: Matrix = a[[a_seeds.index(s) for s in common]] - b[[b_seeds.index(s) for s in common]]
+        return rows
+    difference: Matrix = a.mean(axis=0, keepdims=True) - b.mean(axis=0, keepdims=True)
+    return difference
 
 
 def _result(member: Contestant, k: int, tasks: list[str], confidence: float) -> Dict:
@@ -93,6 +97,7 @@ def _result(member: Contestant, k: int, tasks: list[str], confidence: float) -> 
     source = [_source_test(shot) for shot in shots if not member.baseline]
     return {
         **_interval(matrix(by_seed, tasks), confidence),
+        "bootstrap": _bootstrap(matrix(by_seed, tasks), confidence),
         "rank": 1,
         "steps": chosen[0] if len(chosen) == 1 else chosen,
         "source_test": _interval(np.asarray(source), confidence) if source and _even(source) else None,
@@ -107,6 +112,12 @@ def _result(member: Contestant, k: int, tasks: list[str], confidence: float) -> 
 def _interval(values: Matrix, confidence: float) -> Dict:
     estimate = statistics.crossed(values, confidence)
     return {"mean": known(estimate.mean), "half_width": known(estimate.half_width)}
+
+
+def _bootstrap(values: Matrix, confidence: float) -> list[float | None]:
+    """[low, high]: an interval that assumes no distribution, beside the other."""
+    ends = statistics.crossed_bootstrap(values, confidence, n_resamples=RESAMPLES, seed=0)
+    return [known(end) for end in ends]
 
 
 def _source_test(shot: Shot) -> list[float]:

@@ -52,11 +52,18 @@ def judged(
             "p_holm": _known(p),
             "verdict": verdict,
             "seeds": estimate.n_seeds,
+            "seeds_needed": None,
+            "tasks_needed": None,
         }
         if verdict == "win":
             beats.add((pair["a"], pair["b"]))
         elif verdict == "loss":
             beats.add((pair["b"], pair["a"]))
+        elif verdict == "undecided":
+            # narrow enough to tell the difference from zero, or to place it within the zone
+            target = max(abs(estimate.mean), zone - abs(estimate.mean))
+            found = statistics.needed(estimate, target, confidence)
+            pair["seeds_needed"], pair["tasks_needed"] = found
     for name, rank in statistics.ranks(list(results), beats).items():
         results[name]["rank"] = rank
     return unbeaten(by_mean(results, higher_is_better), beats)
@@ -192,17 +199,23 @@ def cheapest(setting: Mapping[str, Any], k: str) -> str | None:
     if not others or costs.get(best) is None:
         return None
     found = []
-    for what, ms in (
-        ("adapt", lambda cost: (cost.get("adaptation_ms") or {}).get(k)),
-        ("answer", lambda cost: ((cost.get("inference") or {}).get("1") or {}).get("p50_ms")),
-    ):
-        times = {name: ms(costs[name]) for name in row["winners"] if costs.get(name)}
-        times = {name: t for name, t in times.items() if t}
-        quickest = min(times, key=lambda name: times[name], default=None)
-        if quickest not in (None, best) and times.get(best) and times[best] >= 2 * times[quickest]:
+    for what, key in (("adapt", "adaptation_ms"), ("answer", "p50_ms")):
+        times = {name: ms for name in row["winners"] if (ms := _ms(costs[name], key, k))}
+        if best not in times:
+            continue
+        quickest = min(times, key=lambda name: times[name])
+        if times[best] >= 2 * times[quickest]:
             ratio = times[best] / times[quickest]
             found.append(f"{quickest} is {ratio:.1f}x faster to {what} than {best}")
     return f"of these at k = {k}, {' and '.join(found)}" if found else None
+
+
+def _ms(costs: Mapping[str, Any] | None, key: str, k: str) -> float | None:
+    """Milliseconds of adaptation at k, or of an answer at batch 1."""
+    if costs is None:
+        return None
+    ms = costs["adaptation_ms"].get(k) if key == "adaptation_ms" else costs["inference"].get("1", {}).get(key)
+    return None if ms is None else float(ms)
 
 
 def _known(value: float) -> float | None:
