@@ -50,7 +50,7 @@ class HeldOut:
     targets: Tensor
     fold_of: Tensor
 
-    def scores(self, step: int, objective: object) -> Tensor:
+    def scores(self, step: int) -> Tensor:
         """(n,) one for each example, in [0, 1] for classes (right or wrong), squared errors for reals."""
         outputs = self.outputs[step]
         if self.targets.ndim == 1:

@@ -102,11 +102,11 @@ def csv_text(rows: Sequence[Mapping[str, object]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(rows[0])
-    writer.writerows([[_cell(value) for value in row.values()] for row in rows])
+    writer.writerows([[csv_cell(value) for value in row.values()] for row in rows])
     return out.getvalue()
 
 
-def _cell(value: object) -> object:
+def csv_cell(value: object) -> object:
     """OWASP's rule for CSV: a cell must not begin with what starts a formula."""
     if value is None or isinstance(value, int | float):
         return value

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ class Labelled:
         split_of: (n,) the split of each example; zeros where the files say none.
         places: where each example was read (`intents.csv row 3`, `cats/a.png`), for messages.
         unlabelled: inputs without a label, or None.
+        recipe: how raw examples of the same layout are read for prediction, as JSON keeps it; `kind` is
+            images, texts or vectors: which of the preprocess's methods they go through.
         skipped: what could not be read and was left out, one line each.
         fingerprint: a digest of inputs and labels.
     """
@@ -41,6 +44,7 @@ class Labelled:
     split_of: NDArray[np.int64]
     places: Sequence[str]
     unlabelled: Inputs | None
+    recipe: Mapping[str, Any]
     skipped: tuple[str, ...]
     fingerprint: str
 

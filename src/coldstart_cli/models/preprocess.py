@@ -21,11 +21,13 @@ class Preprocess(ABC):
 
     Attributes:
         fingerprint: what determines its output, for caches and bundles.
+        base: folder of the pretrained weights and vocabulary it reads, or None.
         image_size: height and width in pixels that images should come in, or None for the data set's.
         image_channels: 1 or 3, or None for what the files have.
     """
 
     fingerprint: str
+    base: str | None = None
     image_size: int | None = None
     image_channels: int | None = None
 
