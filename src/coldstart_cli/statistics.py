@@ -1,16 +1,9 @@
-"""Intervals and tests for results that training seeds and tasks share.
+"""Comparing strategies honestly: what another set of seeds and another set of tasks would have shown.
 
-Every seed sees the same tasks, so a table of values (n_seeds, n_tasks) has two crossed random effects,
-y_st = mu + a_s + b_t + e_st. Over tasks alone, two equal strategies whose seeds spread by half a point are
-called different in three cases of ten.
-
-- Mean squares and their expectations: Searle, Casella and McCulloch, Variance Components (1992), ch. 4.
-- Degrees of freedom of a sum of mean squares: Satterthwaite (1946), Biometrics Bulletin 2, 110-114.
-- Critical value as a weighted mean of the parts': Cochran and Cox, Experimental Designs (1957), sec. 4.14.
-- Crossed bootstrap: Owen (2007), The pigeonhole bootstrap, Annals of Applied Statistics 1, 386-411.
-- Many comparisons: Holm (1979), Scandinavian Journal of Statistics 6, 65-70.
-- Equivalence by two one-sided tests: Schuirmann (1987), J. Pharmacokinetics and Biopharmaceutics 15, 657-680.
-- Cross-validation: Nadeau and Bengio (2003), Inference for the generalization error, Machine Learning 52.
+Every seed sees the same tasks, so that the values of a strategy, or the paired differences of two, are a
+table (n_seeds, n_tasks) with two random effects, value = mean + seed + task + residual. A test over tasks
+alone takes the luck of the seeds for a property of the strategy: at a spread of half a point between
+seeds it calls equal strategies different in 29 % of cases.
 """
 
 from __future__ import annotations
@@ -18,30 +11,26 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import stdtr, stdtrit
 
-Values = NDArray[np.float64]
-Verdict = Literal["win", "loss", "tie", "undecided"]
-
-MOST_SEEDS, MOST_TASKS = 50, 20_000
-"""More than these is no advice."""
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over seeds and tasks.
+    """A mean over seeds and tasks, in the units of the values, and how sure it is.
 
     Attributes:
-        half_width: of the interval at the confidence that was asked for; infinite where it is not known.
-        df: degrees of freedom of the t distribution that interval and p are taken from.
+        mean, half_width: of the two-sided t interval; infinite where nothing can be said.
+        standard_error, df: of the mean, and the degrees of freedom of its t.
         p: two-sided, against a mean of 0.
-        seed_sd, task_sd, residual_sd: estimated components; seed_sd and residual_sd are nan with one
-            seed, whose interval is conditional on it.
+        n_seeds, n_tasks: with one seed, the interval holds for that seed's weights alone.
+        seed_sd, task_sd, residual_sd: estimated components; nan where they cannot be told apart. With
+            one seed `task_sd` is the spread of its values over tasks, residual included.
     """
 
     mean: float
@@ -56,182 +45,254 @@ class Estimate:
     residual_sd: float
 
 
-def crossed(values: NDArray[Any], confidence: float) -> Estimate:
-    """The mean of values (n_seeds, n_tasks), both factors random.
+class MeanSquares(NamedTuple):
+    """Of a two-way table without replicates, each of shape (...).
 
-    Var(mean) = (MS_seed + max(MS_task - MS_residual, 0)) / (n_seeds n_tasks). The critical value lies
-    halfway between Satterthwaite's, too small at three seeds (coverage down to 92 %), and Cochran and Cox's,
-    too large there (97 %). Coverage of 95 % intervals, simulated for 3, 5 and 10 seeds of 600 tasks, seed
-    spreads of 0 to 2 points and task spreads of 0 to 10: 93.9 to 96.2 %. With one seed it is Student's t
-    over tasks.
+    Their expectations, with n_seeds = S and n_tasks = T, are seeds: residual² + T seed², tasks:
+    residual² + S task², rest: residual² (Searle, Casella and McCulloch 1992, Variance Components).
     """
-    y = np.asarray(values, dtype=np.float64)
-    n_seeds, n_tasks = y.shape
-    mean = float(y.mean())
-    if n_tasks < 2 or not np.isfinite(y).all():
-        unknown = math.nan
-        return Estimate(mean, math.inf, math.inf, unknown, unknown, n_seeds, n_tasks, *[unknown] * 3)
-    over_seeds, over_tasks = y.mean(axis=0), y.mean(axis=1)
-    if n_seeds == 1:
-        sd = float(over_seeds.std(ddof=1))
-        error, df = sd / math.sqrt(n_tasks), float(n_tasks - 1)
-        components = (math.nan, sd, math.nan)
+
+    seeds: Array
+    tasks: Array
+    rest: Array
+
+
+def mean_squares(values: Array) -> MeanSquares:
+    """Those of tables (..., n_seeds, n_tasks), both at least 2."""
+    n_seeds, n_tasks = values.shape[-2:]
+    centred = values - values.mean((-2, -1), keepdims=True)
+    seeds, tasks = centred.mean(-1, keepdims=True), centred.mean(-2, keepdims=True)
+    rest = centred - seeds - tasks
+    return MeanSquares(
+        n_tasks * np.square(seeds).sum((-2, -1)) / (n_seeds - 1),
+        n_seeds * np.square(tasks).sum((-2, -1)) / (n_tasks - 1),
+        np.square(rest).sum((-2, -1)) / ((n_seeds - 1) * (n_tasks - 1)),
+    )
+
+
+def variance_of_mean(squares: MeanSquares, n_seeds: int, n_tasks: int) -> tuple[Array, Array]:
+    """The variance of the grand mean and its degrees of freedom, each of shape (...).
+
+    variance = (few + max(many - rest, 0)) / (n_seeds n_tasks), where `few` is the mean square of the
+    factor with fewer levels, seeds as a rule: the ANOVA estimator, kept from falling below what the few
+    levels show. With u the share of `few` in that sum and w = u (1 + u (1 - u)),
+    1 / df = w / (levels_few - 1) + (1 - w) / (levels_many - 1).
+
+    Satterthwaite 1946 (Biometrics Bulletin 2:110) has the squares of the shares here. For 2 degrees of
+    freedom that is too sure: where the spread of three seeds dominates, its 95 % intervals cover in 92.1 %.
+    The shares themselves give, to first order in 1 / df, the quantile of Cochran and Cox 1950
+    (Experimental Designs), the mean of the two t quantiles weighted by the variances; they cover in 94.2 %.
+    The term u (1 - u) is ours, for the rest. Over 60 mixtures of the three spreads, from none to nearly all
+    of the variance, 200,000 normal tables each, 95 % intervals then cover in 94.9-96.6 % (3 seeds),
+    94.9-96.4 % (5) and 94.9-95.9 % (10) with 600 tasks, in 94.5-97.4 % with 10. Two seeds: 91.7-96.4 %.
+    """
+    few, many, n_few, n_many = squares.seeds, squares.tasks, n_seeds, n_tasks
+    if n_tasks < n_seeds:
+        few, many, n_few, n_many = many, few, n_many, n_few
+    many = np.maximum(many - squares.rest, 0.0)
+    total = few + many
+    return total / (n_seeds * n_tasks), _df(few, many, n_few, n_many)
+
+
+def _df(few: Array, many: Array, n_few: Array | int, n_many: Array | int) -> Array:
+    total = few + many
+    share = few / np.where(total == 0.0, 1.0, total)  # where all values are equal, any df will do
+    weight = share * (1 + share * (1 - share))
+    return np.asarray(1 / (weight / (n_few - 1) + (1 - weight) / (n_many - 1)))
+
+
+def crossed(values: NDArray[np.floating], confidence: float) -> Estimate:
+    """The mean of a table (n_seeds, n_tasks) with seeds and tasks both random: see `variance_of_mean`.
+
+    One seed, or one task, leaves the ordinary t over the other factor, conditional on it. The half-width
+    is infinite and p is nan where a value is not finite or there are fewer than two.
+
+    Raises:
+        ValueError: where values are not a table.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2:
+        raise ValueError(f"values: {table.ndim} dimensions; give a table (n_seeds, n_tasks)")
+    n_seeds, n_tasks = table.shape
+    if table.size < 2 or not np.isfinite(table).all():
+        mean = float(table.mean()) if table.size and not np.isinf(table).any() else math.nan
+        nothing = (math.inf, math.inf, math.nan, math.nan)
+        return Estimate(mean, *nothing, n_seeds, n_tasks, math.nan, math.nan, math.nan)
+    mean = float(table.mean())
+    seed_sd = task_sd = residual_sd = math.nan
+    if n_seeds == 1 or n_tasks == 1:
+        sd, df = float(table.std(ddof=1)), float(table.size - 1)
+        seed_sd, task_sd = (seed_sd, sd) if n_seeds == 1 else (sd, task_sd)
+        error = sd / math.sqrt(table.size)
     else:
-        ms_seed = n_tasks * float(over_tasks.var(ddof=1))
-        ms_task = n_seeds * float(over_seeds.var(ddof=1))
-        rest = y - over_seeds - over_tasks[:, None] + mean
-        ms_rest = float((rest**2).sum()) / ((n_seeds - 1) * (n_tasks - 1))
-        by_seed, by_task = ms_seed / y.size, max(ms_task - ms_rest, 0.0) / y.size
-        error = math.sqrt(by_seed + by_task)
-        df = _degrees(by_seed, n_seeds - 1, by_task, n_tasks - 1)
-        components = (
-            math.sqrt(max(ms_seed - ms_rest, 0.0) / n_tasks),
-            math.sqrt(max(ms_task - ms_rest, 0.0) / n_seeds),
-            math.sqrt(ms_rest),
-        )
+        squares = mean_squares(table)
+        variance, degrees = variance_of_mean(squares, n_seeds, n_tasks)
+        error, df, rest = math.sqrt(variance), float(degrees), float(squares.rest)
+        seed_sd = math.sqrt(max(float(squares.seeds) - rest, 0.0) / n_tasks)
+        task_sd = math.sqrt(max(float(squares.tasks) - rest, 0.0) / n_seeds)
+        residual_sd = math.sqrt(rest)
     half_width = float(stdtrit(df, 0.5 + confidence / 2)) * error
-    if error > 0:
-        p = float(2 * stdtr(df, -abs(mean) / error))
-    else:  # the same difference in every task
-        p = 1.0 if mean == 0 else 0.0
-    return Estimate(mean, half_width, error, df, p, n_seeds, n_tasks, *components)
+    return Estimate(
+        mean, half_width, error, df, t_test(mean, error, df), n_seeds, n_tasks, seed_sd, task_sd, residual_sd
+    )
 
 
-def _degrees(a: float, df_a: int, b: float, df_b: int) -> float:
-    """Degrees of freedom whose 97.5 % quantile is the mean of Satterthwaite's and Cochran and Cox's.
-
-    a, b: the two parts of the variance of the mean, with their degrees of freedom.
-    """
-    if a + b == 0:
-        return float(df_a)
-    satterthwaite = (a + b) ** 2 / (a**2 / df_a + b**2 / df_b)
-    weighted = (a * stdtrit(df_a, 0.975) + b * stdtrit(df_b, 0.975)) / (a + b)
-    target = 0.5 * (float(stdtrit(satterthwaite, 0.975)) + float(weighted))
-    low, high = 0.99 * min(df_a, df_b), 1.01 * (df_a + df_b)
-    return float(brentq(lambda df: float(stdtrit(df, 0.975)) - target, low, high))
+def t_test(mean: float, standard_error: float, df: float) -> float:
+    """Two-sided p of a mean against 0; of a mean without any spread, 1 or 0."""
+    if standard_error == 0.0:
+        return float(mean == 0.0)
+    return 2 * float(stdtr(df, -abs(mean) / standard_error))
 
 
 def crossed_bootstrap(
-    values: NDArray[Any], confidence: float, *, n_resamples: int, seed: int
+    values: NDArray[np.floating], confidence: float, *, n_resamples: int, seed: int
 ) -> tuple[float, float]:
-    """Percentile interval of the mean of values (n_seeds, n_tasks), seeds and tasks resampled apart."""
-    y = np.asarray(values, dtype=np.float64)
-    n_seeds, n_tasks = y.shape
-    if not np.isfinite(y).all():
+    """Percentile interval of the mean, rows and columns of (n_seeds, n_tasks) resampled independently.
+
+    The pigeonhole bootstrap of Owen 2007 (Annals of Applied Statistics 1:386). It assumes no normality,
+    and stands beside `crossed` rather than in its place, for a handful of seeds cannot stand for all: of 95 %
+    intervals dominated by the spread of seeds, those of 3 seeds cover in 74 %, of 5 in 83 %, of 10 in 90 %;
+    of those dominated by the residual, in more than 99 %.
+    Infinite where a value is not finite or there is none.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.size == 0 or not np.isfinite(table).all():
         return -math.inf, math.inf
+    n_seeds, n_tasks = table.shape
     generator = np.random.default_rng(seed)
-    seeds = generator.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), n_resamples)
-    tasks = generator.multinomial(n_tasks, np.full(n_tasks, 1 / n_tasks), n_resamples)
-    means = ((seeds @ y) * tasks).sum(axis=1) / y.size
-    low, high = np.quantile(means, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    counts = generator.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=n_resamples)
+    means = []
+    for some in np.array_split(counts / n_seeds, math.ceil(n_resamples / 1000)):  # bounds the memory
+        columns = generator.integers(n_tasks, size=(len(some), n_tasks))
+        means.append(np.take_along_axis(some @ table, columns, 1).mean(1))
+    low, high = np.quantile(np.concatenate(means), [0.5 - confidence / 2, 0.5 + confidence / 2])
     return float(low), float(high)
 
 
-def wilcoxon(differences: NDArray[Any]) -> float:
-    """p of the signed-rank test over tasks (n_tasks,), two-sided; zeros are left out, 1 where all are."""
-    from scipy import stats
+def wilcoxon(differences: NDArray[np.floating]) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test over tasks, of differences (n_tasks,) of seed means.
 
-    d = np.asarray(differences, dtype=np.float64)
-    if not np.isfinite(d).all():
+    It asks less of the differences than t, but like every test over tasks alone it is conditional on the
+    seeds (Demsar 2006, JMLR 7, for tests over data sets). Zeros are ranked, then dropped (Pratt 1959).
+    Differences that differ by rounding alone count as ties. 1 where all are zero, nan where one is not
+    finite or there is none.
+    """
+    values = np.asarray(differences, dtype=np.float64).ravel()
+    if values.size == 0 or not np.isfinite(values).all():
         return math.nan
-    d = d[d != 0]
-    return float(stats.wilcoxon(d).pvalue) if len(d) else 1.0
+    largest = np.abs(values).max()
+    if largest == 0.0:
+        return 1.0
+    from scipy.stats import wilcoxon as signed_rank
+
+    return float(signed_rank(np.round(values / largest, 12), zero_method="pratt").pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p values adjusted for their number, in the order given; nan stays nan and does not count."""
-    adjusted = list(p_values)
-    known = sorted((p, i) for i, p in enumerate(p_values) if not math.isnan(p))
-    running = 0.0
-    for place, (p, i) in enumerate(known):
-        running = max(running, min(1.0, (len(known) - place) * p))
-        adjusted[i] = running
+    """Adjusted p, in the order given: max over j <= i of min(1, (m - j + 1) p_(j)) (Holm 1979).
+
+    A nan stays one and is not counted in m.
+    """
+    adjusted = list(map(float, p_values))
+    order = sorted((i for i, p in enumerate(adjusted) if not math.isnan(p)), key=adjusted.__getitem__)
+    highest = 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * adjusted[i]))
+        adjusted[i] = highest
     return adjusted
 
 
-def verdict(estimate: Estimate, p_adjusted: float, zone: float, confidence: float) -> Verdict:
-    """What a difference means.
+Verdict = Literal["win", "loss", "tie", "undecided"]
 
-    A tie where the two one-sided tests place it within +-zone (even if it is not zero: it is too small to
-    matter), else a win or a loss where p_adjusted < 1 - confidence, else undecided.
+
+def verdict(estimate: Estimate, p_adjusted: float, zone: float, confidence: float) -> Verdict:
+    """What a difference, positive where ours is better, says; with alpha = 1 - confidence.
+
+    Args:
+        p_adjusted: of `estimate.p` among all comparisons made (`holm`).
+        zone: the largest difference that does not matter, in the units of the values.
+
+    Returns:
+        tie: the (1 - 2 alpha) interval lies within +-zone (two one-sided tests, Schuirmann 1987), even
+        where p is small: a difference for certain, and too small to matter. Else win or loss where
+        p_adjusted < alpha. Else undecided: absence of evidence is no tie. Ties are not adjusted for
+        their number.
     """
-    alpha = 1 - confidence
-    if not math.isfinite(estimate.half_width) or math.isnan(p_adjusted):
-        return "undecided"
-    one_sided = float(stdtrit(estimate.df, 1 - alpha)) * estimate.standard_error
-    if abs(estimate.mean) + one_sided < zone:
+    reach = abs(estimate.mean)
+    if estimate.standard_error > 0.0:
+        reach += float(stdtrit(estimate.df, confidence)) * estimate.standard_error
+    if math.isfinite(estimate.half_width) and reach <= zone:
         return "tie"
-    if p_adjusted < alpha:
+    if p_adjusted < 1 - confidence:
         return "win" if estimate.mean > 0 else "loss"
     return "undecided"
 
 
 def ranks(names: Sequence[str], beats: Collection[tuple[str, str]]) -> dict[str, int]:
-    """1 + the number of others that beat each: who is beaten by equally many shares a rank."""
-    return {name: 1 + sum((other, name) in beats for other in names) for name in names}
+    """Name -> 1 + number of contestants that beat it, of (winner, loser) pairs: ties share a rank."""
+    return {name: 1 + len({winner for winner, loser in beats if loser == name}) for name in names}
 
 
-def needed(estimate: Estimate, half_width: float, confidence: float) -> tuple[int | None, int | None]:
-    """(seeds of as many tasks, tasks of as many seeds) that are likely to give an interval so narrow.
+class Design(NamedTuple):
+    """So many seeds, each of which sees so many tasks."""
 
-    From the estimated components; None where more of the one cannot do it, or nothing is known of it.
+    n_seeds: int
+    n_tasks: int
+
+
+class Needed(NamedTuple):
+    """The smallest designs that would do: tasks alone, seeds alone, seeds with all tasks possible."""
+
+    tasks: Design | None
+    seeds: Design | None
+    both: Design | None
+
+
+MOST_SEEDS = 1000
+"""No more are looked for: who needs them should ask another question."""
+
+
+def needed(
+    estimate: Estimate, target_half_width: float, confidence: float, *, n_tasks_possible: int
+) -> Needed:
+    """What would bring the half-width down to the target, if the components are what they were estimated.
+
+    They are not, those of three seeds least of all: say "about". To tell a difference from 0 the target
+    is |mean|; to call it a tie, zone - |mean| with the confidence 2 c - 1; after `holm` over m
+    comparisons, |mean| with the confidence 1 - (1 - c) / m. None where nothing of the kind would do: no
+    number of tasks makes up for few seeds that differ. One seed tells nothing of others, so tasks only.
     """
-    if not half_width > 0 or not math.isfinite(estimate.half_width):
-        return None, None
-    quantile = 0.5 + confidence / 2
-    task, n_tasks, n_seeds = estimate.task_sd**2, estimate.n_tasks, estimate.n_seeds
-    if n_seeds == 1:
-        tasks = math.ceil((float(stdtrit(1e6, quantile)) / half_width) ** 2 * task)
-        return None, tasks if tasks <= MOST_TASKS else None
-    seed, rest = estimate.seed_sd**2, estimate.residual_sd**2
+    if not math.isfinite(estimate.half_width):
+        return Needed(None, None, None)
+    now = Design(estimate.n_seeds, estimate.n_tasks)
+    tasks = np.arange(now.n_tasks, max(now.n_tasks, n_tasks_possible) + 1)
+    seeds = np.arange(now.n_seeds, MOST_SEEDS + 1)
 
-    def width(seeds: int, tasks: int) -> float:
-        by_seed, by_task = seed / seeds + rest / (seeds * tasks), task / tasks
-        df = _degrees(by_seed, seeds - 1, by_task, tasks - 1)
-        return float(stdtrit(df, quantile)) * math.sqrt(by_seed + by_task)
+    def first(n_seeds: NDArray[np.int64], n_tasks: NDArray[np.int64]) -> Design | None:
+        enough = predicted_half_width(estimate, n_seeds, n_tasks, confidence) <= target_half_width
+        at = int(enough.argmax())
+        return Design(int(n_seeds[at]), int(n_tasks[at])) if enough.any() else None
 
-    seeds = next((s for s in range(2, MOST_SEEDS + 1) if width(s, n_tasks) < half_width), None)
-    grid = (math.ceil(n_tasks * 1.25**i) for i in range(60))
-    tasks_needed = next((t for t in grid if t > MOST_TASKS or width(n_seeds, t) < half_width), None)
-    if tasks_needed is not None and tasks_needed > MOST_TASKS:
-        tasks_needed = None
-    return seeds, tasks_needed
+    return Needed(
+        first(np.full_like(tasks, now.n_seeds), tasks),
+        first(seeds, np.full_like(seeds, now.n_tasks)),
+        first(seeds, np.full_like(seeds, tasks[-1])),
+    )
 
 
-def folds(targets: NDArray[Any], n_folds: int, seed: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-    """(indices seen, indices held out) of each fold; classes, where targets are whole numbers, stratified.
-
-    As many as n_folds but not more than the rarest class has examples; none where that is one.
-    """
-    n = len(targets)
-    whole = np.issubdtype(targets.dtype, np.integer) and targets.ndim == 1
-    strata = targets if whole else np.zeros(n, dtype=np.int64)
-    least = int(np.unique(strata, return_counts=True)[1].min()) if n else 0
-    count = min(n_folds, least)
-    if count < 2:
-        return []
-    shuffled = np.random.default_rng(seed).permutation(n)
-    dealt = shuffled[np.argsort(strata[shuffled], kind="stable")]  # class by class, in random order within
-    turn = np.arange(n) % count  # every class has `count` examples or more, so every fold has some of it
-    return [(np.sort(dealt[turn != fold]), np.sort(dealt[turn == fold])) for fold in range(count)]
-
-
-def cross_validated(scores: NDArray[Any], fold_of: NDArray[Any], confidence: float) -> Estimate:
-    """The mean score (n,) of held-out examples; fold_of (n,) says in which fold each was held out.
-
-    Folds share most of what they learn from, so the variance of their means is multiplied by
-    1 / n_folds + n_held_out / n_seen (Nadeau and Bengio, eq. 8); t with n_folds - 1 degrees of freedom.
-    Few folds (3 to 5) estimate: they share less. Many folds select among settings: each learns from
-    almost all labels, as the final model will, and the same bias is in every setting.
-    """
-    names = np.unique(fold_of)
-    n, k = len(scores), len(names)
-    mean = float(np.mean(scores))
-    means = np.array([np.mean(scores[fold_of == name]) for name in names])
-    sd = float(means.std(ddof=1)) if k > 1 else math.nan
-    held_out = n / k
-    error = sd * math.sqrt(1 / k + held_out / (n - held_out)) if k > 1 else math.inf
-    df = float(k - 1)
-    half_width = float(stdtrit(df, 0.5 + confidence / 2)) * error if k > 1 else math.inf
-    p = float(2 * stdtr(df, -abs(mean) / error)) if k > 1 and error > 0 else math.nan
-    return Estimate(mean, half_width, error, df, p, 1, n, math.nan, sd, math.nan)
+def predicted_half_width(
+    estimate: Estimate, n_seeds: NDArray[np.int64], n_tasks: NDArray[np.int64], confidence: float
+) -> Array:
+    """That of designs (n,) with the components of `estimate`; nan where these say nothing of them."""
+    if estimate.n_seeds == 1:
+        width = (
+            stdtrit(np.maximum(n_tasks - 1, 1), 0.5 + confidence / 2) * estimate.task_sd / np.sqrt(n_tasks)
+        )
+        return np.where(n_seeds == 1, width, np.nan)
+    rest = estimate.residual_sd**2 / (n_seeds * n_tasks)
+    of_seeds, of_tasks = estimate.seed_sd**2 / n_seeds, estimate.task_sd**2 / n_tasks
+    seeds_few = n_seeds <= n_tasks
+    few, many = np.where(seeds_few, [of_seeds, of_tasks], [of_tasks, of_seeds])
+    n_few, n_many = np.where(seeds_few, [n_seeds, n_tasks], [n_tasks, n_seeds])
+    df = _df(few + rest, many, n_few, n_many)
+    return np.asarray(stdtrit(df, 0.5 + confidence / 2) * np.sqrt(few + rest + many))

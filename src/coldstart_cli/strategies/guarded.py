@@ -21,6 +21,7 @@ from torch import Tensor
 
 from coldstart_cli.adaptation import canonical
 from coldstart_cli.core import Adapted, Examples, Strategy, Support, TaskSource
+from coldstart_cli.cross_validation import folds
 from coldstart_cli.training import step_seed
 
 
@@ -146,21 +147,14 @@ def _folds(support: Support, n_folds: int) -> list[tuple[Support, Examples]]:
 
     Pure in the support set, whatever its order: drawn from its canonical order by its seed.
     """
-    is_class_ids = support.targets.ndim == 1
-    n_strata = support.objective.n_outputs if is_class_ids else 1
-    ordered = canonical(support) if len(support) else support
-    strata = ordered.targets.cpu() if is_class_ids else torch.zeros(len(support), dtype=torch.int64)
-    n = min(n_folds, int(strata.bincount(minlength=n_strata).min()))
-    if n < 2:
+    if len(support) == 0:
         return []
-    generator = torch.Generator().manual_seed(step_seed(support.seed, 0))
-    shuffled = torch.randperm(len(support), generator=generator)
-    dealt = shuffled[strata[shuffled].argsort(stable=True)]  # class by class, in random order within
-    turn = torch.arange(len(dealt)) % n  # every class has n examples or more, so every fold has some of it
-    folds = []
-    for fold in range(n):
-        seen, held_out = (
-            ordered.take(dealt[part].to(support.targets.device)) for part in (turn != fold, turn == fold)
-        )
-        folds.append((replace(support, inputs=seen.inputs, targets=seen.targets), held_out))
-    return folds
+    ordered = canonical(support)
+    targets = ordered.targets.cpu()
+    if targets.ndim == 1 and len(set(targets.tolist())) < support.objective.n_outputs:
+        return []
+    parts = []
+    for indices in folds(targets.numpy(), n_folds, step_seed(support.seed, 0)):
+        seen, held_out = (ordered.take(torch.from_numpy(i).to(support.targets.device)) for i in indices)
+        parts.append((replace(support, inputs=seen.inputs, targets=seen.targets), held_out))
+    return parts
