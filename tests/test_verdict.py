@@ -47,8 +47,8 @@ def test_what_the_data_cannot_tell_is_said() -> None:
 
 @pytest.mark.parametrize(
     ("ks", "where"),
-    [("1", "at k = 1"), ("1 2", "at k <= 2"), ("2", "at k = 2"), ("2 5", "at k = 2 to 5"), ("10", "at k = 10"),
-     ("5 10", "from k = 5"), ("1 2 5 10", "at every k")],
+    [("1", "at k = 1"), ("1 2", "at k <= 2"), ("2", "at k = 2"), ("2 5", "at k = 2 to 5"),
+     ("10", "at k = 10"), ("5 10", "from k = 5"), ("1 2 5 10", "at every k")],
 )  # fmt: skip
 def test_sentences_say_where(ks: str, where: str) -> None:
     shots = {k: (WIN if k in ks.split() else TIE) for k in ("1", "2", "5", "10")}

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Le
+from numpy.typing import NDArray
 from torch import Tensor
 
-from coldstart_cli import __version__, calibration, statistics
+from coldstart_cli import __version__, calibration
 from coldstart_cli import config as configs
+from coldstart_cli.adaptation import canonical
 from coldstart_cli.assembly import StrategyBuilder, check_values, preprocess_of, source_of
 from coldstart_cli.bundles import CARD, FORMAT, Bundle, build_section
-from coldstart_cli.core import Adapted, Strategy
-from coldstart_cli.crossvalidation import HeldOut, held_out
+from coldstart_cli.core import Adapted, Strategy, Support
+from coldstart_cli.cross_validation import CrossValidated, Indices, to_estimate, to_select
 from coldstart_cli.datasets.labelled import Labelled
 from coldstart_cli.datasets.one_task import OneTask
 from coldstart_cli.errors import RequestError, Unserved
@@ -38,6 +40,7 @@ class AdaptPlan:
     steps: Annotated[int, Ge(0)] | None
     folds_to_select: Annotated[int, Ge(2)]
     folds_to_estimate: Annotated[int, Ge(2)]
+    repeats_to_estimate: Annotated[int, Ge(1)]
     threshold: Annotated[float, Ge(0), Le(1)]
     copy_base: bool
     licence: str | None
@@ -69,11 +72,13 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> dict[s
     candidates = [plan.steps] if plan.steps is not None else config["evaluation"]["steps"]
     started = time.perf_counter()
     step, how = _chosen(strategy, support, candidates, plan, run)
-    estimate = held_out(strategy, support, [step], plan.folds_to_estimate)
+    rehearsal = Rehearsal(strategy, support, [step])
+    estimate = rehearsal.estimate(plan)
     before = time.perf_counter()
     *_, adapted = islice(strategy.adapt(support), step + 1)
     seconds = time.perf_counter() - before
-    card = _card(config, plan, run, task, known, estimate, step, how)
+    card = _card(config, plan, run, task, known, step, how)
+    card |= _measured(task, estimate, rehearsal, step)
     card["seconds"] = {"adaptation": round(seconds, 4), "in_all": round(time.perf_counter() - started, 3)}
     bundle = Bundle(card, adapted.module.cpu(), preprocess_of(config["model"], "model", config["trust"]))
     bundle.save(Path(plan.bundle), _base(strategy, adapted), plan.copy_base)
@@ -89,8 +94,8 @@ def labelled_of(config: Mapping[str, Any]) -> Labelled:
     labelled = getattr(source_of(config), "labelled", None)
     if not isinstance(labelled, Labelled):
         raise RequestError(
-            f"dataset: {config['names']['dataset']} is no data of your own; choose image_folder, text, tabular "
-            "or arrays with dataset.root=PATH"
+            f"dataset: {config['names']['dataset']} is no data of your own; choose image_folder, text, "
+            "tabular or arrays with dataset.root=PATH"
         )
     return labelled
 
@@ -115,21 +120,19 @@ def _load(strategy: Strategy, run: Run) -> None:
     except RuntimeError as error:
         raise RequestError(
             f"dataset: the weights of {run.path} do not fit this task's inputs or number of classes; choose a "
-            "run trained on inputs like these, of a strategy that serves any number of ways (protonet, finetune)"
+            "run on inputs like these, of a strategy that serves any number of ways (protonet, finetune)"
         ) from error
 
 
 def _chosen(
-    strategy: Strategy, support: Any, candidates: list[int], plan: AdaptPlan, run: Run | None
+    strategy: Strategy, support: Support, candidates: list[int], plan: AdaptPlan, run: Run | None
 ) -> tuple[int, str]:
     """The number of adaptation steps, and how it was chosen."""
     if len(candidates) == 1:
         return candidates[0], "given"
-    found = held_out(strategy, support, candidates, plan.folds_to_select)
-    if found is not None:
-        better = 1 if support.objective.higher_is_better else -1
-        means = {step: better * float(found.scores(step).mean()) for step in candidates}
-        return max(means, key=lambda step: means[step]), "cross-validation on the labels"
+    best = Rehearsal(strategy, support, candidates).best(plan)
+    if best is not None:
+        return best, "cross-validation on the labels"
     known = _steps_of(run)
     if known is not None:
         return known, "validation tasks of the run (too few labels for cross-validation)"
@@ -163,15 +166,12 @@ def _card(
     run: Run | None,
     task: OneTask,
     known: Mapping[str, Any],
-    estimate: HeldOut | None,
     step: int,
     how: str,
 ) -> dict[str, Any]:
+    """Who made it, from what, and how to build it again."""
     labelled = task.labelled
     counts = labelled.targets.bincount(minlength=len(labelled.classes)).tolist() if labelled.classes else []
-    t = 1.0
-    if estimate is not None and labelled.classes:
-        t = calibration.temperature(estimate.outputs[step], estimate.targets)
     return {
         "format": FORMAT,
         "made_by": f"coldstart {__version__}",
@@ -185,25 +185,99 @@ def _card(
         "examples_of": dict(zip(labelled.classes, counts, strict=True)) if counts else {},
         "steps": step,
         "steps_chosen_by": how,
-        "cross_validation": _estimate(task, estimate, step),
-        "temperature": t,
-        "temperature_from": "cross-validation on the labels" if t != 1.0 else "none: too few labels",
         "threshold": plan.threshold,
         "build": build_section(config, task, known),
     }
 
 
-def _estimate(task: OneTask, estimate: HeldOut | None, step: int) -> dict[str, Any] | None:
-    """The metric by cross-validation with its interval, which takes in that folds share their labels."""
+def _measured(
+    task: OneTask, estimate: CrossValidated | None, rehearsal: Rehearsal, step: int
+) -> dict[str, Any]:
+    """The metric by cross-validation with its interval, and the temperature of the probabilities."""
     if estimate is None:
-        return None
-    scores = estimate.scores(step).numpy()
-    found = statistics.cross_validated(scores, estimate.fold_of.numpy(), CONFIDENCE)
-    half = found.half_width if math.isfinite(found.half_width) else None
+        return {"cross_validation": None, "temperature": 1.0, "temperature_from": "none: too few labels"}
+    t, source = 1.0, "none: a regression"
+    if task.labelled.classes:
+        t = calibration.temperature(*rehearsal.predicted(step))
+        source = "cross-validation on the labels"
     return {
-        "metric": task.objective.headline,
-        "mean": found.mean,
-        "half_width": half,
-        "confidence": CONFIDENCE,
-        "folds": int(estimate.fold_of.max()) + 1,
+        "cross_validation": {
+            "metric": task.objective.headline,
+            "mean": estimate.mean,
+            "half_width": estimate.half_width if math.isfinite(estimate.half_width) else None,
+            "confidence": CONFIDENCE,
+            "folds": estimate.n_folds,
+            "repeats": estimate.n_repeats,
+        },
+        "temperature": t,
+        "temperature_from": source,
     }
+
+
+class Rehearsal:
+    """Adaptation to a part of the labels, judged by the rest.
+
+    Args:
+        support: all labels.
+        steps: adaptation steps at which the rest is predicted.
+    """
+
+    def __init__(self, strategy: Strategy, support: Support, steps: Sequence[int]) -> None:
+        self.strategy, self.steps = strategy, steps
+        ordered = canonical(support)  # so that the folds do not depend on the order of the files
+        self.support = replace(support, inputs=ordered.inputs, targets=ordered.targets)
+        self.outputs: dict[int, list[Tensor]] = {step: [] for step in steps}
+        self.targets: list[Tensor] = []
+
+    @property
+    def _labels(self) -> NDArray[Any]:
+        labels: NDArray[Any] = self.support.targets.cpu().numpy()
+        return labels
+
+    @property
+    def _whole(self) -> bool:
+        """Whether every class has a label: else none can be held out of it."""
+        return self._labels.ndim > 1 or len(set(self._labels.tolist())) == self.support.objective.n_outputs
+
+    def best(self, plan: AdaptPlan) -> int | None:
+        """The number of steps that predicts best; None where there are too few labels to hold any out."""
+        better = self.support.objective.higher_is_better
+        found = to_select(
+            self._score,
+            self._labels,
+            max_folds=plan.folds_to_select,
+            seed=self.support.seed,
+            higher_is_better=better,
+        )
+        return int(found) if found is not None and self._whole else None
+
+    def estimate(self, plan: AdaptPlan) -> CrossValidated | None:
+        """How good the first of `steps` is; None where there are too few labels to hold any out."""
+        folds, repeats = plan.folds_to_estimate, plan.repeats_to_estimate
+        if not self._whole:
+            return None
+        found = to_estimate(
+            self._score, self._labels, n_folds=folds, n_repeats=repeats, seed=self.support.seed
+        )
+        return found.mean(str(self.steps[0]), CONFIDENCE) if found.values else None
+
+    def predicted(self, step: int) -> tuple[Tensor, Tensor]:
+        """Outputs and targets of all that was held out so far."""
+        return torch.cat(self.outputs[step]), torch.cat(self.targets)
+
+    def _score(self, seen: Indices, held_out: Indices) -> dict[str, float]:
+        objective, device = self.support.objective, self.support.targets.device
+        part, rest = (self.support.take(torch.from_numpy(ids).to(device)) for ids in (seen, held_out))
+        adaptation = self.strategy.adapt(replace(self.support, inputs=part.inputs, targets=part.targets))
+        self.targets.append(rest.targets.cpu())
+        scores, latest = {}, None
+        for step in range(max(self.steps) + 1):
+            latest = next(adaptation, None) or latest
+            assert latest is not None
+            if step in self.outputs:
+                with torch.no_grad():
+                    outputs = latest.module(rest.inputs).float()
+                self.outputs[step].append(outputs.cpu())
+                scores[str(step)] = float(objective.metrics(outputs, rest.targets)[objective.headline])
+        adaptation.close()
+        return scores

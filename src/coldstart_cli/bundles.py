@@ -240,7 +240,8 @@ def _card(folder: Path) -> dict[str, Any]:
         known = str(inside) in (CARD, WEIGHTS) or (inside.parts[0] == BASE and file.suffix in HARMLESS)
         if file.is_symlink() or (file.is_file() and not known):
             raise RequestError(
-                f"bundle: {file} is no part of a bundle, which holds values only; remove it if you trust the rest"
+                f"bundle: {file} is no part of a bundle, which holds values only; remove it, if you trust "
+                "the rest"
             )
     if (folder / CARD).stat().st_size > LARGEST_CARD:
         raise RequestError(f"bundle: {folder / CARD} is larger than any card; make it again")

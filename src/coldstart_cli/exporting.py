@@ -1,4 +1,4 @@
-"""`coldstart export`: a bundle's predictor in one file that other runtimes read, checked against `predict`."""
+"""`coldstart export`: a predictor in one file that other runtimes read, checked against `predict`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def export(bundle: Bundle, path: Path, form: Format, probe: Inputs) -> float:
     if not worst <= TOLERANCE:
         path.unlink(missing_ok=True)
         raise JobError(
-            f"export: {form} differs from predict by {worst:.2g}, more than {TOLERANCE:g}; the file was removed"
+            f"export: {form} differs from predict by {worst:.2g}, more than {TOLERANCE:g}; "
+            "the file was removed"
         )
     return worst
 

@@ -16,6 +16,9 @@ from typing import Any
 
 from coldstart_cli import statistics
 
+MOST_SEEDS, MOST_TASKS = 50, 10_000
+"""To run more than these is no advice."""
+
 Dict = dict[str, Any]
 
 
@@ -60,13 +63,28 @@ def judged(
         elif verdict == "loss":
             beats.add((pair["b"], pair["a"]))
         elif verdict == "undecided":
-            # narrow enough to tell the difference from zero, or to place it within the zone
-            target = max(abs(estimate.mean), zone - abs(estimate.mean))
-            found = statistics.needed(estimate, target, confidence)
-            pair["seeds_needed"], pair["tasks_needed"] = found
+            pair["seeds_needed"], pair["tasks_needed"] = _needed(estimate, zone, confidence, len(results))
     for name, rank in statistics.ranks(list(results), beats).items():
         results[name]["rank"] = rank
     return unbeaten(by_mean(results, higher_is_better), beats)
+
+
+def _needed(
+    estimate: statistics.Estimate, zone: float, confidence: float, m: int
+) -> tuple[int | None, int | None]:
+    """(seeds of as many tasks, tasks of as many seeds) that would tell, if all is as it was estimated.
+
+    The difference from zero, after Holm over m - 1 comparisons; or, where it is small, that it is a tie.
+    """
+    reach = abs(estimate.mean)
+    target, level = (
+        (reach, 1 - (1 - confidence) / max(m - 1, 1))
+        if reach > zone / 2
+        else (zone - reach, 2 * confidence - 1)
+    )
+    found = statistics.needed(estimate, target, level, n_tasks_possible=MOST_TASKS)
+    seeds = None if found.seeds is None or found.seeds.n_seeds > MOST_SEEDS else found.seeds.n_seeds
+    return seeds, None if found.tasks is None else found.tasks.n_tasks
 
 
 def unbeaten(names: Sequence[str], beats: Collection[tuple[str, str]]) -> list[str]:
