@@ -119,8 +119,8 @@ def _load(strategy: Strategy, run: Run) -> None:
         strategy.load_state_dict(run.checkpoints.best()["strategy"])
     except RuntimeError as error:
         raise RequestError(
-            f"dataset: the weights of {run.path} do not fit this task's inputs or number of classes; choose a "
-            "run on inputs like these, of a strategy that serves any number of ways (protonet, finetune)"
+            f"dataset: the weights of {run.path} do not fit this task's inputs or number of classes; choose "
+            "a run on inputs like these, of a strategy that serves any number of ways (protonet, finetune)"
         ) from error
 
 
