@@ -19,6 +19,7 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
+from coldstart_cli import loggers
 from coldstart_cli.cli import main
 
 SINES = ("dataset=sinusoid", "model=mlp", "experiment=smoke", "hardware=cpu", "hardware.threads=1")
@@ -268,10 +269,12 @@ def test_cli_train_evaluate_and_come_back(cli: Cli, tmp_path: Path) -> None:
         "run.json", "config.yaml", "environment.json", "history.jsonl", "timings.jsonl",
         "checkpoints/best.ckpt", "checkpoints/step-000000006.ckpt",
         *(f"evaluations/{first.name}/{name}" for name in ("config.yaml", "records.jsonl", "summary.json")),
+        "plots/training.png", f"plots/{first.name}-learning_curve.png",
     }  # fmt: skip
     for heading in ("Cross-task", "Learning curve", "Transfer performance", "Inference time"):
         assert heading in out
     assert f"Run directory: outputs/{run.name}" in out
+    assert f"Curves: outputs/{run.name}/plots/ (training.png, {first.name}-learning_curve.png)\n" in out
     assert {r["role"] for r in records(run)} == {"strategy", "baseline"}
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     assert [row["step"] for row in history] == [2, 3, 4, 6, 6]
@@ -308,7 +311,82 @@ def test_cli_train_evaluate_and_come_back(cli: Cli, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     assert (run / "run.json").stat().st_mtime_ns != stamps["run.json"]
     assert (run / "history.jsonl").read_bytes() == before
-    assert len(list(run.glob("evaluations/*"))) == 1
+    assert len(list(run.glob("evaluations/*"))) == len(list(run.glob("plots/*-learning_curve.png"))) == 1
+
+
+@pytest.mark.parametrize("command", [("train",), ("train", "-m", "seed=0,1"), ("train", "--dry-run")])
+def test_cli_refuses_a_tracker_that_is_absent_before_anything(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)  # type: ignore[arg-type]  # as if it were not installed
+    code, out, err = cli(*command, *QUICK, "logger=[console,wandb]")
+    assert (code, out) == (2, "")
+    assert err.startswith("logger.wandb: the package wandb is not installed; ")
+    assert "pip install 'coldstart-cli[wandb]'" in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_cli_logger_that_cannot_be_opened_is_refused_and_costs_no_run(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = cli("train", *QUICK, "--quiet")
+    assert code == 0, err
+    run = only_run(tmp_path / "outputs")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+    def opened(
+        self: loggers.Console, quiet: bool, run_path: Path, *, every_seconds: float, curve_rows: int
+    ) -> None:
+        raise OSError("no route\nto host")
+
+    monkeypatch.setattr(loggers.Console, "__init__", opened)
+    code, _, err = cli("train", *QUICK, "again=true")
+    assert code == 2
+    assert err == (
+        "logger.console: OSError: no route to host; mend it, or train without it (logger=[console])\n"
+    )
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_cli_logger_that_fails_is_named_and_the_run_goes_on(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def metrics(self: loggers.Console, step: int, values: dict[str, float]) -> None:
+        raise OSError(f"lost at {step}")
+
+    monkeypatch.setattr(loggers.Console, "metrics", metrics)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # as outside of tests
+        code, _, err = cli("train", *QUICK, "--quiet")
+    assert (code, err) == (0, "logger.console: OSError: lost at 2; the run goes on without it\n")
+    assert read(only_run(tmp_path / "outputs") / "run.json")["state"] == "finished"
+
+
+def test_cli_tells_loggers_the_results_by_names_that_do_not_mix_evaluations(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, dict[str, float]]] = []
+    monkeypatch.setattr(loggers.Console, "summary", lambda self, step, values: told.append((step, values)))
+    code, _, err = cli("train", *QUICK)
+    assert code == 0, err
+    run = only_run(tmp_path / "outputs")
+    (own,) = run.glob("evaluations/*")
+    code, _, err = cli("evaluate", f"run=outputs/{run.name}", "evaluation.n_tasks=3")
+    assert code == 0, err
+    (other,) = set(run.glob("evaluations/*")) - {own}
+    (first, mine), (second, theirs) = told
+    assert (first, second) == (6, 6)
+    assert mine["1-shot/mse"] == read(own / "summary.json")["shots"]["1"]["new"]["after"]["mean"]
+    name = f"{other.name}/1-shot/mse"
+    assert theirs[name] == read(other / "summary.json")["shots"]["1"]["new"]["after"]["mean"]
+    assert all(key.startswith(f"{other.name}/") for key in theirs)
+
+
+def test_cli_job_that_fails_leaves_its_curve(cli: Cli, tmp_path: Path) -> None:
+    code, _, err = cli("train", *QUICK, "optimizer.lr=1e5", "training.steps=200", "training.log_every=1")
+    assert code == 1, err
+    assert [path.name for path in only_run(tmp_path / "outputs").glob("plots/*")] == ["training.png"]
 
 
 def test_cli_quiet_prints_the_run_directory_alone(cli: Cli, tmp_path: Path) -> None:

@@ -33,6 +33,17 @@ def test_changed_without_overrides_is_the_run_itself(base: dict[str, Any]) -> No
     assert changed({**base, "again": True})["again"] is False
 
 
+def test_changed_gives_loggers_the_keys_they_have_got_since(base: dict[str, Any]) -> None:
+    console = {key: value for key, value in base["logger"]["console"].items() if key != "curve_rows"}
+    older = {**base, "logger": {"console": {**console, "every_seconds": 3.0}}}
+    found = changed(older)["logger"]
+    assert found == {"console": {**base["logger"]["console"], "every_seconds": 3.0}}
+    assert changed(older, "logger.console.curve_rows=2")["logger"]["console"]["curve_rows"] == 2
+    theirs = {**base, "logger": {"their own!": {"_target_": "their_package.Logger", "key": 1}}}
+    assert changed(theirs)["logger"] == theirs["logger"]
+    assert changed({**base, "logger": {}})["logger"] == {}
+
+
 def test_changed_group_replaces_the_whole_node(base: dict[str, Any]) -> None:
     fresh = composed("evaluation=smoke")
     assert changed(base, "evaluation=smoke")["evaluation"] == fresh["evaluation"]

@@ -181,3 +181,38 @@ def test_report_says_where_the_worth_of_a_similarity_is_not_known() -> None:
 
 def test_report_without_similarities_does_not_speak_of_them() -> None:
     assert "Similarity" not in shown(summary())
+
+
+def test_values_are_the_numbers_of_the_summary_by_name() -> None:
+    full = summary(training={"steps": 1000, "best_step": 800, "seconds": 12.5})
+    found = report.values(full)
+    # strategy and baseline alike: .2 + .1 step + .02 k for task a and .05 more for b; steps 1 and 3, 3 and 3
+    assert found["1-shot/accuracy"] == pytest.approx(0.345)
+    assert found["5-shot/accuracy"] == pytest.approx(0.625)
+    assert found["1-shot/accuracy_before_adaptation"] == pytest.approx(0.245)
+    assert found["1-shot/source_accuracy"] == pytest.approx(0.345)
+    assert found["1-shot/baseline_accuracy"] == pytest.approx(0.545)
+    assert found["1-shot/gain"] == pytest.approx(-0.2)
+    assert found["1-shot/gain_half_width"] == pytest.approx(0.0, abs=1e-12)
+    assert found["1-shot/accuracy_half_width"] == pytest.approx(12.7062 * 0.05 / 2, rel=1e-4)
+    assert (found["5-shot/adaptation_steps"], found["5-shot/adaptation_ms"]) == (3, 2.5)
+    assert found["inference/p50_ms_batch_64"] == 1.5
+    assert (found["parameters"], found["flops"]) == (1234567, 3400)
+    assert (found["training/steps"], found["training/best_step"], found["training/seconds"]) == (
+        1000,
+        800,
+        12.5,
+    )
+
+
+def test_values_leave_out_what_is_absent_or_not_finite() -> None:
+    bare = summary(baseline=False, metric="mse")
+    bare["shots"]["1"]["new"]["after"] = {"mean": None, "half_width": math.inf, "n": 1}
+    bare["shots"]["1"]["source_test"] = None
+    found = report.values(bare)
+    assert "5-shot/mse" in found
+    assert not [name for name in found if "baseline" in name or "gain" in name]
+    assert not [
+        name for name in found if name in ("1-shot/mse", "1-shot/mse_half_width", "1-shot/source_mse")
+    ]
+    assert all(math.isfinite(value) for value in found.values())

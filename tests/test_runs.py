@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import errno
 import json
+import math
 import os
 import re
 import subprocess
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from coldstart_cli import composition, runs
 from coldstart_cli.errors import RequestError
-from coldstart_cli.files import append_jsonl, truncate, write_bytes
+from coldstart_cli.files import append_jsonl, read_jsonl, truncate, write_bytes
 from coldstart_cli.runs import Checkpoints, Run, evaluation_hash, run_name
 
 HOLD = """\
@@ -357,3 +358,13 @@ def test_history_is_cut_to_what_a_checkpoint_knows(tmp_path: Path) -> None:
     assert path.read_bytes() == whole
     truncate(tmp_path / "new.jsonl", 0)
     assert (tmp_path / "new.jsonl").read_bytes() == b""
+
+
+def test_lines_are_read_without_what_a_crash_left_of_the_last(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    assert read_jsonl(path) == []
+    append_jsonl(path, {"step": 1, "loss": math.inf})
+    append_jsonl(path, {"step": 2, "loss": 0.5})
+    with path.open("ab") as file:
+        file.write(b'{"step": 3, "lo')
+    assert read_jsonl(path) == [{"step": 1, "loss": None}, {"step": 2, "loss": 0.5}]

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from coldstart_cli import config as configs
-from coldstart_cli import metrics, report
+from coldstart_cli import metrics, plots, report
 from coldstart_cli.assembly import Experiment, assemble, shape_facts
-from coldstart_cli.errors import RequestError
+from coldstart_cli.errors import JobError, RequestError
 from coldstart_cli.evaluation import evaluate, scored, shape_of, tasks_of
 from coldstart_cli.files import read_json
 from coldstart_cli.inference import adaptation_ms, costs
-from coldstart_cli.loggers import Logger
+from coldstart_cli.loggers import Logger, Tolerated
 from coldstart_cli.runner import Training
 from coldstart_cli.runs import Run, evaluation_hash, run_name
 from coldstart_cli.signals import StopOnSignal
@@ -51,15 +52,12 @@ def train(config: Mapping[str, Any], options: Options) -> str:
         _say(options, f"{run.path} is finished; this is its result (again=true trains anew)")
     else:
         with run.locked(), StopOnSignal() as stop:
-            if config["again"] or not run.exists:
-                run.create(config, _environment(experiment, options))
-            loggers = build_loggers(config, run, options)
-            try:
+            resumed = run.exists and not config["again"]
+            with loggers_of(config, run, options, resumed) as loggers:
+                if not resumed:
+                    run.create(config, _environment(experiment, options))
                 _train(experiment, run, loggers, stop, options)
                 _evaluate(experiment, run, name, loggers, stop)
-            finally:
-                for logger in loggers:
-                    logger.close()
     return _show(run, name, options)
 
 
@@ -70,13 +68,8 @@ def reevaluate(config: Mapping[str, Any], run: Run, options: Options) -> str:
     if run.evaluation(name).exists() and not config["again"]:
         _say(options, f"{run.path}: this evaluation is finished (again=true evaluates anew)")
     else:
-        with run.locked(), StopOnSignal() as stop:
-            loggers = build_loggers(config, run, options)
-            try:
-                _evaluate(experiment, run, name, loggers, stop)
-            finally:
-                for logger in loggers:
-                    logger.close()
+        with run.locked(), StopOnSignal() as stop, loggers_of(config, run, options, True) as loggers:
+            _evaluate(experiment, run, name, loggers, stop)
     return _show(run, name, options)
 
 
@@ -118,12 +111,33 @@ def dry_run(experiment: Experiment, run: Run) -> str:
     return f"about {training + evaluating:.0f} s"
 
 
-def build_loggers(config: Mapping[str, Any], run: Run, options: Options) -> list[Logger]:
-    facts = {"quiet": options.quiet, "run_path": run.path}
-    return [
-        configs.build(node, f"logger.{name}", config["trust"], facts)
-        for name, node in config["logger"].items()
-    ]
+@contextlib.contextmanager
+def loggers_of(
+    config: Mapping[str, Any], run: Run, options: Options, resumed: bool
+) -> Iterator[Sequence[Logger]]:
+    """The loggers of a command, open; before training one that cannot be opened is refused, later none is.
+
+    Args:
+        resumed: whether the run was there before; its trackers then go on with what they have of it.
+    """
+    facts = {"quiet": options.quiet, "run_path": run.path, "config": config, "resumed": resumed}
+    loggers: list[Logger] = []
+    try:
+        for name, node in config["logger"].items():
+            key = f"logger.{name}"
+            try:
+                loggers.append(Tolerated(key, configs.build(node, key, config["trust"], facts)))
+            except RequestError:
+                raise
+            except Exception as error:
+                what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                raise RequestError(
+                    f"{key}: {what}; mend it, or train without it (logger=[console])"
+                ) from error
+        yield loggers
+    finally:
+        for logger in loggers:
+            logger.close()
 
 
 def _train(
@@ -144,9 +158,14 @@ def _train(
     if experiment.strategy.learns_from_source:
         for logger in loggers:
             logger.start("training", experiment.training.steps, training.step)
-    training.fit(loggers, stop)
+    try:
+        training.fit(loggers, stop)
+    except JobError:  # its curve shows why
+        plots.draw(run)
+        raise
     facts = {"steps": training.step, "best_step": training.best_step, "seconds": training.seconds}
     run.mark("finished", **facts)
+    plots.draw(run)
 
 
 def _evaluate(
@@ -193,6 +212,16 @@ def _evaluate(
         "source": source.facts(),
     }
     run.write_evaluation(name, experiment.config, records, summary)
+    plots.draw(run, name)
+    own = evaluation_hash(run.config, trained_on)
+    _tell(loggers, state["steps"], summary, "" if name == own else f"{name}/")
+
+
+def _tell(loggers: Sequence[Logger], step: int, summary: Mapping[str, Any], above: str) -> None:
+    """Hands the numbers of an evaluation on; what the run's own config did not ask goes below its hash."""
+    values = {f"{above}{name}": value for name, value in report.values(summary).items()}
+    for logger in loggers:
+        logger.summary(step, values)
 
 
 def _costs(experiment: Experiment, steps: Mapping[int, int]) -> dict[str, Any]:
@@ -213,6 +242,9 @@ def _show(run: Run, name: str, options: Options) -> str:
         return report.headline(summary)
     report.show(summary)
     print(f"\nRun directory: {run.path}")
+    drawn = [file for file in plots.files(name) if (run.path / "plots" / file).exists()]
+    if drawn:
+        print(f"Curves: {run.path}/plots/ ({', '.join(drawn)})")
     print("Next:")
     print(f"  coldstart evaluate run={run.path} 'evaluation.k_shots=[1,2,3,5]'")
     print("  coldstart train -m strategy=maml,anil,protonet,finetune   # others, on the same tasks")

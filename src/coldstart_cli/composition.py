@@ -83,7 +83,7 @@ def changed(base: Config, overrides: Sequence[str], search_path: Sequence[str]) 
                 f"{', '.join(EVALUATED)}, train with other values by coldstart train"
             )
     groups = [o for o in parsed if _is_group(o)]
-    config = OmegaConf.create({**base, "again": False})
+    config = OmegaConf.create({**base, "logger": _completed(base["logger"], search_path), "again": False})
     if groups:
         lines = [*search_path, *(str(o.input_line) for o in groups)]
         with translated(lines), hydra.initialize_config_module(CONF, version_base="1.3"):
@@ -101,6 +101,16 @@ def changed(base: Config, overrides: Sequence[str], search_path: Sequence[str]) 
                 raise RequestError(f"{key}: there is no such key; {suggestion(key, _keys(config))}")
             OmegaConf.update(config, key, override.value(), merge=False)
     return _container(config)
+
+
+def _completed(loggers: Config, search_path: Sequence[str]) -> Config:
+    """A run's loggers with the keys they have got since it was made: whom it tells is no part of a run."""
+    try:
+        with hydra.initialize_config_module(CONF, version_base="1.3"):
+            fresh = _composed([*search_path, f"logger=[{','.join(loggers)}]"])["logger"]
+    except (HydraException, OmegaConfBaseException):  # one of the user's own, whose folder is not named now
+        return loggers
+    return {name: {**fresh.get(name, {}), **node} for name, node in loggers.items()}
 
 
 def resolved(config: DictConfig, choices: Mapping[str, Any]) -> Config:

@@ -9,6 +9,7 @@ holds every value and Python none. Positional parameters are facts of the run (`
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import operator
 import re
@@ -113,6 +114,7 @@ def _check_values(node: object, key: str, trusted: tuple[str, ...]) -> None:
         return
     if "_target_" in node:
         target = _located(node["_target_"], key, trusted)
+        _check_installed(target, key)
         _, parameters = _parameters(target)
         given = set(node) - {"_target_"}
         for name in sorted(given - set(parameters)):
@@ -128,6 +130,16 @@ def _check_values(node: object, key: str, trusted: tuple[str, ...]) -> None:
                     raise RequestError(f"{key}.{name}: {wrong}")
     for name, value in node.items():
         _check_values(value, f"{key}.{name}", trusted)
+
+
+def _check_installed(target: Callable[..., Any], key: str) -> None:
+    """Refuses a class whose `packages`, those of the optional `extra` it names, are not there."""
+    absent = [name for name in getattr(target, "packages", ()) if importlib.util.find_spec(name) is None]
+    if absent:
+        extra = getattr(target, "extra", "")
+        raise RequestError(
+            f"{key}: the package {absent[0]} is not installed; pip install 'coldstart-cli[{extra}]'"
+        )
 
 
 def _located(target: str, key: str, trusted: tuple[str, ...]) -> Callable[..., Any]:

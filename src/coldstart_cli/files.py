@@ -64,6 +64,17 @@ def append_jsonl(path: Path, row: Mapping[str, object]) -> int:
     return len(data)
 
 
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of lines, without what a crash left of the last one; none where there is no file."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            rows.append(json.loads(line))
+    return rows
+
+
 def truncate(path: Path, length: int) -> None:
     """Cuts a file of lines to what a checkpoint knows of."""
     with open(path, "ab") as file:

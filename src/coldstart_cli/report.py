@@ -45,6 +45,34 @@ def headline(summary: Mapping[str, Any]) -> str:
     return f"k={k} {summary['headline']} {numbers.interval(row['new']['after'])}{gain}"
 
 
+def values(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a summary by name, as trackers list them; what was not finite is left out."""
+    metric, costs = summary["headline"], summary["costs"]
+    found: dict[str, float | None] = {}
+    for k, row in summary["shots"].items():
+        place = f"{k}-shot/"
+        for part, name in (
+            ("new", metric),
+            ("source_test", f"source_{metric}"),
+            ("baseline", f"baseline_{metric}"),
+        ):
+            if row.get(part):
+                found[f"{place}{name}"] = row[part]["after"]["mean"]
+                found[f"{place}{name}_half_width"] = row[part]["after"]["half_width"]
+        found[f"{place}{metric}_before_adaptation"] = row["new"]["before"]["mean"]
+        found[f"{place}adaptation_steps"] = row["new"]["step"]
+        found[f"{place}adaptation_ms"] = costs["adaptation_ms"].get(k)
+        for difference in ("gain", "gap"):
+            if difference in row:
+                found[f"{place}{difference}"] = row[difference]["mean"]
+                found[f"{place}{difference}_half_width"] = row[difference]["half_width"]
+    for size, times in costs["inference"].items():
+        found[f"inference/p50_ms_batch_{size}"] = times["p50_ms"]
+    found |= {"parameters": costs["parameters"], "flops": costs["flops"]}
+    found |= {f"training/{name}": value for name, value in summary["training"].items()}
+    return {name: float(v) for name, v in found.items() if v is not None and math.isfinite(v)}
+
+
 class _Numbers:
     """Accuracy in percent, errors as they are."""
 

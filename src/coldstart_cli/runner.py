@@ -12,6 +12,7 @@ import torch
 from annotated_types import Ge, Gt
 
 from coldstart_cli.core import Strategy, TaskShape, TaskSource
+from coldstart_cli.curve import VALIDATION
 from coldstart_cli.errors import JobError
 from coldstart_cli.evaluation import optimizers, scored_together, tasks_of
 from coldstart_cli.files import append_jsonl, truncate
@@ -148,7 +149,7 @@ class Training:
         if self.best_step == 0 or sign * value > sign * self.best_value:
             self.best_step, self.best_value = self.step, value
             self.checkpoints.save_best({"strategy": self.strategy.state_dict(), "step": self.step})
-        name = f"validation_{source.objective.headline}"
+        name = f"{VALIDATION}{source.objective.headline}"
         self._append("history.jsonl", {"step": self.step, name: value})
         for logger in loggers:
             logger.metrics(self.step, {name: value})
