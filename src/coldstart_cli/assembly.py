@@ -93,7 +93,7 @@ def assemble(config: Mapping[str, Any]) -> Experiment:
 
 def check_values(config: Mapping[str, Any]) -> None:
     """Names, types and ranges of the whole config; builds nothing."""
-    known = {*SCALARS, *PARTS, "baseline", "names"}
+    known = {*SCALARS, *PARTS, "baseline", "names", "sweep"}
     for key in sorted(config.keys() - known):
         raise RequestError(f"{key}: there is no such key; {suggestion(key, known)}")
     for key, annotation in SCALARS.items():
@@ -106,6 +106,8 @@ def check_values(config: Mapping[str, Any]) -> None:
         if key not in config or config[key] is None:
             raise RequestError(f"{key}: nothing is chosen; see coldstart ls {key}")
         configs.check(config[key], key, config["trust"])
+    if "sweep" in config:  # a run may have none: it is not part of it
+        configs.check(config["sweep"], "sweep", config["trust"])
     if config["baseline"] is not None:
         configs.check(config["baseline"], "baseline", config["trust"])
 

@@ -29,11 +29,16 @@ from coldstart_cli.signals import StopOnSignal
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Flags of the command line that are no part of the config."""
+    """Flags of the command line that are no part of the config.
+
+    Attributes:
+        watcher: a logger of whoever started the command, such as a sweep.
+    """
 
     quiet: bool
     dry_run: bool
     command_line: Sequence[str]
+    watcher: Logger | None = None
 
 
 def train(config: Mapping[str, Any], options: Options) -> str:
@@ -121,7 +126,7 @@ def loggers_of(
         resumed: whether the run was there before; its trackers then go on with what they have of it.
     """
     facts = {"quiet": options.quiet, "run_path": run.path, "config": config, "resumed": resumed}
-    loggers: list[Logger] = []
+    loggers: list[Logger] = [] if options.watcher is None else [options.watcher]
     try:
         for name, node in config["logger"].items():
             key = f"logger.{name}"

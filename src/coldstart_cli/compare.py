@@ -17,8 +17,8 @@ from coldstart_cli import comparison_report, need
 from coldstart_cli.comparison import compare
 from coldstart_cli.contestants import flat
 from coldstart_cli.errors import RequestError, suggestion
-from coldstart_cli.files import csv_text, read_json, write_bytes
-from coldstart_cli.results import read
+from coldstart_cli.files import csv_text, read_json
+from coldstart_cli.results import LeftOut, Result, read
 from coldstart_cli.runs import Run
 
 VALUED = ("--html", "--for", "--zone", "--confidence")
@@ -44,27 +44,40 @@ def main(arguments: Sequence[str]) -> int:
     """
     request = parse(arguments)
     results, left_out = read(request.paths)
-    try:
-        comparison = compare(results, left_out, confidence=request.confidence / 100, zone=request.zone / 100)
-    except ValueError as error:
-        raise RequestError(
-            f"compare: these runs have different objectives ({error}); compare those of one at a time"
-        ) from error
+    comparison = comparison_of(results, left_out, request)
     for run in left_out:
         print(f"left out: {run.path}: {run.reason}", file=sys.stderr)
     if request.html is not None:
-        _write_html(comparison, request.html)
+        write_html(comparison, request.html)
     if request.need is not None:
         print("\n".join(need.answer(comparison, request.need)))
     elif request.form == "json":
         print(json.dumps(comparison, allow_nan=False))
     elif request.form == "csv":
-        print(csv_text(rows(comparison)), end="")
+        print(csv_of(comparison), end="")
     else:
         comparison_report.show(comparison)
     if request.html is not None:
         print(f"report: {request.html}", file=sys.stderr)
     return 0
+
+
+def comparison_of(results: Sequence[Result], left_out: Sequence[LeftOut], request: Request) -> dict[str, Any]:
+    """
+    Raises:
+        RequestError: where the results have different objectives, saying what can be compared.
+    """
+    try:
+        return compare(results, left_out, confidence=request.confidence / 100, zone=request.zone / 100)
+    except ValueError as error:
+        raise RequestError(
+            f"compare: these runs have different objectives ({error}); compare those of one at a time"
+        ) from error
+
+
+def csv_of(comparison: Mapping[str, Any]) -> str:
+    """The flat table as CSV."""
+    return csv_text(rows(comparison))
 
 
 def parse(arguments: Sequence[str]) -> Request:
@@ -111,12 +124,12 @@ def _set(request: Request, name: str, value: str) -> None:
         setattr(request, name.removeprefix("--"), number)
 
 
-def _write_html(comparison: Mapping[str, Any], path: Path) -> None:
-    from coldstart_cli.html_report import write_html
+def write_html(comparison: Mapping[str, Any], path: Path) -> None:
+    from coldstart_cli import html_report
 
     if not path.parent.is_dir():
         raise RequestError(f"--html: {path.parent} is no folder; make it first, or name another file")
-    write_html(comparison, path)
+    html_report.write_html(comparison, path)
 
 
 def rows(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -190,8 +203,3 @@ def _facts(path: Path) -> dict[str, Any]:
     environment.pop("command_line", None)
     kept: dict[str, Any] = {key: state[key] for key in ("state", "steps", "best_step") if key in state}
     return {**flat(run.config), **flat(environment, "environment."), **flat(kept, "run.")}
-
-
-def write_csv(comparison: Mapping[str, Any], path: Path) -> None:
-    """The flat table in a file."""
-    write_bytes(path, csv_text(rows(comparison)).encode())

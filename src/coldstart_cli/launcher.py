@@ -1,0 +1,286 @@
+"""One child process for each job, so that nothing a job does can end its sweep.
+
+Children are forked from a server that has torch loaded; the server is forked off before any job, so it holds
+no state of one. A child dies with its parent: it watches a pipe whose other end the parent alone holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+from annotated_types import Ge, Gt
+
+from coldstart_cli import commands
+from coldstart_cli.errors import JobError, RequestError, Unserved
+from coldstart_cli.signals import StopOnSignal
+
+State = Literal["waiting", "running", "done", "failed", "not served"]
+GRACE_SECONDS = 10.0
+"""Between asking a job to stop, which saves its state, and killing it."""
+ORPHAN_SECONDS = 3.0
+"""The same for a job whose sweep is gone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepPlan:
+    """How the jobs of a sweep run.
+
+    Attributes:
+        n_jobs: at once; None: one for each CPU core, which trains small networks fastest, or one on a GPU.
+        timeout_minutes: of a job, or None.
+    """
+
+    n_jobs: Annotated[int, Ge(1)] | None
+    timeout_minutes: Annotated[float, Gt(0)] | None
+
+
+@dataclass(slots=True)
+class Job:
+    """A point of a sweep and how far it is.
+
+    Attributes:
+        run: its run directory; jobs that share one run after one another.
+        result: its headline, or why there is none.
+        progress: what it is doing, such as `training 300/1000`.
+    """
+
+    label: str
+    config: Mapping[str, Any]
+    run: Path
+    log: Path
+    state: State = "waiting"
+    result: str = ""
+    progress: str = ""
+    seconds: float = 0.0
+    started: float = field(default=0.0, repr=False)
+
+
+class View(Protocol):
+    """Who is told of the jobs while they run."""
+
+    def changed(self, jobs: Sequence[Job], job: Job | None) -> None:
+        """`job` began or ended; without one, time has passed."""
+
+
+def n_at_once(plan: SweepPlan, config: Mapping[str, Any], n_jobs: int) -> int:
+    """Jobs at once: what the plan says, or as many as the hardware of `config` serves."""
+    import torch
+
+    if plan.n_jobs is not None:
+        return min(plan.n_jobs, n_jobs)
+    device = config["hardware"]["device"]
+    on_gpu = device in ("cuda", "mps") or (device == "auto" and torch.cuda.is_available())
+    return 1 if on_gpu else min(len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1, n_jobs)
+
+
+def launch(jobs: Sequence[Job], plan: SweepPlan, options: commands.Options, view: View) -> None:
+    """Runs the waiting jobs; each ends with its state and result set.
+
+    Raises:
+        Stopped: after a signal; the children have saved their state and are gone.
+    """
+    waiting = [job for job in jobs if job.state == "waiting"]
+    if not waiting:
+        return
+    at_once = n_at_once(plan, waiting[0].config, len(waiting))
+    threads = max(1, (os.cpu_count() or 1) // at_once)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "coldstart_cli.commands"])
+    running: list[_Child] = []
+    limit = None if plan.timeout_minutes is None else 60 * plan.timeout_minutes
+    with StopOnSignal() as stop:
+        try:
+            while waiting or running:
+                while len(running) < at_once and (job := _next(waiting, running)) is not None:
+                    waiting.remove(job)
+                    running.append(_Child(context, job, options, threads))
+                    view.changed(jobs, job)
+                wait([c.sentinel for c in running] + [c.messages for c in running], timeout=0.25)
+                for child in list(running):
+                    child.read()
+                    if limit is not None and time.monotonic() - child.job.started > limit:
+                        child.stop(f"longer than {plan.timeout_minutes:g} minutes (sweep.timeout_minutes)")
+                    if child.ended:
+                        running.remove(child)
+                        child.close()
+                        view.changed(jobs, child.job)
+                view.changed(jobs, None)
+                stop.check()
+        finally:
+            _stop_all(running)
+
+
+def _next(waiting: Sequence[Job], running: Sequence[_Child]) -> Job | None:
+    """The first job whose run directory no other job is writing."""
+    taken = {child.job.run for child in running}
+    return next((job for job in waiting if job.run not in taken), None)
+
+
+def _stop_all(running: Sequence[_Child]) -> None:
+    for child in running:
+        child.stop("the sweep was stopped")
+    for child in running:
+        child.process.join(GRACE_SECONDS)
+        if child.process.is_alive():
+            child.process.kill()
+            child.process.join()
+        child.close()
+
+
+class _Child:
+    """A job in a process of its own, seen from the sweep."""
+
+    def __init__(self, context: Any, job: Job, options: commands.Options, threads: int) -> None:
+        self.job, self._stopping = job, 0.0
+        self.messages, theirs = context.Pipe(duplex=False)
+        watched, self._alive = context.Pipe(duplex=False)
+        # start() opens this process's main module again in the child, as "spawn" does: nothing of ours runs
+        # there but _work, which is imported by name.
+        arguments = (dict(job.config), options, str(job.log), theirs, watched, threads)
+        self.process = context.Process(target=_work, args=arguments, daemon=False)
+        job.state, job.started = "running", time.monotonic()
+        with _without_main():
+            self.process.start()
+        theirs.close()
+        watched.close()
+        self.sentinel = self.process.sentinel
+
+    @property
+    def ended(self) -> bool:
+        return self.process.exitcode is not None
+
+    def read(self) -> None:
+        """Takes what the child has said; where it said nothing of its end, its exit code says it."""
+        job = self.job
+        job.seconds = time.monotonic() - job.started
+        with contextlib.suppress(EOFError, OSError):
+            while self.messages.poll():
+                kind, text = self.messages.recv()
+                if kind == "progress":
+                    job.progress = str(text)
+                else:
+                    job.state, job.result = kind, str(text)
+        if self._stopping and not self.ended and time.monotonic() > self._stopping + GRACE_SECONDS:
+            self.process.kill()
+        if self.ended and job.state == "running":
+            job.state, job.result = "failed", _death(self.process.exitcode or 0)
+
+    def stop(self, reason: str) -> None:
+        if not self._stopping and not self.ended:
+            self._stopping = time.monotonic()
+            self.job.state, self.job.result = "failed", reason
+            self.process.terminate()
+
+    def close(self) -> None:
+        self.read()
+        for end in (self.messages, self._alive):
+            end.close()
+
+
+def _death(code: int) -> str:
+    """What an exit code says of a process that did not say it itself."""
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"ended by {signal.Signals(-code).name}"
+        return f"ended by signal {-code}"
+    return f"left with exit code {code} and no result"
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Children import what they need by name; they need not run the parent's main module again."""
+    main = sys.modules["__main__"]
+    spec, file = getattr(main, "__spec__", None), main.__dict__.pop("__file__", None)
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__spec__ = spec
+        if file is not None:
+            main.__file__ = file
+
+
+def _work(
+    config: dict[str, Any],
+    options: commands.Options,
+    log: str,
+    messages: Connection,
+    watched: Connection,
+    threads: int,
+) -> None:
+    """The child: trains, and says how far it is and how it ended. Its output goes to the log."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    for stream in (1, 2):
+        os.dup2(descriptor, stream)
+    os.close(descriptor)
+    threading.Thread(target=_die_with, args=(watched,), daemon=True).start()
+    if config["hardware"]["threads"] is None:
+        config = {**config, "hardware": {**config["hardware"], "threads": threads}}
+    try:
+        headline = commands.train(config, replace(options, quiet=False, watcher=_Watcher(messages)))
+        messages.send(("done", headline))
+    except Unserved as error:
+        messages.send(("not served", str(error)))
+    except (RequestError, JobError) as error:
+        print(error, file=sys.stderr)
+        messages.send(("failed", str(error)))
+    except KeyboardInterrupt as error:
+        number = getattr(error, "number", int(signal.SIGINT))
+        sys.exit(128 + number)
+    except Exception as error:
+        traceback.print_exc()
+        messages.send(("failed", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"))
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def _die_with(watched: Connection) -> None:
+    """Ends this process when the other end is closed, which a parent does that is done or dead."""
+    with contextlib.suppress(EOFError, OSError):
+        watched.recv_bytes()
+    os.kill(os.getpid(), signal.SIGTERM)  # saves the state, between two steps
+    time.sleep(ORPHAN_SECONDS)
+    os._exit(143)
+
+
+class _Watcher:
+    """A logger that tells the sweep, a few times a second."""
+
+    def __init__(self, messages: Connection) -> None:
+        self._messages, self._title, self._total, self._said = messages, "", 0, 0.0
+        self._value = ""
+
+    def start(self, title: str, total: int, done: int) -> None:
+        self._title, self._total, self._said = title, total, 0.0
+        self.advance(done)
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            if name.startswith("validation"):
+                self._value = f", {name.replace('_', ' ')} {value:.4g}"
+
+    def advance(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self._said > 0.3 or done == self._total:
+            self._said = now
+            with contextlib.suppress(OSError):
+                self._messages.send(("progress", f"{self._title} {done}/{self._total}{self._value}"))
+
+    def summary(self, step: int, values: Mapping[str, float]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
