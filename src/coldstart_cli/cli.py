@@ -25,6 +25,7 @@ usage: coldstart COMMAND [overrides] [flags]
 
   train        train on source tasks, adapt to new ones, report the four evaluations
   evaluate     evaluate a finished run again: run=DIR, other shots, ways, steps, data, hardware
+  data check   leaks in the data a run would use: support, query, classes, duplicates   [--json] [--tasks N]
   ls           list strategies, models, data sets, ...      [GROUP] [--json]
   cat, cp      print a config; copy it to start one's own   GROUP/NAME [FILE]
   doctor       versions, devices, threads, a write test and a short training
@@ -37,13 +38,14 @@ flags of train
 flags of train and evaluate
   --quiet      print the run directory alone
   --debug      show the whole stack of an error
-  --config-dir DIR   look for configs of one's own there too
+  --config-dir DIR   look for configs of one's own there too (data check as well)
 
 examples
   coldstart train strategy=maml
   coldstart train -m strategy=maml,protonet seed=0,1,2
   coldstart train strategy=maml dataset=omniglot dataset.root=path/to/omniglot
   coldstart evaluate run=outputs/RUN 'evaluation.k_shots=[1,2,5,10]'
+  coldstart data check dataset=omniglot dataset.root=path/to/omniglot
 """
 
 
@@ -99,7 +101,7 @@ def _dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS:
         known = [command for command in COMMANDS if not command.startswith("_")]
         raise RequestError(f"{name}: there is no such command; {suggestion(name, known)}")
-    if name in ("train", "evaluate", "doctor") and {"-h", "--help"} & set(rest):
+    if name in ("train", "evaluate", "data", "doctor") and {"-h", "--help"} & set(rest):
         print(USAGE, end="")
         return 0
     return COMMANDS[name](rest)
@@ -180,6 +182,17 @@ def _evaluate(arguments: list[str]) -> int:
     return 0
 
 
+def _data(arguments: list[str]) -> int:
+    from coldstart_cli import data
+
+    request, rest = data.parse(arguments)
+    flags = parse(rest)
+    if flags.multirun or flags.dry_run or flags.cfg or flags.quiet:
+        raise RequestError("data: takes no -m, --dry-run, --cfg or --quiet; leave them out")
+    _set_process_up()
+    return data.check([*_search_path(flags.config_dirs), *flags.overrides], request)
+
+
 def _doctor(arguments: list[str]) -> int:
     _set_process_up()
     from coldstart_cli import doctor
@@ -206,6 +219,7 @@ def _catalog(name: str) -> Callable[[list[str]], int]:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "evaluate": _evaluate,
+    "data": _data,
     "doctor": _doctor,
     **{name: _catalog(name) for name in ("ls", "cat", "cp", "completion", "_complete")},
 }
