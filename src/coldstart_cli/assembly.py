@@ -18,7 +18,7 @@ import torch
 from annotated_types import Ge, Lt
 
 from coldstart_cli import config as configs
-from coldstart_cli.core import Strategy, TaskShape, TaskSource
+from coldstart_cli.core import Split, Strategy, TaskShape, TaskSource
 from coldstart_cli.errors import RequestError, Unserved, suggestion
 from coldstart_cli.evaluation import EvaluationPlan, shape_of
 from coldstart_cli.files import read_json
@@ -145,15 +145,23 @@ def encoder_of(model: Mapping[str, Any], key: str, trust: list[str], source: Tas
     return encoder
 
 
-def check_shapes(source: TaskSource, training: TrainingPlan, evaluation: EvaluationPlan) -> None:
-    """Refuses tasks that the data cannot serve."""
-    asked: list[tuple[str, Any, TaskShape]] = [
+def shapes_asked(
+    source: TaskSource, training: TrainingPlan, evaluation: EvaluationPlan
+) -> list[tuple[str, Split, TaskShape]]:
+    """(key that says so, split, shape) of all tasks that a run must have."""
+    asked: list[tuple[str, Split, TaskShape]] = [
         ("dataset", "train", source.shape),
         ("training.validation", "validation", validation_shape(source, training.validation)),
     ]
+    splits: tuple[Split, ...] = ("new", "validation")
     for k in evaluation.k_shots:
-        asked += [("evaluation", split, shape_of(source, evaluation, k)) for split in ("new", "validation")]
-    for key, split, shape in asked:
+        asked += [("evaluation", split, shape_of(source, evaluation, k)) for split in splits]
+    return asked
+
+
+def check_shapes(source: TaskSource, training: TrainingPlan, evaluation: EvaluationPlan) -> None:
+    """Refuses tasks that the data cannot serve."""
+    for key, split, shape in shapes_asked(source, training, evaluation):
         reason = source.refusal(split, shape)
         if reason:
             raise RequestError(f"{key}: {reason}")

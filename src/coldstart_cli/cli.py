@@ -28,6 +28,7 @@ usage: coldstart COMMAND [overrides] [flags]
   compare      runs beside one another: a verdict, a table, an HTML report   DIR...
                [--html FILE] [--json] [--csv] [--for k=5,p95_ms=10] [--zone POINTS] [--confidence PERCENT]
   diff         how two runs' configurations differ   RUN RUN [--json]
+  data check   leaks in the data a run would use: support, query, classes, duplicates   [--json] [--tasks N]
   ls           list strategies, models, data sets, ...      [GROUP] [--json]
   cat, cp      print a config; copy it to start one's own   GROUP/NAME [FILE]
   doctor       versions, devices, threads, a write test and a short training
@@ -40,7 +41,7 @@ flags of train
 flags of train and evaluate
   --quiet      print the run directory alone
   --debug      show the whole stack of an error
-  --config-dir DIR   look for configs of one's own there too
+  --config-dir DIR   look for configs of one's own there too (data check as well)
 
 examples
   coldstart train strategy=maml
@@ -48,6 +49,7 @@ examples
   coldstart train strategy=maml dataset=omniglot dataset.root=path/to/omniglot
   coldstart evaluate run=outputs/RUN 'evaluation.k_shots=[1,2,5,10]'
   coldstart compare outputs --html report.html
+  coldstart data check dataset=omniglot dataset.root=path/to/omniglot
 """
 
 
@@ -103,7 +105,11 @@ def _dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS:
         known = [command for command in COMMANDS if not command.startswith("_")]
         raise RequestError(f"{name}: there is no such command; {suggestion(name, known)}")
-    if name in ("train", "evaluate", "compare", "diff", "doctor") and {"-h", "--help"} & set(rest):
+    if (
+        not name.startswith("_")
+        and {"-h", "--help"} & set(rest)
+        and name not in ("ls", "cat", "cp", "completion")
+    ):
         print(USAGE, end="")
         return 0
     return COMMANDS[name](rest)
@@ -184,6 +190,17 @@ def _evaluate(arguments: list[str]) -> int:
     return 0
 
 
+def _data(arguments: list[str]) -> int:
+    from coldstart_cli import data
+
+    request, rest = data.parse(arguments)
+    flags = parse(rest)
+    if flags.multirun or flags.dry_run or flags.cfg or flags.quiet:
+        raise RequestError("data: takes no -m, --dry-run, --cfg or --quiet; leave them out")
+    _set_process_up()
+    return data.check([*_search_path(flags.config_dirs), *flags.overrides], request)
+
+
 def _doctor(arguments: list[str]) -> int:
     _set_process_up()
     from coldstart_cli import doctor
@@ -224,6 +241,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "evaluate": _evaluate,
     "compare": _compare,
     "diff": _diff,
+    "data": _data,
     "doctor": _doctor,
     **{name: _catalog(name) for name in ("ls", "cat", "cp", "completion", "_complete")},
 }

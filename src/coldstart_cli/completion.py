@@ -16,11 +16,12 @@ from coldstart_cli.catalog import Entry, catalogue, emit, search_roots
 from coldstart_cli.completion_scripts import INSTALL, SCRIPTS
 from coldstart_cli.errors import RequestError, suggestion
 
-COMMANDS = ("train", "evaluate", "ls", "doctor", "cat", "cp", "completion")
+COMMANDS = ("train", "evaluate", "data", "ls", "doctor", "cat", "cp", "completion")
 _JOB_FLAGS = ("--multirun", "-m", "--cfg", "--dry-run", "--quiet", "--debug", "--config-dir", "--help")
 _FLAGS: Mapping[str, tuple[str, ...]] = {
     "": ("--help", "--version"),
     "evaluate": ("--quiet", "--debug", "--config-dir", "--help"),
+    "data": ("--json", "--tasks", "--debug", "--config-dir", "--help"),
     "ls": ("--json", "--config-dir", "--help"),
     "cat": ("--config-dir", "--help"),
     "cp": ("--force", "--config-dir", "--help"),
@@ -78,8 +79,10 @@ def candidates(words: Sequence[str]) -> list[str]:
         return _beginning(current, COMMANDS)
     if command == "completion":
         return _beginning(current, SCRIPTS)
-    if command == "doctor":
+    if command == "doctor" or before[-1] == "--tasks":
         return []
+    if command == "data" and before[-1] == "data":
+        return _beginning(current, ("check",))
     groups = catalogue(search_roots(_config_dirs(before)))
     if command == "ls":
         return _beginning(current, [group for group in groups if group])

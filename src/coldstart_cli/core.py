@@ -138,12 +138,15 @@ class Pool(ABC):
     """All labelled source examples of a split together, with an objective of their own.
 
     Attributes:
-        groups: the source group (alphabet, script, domain) of each of the objective's classes, or
-            empty where the data know none.
+        groups: source group (alphabet, script, domain) of each of the objective's classes, or empty.
+        names: of the classes (regression: of the functions), the same in every split, or empty.
+        queries: what judges all tasks of the split and is not in the pool, or None.
     """
 
     objective: Objective
     groups: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    queries: Examples | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -178,8 +181,8 @@ class TaskSource(ABC):
     def tasks(self, split: Split, indices: Sequence[int]) -> list[Task]:
         """Tasks number `indices` of a split. PURE: same arguments, same tasks. Images stay uint8.
 
-        Supports are nested over k_shot, and queries do not depend on k_shot. Only tasks that are adapted
-        to have unlabelled examples: those of `train` may have fewer.
+        Supports are nested over k_shot, and queries do not depend on it (on `train` they may). Only tasks
+        that are adapted to have unlabelled examples: those of `train` may have fewer.
         """
 
     @abstractmethod

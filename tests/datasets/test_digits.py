@@ -101,6 +101,15 @@ def test_digits_validation_has_source_images_that_training_has_not(made: Callabl
     assert torch.equal(task.query.targets, other.query.targets)
 
 
+def test_digits_pools_name_their_classes_and_fixed_queries(made: Callable[..., Digits]) -> None:
+    source = made()
+    new = source.pool("new")
+    assert source.pool("train").names == new.names == tuple("0123456789")
+    assert source.pool("train").queries is None
+    assert new.queries is not None
+    assert sorted(ids(new.queries.inputs)) == [(3, n) for n in range(200)]
+
+
 def test_digits_training_tasks_have_disjoint_support_and_query(made: Callable[..., Digits]) -> None:
     task = made(n_query=3).tasks("train", [0])[0]
     assert not set(ids(task.support.inputs)) & set(ids(task.query.inputs))

@@ -44,6 +44,13 @@ def test_splits_share_no_class_and_source_test_no_face(source: Episodes) -> None
     assert [len(faces[split]) for split in ("train", "source_test", "new")] == [8, 4, 12]
 
 
+def test_classes_are_named_by_their_code_point(source: Episodes) -> None:
+    train, new = (source.pool(split) for split in ("train", "new"))  # type: ignore[arg-type]
+    assert "U+0041 LATIN CAPITAL LETTER A" in train.names + source.pool("validation").names
+    assert all(name.split()[1] == group for name, group in zip(new.names, new.groups, strict=True))
+    assert source.pool("source_test").names == train.names
+
+
 def test_scripts_are_apart_and_no_two_classes_look_alike() -> None:
     kept = load_or_make(f"glyphs-{module._recipe_digest()}", module._render_all)
     scripts = [module.script(int(code_point)) for code_point in kept["code_points"]]

@@ -111,6 +111,15 @@ def test_rotations_are_classes_of_their_own(fake: Path, tiny: dict[str, Any]) ->
     assert (int(one.targets), int(quarter.targets)) == (0, 3)
 
 
+def test_classes_have_names_that_every_split_uses(fake: Path, tiny: dict[str, Any]) -> None:
+    source = omniglot(**{**tiny, "root": str(fake), "split": "vinyals"})
+    assert source.pool("train").names == source.pool("source_test").names
+    assert source.pool("new").names == ("Newish/character01", "Newish/character02")
+    turned = omniglot(**{**tiny, "root": str(fake), "split": "vinyals", "rotations": True}).pool("new")
+    assert len({*turned.names}) == turned.objective.n_outputs == 8
+    assert turned.names[2] == "Newish/character01/rot090"
+
+
 def test_held_out_drawings_are_kept_from_training(fake: Path, tiny: dict[str, Any]) -> None:
     source = omniglot(**{**tiny, "root": str(fake)})
     train, test = (set(source.splits[split].members.ravel().tolist()) for split in ("train", "source_test"))

@@ -137,6 +137,16 @@ def test_finite_functions_come_again_at_other_points(harder: Sinusoid, split: Sp
     assert str(n) in harder.facts()[split]
 
 
+def test_functions_have_names_of_their_own(source: Sinusoid, harder: Sinusoid) -> None:
+    assert len({*source.pool("train").names}) == 1000
+    names = {split: harder.pool(split).names for split in SPLITS}
+    assert [len(names[split]) for split in SPLITS] == [2812, 938, 2812, 1250]
+    assert names["source_test"] == names["train"]
+    wave = harder._waves("new", [7])
+    parameters = [float(p[0, 0]) for p in (wave.amplitude, wave.frequency, wave.phase)]
+    assert names["new"][7] == "{!r} sin({!r} x - {!r})".format(*parameters)
+
+
 def test_endless_functions_are_as_before_there_were_finite_ones(source: Sinusoid) -> None:
     task = source.tasks("new", [5000])[0]
     assert task.support.targets[:2, 0].tolist() == pytest.approx([-1.6578762, 3.3768241])

@@ -214,6 +214,7 @@ class _DigitsPool(Pool):
 
     def __init__(self, part: _Part, domain: Domain) -> None:
         self.objective, self.groups = Classification(N_CLASSES), (domain,) * N_CLASSES
+        self.names, self.queries = tuple(str(digit) for digit in range(N_CLASSES)), part.queries
         self._part = part
 
     def __len__(self) -> int:

@@ -216,7 +216,7 @@ class _EpisodesPool(Pool):
     """The examples of a table, class by class."""
 
     def __init__(self, inputs: Inputs, table: ClassTable) -> None:
-        self.objective, self.groups = Classification(len(table)), table.origins
+        self.objective, self.groups, self.names = Classification(len(table)), table.origins, table.names
         self._inputs = inputs
         ids, labels, turns = table.flat()
         self._ids, self._turns = ids, turns

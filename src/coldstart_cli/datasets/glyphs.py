@@ -130,8 +130,10 @@ def face_table(
     in_class = [face * N_JITTERS + jitter for face in faces for jitter in jitters]
     ids = [[int(number) * per_class + offset for offset in in_class] for number in classes]
     face_of = [offset // N_JITTERS for offset in range(per_class)] * len(kept["code_points"])
-    scripts = [script(int(kept["code_points"][number])) for number in classes]
-    return class_table(ids, group_of=face_of, quarter_turns=None, origins=scripts)
+    code_points = [int(kept["code_points"][number]) for number in classes]
+    scripts = [script(code_point) for code_point in code_points]
+    names = [f"U+{code_point:04X} {unicodedata.name(chr(code_point), '')}" for code_point in code_points]
+    return class_table(ids, group_of=face_of, quarter_turns=None, origins=scripts, names=names)
 
 
 def rendered() -> Arrays:

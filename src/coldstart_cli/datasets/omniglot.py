@@ -126,8 +126,9 @@ def _table(
 ) -> ClassTable:
     """The table of `chosen` with the drawings `which`; rotated classes follow one another by turn."""
     classes = [[numbers[name] * N_DRAWINGS + drawing for drawing in which] for name in chosen]
-    alphabets = [alphabet for alphabet, _ in chosen]
+    alphabets, names = [alphabet for alphabet, _ in chosen], ["/".join(name) for name in chosen]
     if not rotations:
-        return class_table(classes, group_of=None, quarter_turns=None, origins=alphabets)
+        return class_table(classes, group_of=None, quarter_turns=None, origins=alphabets, names=names)
     turns = [quarter for quarter in range(4) for _ in classes]
-    return class_table(classes * 4, group_of=None, quarter_turns=turns, origins=alphabets * 4)
+    names = [f"{name}/rot{90 * quarter:03d}" for quarter in range(4) for name in names]
+    return class_table(classes * 4, group_of=None, quarter_turns=turns, origins=alphabets * 4, names=names)

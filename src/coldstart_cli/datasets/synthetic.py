@@ -138,7 +138,9 @@ class Sinusoid(TaskSource):
         x = self._points(keys, _POOL, self.pool_points)
         waves = self._waves(split, indices)
         y = waves.at(x) + self._noise(waves) * normals(keys, _POOL_NOISE, self.pool_points)
-        return _Points(torch.from_numpy(x).float().view(-1, 1), torch.from_numpy(y).float().view(-1, 1))
+        inputs, targets = (torch.from_numpy(values).float().view(-1, 1) for values in (x, y))
+        known = range(self.n_functions.get(_owner(split), self.pool_tasks))
+        return _Points(inputs, targets, self._waves(split, known).names())
 
     def refusal(self, split: Split, shape: TaskShape) -> str | None:
         if shape.n_way is not None:
@@ -194,13 +196,18 @@ class _Waves:
         """Returns y (n_tasks, n) at x (n_tasks, n)."""
         return np.asarray(self.amplitude * np.sin(self.frequency * x - self.phase))
 
+    def names(self) -> tuple[str, ...]:
+        """One for each function: equal names are equal functions."""
+        parameters = np.hstack([self.amplitude, self.frequency, self.phase]).tolist()
+        return tuple(f"{a!r} sin({w!r} x - {b!r})" for a, w, b in parameters)
+
 
 @final
 class _Points(Pool):
-    """inputs (n, 1) and targets (n, 1)."""
+    """inputs (n, 1) and targets (n, 1); the names of the split's functions, as far as they are numbered."""
 
-    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
-        self.objective = Regression(1)
+    def __init__(self, inputs: Tensor, targets: Tensor, names: tuple[str, ...]) -> None:
+        self.objective, self.names = Regression(1), names
         self._all = Examples(inputs, targets)
 
     def __len__(self) -> int:
