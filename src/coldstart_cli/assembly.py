@@ -19,7 +19,7 @@ from annotated_types import Ge, Lt
 from coldstart_cli import config as configs
 from coldstart_cli.core import Strategy, TaskShape, TaskSource
 from coldstart_cli.errors import RequestError, Unserved, suggestion
-from coldstart_cli.evaluation import EvaluationPlan, shape_of
+from coldstart_cli.evaluation import EvaluationPlan, served, shape_of
 from coldstart_cli.files import read_json
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.models.network import Trained
@@ -41,6 +41,7 @@ class Experiment:
 
     Attributes:
         config: the resolved config it was built from.
+        left_out: k_shot -> why the evaluation leaves it out.
         contestants: role -> variant -> strategy; the role `baseline` is absent where none is asked for.
     """
 
@@ -49,6 +50,7 @@ class Experiment:
     source: TaskSource
     training: TrainingPlan
     evaluation: EvaluationPlan
+    left_out: Mapping[int, str]
     contestants: Mapping[str, Mapping[str, Strategy]]
     vectorize: bool
 
@@ -68,8 +70,9 @@ def assemble(config: Mapping[str, Any]) -> Experiment:
     hardware: Hardware = configs.build(config["hardware"], "hardware", trust, {})
     hardware.prepare(config["seed"])
     training: TrainingPlan = configs.build(config["training"], "training", trust, {})
-    evaluation: EvaluationPlan = configs.build(config["evaluation"], "evaluation", trust, {})
+    asked: EvaluationPlan = configs.build(config["evaluation"], "evaluation", trust, {})
     source = source_of(config)
+    evaluation, left_out = served(source, asked)
     check_shapes(source, training, evaluation)
     builder = _StrategyBuilder(config, hardware, source, training)
     contestants = {"strategy": {"": builder.build(config["strategy"], "strategy")}}
@@ -82,7 +85,9 @@ def assemble(config: Mapping[str, Any]) -> Experiment:
     for role, variants in contestants.items():
         for strategy in variants.values():
             _check_strategy(strategy, role, source, evaluation)
-    return Experiment(config, hardware, source, training, evaluation, contestants, builder.vectorize)
+    return Experiment(
+        config, hardware, source, training, evaluation, left_out, contestants, builder.vectorize
+    )
 
 
 def check_values(config: Mapping[str, Any]) -> None:
