@@ -93,6 +93,9 @@ def test_steps_to_share_of_the_way() -> None:
     assert steps_to({0: 0.5, 3: 0.9, 7: 0.5}, 0.95) == 0  # ends where it began
     assert steps_to({4: 1.0}, 0.95) == 4
     assert steps_to({0: 0.0, 1: 2.0, 2: 1.0}, 0.95) == 1  # overshoots
+    for diverged in (math.inf, math.nan):
+        assert steps_to({0: 1.0, 1: 2.0, 2: diverged}, 0.95) is None
+        assert steps_to({0: diverged, 1: 2.0, 2: 1.0}, 0.95) is None
 
 
 @given(st.dictionaries(st.integers(0, 50), reals, min_size=1))

@@ -61,16 +61,17 @@ def area_under(curve: Mapping[Place, float]) -> float:
     return float(np.trapezoid(heights, steps)) / (steps[-1] - steps[0])
 
 
-def steps_to(curve: Mapping[int, float], share: float) -> int:
+def steps_to(curve: Mapping[int, float], share: float) -> int | None:
     """The first step at which the curve has gone `share` of the way from its start to its end.
 
-    For the way from the start, so that metrics which fall (mse) and rise are served alike.
+    For the way from the start, so that metrics which fall (mse) and rise are served alike. None where the
+    way has no length: an end of it is not finite.
     """
     steps = sorted(curve)
     start, end = curve[steps[0]], curve[steps[-1]]
     if start == end:
         return steps[0]
-    return next(s for s in steps if (curve[s] - start) / (end - start) >= share)
+    return next((s for s in steps if (curve[s] - start) / (end - start) >= share), None)
 
 
 def label_efficiency(target: float, curve: Mapping[int, float], higher_is_better: bool) -> float:

@@ -85,7 +85,10 @@ def _sections(summary: Mapping[str, Any], numbers: Numbers) -> list[tuple[str, l
     ]
     curve += [
         ("area under the curve", [numbers.number(row["new"]["area"]) for row in shots]),
-        ("steps to 95 % of the way", [str(row["new"]["steps_to_95"]) for row in shots]),
+        (
+            "steps to 95 % of the way",
+            ["-" if (at := row["new"]["steps_to_95"]) is None else str(at) for row in shots],
+        ),
         ("steps chosen by validation", [str(row["new"]["step"]) for row in shots]),
     ]
     sections = [(f"Cross-task ({metric})", cross), (f"Learning curve ({metric})", curve)]
@@ -105,7 +108,7 @@ def _calibration(
     roles = [name for name in ("new", "baseline") if any(name in row for row in shots)]
     who = " / ".join(summary["names"]["strategy" if role == "new" else role] for role in roles)
     measures: list[tuple[str, str, Callable[[float], str]]] = [
-        ("negative log-likelihood, nats", "nll", "{:.3f}".format),
+        ("negative log-likelihood, nats", "nll", lambda x: f"{x:.3f}" if x < 1000 else f"{x:.3g}"),
         ("expected calibration error, %", "ece", lambda x: f"{100 * x:.1f}"),
         ("Brier score", "brier", "{:.3f}".format),
         (f"coverage of its {100 * summary['coverage']:g} % sets, %", "coverage", lambda x: f"{100 * x:.1f}"),
@@ -113,8 +116,9 @@ def _calibration(
     ]
 
     def cell(row: Row, name: str, written: Callable[[float], str]) -> str:
+        missing = "∞" if name == "nll" else "-"  # not finite: it diverged
         values = [row[role]["calibration"][name] if role in row else math.nan for role in roles]
-        return " / ".join("∞" if v is None else "-" if math.isnan(v) else written(v) for v in values)
+        return " / ".join(missing if v is None else "-" if math.isnan(v) else written(v) for v in values)
 
     rows = [(words, [cell(row, name, written) for row in shots]) for words, name, written in measures]
     return [(f"Calibration ({who})", rows)]
