@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from coldstart_cli.metrics import Interval, interval, similarity_check
+from coldstart_cli.metrics import Interval, interval
+from coldstart_cli.notes import similarity_check
 
 CONFIDENCE = 0.95
 
@@ -102,7 +103,7 @@ def seeds(results: Sequence[Result]) -> list[str]:
 
 
 def similarity(results: Sequence[Result]) -> list[str]:
-    """Rank correlation of each similarity with the real gain over scratch, as `metrics.similarity_check`."""
+    """Rank correlation of each similarity with the real gain over scratch, as `notes.similarity_check`."""
     tried = [result for result in results if result.strategy == "scratch"]
     rows = []
     for result in (

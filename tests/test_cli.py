@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 from coldstart_cli import loggers
@@ -488,3 +489,67 @@ def test_cli_interrupted_training_goes_on_byte_for_byte(cli: Cli, tmp_path: Path
     assert history.startswith(part)
     assert len(part) < len(history)
     assert records(run) == records(whole)
+
+
+BOUND = "evaluation.budget.p95_ms=1e-9"
+
+
+def test_cli_budget_judges_a_finished_evaluation_and_fails_only_where_it_is_enforced(
+    cli: Cli, tmp_path: Path
+) -> None:
+    code, out, err = cli("train", *QUICK, "evaluation.budget.parameters=5000")
+    assert code == 0, err
+    assert "parameters 1,761, limit 5,000: kept" in out
+    run = only_run(tmp_path / "outputs")
+    code, out, err = cli("evaluate", f"run=outputs/{run.name}", BOUND)
+    assert code == 0
+    assert "this evaluation is finished" in err
+    assert re.search(r"  p95 at batch 1 \S+ ms, limit 1e-09 ms: BROKEN\n", out)
+    assert "limit 5,000: kept" in out
+    code, out, err = cli("train", *QUICK, BOUND, "evaluation.budget.enforce=true", "--quiet")
+    assert (code, out, err.count("\n")) == (1, f"outputs/{run.name}\n", 1)
+    assert re.match(r"evaluation\.budget\.p95_ms: \S+ is above 1e-09; raise the limit, ", err)
+    assert len(list(run.glob("evaluations/*"))) == 1
+    (summary,) = run.glob("evaluations/*/summary.json")
+    assert read(summary)["budgets"]["parameters"] == {"limit": 5000, "measured": 1761, "kept": True}
+    assert read(summary)["training"]["examples"] == read(run / "run.json")["examples"] > 0
+
+
+def test_cli_budget_broken_in_a_sweep_is_seen_in_its_table(cli: Cli) -> None:
+    code, out, _ = cli("train", "-m", *QUICK, BOUND, "evaluation.budget.enforce=true,false")
+    assert code == 3
+    rows = [line for line in out.splitlines() if line.startswith("  evaluation.budget.enforce=")]
+    assert "failed: evaluation.budget.p95_ms: " in rows[0]
+    assert rows[1].endswith(", over budget: p95_ms")
+
+
+def test_cli_evaluate_reads_a_run_of_format_1(cli: Cli, tmp_path: Path) -> None:
+    assert cli("train", *QUICK, "--quiet")[0] == 0
+    run = only_run(tmp_path / "outputs")
+    state = read(run / "run.json")
+    del state["examples"]
+    (run / "run.json").write_text(json.dumps({**state, "format": 1}))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    for key in ("beyond", "coverage", "timed_seconds", "budget"):
+        del config["evaluation"][key]
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    code, out, err = cli("evaluate", f"run=outputs/{run.name}", "evaluation.budget.parameters=1")
+    assert code == 0, err
+    assert "parameters 1,761, limit 1: BROKEN" in out
+    assert "; source examples not counted" in out
+
+
+def test_cli_says_where_the_times_of_a_finished_evaluation_were_measured(cli: Cli, tmp_path: Path) -> None:
+    assert cli("train", *QUICK, "--quiet")[0] == 0
+    name = only_run(tmp_path / "outputs").name
+    code, _, err = cli("evaluate", f"run=outputs/{name}", "hardware.threads=2")
+    assert code == 0
+    assert re.search(r"its times are of other hardware \(cpu: .*, 1 threads, fp32\); .*again=true", err)
+    assert "other hardware" not in cli("evaluate", f"run=outputs/{name}")[2]
+
+
+def test_cli_leaves_out_shots_beyond_the_data_and_says_so(cli: Cli) -> None:
+    shots = ("experiment=smoke", "evaluation.k_shots=[1,60]", "evaluation.beyond=leave_out")
+    code, out, _ = cli("train", *shots, "hardware=cpu", "hardware.threads=1", "--dry-run")
+    assert code == 0
+    assert "left out   k=60: glyphs: " in out

@@ -1,49 +1,20 @@
-"""Records: what is beside a predictor has rows of its own, notes stay with theirs, k = 0 has no baseline."""
+"""The evaluation loop: which contestants meet which tasks, and what is left out."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from functools import partial
+from dataclasses import replace
+from typing import Any
 
 import pytest
-import torch
-from torch import nn
 
 from coldstart_cli import composition
 from coldstart_cli.assembly import Experiment, assemble
-from coldstart_cli.core import Adapted, Strategy, Support, TaskSource
-from coldstart_cli.evaluation import evaluate, optimizers, scored, tasks_of
-from coldstart_cli.inference import costs
+from coldstart_cli.errors import RequestError
+from coldstart_cli.evaluation import evaluate, served, source_refusal
+from coldstart_cli.scoring import Record
 from coldstart_cli.signals import StopOnSignal
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
-
-
-class Constant(nn.Module):
-    """Always the same class."""
-
-    def __init__(self, number: int, n_way: int) -> None:
-        super().__init__()
-        self.register_buffer("outputs", nn.functional.one_hot(torch.tensor(number), n_way).float())
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.outputs.expand(len(inputs), -1)  # type: ignore[operator]
-
-
-class Steps(Strategy):
-    """Its predictor says class 0 and takes three steps; its teacher says class 1."""
-
-    learns_from_source = False
-    needs_labels = False
-
-    def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
-        return iter(())
-
-    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        n_way = support.objective.n_outputs
-        teacher = {"teacher": partial(Constant, 1, n_way)}
-        for step in range(3):
-            yield Adapted(partial(Constant, 0, n_way), {}, {"distance": 1.0 / (1 + step)}, teacher)
 
 
 def made(*overrides: str) -> Experiment:
@@ -52,37 +23,9 @@ def made(*overrides: str) -> Experiment:
     return assemble(config)
 
 
-def test_scored_gives_rows_to_what_is_beside_and_keeps_notes() -> None:
-    experiment = made()
-    task = next(tasks_of(experiment.source, "new", 1))
-    rows = scored(Steps(), task, [0, 2, 5], experiment.hardware, beside=True)
-    assert [(r.get("role"), r["step"]) for r in rows] == [
-        (None, 0), ("teacher", 0), (None, 2), ("teacher", 2), (None, 5), ("teacher", 5)
-    ]  # fmt: skip
-    assert [r["notes"]["distance"] for r in rows if "notes" in r] == [
-        1.0,
-        pytest.approx(1 / 3),
-        pytest.approx(1 / 3),
-    ]
-    assert all(r["value"] == pytest.approx(1 / 3) for r in rows)
-    assert all(len(rows) == 1 for rows in [scored(Steps(), task, [1], experiment.hardware, beside=False)])
-
-
-def test_costs_tell_the_teacher_apart() -> None:
-    experiment = made()
-    task = next(tasks_of(experiment.source, "new", 1))
-    found = costs(Steps(), task, experiment.evaluation, experiment.hardware)
-    assert found["beside"]["teacher"]["parameters"] == found["parameters"] == 3
-    assert found["beside"]["teacher"].keys() == {"inference", "parameters", "flops"}
-
-
-def test_evaluation_without_labels_has_no_baseline() -> None:
-    experiment = made(
-        *("dataset=glyph_shift", "dataset.n_query=3", "evaluation.n_query=3", "evaluation.k_shots=[0,1]"),
-        *("strategy=finetune", "evaluation.n_tasks=4", "evaluation.n_selection_tasks=2"),
-    )
+def evaluated(experiment: Experiment) -> tuple[list[Record], dict[str, dict[int, tuple[str, int]]]]:
     with StopOnSignal() as stop:
-        records, chosen = evaluate(
+        return evaluate(
             experiment.contestants,
             experiment.source,
             experiment.evaluation,
@@ -91,17 +34,58 @@ def test_evaluation_without_labels_has_no_baseline() -> None:
             stop,
             trained_on_source=True,
         )
+
+
+def test_evaluation_without_labels_has_no_baseline() -> None:
+    records, chosen = evaluated(
+        made(
+            *("dataset=glyph_shift", "dataset.n_query=3", "evaluation.n_query=3", "evaluation.k_shots=[0,1]"),
+            *("strategy=finetune", "evaluation.n_tasks=4", "evaluation.n_selection_tasks=2"),
+        )
+    )
     assert chosen["baseline"].keys() == {1}
     assert {(r["role"], r["k_shot"]) for r in records} == {("strategy", 0), ("strategy", 1), ("baseline", 1)}
 
 
-def test_optimizers_of_modules_below_are_found_by_name() -> None:
-    class Two(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = nn.Linear(1, 1)
-            self.own = torch.optim.SGD(self.layer.parameters(), 0.1)
+def test_evaluation_keeps_rows_that_only_choose_short() -> None:
+    records, _ = evaluated(made("evaluation.n_tasks=2", "evaluation.n_selection_tasks=2"))
+    calibrated = {(r["split"], "confidence_bins" in r) for r in records}
+    assert calibrated == {("validation", False), ("source_test", True), ("new", True)}
 
-    strategy = Steps()
-    strategy.inner = Two()
-    assert [name for name, _ in optimizers(strategy)] == ["inner.own"]
+
+def test_served_leaves_out_what_the_data_lack_and_says_why() -> None:
+    experiment = made("evaluation.k_shots=[1,60,5,70]", "evaluation.beyond=leave_out")
+    assert experiment.evaluation.k_shots == [1, 5]
+    assert list(experiment.left_out) == [60, 70]
+    for k, reason in experiment.left_out.items():
+        assert f"need {k} + 5 examples a class on new" in reason
+    assert experiment.config["evaluation"]["k_shots"] == [1, 60, 5, 70]
+
+
+@pytest.mark.parametrize("asked", [("[1,60]", "refuse"), ("[60,70]", "leave_out"), ("[60]", "leave_out")])
+def test_served_refuses_where_it_may_not_or_nothing_is_left(asked: tuple[str, str]) -> None:
+    shots, beyond = asked
+    with pytest.raises(RequestError, match=r"^evaluation: .*need 60 \+ 5 examples a class on new"):
+        made(f"evaluation.k_shots={shots}", f"evaluation.beyond={beyond}")
+
+
+def test_served_plan_is_the_same_where_the_data_serve_all() -> None:
+    experiment = made()
+    plan = replace(experiment.evaluation, beyond="leave_out")
+    assert served(experiment.source, plan) == (plan, {})
+
+
+def test_source_refusal_gives_the_reason() -> None:
+    experiment = made()
+    source, plan = experiment.source, experiment.evaluation
+    assert source_refusal(source, plan, 1, True) is None
+    assert source_refusal(source, plan, 1, False) == "the run was trained on other data"
+    refused: Any = source_refusal(source, plan, 20, True)
+    assert "need 20 + " in refused
+
+
+def test_plan_refuses_a_limit_on_times_that_are_not_measured() -> None:
+    expected = r"^evaluation\.batch_sizes: lacks 1, for which budget\.p95_ms is meant; add it$"
+    with pytest.raises(RequestError, match=expected):
+        made("evaluation.batch_sizes=[64]", "evaluation.budget.p95_ms=5")
+    made("evaluation.batch_sizes=[64]", "evaluation.budget.parameters=5")

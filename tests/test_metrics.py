@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
@@ -14,17 +17,20 @@ from scipy import stats
 from coldstart_cli.metrics import (
     Interval,
     area_under,
+    areas_over_shots,
     by_task,
+    calibration,
     choose,
     interval,
     label_efficiency,
     mean_by_step,
     paired_gain,
     percentiles,
-    similarity_check,
+    pooled_bins,
+    shots_to,
     steps_to,
-    summarise,
 )
+from coldstart_cli.objectives import Classification
 
 reals = st.floats(-100, 100, allow_subnormal=False).map(lambda x: round(x, 3))
 
@@ -87,6 +93,9 @@ def test_steps_to_share_of_the_way() -> None:
     assert steps_to({0: 0.5, 3: 0.9, 7: 0.5}, 0.95) == 0  # ends where it began
     assert steps_to({4: 1.0}, 0.95) == 4
     assert steps_to({0: 0.0, 1: 2.0, 2: 1.0}, 0.95) == 1  # overshoots
+    for diverged in (math.inf, math.nan):
+        assert steps_to({0: 1.0, 1: 2.0, 2: diverged}, 0.95) is None
+        assert steps_to({0: diverged, 1: 2.0, 2: 1.0}, 0.95) is None
 
 
 @given(st.dictionaries(st.integers(0, 50), reals, min_size=1))
@@ -157,55 +166,6 @@ def test_means_and_tasks_by_step() -> None:
     assert by_task(rows, 1) == {"a": 1.0, "b": 3.0}
 
 
-def table() -> list[dict[str, Any]]:
-    rows = []
-    for k, lift in ((1, 0.0), (5, 0.2)):
-        for i, task in enumerate("ab"):
-            for step, height in ((0, 0.2), (1, 0.5), (2, 0.6)):
-                rows += [
-                    record("strategy", "new", k, task, step, height + lift + 0.1 * i),
-                    record("strategy", "source_test", k, task, step, height + lift + 0.1 * i + 0.1),
-                    record("baseline", "new", k, task, step, height + lift - 0.1),
-                    record("strategy", "validation", k, task, step, 9.0),
-                ]
-    return rows
-
-
-def test_summary_of_a_table_made_by_hand() -> None:
-    chosen = {"strategy": {1: 2, 5: 2}, "baseline": {1: 1, 5: 2}}
-    summary = summarise(table(), chosen, higher_is_better=True, confidence=0.95)
-    one, five = summary["shots"]["1"], summary["shots"]["5"]
-    t, width = 12.7062047, 0.1 / math.sqrt(2) / math.sqrt(2)
-    assert one["new"]["before"]["mean"] == pytest.approx(0.25)
-    assert one["new"]["after"] == {
-        "mean": pytest.approx(0.65),
-        "half_width": pytest.approx(t * width, rel=1e-6),
-        "n": 2,
-    }
-    assert one["source_test"]["after"]["mean"] == pytest.approx(0.75)
-    assert one["gap"]["mean"] == pytest.approx(0.1)
-    assert one["gap"]["half_width"] == pytest.approx(math.sqrt(2) * t * width, rel=1e-6)
-    assert one["new"]["area"] == pytest.approx((0.4 + 0.6) / 2)
-    assert one["new"]["steps_to_95"] == 2
-    assert list(one["new"]["curve"]) == ["0", "1", "2"]
-    # baseline at its step 1: .4 for both tasks; ours at step 2: .6 and .7
-    assert one["gain"]["mean"] == pytest.approx((0.2 + 0.3) / 2)
-    assert one["baseline"]["step"] == 1
-    assert one["baseline"]["after"]["mean"] == pytest.approx(0.4)
-    # the baseline has .4 at k = 1 and .7 at k = 5; ours .65 and .85
-    assert one["baseline_shots"] == pytest.approx(1 + 4 * 0.25 / 0.3)
-    assert five["baseline_shots"] is None
-
-
-def test_summary_without_baseline_or_source_test_leaves_them_out() -> None:
-    rows = [r for r in table() if r["role"] == "strategy" and r["split"] != "source_test"]
-    summary = summarise(rows, {"strategy": {1: 0, 5: 1}}, higher_is_better=True, confidence=0.95)
-    row = summary["shots"]["1"]
-    assert row["source_test"] is None
-    assert not {"gap", "gain", "baseline", "baseline_shots"} & set(row)
-    assert row["new"]["before"] == row["new"]["after"]
-
-
 def test_percentiles_in_milliseconds() -> None:
     assert percentiles([0.001 * i for i in range(101)]) == {
         "p50_ms": pytest.approx(50.0),
@@ -213,66 +173,98 @@ def test_percentiles_in_milliseconds() -> None:
     }
 
 
-def similar(task: str, step: int, value: float, **similarities: float) -> dict[str, Any]:
-    notes = {f"similarity of {group}": number for group, number in similarities.items()}
-    return {**record("strategy", "new", 1, task, step, value), "notes": {"distance": 1.0, **notes}}
+def test_areas_over_shots_by_hand() -> None:
+    values = {1: {"a": 0.0, "b": 1.0}, 2: {"a": 0.5, "b": 1.0}, 8: {"a": 1.0, "b": 0.0}}
+    # log2: 0, 1, 3. a: (.25 * 1 + .75 * 2) / 3; b: (1 * 1 + .5 * 2) / 3
+    assert areas_over_shots(values) == {"a": pytest.approx(1.75 / 3), "b": pytest.approx(2 / 3)}
 
 
-def test_similarity_check_by_hand() -> None:
-    rows = [similar("a", 1, 0.5, X=0.1, Y=0.2, Z=0.3), similar("b", 1, 0.5, X=0.6, Y=0.5, Z=0.4)]
-    beside = {("X", "a"): 0.3, ("Y", "a"): 0.5, ("Z", "a"): 0.4}
-    beside |= {("X", "b"): 0.9, ("Y", "b"): 0.8, ("Z", "b"): 0.7}
-    found = similarity_check(rows, beside, {"a": 0.2, "b": 0.2}, True)
-    # Gains .1 .3 .2 .7 .6 .5: ranks 1 3 2 6 5 4; similarities .1 .2 .3 .6 .5 .4: ranks 1 2 3 6 5 4.
-    # rho = 1 - 6 (1 + 1) / (6 * 35); within a: 1 - 6 (1 + 1) / (3 * 8) = .5, within b: 1.
-    assert found is not None
-    assert found["rho"] == pytest.approx(1 - 12 / 210)
-    assert found["p"] == pytest.approx(stats.spearmanr([1, 2, 3, 6, 5, 4], [1, 3, 2, 6, 5, 4]).pvalue)
-    assert found["pairs"] == 6
-    assert found["within_task_rho"] == pytest.approx(0.75)
-    assert found["regret"] == pytest.approx((0.1 + 0.0) / 2)  # a: Z is taken, Y is best
+def test_areas_over_shots_leave_out_zero_shots_and_tasks_that_are_not_in_all() -> None:
+    values = {0: {"a": 9.0}, 4: {"a": 0.5, "b": 0.1}, 1: {"a": 0.3, "c": 0.1}}
+    assert areas_over_shots(values) == {"a": pytest.approx(0.4)}
+    assert areas_over_shots({0: {"a": 9.0}}) == {}
 
 
-def test_similarity_check_turns_the_sign_of_errors() -> None:
-    rows = [similar("a", 1, 0.5, X=1.0, Y=2.0, Z=3.0)]
-    beside = {("X", "a"): 0.9, ("Y", "a"): 0.5, ("Z", "a"): 0.1}
-    errors, accuracies = (similarity_check(rows, beside, {"a": 0.2}, higher) for higher in (False, True))
-    assert errors is not None
-    assert accuracies is not None
-    assert (errors["rho"], accuracies["rho"]) == (pytest.approx(1.0), pytest.approx(-1.0))
-    assert errors["regret"] == pytest.approx(0.0)
-    assert accuracies["regret"] == pytest.approx(0.8)
+@given(st.dictionaries(st.integers(1, 50), reals, min_size=1), st.integers(2, 5))
+def test_areas_over_shots_do_not_change_when_all_shots_are_multiplied(
+    curve: dict[int, float], factor: int
+) -> None:
+    areas = [areas_over_shots({k * f: {"a": v} for k, v in curve.items()})["a"] for f in (1, factor)]
+    assert areas[0] == pytest.approx(areas[1], abs=1e-6)
+    assert min(curve.values()) - 1e-9 <= areas[0] <= max(curve.values()) + 1e-9
 
 
-def test_similarity_check_of_nothing_to_compare_is_none() -> None:
-    rows = [similar("a", 1, 0.5, X=1.0, Y=2.0)]
-    assert similarity_check(rows, {("X", "a"): 0.5, ("Y", "a"): 0.6}, {}, True) is None  # no baseline
-    assert similarity_check(rows, {("X", "a"): 0.5}, {"a": 0.2}, True) is None  # one pair
-    assert similarity_check(rows, {("X", "a"): 0.5, ("Y", "a"): 0.5}, {"a": 0.2}, True) is None
-    assert similarity_check([], {}, {"a": 0.2}, True) is None
+def test_shots_to_by_hand() -> None:
+    accuracy = {1: 0.2, 5: 0.8, 10: 1.0}  # 95 % of the way is .96, four fifths from 5 to 10
+    assert shots_to(accuracy, 0.95, True) == pytest.approx(9.0)
+    assert shots_to({0: 0.9, **accuracy}, 0.95, True) == pytest.approx(9.0)
+    assert shots_to({1: 4.0, 3: 0.0}, 0.75, False) == pytest.approx(2.5)  # errors fall
+    assert shots_to({1: 0.6, 5: 0.5, 10: 0.4}, 0.95, True) == 1.0  # more labels do not help
+    assert shots_to({2: 0.5}, 0.95, True) == 2.0
+    assert shots_to({1: math.nan, 5: 0.5}, 0.95, True) == math.inf
 
 
-def similarity_table() -> list[dict[str, Any]]:
-    """Two tasks, two groups, steps 0 and 1; no similarity is noted at step 0."""
-    rows: list[dict[str, Any]] = []
-    for task, x, y in (("a", 0.4, 0.6), ("b", 0.7, 0.5)):
-        for step in (0, 1):
-            own = similar(task, step, 0.5, X=x, Y=y) if step else record("strategy", "new", 1, task, 0, 0.2)
-            rows += [
-                own,
-                record("X", "new", 1, task, step, x if step else 0.2),
-                record("Y", "new", 1, task, step, y if step else 0.2),
-                record("baseline", "new", 1, task, step, 0.3),
-            ]
-    return rows
+@given(st.dictionaries(st.integers(1, 50), reals, min_size=1), st.booleans())
+def test_shots_to_lies_among_the_shots_measured(curve: dict[int, float], higher: bool) -> None:
+    assert min(curve) - 1e-9 <= shots_to(curve, 0.95, higher) <= max(curve) + 1e-9
 
 
-@pytest.mark.parametrize("step", [0, 1])
-def test_summary_says_what_a_similarity_was_worth_whichever_step_was_chosen(step: int) -> None:
-    chosen = {"strategy": {1: step}, "baseline": {1: 1}}
-    row = summarise(similarity_table(), chosen, higher_is_better=True, confidence=0.95)["shots"]["1"]
-    assert row["similarity"]["rho"] == pytest.approx(1.0)
-    assert row["similarity"]["pairs"] == 4
-    assert row["similarity"]["regret"] == pytest.approx(0.0)
-    assert row["notes"]["similarity of X"] == [pytest.approx(0.55), pytest.approx(0.55) if step else None]
-    assert row["beside"]["X"]["after"]["mean"] == pytest.approx(0.55 if step else 0.2)
+def believed(bins: list[list[float]] | None, loss: float, **others: float | None) -> dict[str, Any]:
+    return {"loss": loss, "brier": 0.5, "coverage": 0.5, "set_size": 2.0, **others, "confidence_bins": bins}
+
+
+def test_calibration_of_a_table_made_by_hand() -> None:
+    rows = [
+        believed([[7, 2, 0.9, 2], [15, 1, 1.0, 0]], 1.0, brier=0.2, coverage=0.8, set_size=1.5),
+        believed([[7, 3, 1.3, 0], [9, 4, 2.4, 3]], 2.0, brier=0.4, coverage=1.0, set_size=2.5),
+    ]
+    # Bin 7 has 5 answers of which 2 are right at 2.2; bin 9: 3 at 2.4; bin 15: 0 at 1.
+    assert pooled_bins(rows) == {
+        7: (5, pytest.approx(2.2), 2), 9: (4, pytest.approx(2.4), 3), 15: (1, 1.0, 0)
+    }  # fmt: skip
+    assert calibration(rows) == {
+        "nll": pytest.approx(1.5), "brier": pytest.approx(0.3), "coverage": pytest.approx(0.9),
+        "set_size": pytest.approx(2.0), "ece": pytest.approx((0.2 + 0.6 + 1.0) / 10),
+    }  # fmt: skip
+
+
+def test_calibration_of_reals_and_of_older_records_is_nothing() -> None:
+    assert calibration([]) == {}
+    assert calibration([{"loss": 1.0, "value": 0.5}]) == {}
+    assert calibration([believed([], 1.0), {"loss": 1.0, "value": 0.5}]) == {}
+
+
+@pytest.mark.parametrize("missing", [math.nan, None])
+def test_calibration_is_not_known_where_an_answer_is_not_finite(missing: float | None) -> None:
+    diverged = believed(None, math.inf, brier=missing, coverage=missing, set_size=missing)
+    found = calibration([believed([[3, 1, 0.2, 1]], 1.0), diverged])
+    assert found.pop("nll") == math.inf
+    assert all(math.isnan(value) for value in found.values())
+    assert list(found) == ["brier", "coverage", "set_size", "ece"]
+
+
+@given(st.lists(st.integers(0, 2**16), min_size=1, max_size=6), st.floats(0.1, 8))
+def test_calibration_pools_the_queries_of_all_tasks(seeds: list[int], sharpness: float) -> None:
+    answers = []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed)
+        outputs = sharpness * torch.randn(7, 4, generator=generator)
+        answers.append((outputs, torch.randint(4, (7,), generator=generator)))
+    objective = Classification(4)
+    rows = [
+        {"loss": float(objective.loss(*answer)), **objective.calibration(*answer, 0.9)} for answer in answers
+    ]
+    p = torch.cat([outputs for outputs, _ in answers]).double().softmax(-1).numpy()
+    targets = np.concatenate([targets.numpy() for _, targets in answers])
+    sure, right = p.max(axis=1), p.argmax(axis=1) == targets
+    edges = np.arange(16) / 15
+    ece = sum(
+        np.mean(mask) * abs(right[mask].mean() - sure[mask].mean())
+        for low, high in pairwise(edges)
+        if (mask := (sure > low) & (sure <= high)).any()
+    )
+    found = calibration(json.loads(json.dumps(rows)))
+    assert found["ece"] == pytest.approx(ece, abs=1e-4)
+    assert found["nll"] == pytest.approx(-np.log(p[np.arange(len(p)), targets]).mean(), rel=1e-4)
+    # Of few queries the error is larger: pooled it is never above the mean of the tasks' own.
+    assert found["ece"] <= np.mean([calibration([row])["ece"] for row in rows]) + 1e-9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 from rich.console import Console
 
 from coldstart_cli import report
-from coldstart_cli.metrics import summarise
+from coldstart_cli.budgets import Budget
+from coldstart_cli.footnotes import LIMITED
+from coldstart_cli.summary import summarise
 
 HEADINGS = ("Cross-task", "Learning curve", "Transfer performance", "Inference time")
 
@@ -216,3 +219,126 @@ def test_values_leave_out_what_is_absent_or_not_finite() -> None:
         name for name in found if name in ("1-shot/mse", "1-shot/mse_half_width", "1-shot/source_mse")
     ]
     assert all(math.isfinite(value) for value in found.values())
+
+
+def believed(nll: float | None, **changes: Any) -> dict[str, Any]:
+    return {"nll": nll, "ece": 0.0123, "brier": 0.4567, "coverage": 0.912, "set_size": 2.345, **changes}
+
+
+def test_report_shows_calibration_of_both() -> None:
+    full = summary(coverage=0.9)
+    for k, row in full["shots"].items():
+        row["new"]["calibration"] = believed(0.5 if k == "1" else None)
+        row["baseline"]["calibration"] = believed(1.25, ece=None)
+    text = shown(full)
+    assert "Calibration (maml / maml)" in text
+    rows = {line[:36].strip(): " ".join(line[36:].split()) for line in text.splitlines()}
+    assert rows["negative log-likelihood, nats"] == "0.500 / 1.250 ∞ / 1.250"
+    assert rows["expected calibration error, %"] == "1.2 / - 1.2 / -"
+    assert rows["Brier score"] == "0.457 / 0.457 0.457 / 0.457"
+    assert rows["coverage of its 90 % sets, %"] == "91.2 / 91.2 91.2 / 91.2"
+    assert rows["classes in such a set"] == "2.35 / 2.35 2.35 / 2.35"
+
+
+def test_report_shows_calibration_without_a_baseline_or_where_it_has_none() -> None:
+    alone = summary(baseline=False, coverage=0.5)
+    for row in alone["shots"].values():
+        row["new"]["calibration"] = believed(0.5)
+    text = shown(alone)
+    assert "Calibration (maml)" in text
+    assert next(line for line in text.splitlines() if "Brier" in line).split()[-2:] == ["0.457", "0.457"]
+    assert "coverage of its 50 % sets" in text
+    part = summary(coverage=0.5)
+    for row in part["shots"].values():
+        row["new"]["calibration"] = row["baseline"]["calibration"] = believed(0.5)
+    del part["shots"]["1"]["baseline"]  # as at k = 0
+    line = next(line for line in shown(part).splitlines() if "Brier" in line)
+    assert " ".join(line.split()) == "Brier score 0.457 / - 0.457 / 0.457"
+
+
+def test_report_says_that_reals_have_no_calibration() -> None:
+    sentence = "No calibration: a predictor of reals gives a mean and no variance"
+    assert shown(summary(metric="mse")).count(sentence) == 1
+    assert "calibration" not in shown(summary())
+
+
+def test_report_marks_budgets_with_what_was_measured() -> None:
+    limited = summary(
+        budgets={
+            "p95_ms": {"limit": 5.0, "measured": 0.7, "kept": True},
+            "flops": {"limit": 3000, "measured": 3400, "kept": False},
+        }
+    )
+    text = shown(limited)
+    assert "  p95 at batch 1 0.7 ms, limit 5 ms: kept\n" in text
+    assert "  operations for one input 3,400 FLOP, limit 3,000 FLOP: BROKEN\n" in text
+    assert report.headline(limited).endswith(", over budget: flops")
+    assert "Budget" not in shown(summary(budgets={}))
+    assert "budget" not in report.headline(summary())
+
+
+def test_report_names_every_limit_that_a_budget_can_hold() -> None:
+    fields = {field.name for field in dataclasses.fields(Budget)} - {"enforce"}
+    assert set(LIMITED) == fields
+
+
+def test_report_shows_the_curve_over_shots_and_what_is_left_out() -> None:
+    over = {
+        "k_shots": [1, 2, 5],
+        "strategy": {"area": {"mean": 0.5, "half_width": 0.01, "n": 2}, "shots_to_95": 4.567},
+        "baseline": {"area": {"mean": 0.4, "half_width": 0.02, "n": 2}, "shots_to_95": None},
+        "gain": {"mean": 0.1, "half_width": 0.03, "n": 2},
+    }
+    lines = shown(
+        summary(over_shots=over, left_out={"20": "too few"}, source_left_out={"5": "none held out"}), 300
+    ).splitlines()
+    assert (
+        "Area under the curve over log2 of 1, 2, 5 shots: maml 50.0 ± 1.0 (95 % of the way at 4.57), "
+        "maml 40.0 ± 2.0, gain +10.0 ± 3.0"
+    ) in lines
+    assert "Left out: k=20, too few" in lines
+    assert "Left out: source tasks at k=5, none held out" in lines
+    assert "Area under the curve" not in shown(summary(over_shots=None))
+    assert "1, 2, 5 points: " in shown(summary(metric="mse", over_shots=over))
+
+
+@pytest.mark.parametrize(
+    ("steps", "examples", "end"),
+    [
+        (1000, 80000, "best state after 800; 80,000 labelled source examples seen"),
+        (1000, None, "; source examples not counted"),
+        (1000, 0, "; source examples not counted"),
+        (0, 0, "best state after 800"),
+    ],
+)
+def test_report_says_how_many_source_examples_were_seen(steps: int, examples: int | None, end: str) -> None:
+    training = {"steps": steps, "best_step": 800, "seconds": 12.34, "examples": examples}
+    line = next(line for line in shown(summary(training=training)).splitlines() if "Training: " in line)
+    assert line.endswith(end)
+
+
+@pytest.mark.parametrize(("device", "words"), [("cpu", "of the whole process"), ("cuda", "on the device")])
+def test_report_says_whose_peak_memory_it_is(device: str, words: str) -> None:
+    hardware = {**summary()["hardware"], "device": device}
+    assert f"{words} 100 MiB" in shown(summary(hardware=hardware), 200)
+
+
+def test_report_prints_summaries_of_before() -> None:
+    older = summary()
+    for row in older["shots"].values():
+        for part in ("new", "source_test", "baseline"):
+            del row[part]["calibration"]
+    del older["over_shots"]
+    text = shown(older)
+    for heading in HEADINGS:
+        assert text.count(heading) == 1
+    assert "Calibration" not in text
+    assert "examples" not in text
+
+
+def test_report_in_a_file_breaks_no_row(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    report.show(summary(name="a_name_of_a_strategy_that_takes_all_of_a_narrow_terminal_and_more_than_that"))
+    assert " needs for the same  " in capsys.readouterr().out

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,6 @@ import torch
 from coldstart_cli import composition
 from coldstart_cli.assembly import Experiment, assemble
 from coldstart_cli.errors import JobError
-from coldstart_cli.evaluation import scored_together, tasks_of
 from coldstart_cli.runner import Training
 from coldstart_cli.runs import Run
 from coldstart_cli.signals import StopOnSignal, Stopped
@@ -70,6 +70,12 @@ def new_run(path: Path, experiment: Experiment) -> Run:
     return run
 
 
+def latest(run: Run) -> dict[str, Any]:
+    state = run.checkpoints.latest()
+    assert state is not None
+    return state
+
+
 @pytest.mark.parametrize("strategy", ["maml", "meta_sgd", "finetune", "born_again"])
 def test_training_stopped_anywhere_continues_byte_for_byte(tmp_path: Path, strategy: str) -> None:
     episodic = strategy in ("maml", "meta_sgd")
@@ -87,6 +93,7 @@ def test_training_stopped_anywhere_continues_byte_for_byte(tmp_path: Path, strat
         fit(resumed, run, StopOnSignal())
         history = (run.path / "history.jsonl").read_bytes()
         assert history == (whole.path / "history.jsonl").read_bytes()
+        assert latest(run)["examples"] == latest(whole)["examples"] > 0
         ours, theirs = run.checkpoints.best()["strategy"], whole.checkpoints.best()["strategy"]
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
@@ -141,13 +148,23 @@ def test_other_thread_count_on_resume_warns(tmp_path: Path) -> None:
         fit(other, run, StopOnSignal())
 
 
-def test_tasks_scored_together_are_scored_as_one_by_one() -> None:
-    scored_alone = made("strategy=maml", "hardware.threads=1")
-    records = {}
-    for threads in (1, 2):
-        hardware = made("strategy=maml", f"hardware.threads={threads}").hardware
-        tasks = tasks_of(scored_alone.source, "new", 20)
-        records[threads] = list(scored_together(scored_alone.strategy, tasks, [0, 2], hardware, beside=False))
-    for one, two in zip(records[1], records[2], strict=True):
-        assert [r["task"] for r in one] == [r["task"] for r in two]
-        assert [r["value"] for r in one] == pytest.approx([r["value"] for r in two], rel=1e-5)
+def test_training_counts_the_examples_that_it_draws(tmp_path: Path) -> None:
+    experiment = made("strategy=maml", "dataset.k_shot=3", "dataset.n_query=4")
+    training = fit(experiment, new_run(tmp_path / "run", experiment), StopOnSignal())
+    assert training.examples == 24 * 2 * (3 + 4)  # steps x meta_batch_size x (k_shot + n_query)
+    bare = [o for o in SMALL if "meta_batch_size" not in o]
+    ((_, config),) = composition.points([*bare, "strategy=finetune", "strategy.batch_size=5"])
+    experiment = assemble(config)
+    training = fit(experiment, new_run(tmp_path / "other", experiment), StopOnSignal())
+    assert training.examples == 24 * 5
+
+
+def test_training_of_an_older_checkpoint_does_not_guess_what_came_before(tmp_path: Path) -> None:
+    experiment = made("strategy=maml")
+    run = new_run(tmp_path / "run", experiment)
+    with pytest.raises(Stopped):
+        fit(experiment, run, StopAfter(3))
+    state = latest(run)
+    del state["examples"]
+    run.checkpoints.save(state, state["step"])
+    assert fit(made("strategy=maml"), run, StopOnSignal()).examples is None

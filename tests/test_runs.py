@@ -228,10 +228,21 @@ def test_run_name_reads_names_seed_and_content(config: dict[str, Any]) -> None:
 
 def test_evaluation_hash_depends_on_what_is_asked(config: dict[str, Any]) -> None:
     before = evaluation_hash(config, "print")
-    for key, value in {"evaluation.k_shots": [3], "baseline.lr": 0.7, "dataset.noise": 1.0}.items():
+    for key, value in {
+        "evaluation.k_shots": [3],
+        "evaluation.coverage": 0.5,
+        "baseline.lr": 0.7,
+        "dataset.noise": 1.0,
+    }.items():
         assert evaluation_hash(changed(config, key, value), "print") != before
     assert evaluation_hash(config, "other") != before
-    for key, value in {"dataset.root": "/data", "hardware.device": "cuda", "outputs": "x"}.items():
+    for key, value in {
+        "dataset.root": "/data",
+        "hardware.device": "cuda",
+        "outputs": "x",
+        "evaluation.budget.p95_ms": 3,  # limits are judged, not measured
+        "evaluation.beyond": "leave_out",
+    }.items():
         assert evaluation_hash(changed(config, key, value), "print") == before
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from coldstart_cli.core import Examples, Objective
 from coldstart_cli.datasets.synthetic import Sinusoid
-from coldstart_cli.training import SGD, Adam, Each, Schedule, episodic, lr_factor, supervised
+from coldstart_cli.training import SGD, Adam, Each, Schedule, counting, episodic, lr_factor, supervised
 
 schedules = st.sampled_from(["constant", "cosine"])
 
@@ -229,3 +229,27 @@ def test_episodic_first_metrics_are_the_mean_over_the_first_tasks(source: Sinuso
         losses.append((error**2).mean().item())
     metrics, _ = trained(source, False, [1])
     assert metrics[0]["loss"] == pytest.approx(sum(losses) / 3, rel=1e-9)
+
+
+@pytest.mark.parametrize("vectorize", [True, False])
+def test_counting_hears_of_support_and_query_of_every_task(source: Sinusoid, vectorize: bool) -> None:
+    counted: list[int] = []
+    with counting(counted.append):
+        trained(source, vectorize, [4])
+    assert counted == [3 * (3 + 4)] * 4  # meta_batch_size x (k_shot + n_query)
+
+
+def test_counting_hears_of_every_mini_batch_while_it_lasts(source: Sinusoid) -> None:
+    module = nn.Linear(1, 1)
+    steps = pooled(source, module, plain_sgd()(module.parameters()), 0)
+    renamed = ({f"teacher_{name}": value for name, value in step.items()} for step in steps)
+    outer: list[int] = []
+    inner: list[int] = []
+    next(renamed)
+    with counting(outer.append):
+        next(renamed)
+        with counting(inner.append):
+            next(renamed)
+        next(renamed)
+    next(renamed)
+    assert (outer, inner) == ([4, 4], [4])

@@ -20,7 +20,7 @@ from annotated_types import Ge, Lt
 from coldstart_cli import config as configs
 from coldstart_cli.core import Split, Strategy, TaskShape, TaskSource
 from coldstart_cli.errors import RequestError, Unserved, suggestion
-from coldstart_cli.evaluation import EvaluationPlan, shape_of
+from coldstart_cli.evaluation import EvaluationPlan, served, shape_of
 from coldstart_cli.files import read_json
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.models.network import Encoder, Trained
@@ -43,6 +43,7 @@ class Experiment:
 
     Attributes:
         config: the resolved config it was built from.
+        left_out: k_shot -> why the evaluation leaves it out.
         contestants: role -> variant -> strategy; the role `baseline` is absent where none is asked for.
         facts: of the source, that building the strategy again takes: n_way and, where it asks for
             them, n_source_outputs and source_groups.
@@ -53,6 +54,7 @@ class Experiment:
     source: TaskSource
     training: TrainingPlan
     evaluation: EvaluationPlan
+    left_out: Mapping[int, str]
     contestants: Mapping[str, Mapping[str, Strategy]]
     vectorize: bool
     facts: Mapping[str, Any]
@@ -73,8 +75,9 @@ def assemble(config: Mapping[str, Any]) -> Experiment:
     hardware: Hardware = configs.build(config["hardware"], "hardware", trust, {})
     hardware.prepare(config["seed"])
     training: TrainingPlan = configs.build(config["training"], "training", trust, {})
-    evaluation: EvaluationPlan = configs.build(config["evaluation"], "evaluation", trust, {})
+    asked: EvaluationPlan = configs.build(config["evaluation"], "evaluation", trust, {})
     source = source_of(config)
+    evaluation, left_out = served(source, asked)
     check_shapes(source, training, evaluation)
     builder = StrategyBuilder(config, hardware, source, training.steps, {})
     contestants = {"strategy": {"": builder.build(config["strategy"], "strategy")}}
@@ -88,7 +91,9 @@ def assemble(config: Mapping[str, Any]) -> Experiment:
         for strategy in variants.values():
             _check_strategy(strategy, role, source, evaluation)
     facts = {"n_way": source.shape.n_way, **builder.known}
-    return Experiment(config, hardware, source, training, evaluation, contestants, builder.vectorize, facts)
+    return Experiment(
+        config, hardware, source, training, evaluation, left_out, contestants, builder.vectorize, facts
+    )
 
 
 def check_values(config: Mapping[str, Any]) -> None:

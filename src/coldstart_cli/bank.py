@@ -18,8 +18,8 @@ from torch import Tensor
 
 from coldstart_cli.contents import Hashes, Holding, Lookup, coincidences, hashes_of, is_regression
 from coldstart_cli.core import Examples, Split, Task, TaskShape, TaskSource
-from coldstart_cli.evaluation import content_hash
 from coldstart_cli.findings import Finding, Leaks, counted, finding
+from coldstart_cli.scoring import content_hash
 
 BATCH = 8
 """Tasks that are drawn at a time."""

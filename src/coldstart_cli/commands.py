@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import platform
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from coldstart_cli import config as configs
-from coldstart_cli import metrics, plots, report
-from coldstart_cli.assembly import Experiment, assemble, shape_facts
+from coldstart_cli import plots, report
+from coldstart_cli.assembly import Experiment, assemble
+from coldstart_cli.environment import environment
 from coldstart_cli.errors import JobError, RequestError
-from coldstart_cli.evaluation import evaluate, scored, shape_of, tasks_of
+from coldstart_cli.evaluation import evaluate, shape_of, source_refusal, tasks_of
 from coldstart_cli.files import read_json
+from coldstart_cli.forecast import forecast
 from coldstart_cli.inference import adaptation_ms, costs
 from coldstart_cli.loggers import Logger, Tolerated
 from coldstart_cli.runner import Training
 from coldstart_cli.runs import Run, evaluation_hash, run_name
+from coldstart_cli.scoring import Record
 from coldstart_cli.signals import StopOnSignal
+from coldstart_cli.summary import summarise
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +49,21 @@ def train(config: Mapping[str, Any], options: Options) -> str:
     experiment = assemble(config)
     run = Run(Path(config["outputs"]) / run_name(config, experiment.source.fingerprint))
     if options.dry_run:
-        return dry_run(experiment, run)
+        return forecast(experiment, run)
     name = evaluation_hash(config, experiment.source.fingerprint)
     known = run.finished and not config["again"] and run.evaluation(name).exists()
     if known:
         _say(options, f"{run.path} is finished; this is its result (again=true trains anew)")
+        _say_where_measured(experiment, run, name, options)
     else:
         with run.locked(), StopOnSignal() as stop:
             resumed = run.exists and not config["again"]
             with loggers_of(config, run, options, resumed) as loggers:
                 if not resumed:
-                    run.create(config, _environment(experiment, options))
+                    run.create(config, environment(experiment, options.command_line))
                 _train(experiment, run, loggers, stop, options)
                 _evaluate(experiment, run, name, loggers, stop)
-    return _show(run, name, options)
+    return _show(experiment, run, name, options)
 
 
 def reevaluate(config: Mapping[str, Any], run: Run, options: Options) -> str:
@@ -72,48 +72,11 @@ def reevaluate(config: Mapping[str, Any], run: Run, options: Options) -> str:
     name = evaluation_hash(config, experiment.source.fingerprint)
     if run.evaluation(name).exists() and not config["again"]:
         _say(options, f"{run.path}: this evaluation is finished (again=true evaluates anew)")
+        _say_where_measured(experiment, run, name, options)
     else:
         with run.locked(), StopOnSignal() as stop, loggers_of(config, run, options, True) as loggers:
             _evaluate(experiment, run, name, loggers, stop)
-    return _show(run, name, options)
-
-
-def dry_run(experiment: Experiment, run: Run) -> str:
-    """Prints what the run would cost, from a few real steps; writes nothing."""
-    strategy, plan, hardware = experiment.strategy, experiment.training, experiment.hardware
-    seconds = []
-    steps = strategy.train().fit(experiment.source)
-    for _ in range(6):
-        before = hardware.now()
-        if next(steps, None) is None:
-            break
-        seconds.append(hardware.now() - before)
-    training = statistics.median(seconds[1:] or [0.0]) * plan.steps if seconds else 0.0
-    evaluating, task = 0.0, None
-    for k in experiment.evaluation.k_shots:
-        source = experiment.source.with_shape(shape_of(experiment.source, experiment.evaluation, k))
-        for role, variants in experiment.contestants.items():
-            plan_steps = experiment.evaluation.steps
-            if role == "baseline":
-                plan_steps = experiment.evaluation.baseline_steps
-            task = next(tasks_of(source, "new", 1))
-            before = time.perf_counter()
-            scored(next(iter(variants.values())), task, plan_steps, hardware, beside=role == "strategy")
-            n = (2 if role == "strategy" else 1) * experiment.evaluation.n_tasks
-            n += len(variants) * experiment.evaluation.n_selection_tasks
-            evaluating += (time.perf_counter() - before) * n
-    assert task is not None
-    cost = costs(strategy, task, experiment.evaluation, hardware)
-    size = sum(t.numel() * t.element_size() for t in strategy.state_dict().values())
-    state = "finished" if run.finished else "started" if run.exists else "new"
-    print(f"run        {run.path} ({state})")
-    for split, fact in experiment.source.facts().items():
-        print(f"{split:<10} {fact}")
-    print(f"parameters {cost['parameters']:,}")
-    print(f"FLOPs      {cost['flops']:,} for one input (a multiply-add is 2)")
-    print(f"seconds    about {training:.0f} of training ({plan.steps} steps), {evaluating:.0f} of evaluation")
-    print(f"disk       about {max(1, round(7 * size / 2**20))} MiB of checkpoints")
-    return f"about {training + evaluating:.0f} s"
+    return _show(experiment, run, name, options)
 
 
 @contextlib.contextmanager
@@ -168,8 +131,13 @@ def _train(
     except JobError:  # its curve shows why
         plots.draw(run)
         raise
-    facts = {"steps": training.step, "best_step": training.best_step, "seconds": training.seconds}
-    run.mark("finished", **facts)
+    run.mark(
+        "finished",
+        steps=training.step,
+        best_step=training.best_step,
+        seconds=training.seconds,
+        examples=training.examples,
+    )
     plots.draw(run)
 
 
@@ -186,6 +154,7 @@ def _evaluate(
             "run's own, or train on this"
         ) from error
     trained_on = read_json(run.path / "environment.json", "run")["fingerprint"]
+    on_source = trained_on == source.fingerprint
     records, chosen = evaluate(
         experiment.contestants,
         source,
@@ -193,33 +162,51 @@ def _evaluate(
         experiment.hardware,
         loggers,
         stop,
-        trained_on_source=trained_on == source.fingerprint,
+        trained_on_source=on_source,
     )
-    state = run.state
-    summary = {
+    refused = {str(k): source_refusal(source, plan, k, on_source) for k in plan.k_shots}
+    left_out = {
+        "left_out": {str(k): reason for k, reason in experiment.left_out.items()},
+        "source_left_out": {k: reason for k, reason in refused.items() if reason is not None},
+    }
+    summary = {**_summary(experiment, run, records, chosen), **left_out}
+    run.write_evaluation(name, experiment.config, records, summary)
+    plots.draw(run, name)
+    own = evaluation_hash(run.config, trained_on)
+    _tell(loggers, run.state["steps"], summary, "" if name == own else f"{name}/")
+
+
+def _summary(
+    experiment: Experiment,
+    run: Run,
+    records: Sequence[Record],
+    chosen: Mapping[str, Mapping[int, tuple[str, int]]],
+) -> dict[str, Any]:
+    """All that is reported: what follows from the records, the costs measured now, and facts."""
+    plan, source, state = experiment.evaluation, experiment.source, run.state
+    costs = _costs(experiment, {k: step for k, (_, step) in chosen["strategy"].items()})
+    return {
         "names": experiment.config["names"],
         "seed": experiment.config["seed"],
         "headline": source.objective.headline,
         "n_way": shape_of(source, plan, 1).n_way,
         "n_tasks": plan.n_tasks,
         "confidence": plan.confidence,
+        "coverage": plan.coverage,
         "transductive": experiment.strategy.transductive,
         "variants": {str(k): variant for k, (variant, _) in chosen.get("baseline", {}).items()},
-        **metrics.summarise(
+        **summarise(
             records,
             {role: {k: step for k, (_, step) in choices.items()} for role, choices in chosen.items()},
             higher_is_better=source.objective.higher_is_better,
             confidence=plan.confidence,
         ),
-        "costs": _costs(experiment, {k: step for k, (_, step) in chosen["strategy"].items()}),
+        "costs": costs,
+        "budgets": plan.budget.verdicts(costs),
         "hardware": experiment.hardware.facts(),
-        "training": {key: state[key] for key in ("steps", "best_step", "seconds")},
+        "training": {key: state[key] for key in ("steps", "best_step", "seconds", "examples")},
         "source": source.facts(),
     }
-    run.write_evaluation(name, experiment.config, records, summary)
-    plots.draw(run, name)
-    own = evaluation_hash(run.config, trained_on)
-    _tell(loggers, state["steps"], summary, "" if name == own else f"{name}/")
 
 
 def _tell(loggers: Sequence[Logger], step: int, summary: Mapping[str, Any], above: str) -> None:
@@ -240,20 +227,36 @@ def _costs(experiment: Experiment, steps: Mapping[int, int]) -> dict[str, Any]:
     return {**predicting, "adaptation_ms": adapting}
 
 
-def _show(run: Run, name: str, options: Options) -> str:
+def _show(experiment: Experiment, run: Run, name: str, options: Options) -> str:
+    """Prints an evaluation from its files, judged by the budget that is asked for now.
+
+    Raises:
+        JobError: where a limit is broken and the budget is to be enforced.
+    """
     summary = read_json(run.evaluation(name) / "summary.json", "run")
+    budget = experiment.evaluation.budget
+    summary["budgets"] = budget.verdicts(summary["costs"])
     if options.quiet:
         print(run.path)
-        return report.headline(summary)
-    report.show(summary)
-    print(f"\nRun directory: {run.path}")
-    drawn = [file for file in plots.files(name) if (run.path / "plots" / file).exists()]
-    if drawn:
-        print(f"Curves: {run.path}/plots/ ({', '.join(drawn)})")
-    print("Next:")
-    print(f"  coldstart evaluate run={run.path} 'evaluation.k_shots=[1,2,3,5]'")
-    print("  coldstart train -m strategy=maml,anil,protonet,finetune   # others, on the same tasks")
-    print("  coldstart ls                                              # what else there is")
+    else:
+        report.show(summary)
+        print(f"\nRun directory: {run.path}")
+        drawn = [file for file in plots.files(name) if (run.path / "plots" / file).exists()]
+        if drawn:
+            print(f"Curves: {run.path}/plots/ ({', '.join(drawn)})")
+        print("Next:")
+        print(f"  coldstart evaluate run={run.path} 'evaluation.k_shots=[1,2,3,5]'")
+        print("  coldstart train -m strategy=maml,anil,protonet,finetune   # others, on the same tasks")
+        print("  coldstart ls                                              # what else there is")
+    broken = [(key, found) for key, found in summary["budgets"].items() if not found["kept"]]
+    if broken and budget.enforce:
+        raise JobError(
+            "; ".join(
+                f"evaluation.budget.{key}: {found['measured']:.6g} is above {found['limit']:.6g}"
+                for key, found in broken
+            )
+            + f"; raise the limit, or choose a smaller model ({run.path} is kept)"
+        )
     return report.headline(summary)
 
 
@@ -262,38 +265,12 @@ def _say(options: Options, text: str) -> None:
         print(text, file=sys.stderr)
 
 
-def _git_commit() -> str | None:
-    """The commit of the folder where the command was typed, marked where files differ from it."""
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
+def _say_where_measured(experiment: Experiment, run: Run, name: str, options: Options) -> None:
+    """A finished evaluation keeps its times; they say nothing of another machine or thread count."""
+    before = read_json(run.evaluation(name) / "summary.json", "run")["hardware"]
+    if before != experiment.hardware.facts():
+        _say(
+            options,
+            f"its times are of other hardware ({before['device']}: {before['name']}, {before['threads']} "
+            f"threads, {before['precision']}); coldstart evaluate run={run.path} again=true measures on this",
         )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
-def _environment(experiment: Experiment, options: Options) -> dict[str, Any]:
-    """What a reader needs to run this again, and to judge its figures of time."""
-    packages = {}
-    for package in ("coldstart-cli", "torch", "numpy", "hydra-core", "omegaconf", "scipy"):
-        try:
-            packages[package] = version(package)
-        except PackageNotFoundError:
-            packages[package] = "not installed as a package"
-    return {
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "packages": packages,
-        "hardware": experiment.hardware.facts(),
-        "vectorize": "vmap" if experiment.vectorize else "loop",
-        "git": _git_commit(),
-        "command_line": list(options.command_line),
-        "fingerprint": experiment.source.fingerprint,
-        "input_shape": shape_facts(experiment.source),
-        "facts": dict(experiment.facts),
-    }

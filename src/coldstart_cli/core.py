@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,13 @@ class Objective(ABC):
     @abstractmethod
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Scalars by name; the headline is among them."""
+
+    def calibration(self, outputs: Tensor, targets: Tensor, coverage: float) -> dict[str, Any]:
+        """Columns of a record, as JSON takes them, on how far predicted probabilities can be believed.
+
+        Nothing where outputs are no probabilities. `coverage` is what a prediction set is to hold.
+        """
+        return {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,34 +1,20 @@
-"""The clocked evaluation loop: adapt to tasks at every k, keep one record a task, shot and step."""
+"""The evaluation loop: every contestant adapts to the same tasks at every k; validation tasks choose."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
-from itertools import islice
-from queue import SimpleQueue
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
-import torch
 from annotated_types import Ge, Gt, Len, Lt
-from torch import nn
 
 from coldstart_cli import metrics
-from coldstart_cli.core import (
-    Adapted,
-    Split,
-    Strategy,
-    Task,
-    TaskShape,
-    TaskSource,
-)
+from coldstart_cli.budgets import BATCH, Budget
+from coldstart_cli.core import Split, Strategy, Task, TaskShape, TaskSource
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.loggers import Logger
+from coldstart_cli.scoring import Record, scored_together
 from coldstart_cli.signals import StopOnSignal
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,14 +26,21 @@ class EvaluationPlan:
         n_way, n_query, n_unlabelled: their shape, or None for the data set's.
         k_shots: labels for each class (regression: for each task); one evaluation for each. At 0 there
             is no baseline: it would have nothing to learn from.
+        beyond: whether numbers of shots that the data cannot serve are refused, or left out and named.
         steps: adaptation steps at which the strategy is scored; the one reported is the best on
             validation tasks.
         baseline_steps: the same for the baseline.
         baseline_search: values of the baseline's hyper-parameters to choose from on validation tasks.
         n_selection_tasks: validation tasks that choose.
         confidence: of the intervals.
+        coverage: probability that a prediction set is to hold.
         batch_sizes: batches whose inference time is measured.
-        timed_calls: calls of each, after a warm-up.
+        timed_calls: calls of each at least, after a warm-up.
+        timed_seconds: each is called until its calls have taken as long, in seconds.
+        budget: limits on what the predictor may cost.
+
+    Raises:
+        ValueError: where a limit needs a batch size that is not measured.
     """
 
     n_tasks: Annotated[int, Ge(2)]
@@ -55,13 +48,22 @@ class EvaluationPlan:
     n_query: Annotated[int, Ge(1)] | None
     n_unlabelled: Annotated[int, Ge(0)] | None
     k_shots: Annotated[list[Annotated[int, Ge(0)]], Len(1)]
+    beyond: Literal["refuse", "leave_out"]
     steps: Annotated[list[Annotated[int, Ge(0)]], Len(1)]
     baseline_steps: Annotated[list[Annotated[int, Ge(0)]], Len(1)]
     baseline_search: dict[str, Annotated[list[float], Len(1)]]
     n_selection_tasks: Annotated[int, Ge(2)]
     confidence: Annotated[float, Gt(0), Lt(1)]
+    coverage: Annotated[float, Gt(0), Lt(1)]
     batch_sizes: Annotated[list[Annotated[int, Ge(1)]], Len(1)]
     timed_calls: Annotated[int, Ge(10)]
+    timed_seconds: Annotated[float, Gt(0)]
+    budget: Budget
+
+    def __post_init__(self) -> None:
+        timed = sorted({"p50_ms", "p95_ms"} & self.budget.limits.keys())
+        if timed and int(BATCH) not in self.batch_sizes:
+            raise ValueError(f"batch_sizes: lacks {BATCH}, for which budget.{timed[0]} is meant; add it")
 
 
 def evaluate(
@@ -88,29 +90,41 @@ def evaluate(
     chosen: dict[str, dict[int, tuple[str, int]]] = {role: {} for role in contestants}
     records: list[Record] = []
     jobs = list(_jobs(contestants, source, plan, trained_on_source))
-    total = sum(
-        job.n_tasks * (len(contestants[job.role]) if job.split == "validation" else 1) for job in jobs
-    )
     for logger in loggers:
-        logger.start("evaluating", total, 0)
+        logger.start("evaluating", sum(_n_adaptations(job, contestants) for job in jobs), 0)
     done = 0
     for job in jobs:
         variants = contestants[job.role]
         if job.split != "validation":  # the choice has been made by the jobs before
             ours = [r for r in records if (r["role"], r["k_shot"]) == (job.role, job.k_shot)]
-            chosen[job.role][job.k_shot] = metrics.choose(ours, source.objective.higher_is_better)
-            variants = {name: s for name, s in variants.items() if name == chosen[job.role][job.k_shot][0]}
+            choice = metrics.choose(ours, source.objective.higher_is_better)
+            chosen[job.role][job.k_shot] = choice
+            variants = {choice[0]: variants[choice[0]]}
         for variant, strategy in variants.items():
-            labels = {"role": job.role, "variant": variant, "split": job.split, "k_shot": job.k_shot}
-            tasks = tasks_of(job.source, job.split, job.n_tasks)
-            beside = job.split == "new"
-            for rows in scored_together(strategy, tasks, job.steps, hardware, beside=beside):
+            for rows in _records(job, variant, strategy, plan, hardware):
                 stop.check()
-                records.extend({**labels, **row} for row in rows)
+                records += rows
                 done += 1
                 for logger in loggers:
                     logger.advance(done)
     return records, chosen
+
+
+def _n_adaptations(job: _Job, contestants: Mapping[str, Mapping[str, Strategy]]) -> int:
+    """All variants meet the validation tasks, the one that was chosen the others."""
+    return job.n_tasks * (len(contestants[job.role]) if job.split == "validation" else 1)
+
+
+def _records(
+    job: _Job, variant: str, strategy: Strategy, plan: EvaluationPlan, hardware: Hardware
+) -> Iterator[list[Record]]:
+    """The rows of each task of a job. Validation tasks choose by the headline alone: theirs stay short."""
+    labels = {"role": job.role, "variant": variant, "split": job.split, "k_shot": job.k_shot}
+    tasks = tasks_of(job.source, job.split, job.n_tasks)
+    beside = job.split == "new"
+    coverage = None if job.split == "validation" else plan.coverage
+    for rows in scored_together(strategy, tasks, job.steps, hardware, beside=beside, coverage=coverage):
+        yield [{**labels, **row} for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +147,7 @@ def _jobs(
                 continue
             steps = plan.steps if role == "strategy" else plan.baseline_steps
             yield _Job(role, "validation", k, shaped, plan.n_selection_tasks, steps)
-            held_out = trained_on_source and shaped.refusal("source_test", shaped.shape) is None
-            if role == "strategy" and held_out:
+            if role == "strategy" and source_refusal(source, plan, k, trained_on_source) is None:
                 yield _Job(role, "source_test", k, shaped, plan.n_tasks, steps)
             yield _Job(role, "new", k, shaped, plan.n_tasks, steps)
 
@@ -147,120 +160,33 @@ def shape_of(source: TaskSource, plan: EvaluationPlan, k_shot: int) -> TaskShape
     )
 
 
+def served(source: TaskSource, plan: EvaluationPlan) -> tuple[EvaluationPlan, dict[int, str]]:
+    """The plan without the shots that the data cannot serve, where it says so, and why they are left out.
+
+    Where they can serve none, the plan as it is: that is a mistake in it, which others refuse.
+    """
+    if plan.beyond == "refuse":
+        return plan, {}
+    left_out: dict[int, str] = {}
+    for k in plan.k_shots:
+        shape = shape_of(source, plan, k)
+        reason = source.refusal("new", shape) or source.refusal("validation", shape)
+        if reason is not None:
+            left_out[k] = reason
+    kept = [k for k in plan.k_shots if k not in left_out]
+    return (replace(plan, k_shots=kept), left_out) if kept else (plan, {})
+
+
+def source_refusal(
+    source: TaskSource, plan: EvaluationPlan, k_shot: int, trained_on_source: bool
+) -> str | None:
+    """Why there are no held-out source tasks beside the new ones, or None where there are."""
+    if not trained_on_source:
+        return "the run was trained on other data"
+    return source.refusal("source_test", shape_of(source, plan, k_shot))
+
+
 def tasks_of(source: TaskSource, split: Split, n: int) -> Iterator[Task]:
     """Tasks 0 to n - 1 of a split, drawn in batches."""
     for start in range(0, n, 32):
         yield from source.tasks(split, range(start, min(start + 32, n)))
-
-
-def scored_together(
-    strategy: Strategy, tasks: Iterable[Task], steps: Sequence[int], hardware: Hardware, *, beside: bool
-) -> Iterator[list[Record]]:
-    """`scored` for each task, in order; on a CPU several tasks at a time, each on a core of its own.
-
-    A support set of five images is too small to share out: two threads on one task are a fifth faster
-    than one, and four times slower where another process wants the second core. Each worker has a
-    module tree of its own, for a functional call changes the tree while it lasts; tensors are shared.
-    """
-    n = hardware.threads if hardware.device.type == "cpu" else 1
-    if n == 1:
-        yield from (scored(strategy, task, steps, hardware, beside=beside) for task in tasks)
-        return
-    trees: SimpleQueue[Strategy] = SimpleQueue()
-    for _ in range(n):
-        trees.put(_tree_of(strategy))
-
-    def work(task: Task) -> list[Record]:
-        tree = trees.get()
-        try:
-            return scored(tree, task, steps, hardware, beside=beside)
-        finally:
-            trees.put(tree)
-
-    waiting = iter(tasks)
-    with ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,)) as workers:
-        try:
-            while batch := list(islice(waiting, 4 * n)):
-                yield from workers.map(work, batch)
-        finally:
-            torch.set_num_threads(hardware.threads)
-
-
-def _tree_of(strategy: Strategy) -> Strategy:
-    """A copy of the strategy's modules around the same tensors and optimizers."""
-    kept: list[object] = [*strategy.parameters(), *strategy.buffers()]
-    kept += [optimizer for _, optimizer in optimizers(strategy)]
-    return copy.deepcopy(strategy, {id(value): value for value in kept})
-
-
-def optimizers(strategy: Strategy) -> list[tuple[str, torch.optim.Optimizer]]:
-    """The optimizers that a strategy, and every module in it, keeps as attributes, by their names."""
-    return [
-        (f"{prefix}.{name}" if prefix else name, value)
-        for prefix, module in strategy.named_modules()
-        for name, value in vars(module).items()
-        if isinstance(value, torch.optim.Optimizer)
-    ]
-
-
-def scored(
-    strategy: Strategy, task: Task, steps: Sequence[int], hardware: Hardware, *, beside: bool
-) -> list[Record]:
-    """Adapts to one task and scores its query set at `steps`.
-
-    adapt_seconds is the time inside the strategy's generator, in which other tasks may share the machine
-    (`inference.adaptation_ms` times adaptation alone). A strategy that takes fewer steps keeps its last
-    predictor. With `beside`, what it gives to be scored beside it has rows too, with a role of their own.
-    """
-    strategy.eval()
-    task_hash = content_hash(task)
-    task = task.to(hardware.device)
-    adaptation = strategy.adapt(task.support)
-    rows: list[Record] = []
-    seconds, latest = 0.0, None
-    scores: list[Record] = []
-    for step in range(max(steps) + 1):
-        before = hardware.now()
-        with hardware.autocast():
-            item = next(adaptation, None)
-        if item is not None:
-            seconds += hardware.now() - before
-            latest, scores = item, []
-        if step in steps and latest is not None:
-            scores = scores or _scores(latest, task, hardware, beside)
-            labels = {"task": task.name, "task_hash": task_hash, "step": step}
-            clock = {"adapt_seconds": round(seconds, 7)}
-            rows += [{**labels, **row, **clock} for row in scores]
-    adaptation.close()
-    return rows
-
-
-def _scores(adapted: Adapted, task: Task, hardware: Hardware, beside: bool) -> list[Record]:
-    """The rows of a predictor and, with `beside`, of those that are scored beside it."""
-    own = _score(adapted.build, task, hardware)
-    if adapted.notes:
-        own["notes"] = dict(adapted.notes)
-    others = adapted.beside if beside else {}
-    return [own, *({"role": role, **_score(build, task, hardware)} for role, build in others.items())]
-
-
-def _score(build: Callable[[], nn.Module], task: Task, hardware: Hardware) -> Record:
-    objective = task.support.objective
-    with hardware.autocast():
-        module = build()
-        with torch.no_grad():
-            outputs = module(task.query.inputs).float()
-    value = objective.metrics(outputs, task.query.targets)[objective.headline]
-    return {"value": float(value), "loss": float(objective.loss(outputs, task.query.targets))}
-
-
-def content_hash(task: Task) -> str:
-    """Eight hexadecimal digits over the support and query sets: equal hashes are the same task."""
-    content = sha256()
-    for examples in (task.support, task.query):
-        inputs = {"": examples.inputs} if isinstance(examples.inputs, torch.Tensor) else examples.inputs
-        for name, tensor in sorted(inputs.items()):
-            content.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-            content.update(tensor.contiguous().numpy().tobytes())
-        content.update(examples.targets.contiguous().numpy().tobytes())
-    return content.hexdigest()[:8]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics as plain
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -91,8 +92,10 @@ def over_shots(
         str(k): known(metrics.label_efficiency(mean, reference, higher)) if reference else None
         for k, mean in means.items()
     }
+    axis = {math.log2(k): mean for k, mean in means.items() if k > 0}
+    reached = metrics.shots_to(means, 0.95, higher) if axis else math.inf
     return {
-        "area": metrics.area_over_shots(means) if means else None,
-        "shots_to_95": metrics.shots_to(means, 0.95) if means else None,
+        "area": metrics.area_under(axis) if axis else None,
+        "shots_to_95": known(reached),
         "label_efficiency": needed,
     }

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import statistics
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from coldstart_cli import metrics
 from coldstart_cli.core import Inputs, Strategy, Task, map_inputs, n_examples
-from coldstart_cli.evaluation import EvaluationPlan, scored
+from coldstart_cli.evaluation import EvaluationPlan
 from coldstart_cli.hardware import Hardware
+from coldstart_cli.scoring import scored
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+WARM_UP = 10
+"""Calls that are not timed, of each predictor and batch size: caches fill, kernels are chosen."""
+TURN = 10
+"""Calls in a row before another predictor or batch size has its turn."""
 
 
 def adaptation_ms(strategy: Strategy, tasks: Iterable[Task], step: int, hardware: Hardware) -> float:
     """Median milliseconds of adaptation up to `step`, one task at a time on the whole machine."""
-    seconds = [
-        float(scored(strategy, task, [step], hardware, beside=False)[0]["adapt_seconds"]) for task in tasks
-    ]
+    with _without_garbage_collection():
+        seconds = [
+            float(scored(strategy, task, [step], hardware, beside=False)[0]["adapt_seconds"])
+            for task in tasks
+        ]
     return 1000 * statistics.median(seconds)
 
 
@@ -27,33 +41,73 @@ def costs(strategy: Strategy, task: Task, plan: EvaluationPlan, hardware: Hardwa
     """What the adapted predictor costs on this hardware.
 
     Returns:
-        p50 and p95 of a call in milliseconds for each batch size, after a warm-up and with the device
-        synchronised; parameters; FLOPs for one input (a multiply-add is 2); the same of each predictor
-        that is scored beside it (`beside`); peak memory of the process in bytes.
+        p50 and p95 of a call in milliseconds for each batch size, over so many calls, after a warm-up and
+        with the device synchronised; parameters; FLOPs for one input (a multiply-add is 2); the same of
+        each predictor that is scored beside it (`beside`); `Hardware.peak_memory` in bytes.
     """
     strategy.eval()
     task = task.to(hardware.device)
     adaptation = strategy.adapt(task.support)
     first = next(adaptation)
     adaptation.close()
-    beside = {role: _predictor_costs(build(), task, plan, hardware) for role, build in first.beside.items()}
-    own = _predictor_costs(first.module, task, plan, hardware)
-    return {**own, "peak_memory": hardware.peak_memory(), "beside": beside}
-
-
-def _predictor_costs(
-    module: nn.Module, task: Task, plan: EvaluationPlan, hardware: Hardware
-) -> dict[str, Any]:
-    inference = {}
-    for batch_size in plan.batch_sizes:
-        batch = repeated(task.query.inputs, batch_size)
-        seconds = _call_seconds(module, batch, plan.timed_calls, hardware)
-        inference[str(batch_size)] = metrics.percentiles(seconds)
-    return {
-        "inference": inference,
-        "parameters": parameter_count(module),
-        "flops": flops(module, repeated(task.query.inputs, 1)),
+    modules = {"": first.module, **{role: build() for role, build in first.beside.items()}}
+    batches = {size: repeated(task.query.inputs, size) for size in plan.batch_sizes}
+    with torch.no_grad(), hardware.autocast():
+        calls = {
+            (role, size): partial(module, batch)
+            for role, module in modules.items()
+            for size, batch in batches.items()
+        }
+        seconds = timed(calls, hardware, least=plan.timed_calls, total=plan.timed_seconds)
+    found = {
+        role: {
+            "inference": {
+                str(size): {**metrics.percentiles(seconds[role, size]), "calls": len(seconds[role, size])}
+                for size in batches
+            },
+            "parameters": parameter_count(module),
+            "flops": flops(module, repeated(task.query.inputs, 1)),
+        }
+        for role, module in modules.items()
     }
+    return {**found.pop(""), "peak_memory": hardware.peak_memory(), "beside": found}
+
+
+def timed(
+    calls: Mapping[Key, Callable[[], object]], hardware: Hardware, *, least: int, total: float
+) -> dict[Key, list[float]]:
+    """Seconds of each of many calls of each, taken in turns: what slows the machine down, slows all.
+
+    Turns go on until each has been called `least` times and each has taken `total` seconds. Python's
+    garbage collector waits: its pauses are the process's, not the predictor's.
+    """
+    for call in calls.values():
+        for _ in range(WARM_UP):
+            call()
+    seconds: dict[Key, list[float]] = {key: [] for key in calls}
+    waiting = list(calls)
+    with _without_garbage_collection():
+        while waiting:
+            for key in waiting:
+                calls[key]()  # the call before was another's
+                for _ in range(TURN):
+                    before = hardware.now()
+                    calls[key]()
+                    seconds[key].append(hardware.now() - before)
+            waiting = [key for key in waiting if len(seconds[key]) < least or sum(seconds[key]) < total]
+    return seconds
+
+
+@contextlib.contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def repeated(inputs: Inputs, n: int) -> Inputs:
@@ -74,13 +128,3 @@ def flops(module: nn.Module, inputs: Inputs) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(inputs)
     return int(counter.get_total_flops())
-
-
-def _call_seconds(module: nn.Module, batch: Inputs, calls: int, hardware: Hardware) -> list[float]:
-    seconds = []
-    with torch.no_grad(), hardware.autocast():
-        for _ in range(calls + 10):
-            before = hardware.now()
-            module(batch)
-            seconds.append(hardware.now() - before)
-    return seconds[10:]

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-Row = Mapping[str, Any]
+from coldstart_cli.footnotes import Numbers, Row, broken, footnotes
 
 
 def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
     """Prints the table of one evaluation: a column for each k."""
-    console = console or Console(highlight=False, soft_wrap=False, emoji=False)
+    console = console or Console(highlight=False, soft_wrap=False, emoji=False, width=_width())
     shots: Mapping[str, Row] = summary["shots"]
-    numbers = _Numbers(summary["headline"])
+    numbers = Numbers(summary["headline"])
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for k in shots:
@@ -32,17 +34,23 @@ def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
     console.print(escape(_title(summary)), style="bold", soft_wrap=True)
     console.print(table)
     console.print()
-    for line in (*_similarity(summary, numbers), *_costs(summary)):
+    for line in footnotes(summary, numbers):
         console.print(escape(line), soft_wrap=True)
     console.print(escape(_caveat(summary)), soft_wrap=True, style="dim")
+
+
+def _width() -> int | None:
+    """The terminal's; a file or a pipe takes lines as they come, where COLUMNS does not limit them."""
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000
 
 
 def headline(summary: Mapping[str, Any]) -> str:
     """One line: the result at the first k, as a sweep's table shows it."""
     k, row = next(iter(summary["shots"].items()))
-    numbers = _Numbers(summary["headline"])
+    numbers = Numbers(summary["headline"])
     gain = f", gain over baseline {numbers.signed(row['gain'])}" if "gain" in row else ""
-    return f"k={k} {summary['headline']} {numbers.interval(row['new']['after'])}{gain}"
+    over = f", over budget: {', '.join(broken(summary))}" if broken(summary) else ""
+    return f"k={k} {summary['headline']} {numbers.interval(row['new']['after'])}{gain}{over}"
 
 
 def values(summary: Mapping[str, Any]) -> dict[str, float]:
@@ -73,29 +81,6 @@ def values(summary: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(v) for name, v in found.items() if v is not None and math.isfinite(v)}
 
 
-class _Numbers:
-    """Accuracy in percent, errors as they are."""
-
-    def __init__(self, metric: str) -> None:
-        self.percent = metric == "accuracy"
-        self.unit = "%" if self.percent else ""
-
-    def number(self, value: float | None) -> str:
-        if value is None:  # not finite: it diverged
-            return "∞"
-        return f"{100 * value:.1f}" if self.percent else f"{value:.3f}"
-
-    def interval(self, row: Row | None) -> str:
-        if row is None:
-            return "-"
-        return f"{self.number(row['mean'])} ± {self.number(row['half_width'])}"
-
-    def signed(self, row: Row | None) -> str:
-        if row is None:
-            return "-"
-        return f"{'' if row['mean'] is None or row['mean'] < 0 else '+'}{self.interval(row)}"
-
-
 def _title(summary: Mapping[str, Any]) -> str:
     names = summary["names"]
     ways = f"{summary['n_way']}-way, " if summary["n_way"] else ""
@@ -105,7 +90,7 @@ def _title(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _sections(summary: Mapping[str, Any], numbers: _Numbers) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+def _sections(summary: Mapping[str, Any], numbers: Numbers) -> list[tuple[str, list[tuple[str, list[str]]]]]:
     shots: list[Row] = list(summary["shots"].values())
     metric = f"{summary['headline']}{', %' if numbers.percent else ''}"
 
@@ -113,7 +98,8 @@ def _sections(summary: Mapping[str, Any], numbers: _Numbers) -> list[tuple[str, 
         return [numbers.interval(row[name][field]) if row[name] else "-" for row in shots]
 
     cross = [
-        ("source tasks, held-out examples", cells("source_test", "after")),
+        ("source tasks, before adaptation", cells("source_test", "before")),
+        ("source tasks, adapted", cells("source_test", "after")),
         ("new tasks, before adaptation", cells("new", "before")),
         ("new tasks, adapted", cells("new", "after")),
         ("gap from source to new", [numbers.signed(row.get("gap")) for row in shots]),
@@ -127,7 +113,10 @@ def _sections(summary: Mapping[str, Any], numbers: _Numbers) -> list[tuple[str, 
     ]
     curve += [
         ("area under the curve", [numbers.number(row["new"]["area"]) for row in shots]),
-        ("steps to 95 % of the way", [str(row["new"]["steps_to_95"]) for row in shots]),
+        (
+            "steps to 95 % of the way",
+            ["-" if (at := row["new"]["steps_to_95"]) is None else str(at) for row in shots],
+        ),
         ("steps chosen by validation", [str(row["new"]["step"]) for row in shots]),
     ]
     sections = [(f"Cross-task ({metric})", cross), (f"Learning curve ({metric})", curve)]
@@ -135,11 +124,41 @@ def _sections(summary: Mapping[str, Any], numbers: _Numbers) -> list[tuple[str, 
     if any("gain" in row for row in shots):
         name = summary["names"]["baseline"]
         sections.append((f"Transfer performance ({metric})", _transfer(summary, shots, name, numbers)))
-    return sections
+    return [*sections, *_calibration(summary, shots)]
+
+
+def _calibration(
+    summary: Mapping[str, Any], shots: list[Row]
+) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+    """Of adapted predictors on new tasks, the strategy's and the baseline's in one cell."""
+    if not any(row["new"].get("calibration") for row in shots):
+        return []
+    roles = [name for name in ("new", "baseline") if any(name in row for row in shots)]
+    who = " / ".join(summary["names"]["strategy" if role == "new" else role] for role in roles)
+    measures: list[tuple[str, str, Callable[[float], str]]] = [
+        ("negative log-likelihood, nats", "nll", lambda x: f"{x:.3f}" if x < 1000 else f"{x:.3g}"),
+        ("expected calibration error, %", "ece", lambda x: f"{100 * x:.1f}"),
+        ("Brier score", "brier", "{:.3f}".format),
+        (f"coverage of its {100 * summary['coverage']:g} % sets, %", "coverage", lambda x: f"{100 * x:.1f}"),
+        ("classes in such a set", "set_size", "{:.2f}".format),
+    ]
+
+    def cell(row: Row, name: str, written: Callable[[float], str]) -> str:
+        missing = "∞" if name == "nll" else "-"  # not finite: it diverged
+        values = [row[role]["calibration"][name] if role in row else math.nan for role in roles]
+        return " / ".join(missing if v is None else "-" if math.isnan(v) else written(v) for v in values)
+
+    rows = [(words, [cell(row, name, written) for row in shots]) for words, name, written in measures]
+    return [(f"Calibration ({who})", rows)]
+
+
+def _caveat(summary: Mapping[str, Any]) -> str:
+    mode = "Transductive: a prediction may depend on its batch. " if summary["transductive"] else ""
+    return f"{mode}One training seed ({summary['seed']}): the intervals are over tasks, conditional on it."
 
 
 def _transfer(
-    summary: Mapping[str, Any], shots: list[Row], name: str, numbers: _Numbers
+    summary: Mapping[str, Any], shots: list[Row], name: str, numbers: Numbers
 ) -> list[tuple[str, list[str]]]:
     largest = list(summary["shots"])[-1]
     settings = [
@@ -166,7 +185,7 @@ def _transfer(
 
 
 def _beside(
-    summary: Mapping[str, Any], shots: list[Row], numbers: _Numbers, metric: str
+    summary: Mapping[str, Any], shots: list[Row], numbers: Numbers, metric: str
 ) -> list[tuple[str, list[tuple[str, list[str]]]]]:
     """What the strategy gave to be scored beside its own predictor, and what it noted."""
     roles = dict.fromkeys(role for row in shots for role in row.get("beside", {}))
@@ -195,68 +214,3 @@ def _note(values: list[float | None] | None) -> str:
         return "-"
     known = [f"{value:.3g}" for value in values if value is not None]
     return " → ".join(dict.fromkeys(known)) or "-"
-
-
-def _similarity(summary: Mapping[str, Any], numbers: _Numbers) -> list[str]:
-    """A similarity is never shown without what it was worth here."""
-    lines = []
-    for k, row in summary["shots"].items():
-        if not any(name.startswith("similarity of ") for name in row.get("notes", {})):
-            continue
-        check = row["similarity"]
-        if check is None:
-            lines.append(
-                f"Similarity at k={k}: its use is not known; a baseline and two source groups would tell"
-            )
-            continue
-        lines.append(
-            f"Similarity at k={k}: rank correlation with the real gain {check['rho']:+.2f} "
-            f"(p = {_known(check['p'], '.2g')}, {check['pairs']} pairs of source group and new task), within "
-            f"a task {_known(check['within_task_rho'], '+.2f')}; taking the most similar group loses "
-            f"{numbers.number(check['regret'])} against the best"
-        )
-    return [*lines, ""] if lines else []
-
-
-def _known(value: float | None, form: str) -> str:
-    return "not known" if value is None or math.isnan(value) else format(value, form)
-
-
-def _costs(summary: Mapping[str, Any]) -> list[str]:
-    costs, hardware = summary["costs"], summary["hardware"]
-    lines = [f"Inference time ({hardware['device']}: {hardware['name']}, {hardware['threads']} threads)"]
-    lines += [
-        f"  batch {size:>3}: p50 {t['p50_ms']:.2f} ms, p95 {t['p95_ms']:.2f} ms"
-        for size, t in costs["inference"].items()
-    ]
-    for role, other in costs.get("beside", {}).items():
-        times = [
-            f"{t['p50_ms']:.2f} ms at batch {size} ({t['p50_ms'] / costs['inference'][size]['p50_ms']:.1f}x)"
-            for size, t in other["inference"].items()
-        ]
-        lines.append(
-            f"  {role}: p50 {', '.join(times)}; {other['parameters']:,} parameters "
-            f"({other['parameters'] / costs['parameters']:.1f}x), {_scaled(other['flops'])}FLOP"
-        )
-    adapting = ", ".join(f"{ms:.1f} ms at k={k}" for k, ms in costs["adaptation_ms"].items())
-    training = summary["training"]
-    lines += [
-        f"  adaptation to one task: {adapting}",
-        f"  {costs['parameters']:,} parameters, {_scaled(costs['flops'])}FLOP for one input "
-        f"(a multiply-add is 2), peak memory {costs['peak_memory'] / 2**20:.0f} MiB",
-        f"Training: {training['steps']:,} steps in {training['seconds']:.1f} s"
-        + (f", best state after {training['best_step']:,}" if training["best_step"] else ""),
-    ]
-    return lines
-
-
-def _caveat(summary: Mapping[str, Any]) -> str:
-    mode = "Transductive: a prediction may depend on its batch. " if summary["transductive"] else ""
-    return f"{mode}One training seed ({summary['seed']}): the intervals are over tasks, conditional on it."
-
-
-def _scaled(value: float) -> str:
-    for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size and math.isfinite(value):
-            return f"{value / size:.1f} {prefix}"
-    return f"{value:g} "

@@ -14,13 +14,14 @@ from annotated_types import Ge, Gt
 from coldstart_cli.core import Strategy, TaskShape, TaskSource
 from coldstart_cli.curve import VALIDATION
 from coldstart_cli.errors import JobError
-from coldstart_cli.evaluation import optimizers, scored_together, tasks_of
+from coldstart_cli.evaluation import tasks_of
 from coldstart_cli.files import append_jsonl, truncate
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.loggers import Logger
 from coldstart_cli.runs import Run
+from coldstart_cli.scoring import optimizers, scored_together
 from coldstart_cli.signals import StopOnSignal
-from coldstart_cli.training import step_seed
+from coldstart_cli.training import counting, step_seed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +80,7 @@ class Training:
         self.checkpoints = run.checkpoints
         self.step, self.best_step, self.best_value = 0, 0, math.nan
         self.seconds = 0.0
+        self.examples: int | None = 0  # labelled source examples drawn
         self.lengths = {"history.jsonl": 0, "timings.jsonl": 0}
         state = self.checkpoints.latest()
         if state is not None:
@@ -118,7 +120,7 @@ class Training:
         self.strategy.train()
         torch.manual_seed(step_seed(self.seed, self.step))
         before = self.hardware.now()
-        with self.hardware.autocast():
+        with self.hardware.autocast(), counting(self._count):
             values = next(steps, None)
         if values is None:
             return None
@@ -131,6 +133,10 @@ class Training:
                     f"own rate, the last good state is kept in {self.run.path}"
                 )
         return values
+
+    def _count(self, n: int) -> None:
+        if self.examples is not None:
+            self.examples += n
 
     def _log(self, values: Mapping[str, float], loggers: Sequence[Logger]) -> None:
         self._append("history.jsonl", {"step": self.step, **values})
@@ -166,6 +172,7 @@ class Training:
             "best_step": self.best_step,
             "best_value": self.best_value,
             "seconds": self.seconds,
+            "examples": self.examples,
             "lengths": dict(self.lengths),
             "threads": self.hardware.threads,
         }
@@ -183,6 +190,8 @@ class Training:
             optimizer.load_state_dict(state["optimizers"][name])
         self.step, self.seconds, self.lengths = state["step"], state["seconds"], dict(state["lengths"])
         self.best_step, self.best_value = state["best_step"], state["best_value"]
+        # A checkpoint of format 1 did not count: what came before it is not known.
+        self.examples = state.get("examples")
 
 
 def validation_shape(source: TaskSource, plan: ValidationPlan) -> TaskShape:

@@ -31,15 +31,15 @@ import yaml
 
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files import finite, read_json, umask, write_bytes, write_json
-
-FORMAT = 1
-"""Written into run.json. A reader migrates older formats and refuses newer ones."""
+from coldstart_cli.migrations import FORMAT, completed, migrated
 
 DETERMINING = ("strategy", "model", "optimizer", "training", "seed", "dataset")
 PLACES = ("root",)
 """Keys of a data set that say where it lies; its content is in the fingerprint."""
 REPORTING = ("log_every", "checkpoint_seconds")
 """Keys of `training` that do not change the trained weights."""
+JUDGING = ("budget", "beyond")
+"""Keys of `evaluation` that change no measurement: limits, and what is done about shots beyond the data."""
 
 
 def digest(value: object) -> str:
@@ -62,7 +62,8 @@ def run_name(config: Mapping[str, Any], fingerprint: str) -> str:
 def evaluation_hash(config: Mapping[str, Any], fingerprint: str) -> str:
     """The name of an evaluation inside its run: what is asked, of which data, beside which baseline."""
     data = {k: v for k, v in config["dataset"].items() if k not in PLACES}
-    return digest([config["evaluation"], config["baseline"], data, fingerprint])
+    asked = {k: v for k, v in config["evaluation"].items() if k not in JUDGING}
+    return digest([asked, config["baseline"], data, fingerprint])
 
 
 class Run:
@@ -82,7 +83,7 @@ class Run:
         Raises:
             RequestError: if it is no run, damaged, or of a newer format.
         """
-        return _migrated(read_json(self.path / "run.json", "run"), self.path)
+        return migrated(read_json(self.path / "run.json", "run"), self.path)
 
     @property
     def finished(self) -> bool:
@@ -90,7 +91,12 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        return read_config(self.path / "config.yaml")
+        """config.yaml, with the values of today for what an evaluation could not ask when it was written.
+
+        Raises:
+            RequestError: as `read_config`.
+        """
+        return completed(read_config(self.path / "config.yaml"))
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -243,18 +249,3 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not set(DETERMINING) <= config.keys():
         raise RequestError(f"run: {path} is no run's config; train again with again=true")
     return config
-
-
-def _migrated(state: dict[str, Any], path: Path) -> dict[str, Any]:
-    version = state.get("format")
-    if not isinstance(version, int) or version > FORMAT:
-        raise RequestError(
-            f"run: {path} has format {version}, this coldstart reads up to {FORMAT}; install a newer one"
-        )
-    for step in range(version, FORMAT):
-        state = MIGRATIONS[step](state)
-    return state
-
-
-MIGRATIONS: dict[int, Any] = {}
-"""format n -> a function that turns a run.json of format n into one of n + 1."""

@@ -5,7 +5,7 @@
 - Task2Vec: Achille et al. 2019, arXiv:1902.03545, equation 1 and section 4.
 
 All read a network that has seen the source, and the new task's labelled examples. No number tells by
-itself what it is worth: `metrics.similarity_check` sets it against the real gain of a transfer.
+itself what it is worth: `notes.similarity_check` sets it against the real gain of a transfer.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coldstart_cli import metrics, statistics
+from coldstart_cli import metrics, notes, statistics
 from coldstart_cli.contestants import REFERENCE, Contestant, Shot
 from coldstart_cli.runs import digest
 from coldstart_cli.verdict import by_mean, judged
@@ -190,9 +190,7 @@ def similarity(
         beside: dict[tuple[str, str], float] = {}
         theirs = references[member.name].shots[k]
         for seed, shot in member.shots[k].items():
-            noted = [
-                r for r in shot.rows if any(n.startswith(metrics.SIMILARITY) for n in r.get("notes", {}))
-            ]
+            noted = [r for r in shot.rows if any(n.startswith(notes.SIMILARITY) for n in r.get("notes", {}))]
             at = min((r["step"] for r in noted if r["step"] >= shot.step), default=None)
             other = theirs.get(seed) or next(iter(theirs.values()))
             base |= {f"{seed}/{task}": value for task, value in other.new[other.step].items()}
@@ -200,9 +198,9 @@ def similarity(
             beside |= {
                 (r["role"], f"{seed}/{r['task_hash']}"): r["value"] for r in shot.rows if r["step"] == at
             }
-        check = metrics.similarity_check(rows, beside, base, higher)
+        check = notes.similarity_check(rows, beside, base, higher)
         if check is not None:
-            points = metrics.similarity_pairs(rows, beside, base, higher)
+            points = notes.similarity_pairs(rows, beside, base, higher)
             found.append(
                 {
                     "contestant": member.name,

@@ -7,10 +7,12 @@ Both are generators that yield the metrics of each outer step; a step's data are
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from functools import partial
 from typing import Annotated, Any, Literal, Protocol, cast
 
@@ -23,6 +25,9 @@ from coldstart_cli.core import Examples, Inputs, Objective, Pool, Task, TaskSour
 Schedule = Literal["constant", "cosine", "linear"]
 Each = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Lifts a function of one task to all tasks of a batch: the identity, or torch.func.vmap."""
+
+
+_drawn: ContextVar[Callable[[int], None]] = ContextVar("_drawn", default=lambda n: None)
 
 
 class TaskLoss(Protocol):
@@ -40,6 +45,20 @@ class TaskLoss(Protocol):
 class OptimizerFactory(Protocol):
     def __call__(self, parameters: Iterable[nn.Parameter], share: float = 1.0) -> torch.optim.Optimizer:
         """An optimizer whose schedule spans `share` of the run's steps, for trainings in phases."""
+
+
+@contextlib.contextmanager
+def counting(count: Callable[[int], None]) -> Iterator[None]:
+    """Calls `count` with the number of labelled source examples that each step of an outer loop draws.
+
+    Support and query of every task, or the mini-batch; an example counts each time it is drawn. The loops
+    tell it beside their metrics, so that it passes through whatever a strategy wraps around them.
+    """
+    token = _drawn.set(count)
+    try:
+        yield
+    finally:
+        _drawn.reset(token)
 
 
 def episodic(
@@ -65,7 +84,9 @@ def episodic(
     device = next(iter(weights.values())).device
     for step in itertools.count(start):
         indices = range(step * meta_batch_size, (step + 1) * meta_batch_size)
-        tasks = [prepare(task).to(device) for task in source.tasks("train", indices)]
+        drawn = source.tasks("train", indices)
+        _drawn.get()(sum(len(task.support) + len(task.query) for task in drawn))
+        tasks = [prepare(task).to(device) for task in drawn]
         optimizer.zero_grad(set_to_none=True)
         metrics = step_of(task_loss, source.objective, weights, tasks)
         optimizer.step()
@@ -87,6 +108,7 @@ def supervised(
     for step in itertools.count(start):
         generator.manual_seed(step_seed(seed, step))
         indices = torch.randint(len(pool), (batch_size,), generator=generator)
+        _drawn.get()(batch_size)
         optimizer.zero_grad(set_to_none=True)
         metrics = batch_loss(pool.objective, pool.examples(indices).to(device))
         torch.autograd.backward(metrics["loss"])

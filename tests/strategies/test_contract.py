@@ -14,7 +14,7 @@ from coldstart_cli import composition
 from coldstart_cli.assembly import Experiment
 from coldstart_cli.core import Strategy
 from coldstart_cli.errors import Unserved
-from coldstart_cli.evaluation import optimizers
+from coldstart_cli.scoring import optimizers
 
 NAMES = sorted(p.stem for p in (Path(__file__).parents[2] / "conf" / "strategy").glob("*.yaml"))
 STARTS_FROM_SUPPORT = {"align", "proto_maml"}  # their head before the first step is made of the support set

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from coldstart_cli.assembly import Experiment
 from coldstart_cli.core import Adapted, Support
 from coldstart_cli.errors import RequestError
-from coldstart_cli.evaluation import optimizers
 from coldstart_cli.objectives import Classification, Regression
+from coldstart_cli.scoring import optimizers
 from coldstart_cli.strategies.guarded import Guarded, _folds
 from coldstart_cli.strategies.transfer import FineTune
 

@@ -2,7 +2,7 @@
 
 A network for all source classes and one for each source group (alphabet, script, domain); a similarity
 (`coldstart_cli.similarity`) between each group and the support set says which to fine-tune, or with what
-weight the predictions of all are averaged. `metrics.similarity_check` reports whether it told the gain.
+weight the predictions of all are averaged. `notes.similarity_check` reports whether it told the gain.
 
 - LEEP: Nguyen, Hassner, Seeger and Archambeau 2020, arXiv:2002.12462.
 - LogME: You, Liu, Wang and Long 2021, arXiv:2102.11005.

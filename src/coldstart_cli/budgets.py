@@ -1,0 +1,64 @@
+"""Limits on what a predictor may cost, and whether what was measured kept them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt
+
+BATCH = "1"
+"""The batch whose time is limited: what one user waits for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """What the adapted predictor may cost on the hardware target; None where there is no limit.
+
+    Limits change no measurement, so an evaluation on disk is judged by whatever limits are asked for.
+
+    Attributes:
+        p50_ms, p95_ms: of a call with one input, in milliseconds.
+        adaptation_ms: of adaptation to one task with the most shots that were evaluated, in milliseconds.
+        parameters: numbers that the predictor holds.
+        flops: floating-point operations of a call with one input, a multiply-add counted as 2.
+        peak_memory_mib: in MiB, of what `Hardware.peak_memory` measures.
+        enforce: whether the job fails where a limit is broken.
+    """
+
+    p50_ms: Annotated[float, Gt(0)] | None
+    p95_ms: Annotated[float, Gt(0)] | None
+    adaptation_ms: Annotated[float, Gt(0)] | None
+    parameters: Annotated[int, Ge(1)] | None
+    flops: Annotated[float, Gt(0)] | None
+    peak_memory_mib: Annotated[float, Gt(0)] | None
+    enforce: bool
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Those that are set, by name."""
+        values = asdict(self)
+        del values["enforce"]
+        return {name: limit for name, limit in values.items() if limit is not None}
+
+    def verdicts(self, costs: Mapping[str, Any]) -> dict[str, dict[str, float | bool]]:
+        """name -> {limit, measured, kept} of every limit that is set.
+
+        Args:
+            costs: of a summary: `inference.costs`, with adaptation_ms by k_shot.
+        """
+        one = costs["inference"].get(BATCH, {})
+        most = max(costs["adaptation_ms"], key=int)
+        measured = {
+            "p50_ms": one.get("p50_ms"),
+            "p95_ms": one.get("p95_ms"),
+            "adaptation_ms": costs["adaptation_ms"][most],
+            "parameters": costs["parameters"],
+            "flops": costs["flops"],
+            "peak_memory_mib": costs["peak_memory"] / 2**20,
+        }
+        return {
+            name: {"limit": limit, "measured": measured[name], "kept": measured[name] <= limit}
+            for name, limit in self.limits.items()
+        }

@@ -1,0 +1,65 @@
+"""What an older coldstart wrote, as today's reads it: run.json by its format, configs by what they lack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from coldstart_cli.catalog import packaged_conf
+from coldstart_cli.errors import RequestError
+
+FORMAT = 2
+"""Written into run.json. A reader migrates older formats and refuses newer ones."""
+
+
+def migrated(state: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A run.json, of the run at `path`, in this version's format.
+
+    Raises:
+        RequestError: if it has no format, or a newer one.
+    """
+    version = state.get("format")
+    if not isinstance(version, int) or not 1 <= version <= FORMAT:
+        raise RequestError(
+            f"run: {path} has format {version}, this coldstart reads up to {FORMAT}; install a newer one"
+        )
+    for step in range(version, FORMAT):
+        state = MIGRATIONS[step](state)
+    return state
+
+
+def _examples_unknown(state: dict[str, Any]) -> dict[str, Any]:
+    """Format 2 counts the labelled source examples that training drew."""
+    return {**state, "format": 2, "examples": None}
+
+
+MIGRATIONS: dict[int, Any] = {1: _examples_unknown}
+"""format n -> a function that turns a run.json of format n into one of n + 1."""
+
+
+def completed(config: dict[str, Any]) -> dict[str, Any]:
+    """A run's config with all that its evaluation can be asked today.
+
+    Keys that `EvaluationPlan` has gained since the run was written get their values of
+    conf/evaluation/standard.yaml, which are chosen so that they leave what was asked as it was. What
+    determines the trained weights is never filled: a run is what it was trained with.
+    """
+    asked = config.get("evaluation")
+    standard = yaml.safe_load((packaged_conf() / "evaluation" / "standard.yaml").read_text(encoding="utf-8"))
+    if not isinstance(asked, dict) or asked.get("_target_") != standard["_target_"]:
+        return config
+    return {**config, "evaluation": _filled(asked, standard)}
+
+
+def _filled(given: Mapping[str, Any], standard: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` and what `standard` has beyond it, in nested objects of the same class as well."""
+    filled = {**standard, **given}
+    for key, value in given.items():
+        if isinstance(value, dict) and "_target_" in value:
+            other = standard.get(key)
+            if isinstance(other, dict) and other.get("_target_") == value["_target_"]:
+                filled[key] = _filled(value, other)
+    return filled
