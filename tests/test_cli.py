@@ -412,8 +412,18 @@ def test_cli_sweep_runs_every_point_and_prints_a_table(cli: Cli, tmp_path: Path)
     runs = [p.name for p in (tmp_path / "outputs").iterdir() if p.name != "sweeps"]
     assert len(runs) == 2
     table = out[out.index("2 jobs, 0 failed") :].splitlines()
-    assert [line.split()[0] for line in table[1:]] == ["seed=0", "seed=1"]
-    assert all("mse" in line for line in table[1:])
+    assert [line.split()[0] for line in table[1:3]] == ["seed=0", "seed=1"]
+    assert all("mse" in line for line in table[1:3])
+    (sweep,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    listed = json.loads((sweep / "runs.json").read_text())["runs"]
+    assert [(row["label"], row["state"], Path(row["path"]).name in runs) for row in listed] == [
+        ("seed=0", "done", True), ("seed=1", "done", True)
+    ]  # fmt: skip
+    assert (sweep / "summary.csv").read_text().startswith("setting,")
+    assert (sweep / "report.html").exists()
+    assert cli("train", "-m", *QUICK, "seed=0,1")[0] == 0  # nothing is missing: no job runs
+    again = max((tmp_path / "outputs" / "sweeps").iterdir())
+    assert again != sweep and not list(again.glob("*.log"))
 
 
 def test_cli_sweep_goes_on_after_a_job_that_fails(cli: Cli, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from coldstart_cli import catalog, composition
 CONF = Path(__file__).resolve().parents[1] / "conf"
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
 CHOICES = [name for name in FILES if "/" in name]
+LAUNCHERS = [name for name in CHOICES if name.startswith("hydra/")]
+PARTS = [name for name in CHOICES if name not in LAUNCHERS]
 EXPERIMENTS = [name for name in CHOICES if name.startswith("experiment/")]
 
 
@@ -58,8 +60,8 @@ def test_conf_files_are_those_that_ls_lists(capsys: pytest.CaptureFixture[str]) 
     listed = json.loads(capsys.readouterr().out)
     names = [f"{group}/{entry['name']}" for group, entries in listed.items() for entry in entries]
     assert sorted(names) == CHOICES
-    assert len(CHOICES) == len(list(CONF.rglob("*.yaml"))) - 1 > 20  # train.yaml is no choice
-    assert set(FILES) - set(CHOICES) == {"train"}
+    assert len(CHOICES) == len(list(CONF.rglob("*.yaml"))) - 2 > 20  # what commands compose is no choice
+    assert set(FILES) - set(CHOICES) == {"train", "adapt"}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -70,7 +72,14 @@ def test_conf_begins_with_a_sentence(name: str) -> None:
     assert len(first.split()) >= 3
 
 
-@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_conf_of_a_launcher_leaves_the_run_as_it_is(name: str) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="the extra slurm is not installed")
+    group, _, choice = name.rpartition("/")
+    assert composed(f"{group}={choice}") == composed()
+
+
+@pytest.mark.parametrize("name", PARTS)
 def test_conf_composes_and_equals_the_signatures(name: str) -> None:
     config = composed(override(name))
     group = name.partition("/")[0]
@@ -97,7 +106,7 @@ def test_conf_of_every_experiment_takes_further_overrides(name: str) -> None:
 
 
 def test_conf_targets_have_no_defaults_in_python() -> None:
-    targets = {node["_target_"] for name in CHOICES for _, node in calls(composed(override(name)))}
+    targets = {node["_target_"] for name in PARTS for _, node in calls(composed(override(name)))}
     assert len(targets) >= 12
     for target in sorted(targets):
         for name, parameter in keyword_only(located(target)).items():
@@ -106,7 +115,7 @@ def test_conf_targets_have_no_defaults_in_python() -> None:
 
 
 def test_conf_is_values_only_once_composed() -> None:
-    for name in CHOICES:
+    for name in PARTS:
         assert "${" not in json.dumps(composed(override(name)))
 
 

@@ -28,7 +28,7 @@ LIMITS: Mapping[str, Limit] = {
     "adaptation_ms": Limit(lambda cost, k: cost["adaptation_ms"].get(k), " ms"),
     "parameters": Limit(lambda cost, k: cost["parameters"], ""),
     "flops": Limit(lambda cost, k: cost["flops"], ""),
-    "peak_memory_mb": Limit(lambda cost, k: cost["peak_memory"] / 2**20, " MiB"),
+    "peak_memory_mib": Limit(lambda cost, k: cost["peak_memory"] / 2**20, " MiB"),
 }
 
 
