@@ -25,6 +25,7 @@ usage: coldstart COMMAND [overrides] [flags]
 
   train        train on source tasks, adapt to new ones, report the four evaluations
   evaluate     evaluate a finished run again: run=DIR, other shots, ways, steps, data, hardware
+  tune         search hyper-parameters on source-validation tasks: 'optimizer.lr=interval(1e-4, 1e-2)'
   compare      runs beside one another: a verdict, a table, an HTML report   DIR...
                [--html FILE] [--json] [--csv] [--for k=5,p95_ms=10] [--zone POINTS] [--confidence PERCENT]
   diff         how two runs' configurations differ   RUN RUN [--json]
@@ -168,6 +169,17 @@ def _train(arguments: list[str]) -> int:
     return 0
 
 
+def _tune(arguments: list[str]) -> int:
+    flags = parse(arguments)
+    if flags.multirun or flags.dry_run or flags.cfg:
+        raise RequestError("tune: takes no -m, --dry-run or --cfg; leave them out")
+    _set_process_up()
+    from coldstart_cli import commands, tune
+
+    options = commands.Options(flags.quiet, False, ["coldstart", "tune", *arguments])
+    return tune.tune([*_search_path(flags.config_dirs), *flags.overrides], options)
+
+
 def _evaluate(arguments: list[str]) -> int:
     flags = parse(arguments)
     chosen = [o for o in flags.overrides if o.startswith("run=")]
@@ -239,6 +251,7 @@ def _catalog(name: str) -> Callable[[list[str]], int]:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "evaluate": _evaluate,
+    "tune": _tune,
     "compare": _compare,
     "diff": _diff,
     "data": _data,

@@ -32,12 +32,14 @@ class Options:
 
     Attributes:
         watcher: a logger of whoever started the command, such as a sweep.
+        train_only: evaluate nothing on new tasks, as in a search for hyper-parameters.
     """
 
     quiet: bool
     dry_run: bool
     command_line: Sequence[str]
     watcher: Logger | None = None
+    train_only: bool = False
 
 
 def train(config: Mapping[str, Any], options: Options) -> str:
@@ -62,6 +64,8 @@ def train(config: Mapping[str, Any], options: Options) -> str:
                 if not resumed:
                     run.create(config, environment(experiment, options.command_line))
                 _train(experiment, run, loggers, stop, options)
+                if options.train_only:
+                    return str(run.path)
                 _evaluate(experiment, run, name, loggers, stop)
     return _show(experiment, run, name, options)
 

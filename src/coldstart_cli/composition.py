@@ -7,9 +7,11 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import hydra
+import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -65,6 +67,93 @@ def points(overrides: Sequence[str]) -> Iterator[tuple[list[str], Config]]:
         for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None):
             for point in batch:
                 yield point, _composed(point)
+
+
+def values_of(name: str, overrides: Sequence[str]) -> Config:
+    """What conf/<name>.yaml holds, a file of values for one command, with `<name>.key=value` or `key=value`.
+
+    Raises:
+        RequestError: for a key that it does not have.
+    """
+    stripped = [o.removeprefix(f"{name}.") for o in overrides]
+    with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
+        config = hydra.compose(name, [])
+        for override in OverridesParser.create().parse_overrides(stripped):
+            key = override.key_or_group
+            if key not in config:
+                known = [str(k) for k in config if k != "_target_"]
+                raise RequestError(f"{name}.{key}: there is no such key; {suggestion(key, known)}")
+            config[key] = override.value()
+    return _container(config)
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """The values of one key in a search.
+
+    Attributes:
+        choices: all there are, or None for an interval.
+        low, high: of the interval, both included; log: uniform in the logarithm; whole: integers only.
+    """
+
+    choices: tuple[Any, ...] | None
+    low: float
+    high: float
+    log: bool
+    whole: bool
+
+    @property
+    def first(self) -> Any:
+        """A value to compose with."""
+        return self.choices[0] if self.choices is not None else self._typed(self.low)
+
+    def _typed(self, value: float) -> float | int:
+        return int(value) if self.whole else float(value)
+
+    def distribution(self, optuna: Any) -> Any:
+        """The same as optuna says it."""
+        if self.choices is not None:
+            return optuna.distributions.CategoricalDistribution(self.choices)
+        kind = optuna.distributions.IntDistribution if self.whole else optuna.distributions.FloatDistribution
+        return kind(self._typed(self.low), self._typed(self.high), log=self.log)
+
+
+def search_space(overrides: Sequence[str]) -> tuple[list[str], dict[str, Searched]]:
+    """(what is fixed, key -> what is searched), by the grammar of Hydra's sweeps.
+
+    Raises:
+        RequestError: for an interval that is none.
+    """
+    fixed: list[str] = []
+    space: dict[str, Searched] = {}
+    with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+        for override in parsed:
+            if not override.is_sweep_override():
+                fixed.append(str(override.input_line))
+                continue
+            space[override.key_or_group] = _searched(override)
+    return fixed, space
+
+
+def _searched(override: Override) -> Searched:
+    value: Any = override.value()
+    if not override.is_interval_sweep():
+        return Searched(tuple(_plain(v) for v in override.sweep_iterator()), 0, 0, False, False)
+    low, high, log = float(value.start), float(value.end), "log" in value.tags
+    if not low < high or (log and low <= 0):
+        raise RequestError(
+            f"{override.key_or_group}: interval({low:g}, {high:g}) is none"
+            f"{' on a logarithmic scale' if log else ''}; write interval(0.01, 1)"
+        )
+    whole = isinstance(value.start, int) and isinstance(value.end, int) and "float" not in value.tags
+    return Searched(None, low, high, log, whole)
+
+
+def _plain(value: Any) -> Any:
+    """Choices as YAML reads them: numbers stay numbers."""
+    return yaml.safe_load(value) if isinstance(value, str) else value
 
 
 def changed(base: Config, overrides: Sequence[str], search_path: Sequence[str]) -> Config:

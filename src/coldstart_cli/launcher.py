@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -95,17 +95,15 @@ def launch(jobs: Sequence[Job], plan: SweepPlan, options: commands.Options, view
     if not waiting:
         return
     at_once = n_at_once(plan, waiting[0].config, len(waiting))
-    threads = max(1, (os.cpu_count() or 1) // at_once)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "coldstart_cli.commands"])
-    running: list[_Child] = []
+    start = children(options, at_once)
+    running: list[Child] = []
     limit = None if plan.timeout_minutes is None else 60 * plan.timeout_minutes
     with StopOnSignal() as stop:
         try:
             while waiting or running:
                 while len(running) < at_once and (job := _next(waiting, running)) is not None:
                     waiting.remove(job)
-                    running.append(_Child(context, job, options, threads))
+                    running.append(start(job))
                     view.changed(jobs, job)
                 wait([c.sentinel for c in running] + [c.messages for c in running], timeout=0.25)
                 for child in list(running):
@@ -119,16 +117,24 @@ def launch(jobs: Sequence[Job], plan: SweepPlan, options: commands.Options, view
                 view.changed(jobs, None)
                 stop.check()
         finally:
-            _stop_all(running)
+            stop_all(running)
 
 
-def _next(waiting: Sequence[Job], running: Sequence[_Child]) -> Job | None:
+def children(options: commands.Options, at_once: int) -> Callable[[Job], Child]:
+    """What starts a job in a process of its own, each on its share of the CPU's threads."""
+    threads = max(1, (os.cpu_count() or 1) // at_once)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "coldstart_cli.commands"])
+    return lambda job: Child(context, job, options, threads)
+
+
+def _next(waiting: Sequence[Job], running: Sequence[Child]) -> Job | None:
     """The first job whose run directory no other job is writing."""
     taken = {child.job.run for child in running}
     return next((job for job in waiting if job.run not in taken), None)
 
 
-def _stop_all(running: Sequence[_Child]) -> None:
+def stop_all(running: Sequence[Child]) -> None:
     for child in running:
         child.stop("the sweep was stopped")
     for child in running:
@@ -139,11 +145,12 @@ def _stop_all(running: Sequence[_Child]) -> None:
         child.close()
 
 
-class _Child:
+class Child:
     """A job in a process of its own, seen from the sweep."""
 
     def __init__(self, context: Any, job: Job, options: commands.Options, threads: int) -> None:
         self.job, self._stopping = job, 0.0
+        self._validations: list[tuple[int, float]] = []
         self.messages, theirs = context.Pipe(duplex=False)
         watched, self._alive = context.Pipe(duplex=False)
         # start() opens this process's main module again in the child, as "spawn" does: nothing of ours runs
@@ -170,12 +177,19 @@ class _Child:
                 kind, text = self.messages.recv()
                 if kind == "progress":
                     job.progress = str(text)
+                elif kind == "validation":
+                    self._validations.append(text)
                 else:
                     job.state, job.result = kind, str(text)
         if self._stopping and not self.ended and time.monotonic() > self._stopping + GRACE_SECONDS:
             self.process.kill()
         if self.ended and job.state == "running":
             job.state, job.result = "failed", _death(self.process.exitcode or 0)
+
+    def validations(self) -> list[tuple[int, float]]:
+        """(step, value) of the source-validation tasks since it was asked last."""
+        found, self._validations = self._validations, []
+        return found
 
     def stop(self, reason: str) -> None:
         if not self._stopping and not self.ended:
@@ -270,6 +284,8 @@ class _Watcher:
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             if name.startswith("validation"):
+                with contextlib.suppress(OSError):
+                    self._messages.send(("validation", (step, float(value))))
                 self._value = f", {name.replace('_', ' ')} {value:.4g}"
 
     def advance(self, done: int) -> None:
