@@ -213,6 +213,48 @@ def test_costs_can_be_chosen(show: Callable[..., Page]) -> None:
     assert page(axis) == "parameters (parameters)"
 
 
+@pytest.mark.parametrize("regression", [False, True])
+def test_pareto_front_is_what_nothing_dominates(regression: bool, show: Callable[..., Page]) -> None:
+    made = comparison(12, ks=(5,), regression=regression)
+    setting = made["settings"][0]
+    sign = 1 if setting["higher_is_better"] else -1
+    points = {
+        contestant["name"]: (
+            contestant["costs"]["inference"]["1"]["p95_ms"],
+            -sign * setting["shots"]["5"]["results"][contestant["name"]]["mean"],
+        )
+        for contestant in setting["contestants"]
+        if contestant["costs"]
+    }
+    front = {
+        name
+        for name, (cost, loss) in points.items()
+        if not any(c <= cost and v <= loss and (c, v) != (cost, loss) for c, v in points.values())
+    }
+    assert 1 < len(front) < len(points)
+    labels = page_labels(show(made), "costs")
+    assert {label.partition(",")[0] for label in labels if "Pareto front yes" in label} == front
+
+
+def page_labels(page: Page, chart: str) -> list[str]:
+    marks = f"document.querySelectorAll('[data-chart=\"{chart}\"] .mark')"
+    labels: list[str] = page(f"[...{marks}].map(mark => mark.getAttribute('aria-label'))")
+    return labels
+
+
+def test_matrix_shows_a_pair_from_both_sides(show: Callable[..., Page]) -> None:
+    made = comparison(5, ks=(1,))
+    labels = page_labels(show(made), "pairs")
+    other = {"win": "loss", "loss": "win"}
+    pairs = made["settings"][0]["shots"]["1"]["pairs"]
+    assert {pair["verdict"] for pair in pairs} > {"win", "loss"}
+    for pair in pairs:
+        a, b, verdict, points = pair["a"], pair["b"], pair["verdict"], 100 * pair["difference"]
+        for who, whom, says, by in ((a, b, verdict, points), (b, a, other.get(verdict, verdict), -points)):
+            start = f"{who} against {whom}, k = 1 {says}, better by {by:+.1f}".replace("by -", "by −")
+            assert sum(label.startswith(start) for label in labels) == 1
+
+
 def test_everything_with_focus_has_a_name(show: Callable[..., Page]) -> None:
     page = show(comparison(12, gaps=True))
     page("document.querySelectorAll('details').forEach(details => { details.open = true; })")
@@ -268,6 +310,20 @@ def test_names_are_text_in_the_browser(show: Callable[..., Page]) -> None:
     assert set(names[: len(HOSTILE)]) >= {"<script>alert(1)</script>", "[red]x[/red]", "\\x1b[31mred\\x1b[0m"}
     page("document.querySelector('.mark').focus()")
     assert page(f"{TIP}.querySelector('script, img') === null && !{TIP}.hidden")
+
+
+def test_chart_that_fails_leaves_the_others(browser: Browser, tmp_path: Path) -> None:
+    made = comparison(2)
+    made["settings"][0]["similarity"][0]["points"] = [None]
+    write_html(made, tmp_path / "report.html")
+    page = browser.page().open(tmp_path / "report.html")
+    drawn = page(
+        "[...document.querySelectorAll('[data-chart]')].map(p => p.querySelectorAll('.mark').length > 0)"
+    )
+    assert drawn == [True, True, True, True, False]
+    assert "could not be drawn" in page("document.querySelector('[data-chart=\"similarity\"]').textContent")
+    assert len(page.errors) == 1
+    page.close()
 
 
 def test_policy_refuses_what_the_file_does_not_hold(browser: Browser, tmp_path: Path) -> None:

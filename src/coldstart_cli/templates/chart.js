@@ -27,7 +27,12 @@ class Chart {
     this.leave();
     this.marks = [];
     this.drawnWidth = this.plot.clientWidth;
-    this.draw(this);
+    try {
+      this.draw(this);
+    } catch (error) { // the other charts are drawn all the same
+      this.plot.replaceChildren(html("p", { class: "hint" }, "This chart could not be drawn; the table has its numbers."));
+      console.error(error);
+    }
     const again = focused && this.marks.find((mark) => mark.row === focused.row && mark.col === focused.col);
     if (again) this.focus(again);
   }
