@@ -123,7 +123,7 @@ def test_wheel_works_from_another_directory(project: Path, python: Path, reposit
         names = set(archive.namelist())
     for folder, kept in (("coldstart_cli", "src/coldstart_cli"), ("coldstart_cli/conf", "conf")):
         for path in (repository / kept).rglob("*"):
-            if path.suffix in (".py", ".yaml", ".txt", ".typed"):
+            if path.suffix in (".py", ".yaml", ".txt", ".typed", ".html", ".css", ".js"):
                 assert f"{folder}/{path.relative_to(repository / kept)}" in names
 
 

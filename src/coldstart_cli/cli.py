@@ -9,13 +9,11 @@ import os
 import signal
 import sys
 import traceback
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
 
-from coldstart_cli import __version__
+from coldstart_cli import __version__, process
 from coldstart_cli.errors import JobError, RequestError, suggestion
 
 USAGE = """\
@@ -149,7 +147,7 @@ def parse(arguments: Sequence[str]) -> Flags:
 
 def _train(arguments: list[str]) -> int:
     flags = parse(arguments)
-    _set_process_up()
+    process.set_up()
     from coldstart_cli import composition
 
     overrides = [*_search_path(flags.config_dirs), *flags.overrides]
@@ -173,7 +171,7 @@ def _tune(arguments: list[str]) -> int:
     flags = parse(arguments)
     if flags.multirun or flags.dry_run or flags.cfg:
         raise RequestError("tune: takes no -m, --dry-run or --cfg; leave them out")
-    _set_process_up()
+    process.set_up()
     from coldstart_cli import commands, tune
 
     options = commands.Options(flags.quiet, False, ["coldstart", "tune", *arguments])
@@ -187,7 +185,7 @@ def _evaluate(arguments: list[str]) -> int:
         raise RequestError("run: name one finished run; coldstart evaluate run=outputs/RUN")
     if flags.multirun or flags.dry_run or flags.cfg:
         raise RequestError("evaluate: takes no -m, --dry-run or --cfg; leave them out")
-    _set_process_up()
+    process.set_up()
     from coldstart_cli import commands, composition
     from coldstart_cli.runs import Run
 
@@ -209,12 +207,12 @@ def _data(arguments: list[str]) -> int:
     flags = parse(rest)
     if flags.multirun or flags.dry_run or flags.cfg or flags.quiet:
         raise RequestError("data: takes no -m, --dry-run, --cfg or --quiet; leave them out")
-    _set_process_up()
+    process.set_up()
     return data.check([*_search_path(flags.config_dirs), *flags.overrides], request)
 
 
 def _doctor(arguments: list[str]) -> int:
-    _set_process_up()
+    process.set_up()
     from coldstart_cli import doctor
 
     return doctor.main(arguments)
@@ -266,38 +264,6 @@ def _search_path(folders: Sequence[str]) -> list[str]:
 
     places = [root.resolve() for root in catalog.search_roots(folders) if root != catalog.packaged_conf()]
     return [f"hydra.searchpath=[{','.join(f'file://{place}' for place in places)}]"] if places else []
-
-
-def _set_process_up() -> None:
-    """What must stand in the environment before torch is imported.
-
-    OpenMP's idle threads spin for a while before they sleep. Without a bound they take the core from a
-    busy neighbour, and a step takes 2 to 20 times as long; without spinning each of a step's thousand
-    small operations waits to be woken, 2.4 times as long. 10,000 rounds are within 10 % of the best.
-    """
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    warnings.showwarning = _show_warning
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """Our own (RuntimeWarning) in one line, and once in a process: a sweep builds every strategy twice."""
-    text = f"{message}\n"
-    if category is not RuntimeWarning:
-        text = warnings.formatwarning(message, category, filename, lineno, line)
-    elif text in _shown:
-        return
-    _shown.add(text)
-    (file or sys.stderr).write(text)
-
-
-_shown: set[str] = set()
 
 
 def _ignore(result: object) -> None:

@@ -48,6 +48,8 @@ def main(arguments: Sequence[str]) -> int:
     for run in left_out:
         print(f"left out: {run.path}: {run.reason}", file=sys.stderr)
     if request.html is not None:
+        from coldstart_cli.html_report import write_html
+
         write_html(comparison, request.html)
     if request.need is not None:
         print("\n".join(need.answer(comparison, request.need)))
@@ -122,14 +124,6 @@ def _set(request: Request, name: str, value: str) -> None:
             raise RequestError(f"{name}: {value} is not between {low:g} and {high:g} (percent, points)"
                                f"; write {name} {'0.5' if name == '--zone' else '95'}")  # fmt: skip
         setattr(request, name.removeprefix("--"), number)
-
-
-def write_html(comparison: Mapping[str, Any], path: Path) -> None:
-    from coldstart_cli import html_report
-
-    if not path.parent.is_dir():
-        raise RequestError(f"--html: {path.parent} is no folder; make it first, or name another file")
-    html_report.write_html(comparison, path)
 
 
 def rows(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -7,11 +7,9 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import hydra
-import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -22,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, OmegaConfBaseException
 
 from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.searching import Searched, plain
 
 CONF = "coldstart_cli.conf"
 Config = dict[str, Any]
@@ -87,37 +86,6 @@ def values_of(name: str, overrides: Sequence[str]) -> Config:
     return _container(config)
 
 
-@dataclass(frozen=True, slots=True)
-class Searched:
-    """The values of one key in a search.
-
-    Attributes:
-        choices: all there are, or None for an interval.
-        low, high: of the interval, both included; log: uniform in the logarithm; whole: integers only.
-    """
-
-    choices: tuple[Any, ...] | None
-    low: float
-    high: float
-    log: bool
-    whole: bool
-
-    @property
-    def first(self) -> Any:
-        """A value to compose with."""
-        return self.choices[0] if self.choices is not None else self._typed(self.low)
-
-    def _typed(self, value: float) -> float | int:
-        return int(value) if self.whole else float(value)
-
-    def distribution(self, optuna: Any) -> Any:
-        """The same as optuna says it."""
-        if self.choices is not None:
-            return optuna.distributions.CategoricalDistribution(self.choices)
-        kind = optuna.distributions.IntDistribution if self.whole else optuna.distributions.FloatDistribution
-        return kind(self._typed(self.low), self._typed(self.high), log=self.log)
-
-
 def search_space(overrides: Sequence[str]) -> tuple[list[str], dict[str, Searched]]:
     """(what is fixed, key -> what is searched), by the grammar of Hydra's sweeps.
 
@@ -140,7 +108,7 @@ def search_space(overrides: Sequence[str]) -> tuple[list[str], dict[str, Searche
 def _searched(override: Override) -> Searched:
     value: Any = override.value()
     if not override.is_interval_sweep():
-        return Searched(tuple(_plain(v) for v in override.sweep_iterator()), 0, 0, False, False)
+        return Searched(tuple(plain(v) for v in override.sweep_iterator()), 0, 0, False, False)
     low, high, log = float(value.start), float(value.end), "log" in value.tags
     if not low < high or (log and low <= 0):
         raise RequestError(
@@ -149,11 +117,6 @@ def _searched(override: Override) -> Searched:
         )
     whole = isinstance(value.start, int) and isinstance(value.end, int) and "float" not in value.tags
     return Searched(None, low, high, log, whole)
-
-
-def _plain(value: Any) -> Any:
-    """Choices as YAML reads them: numbers stay numbers."""
-    return yaml.safe_load(value) if isinstance(value, str) else value
 
 
 def changed(base: Config, overrides: Sequence[str], search_path: Sequence[str]) -> Config:

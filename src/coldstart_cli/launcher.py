@@ -25,6 +25,7 @@ from annotated_types import Ge, Gt
 from coldstart_cli import commands
 from coldstart_cli.errors import JobError, RequestError, Unserved
 from coldstart_cli.signals import StopOnSignal
+from coldstart_cli.watcher import Watcher
 
 State = Literal["waiting", "running", "done", "failed", "not served"]
 GRACE_SECONDS = 10.0
@@ -243,7 +244,7 @@ def _work(
     if config["hardware"]["threads"] is None:
         config = {**config, "hardware": {**config["hardware"], "threads": threads}}
     try:
-        headline = commands.train(config, replace(options, quiet=False, watcher=_Watcher(messages)))
+        headline = commands.train(config, replace(options, quiet=False, watcher=Watcher(messages)))
         messages.send(("done", headline))
     except Unserved as error:
         messages.send(("not served", str(error)))
@@ -268,35 +269,3 @@ def _die_with(watched: Connection) -> None:
     os.kill(os.getpid(), signal.SIGTERM)  # saves the state, between two steps
     time.sleep(ORPHAN_SECONDS)
     os._exit(143)
-
-
-class _Watcher:
-    """A logger that tells the sweep, a few times a second."""
-
-    def __init__(self, messages: Connection) -> None:
-        self._messages, self._title, self._total, self._said = messages, "", 0, 0.0
-        self._value = ""
-
-    def start(self, title: str, total: int, done: int) -> None:
-        self._title, self._total, self._said = title, total, 0.0
-        self.advance(done)
-
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            if name.startswith("validation"):
-                with contextlib.suppress(OSError):
-                    self._messages.send(("validation", (step, float(value))))
-                self._value = f", {name.replace('_', ' ')} {value:.4g}"
-
-    def advance(self, done: int) -> None:
-        now = time.monotonic()
-        if now - self._said > 0.3 or done == self._total:
-            self._said = now
-            with contextlib.suppress(OSError):
-                self._messages.send(("progress", f"{self._title} {done}/{self._total}{self._value}"))
-
-    def summary(self, step: int, values: Mapping[str, float]) -> None:
-        pass
-
-    def close(self) -> None:
-        pass

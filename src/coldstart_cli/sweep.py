@@ -15,6 +15,7 @@ from coldstart_cli import config as configs
 from coldstart_cli.assembly import assemble
 from coldstart_cli.errors import JobError, RequestError, Unserved
 from coldstart_cli.files import read_json, write_bytes, write_json
+from coldstart_cli.html_report import write_html
 from coldstart_cli.launcher import Job, SweepPlan, launch
 from coldstart_cli.report import headline
 from coldstart_cli.results import read
@@ -178,7 +179,7 @@ def _compare(folder: Path, jobs: Sequence[Job]) -> None:
         print(f"\n{error}")
         return
     write_bytes(folder / "summary.csv", compare.csv_of(found).encode())
-    compare.write_html(found, folder / "report.html")
+    write_html(found, folder / "report.html")
     print()
     for sentence in found["sentences"]:
         print(f"{sentence[:1].upper()}{sentence[1:]}.")

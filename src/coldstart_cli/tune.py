@@ -1,9 +1,9 @@
 """`coldstart tune`: a search for hyper-parameters that sees source-validation tasks and nothing else.
 
 The search space is written as in Hydra's sweeps: `strategy.inner_lr=tag(log, interval(0.01, 1))`,
-`model.hidden=choice(32, 64)`, `strategy.inner_steps=range(1, 6)`. Optuna (Akiba et al. 2019, arXiv:1907.10902)
-proposes, a child process trains, the best source-validation value of the training is the trial's. New tasks
-are touched once at the end, by the best trial, and only where that is asked for.
+`model.hidden=choice(32, 64)`, `strategy.inner_steps=range(1, 6)`. Optuna (Akiba et al. 2019,
+arXiv:1907.10902) proposes, a child process trains, the best source-validation value of the training is the
+trial's. New tasks are touched once at the end, by the best trial, and only where that is asked for.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from coldstart_cli.errors import RequestError
 from coldstart_cli.files import read_jsonl
 from coldstart_cli.launcher import Child, Job, SweepPlan, children, n_at_once, stop_all
 from coldstart_cli.runs import Run, digest, run_name
+from coldstart_cli.searching import Searched
 from coldstart_cli.signals import StopOnSignal
 
 if TYPE_CHECKING:
     import optuna
 
-Space = Mapping[str, composition.Searched]
+Space = Mapping[str, Searched]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

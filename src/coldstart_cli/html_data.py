@@ -1,0 +1,188 @@
+"""What the script of the HTML report draws: a comparison with contestants by position, not by name.
+
+A name that a script uses as a key may be `__proto__`; a position cannot.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Dict = Mapping[str, Any]
+
+COLOURS = 8
+"""Contestants that are drawn in colour at first: those that a reader can still tell apart."""
+
+# Controls, invisible and direction marks (which make text read otherwise than it is), lone surrogates
+# (which no file can hold). Line feed and tab stay.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+
+
+def visible(value: Any) -> Any:
+    r"""The same with every unseen character as its escape: a name holds `\x1b`, never the character."""
+    if isinstance(value, str):
+        return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
+    if isinstance(value, Mapping):
+        return {visible(key): visible(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [visible(item) for item in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How values of a metric are written: accuracy in percent, errors as they are.
+
+    Attributes:
+        decimals: of an error, so that the typical half-width has two significant digits.
+    """
+
+    percent: bool
+    decimals: int
+
+    def number(self, value: float | None) -> str:
+        if value is None:
+            return "–"
+        return f"{100 * value if self.percent else value:.{self.decimals}f}".replace("-", "−")
+
+    def interval(self, row: Dict | None, *, signed: bool = False) -> str:
+        """`90.6 ± 1.8`; a dash where nothing is known, a question mark for an unknown half-width."""
+        if not row or row["mean"] is None:
+            return "–"
+        half = row["half_width"]
+        sign = "+" if signed and row["mean"] >= 0 else ""
+        return f"{sign}{self.number(row['mean'])} ± {'?' if half is None else self.number(half)}"
+
+
+def form_of(setting: Dict) -> Form:
+    if setting["percent"]:
+        return Form(percent=True, decimals=1)
+    widths = [
+        row["half_width"]
+        for shot in setting["shots"].values()
+        for row in shot["results"].values()
+        if row["half_width"]
+    ]
+    width = statistics.median(widths) if widths else 0.01
+    return Form(percent=False, decimals=min(9, max(0, 1 - math.floor(math.log10(width)))))
+
+
+def drawn(comparison: Dict) -> dict[str, Any]:
+    """The numbers behind every chart, rounded to six digits."""
+    return {"settings": [_rounded(_setting(setting)) for setting in comparison["settings"]]}
+
+
+def _setting(setting: Dict) -> dict[str, Any]:
+    contestants = setting["contestants"]
+    names = [contestant["name"] for contestant in contestants]
+    return {
+        **{key: setting[key] for key in ("title", "headline", "percent")},
+        "higher": setting["higher_is_better"],
+        "decimals": form_of(setting).decimals,
+        "ks": list(setting["shots"]),
+        "contestants": [{"name": c["name"], "baseline": c["baseline"]} for c in contestants],
+        "order": best_first(setting),
+        "coloured": COLOURS,
+        "shots": [_shot(shot, names) for shot in setting["shots"].values()],
+        "costs": costs(setting),
+        "similarity": setting["similarity"],
+    }
+
+
+def best_first(setting: Dict) -> list[int]:
+    """Positions of contestants in the order in which they get a colour.
+
+    By the best rank at any k, then the mean rank, then the mean: who wins only at the largest k is seen. The
+    best baseline comes among the first, because gains are read against it.
+    """
+    contestants = setting["contestants"]
+    sign = 1 if setting["higher_is_better"] else -1
+    places: list[tuple[float, ...]] = []
+    for contestant in contestants:
+        rows = [shot["results"].get(contestant["name"]) for shot in setting["shots"].values()]
+        ranks = [row["rank"] for row in rows if row]
+        means = [sign * row["mean"] for row in rows if row and row["mean"] is not None]
+        places.append(
+            (min(ranks), statistics.fmean(ranks), -statistics.fmean(means) if means else math.inf)
+            if ranks
+            else (math.inf,)
+        )
+    order = sorted(range(len(contestants)), key=lambda i: places[i])
+    baseline = next((i for i in order if contestants[i]["baseline"]), None)
+    if baseline is not None and order.index(baseline) >= COLOURS:
+        order.remove(baseline)
+        order.insert(COLOURS - 1, baseline)
+    return order
+
+
+def _shot(shot: Dict, names: Sequence[str]) -> dict[str, Any]:
+    position = {name: i for i, name in enumerate(names)}
+    return {
+        "results": [_result(shot["results"].get(name)) for name in names],
+        "pairs": [
+            [position[pair["a"]], position[pair["b"]]]
+            + [pair.get(key) for key in ("difference", "half_width", "p", "p_holm", "p_wilcoxon", "verdict")]
+            for pair in shot["pairs"]
+        ],
+        "winners": [position[name] for name in shot["winners"]],
+    }
+
+
+def _result(row: Dict | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    steps = row.get("steps")
+    curve = row.get("curve") or {}
+    return {
+        **{key: row.get(key) for key in ("mean", "half_width", "rank")},
+        "steps": steps if isinstance(steps, list) else [] if steps is None else [steps],
+        "curve": [
+            [int(step), at["mean"], at["half_width"]]
+            for step, at in sorted(curve.items(), key=lambda item: int(item[0]))
+        ],
+    }
+
+
+def costs(setting: Dict) -> list[dict[str, Any]]:
+    """Every cost that some contestant is known to have: its name, unit, and values for each k."""
+    known = [contestant["costs"] or {} for contestant in setting["contestants"]]
+    batches = dict.fromkeys(batch for cost in known for batch in cost.get("inference") or {})
+    ks = list(setting["shots"])
+
+    def same(values: list[float | None]) -> list[list[float | None]]:
+        return [values] * len(ks)
+
+    def timing(batch: str) -> list[float | None]:
+        return [((cost.get("inference") or {}).get(batch) or {}).get("p95_ms") for cost in known]
+
+    found = [
+        *((f"answer, batch {batch}", "p95 latency", "ms", same(timing(batch))) for batch in batches),
+        ("adapt", "adaptation to one task", "ms",
+         [[(cost.get("adaptation_ms") or {}).get(k) for cost in known] for k in ks]),
+        ("parameters", "parameters", "", same([cost.get("parameters") for cost in known])),
+        ("FLOP", "FLOP for one input", "", same([cost.get("flops") for cost in known])),
+        ("memory", "peak memory", "B", same([cost.get("peak_memory") for cost in known])),
+        ("train", "training", "s",
+         same([(c["training"] or {}).get("seconds") for c in setting["contestants"]])),
+    ]  # fmt: skip
+    return [
+        {"name": name, "label": label, "unit": unit, "values": values}
+        for name, label, unit, values in found
+        if any(value for row in values for value in row)
+    ]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value
