@@ -38,7 +38,7 @@ def test_means_and_pairs_are_taken_on_the_shared_tasks(tmp_path: Path, make_run:
     (setting,) = found["settings"]
     shot = setting["shots"]["1"]
     shared = sorted(b)
-    assert shot["n_tasks"] == 20 and setting["tasks"]["1"] == sorted(f"{t}-1" for t in shared)
+    assert shot["n_tasks"] == 20 and sorted(setting["tasks"]["1"]) == sorted(f"{t}-1" for t in shared)
     assert shot["results"]["protonet"]["mean"] == pytest.approx(np.mean([a[t] for t in shared]))
     difference = np.array([a[t] - b[t] for t in shared])
     (pair,) = shot["pairs"]
@@ -101,7 +101,7 @@ def test_a_contestant_on_other_tasks_is_left_out_at_that_k_and_named(tmp_path: P
     found = compared(tmp_path)
     (setting,) = found["settings"]
     assert list(setting["shots"]["1"]["results"]) == ["one"] and len(setting["shots"]["5"]["results"]) == 2
-    assert "k=1: two was evaluated on other tasks and is left out there" in found["notes"]
+    assert "at k = 1 two was evaluated on other tasks and is left out" in found["notes"]
 
 
 def test_data_sets_are_never_pooled(tmp_path: Path, make_run: Make) -> None:

@@ -15,8 +15,8 @@ from matplotlib.text import Text
 
 from coldstart_cli import plots
 from coldstart_cli.files import append_jsonl, write_json
-from coldstart_cli.metrics import summarise
 from coldstart_cli.runs import Run, write_config
+from coldstart_cli.summary import summarise
 
 NAMES = {"strategy": "maml", "model": "mlp", "dataset": "sinusoid", "baseline": "scratch"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,18 @@ def test_readme_shows_commands() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_readme_command_works(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readme_command_works(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_run: Callable[..., Path]
+) -> None:
     monkeypatch.chdir(tmp_path)
     _, *arguments = shlex.split(command)
+    if arguments[0] == "compare":
+        for strategy, value in (("maml", 0.5), ("protonet", 0.7)):
+            values = {k: {f"t{i}": value + i / 50 for i in range(9)} for k in (1, 5)}
+            make_run(strategy, values, strategy=strategy, folder=tmp_path / "outputs")
+    if arguments[0] == "tune":
+        arguments = [a for a in arguments if not a.startswith("tune.n_trials")] + ["tune.n_trials=1"]
+        arguments += ["experiment=smoke", "model.hidden=8", "training.steps=4"]
     if arguments[0] == "train":
         arguments += ["experiment=smoke", "model.hidden=[8]" if "model=mlp" in command else "model.hidden=8"]
     assert main(arguments) == 0

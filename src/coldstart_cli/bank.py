@@ -19,6 +19,7 @@ from torch import Tensor
 from coldstart_cli.contents import Hashes, Holding, Lookup, coincidences, hashes_of, is_regression
 from coldstart_cli.core import Examples, Split, Task, TaskShape, TaskSource
 from coldstart_cli.findings import Finding, Leaks, counted, finding
+from coldstart_cli.results import bank_digest
 from coldstart_cli.scoring import content_hash
 
 BATCH = 8
@@ -54,11 +55,6 @@ class BankRow:
     n_tasks: int
     n_distinct: int
     digest: str
-
-
-def bank_digest(task_hashes: Sequence[str]) -> str:
-    """Sixteen hexadecimal digits over the `task_hash` of tasks 0, 1, ..., in order."""
-    return hashlib.sha256("\n".join(task_hashes).encode()).hexdigest()[:16]
 
 
 def described(shape: TaskShape) -> str:

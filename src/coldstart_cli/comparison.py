@@ -107,13 +107,13 @@ def _sharing(members: list[Contestant], k: int, notes: list[str]) -> tuple[list[
     for member in sorted(members, key=lambda m: -len(own[m.name])):
         joint = own[member.name] & shared if kept else own[member.name]
         if len(joint) < 2 and kept:
-            notes.append(f"k={k}: {member.name} was evaluated on other tasks and is left out there")
+            notes.append(f"at k = {k} {member.name} was evaluated on other tasks and is left out")
             continue
         kept, shared = [*kept, member], joint
     for member in kept:
         if len(own[member.name]) > len(shared):
             notes.append(
-                f"k={k}: compared on the {len(shared)} tasks that all share "
+                f"at k = {k} compared on the {len(shared)} tasks that all share "
                 f"({member.name} has {len(own[member.name])})"
             )
     return [m for m in members if m in kept], sorted(shared)

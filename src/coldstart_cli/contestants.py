@@ -23,7 +23,7 @@ class Shot:
 
     Attributes:
         step: adaptation steps that validation tasks chose; `variant` likewise, of a baseline.
-        new, source_test: step -> task hash -> value.
+        new, source_test: step -> task -> value, by `task_key`.
         rows: the records of new tasks, of every role.
         summary: the row of summary.json.
     """
@@ -79,8 +79,17 @@ def settings_of(results: Sequence[Result]) -> list[list[Contestant]]:
     return sorted(found, key=lambda members: (all(m.baseline for m in members), -len(members)))
 
 
+def task_key(row: Record) -> str:
+    """A task by number and content: without labels, two draws differ in what is unlabelled alone.
+
+    Keys sort as the tasks are numbered.
+    """
+    split, _, number = str(row["task"]).rpartition("/")
+    return f"{split}/{number:>9} {row['task_hash']}"
+
+
 def _tasks(contestant: Contestant) -> set[object]:
-    """(k, task hash) of all its new tasks."""
+    """(k, task) of all its new tasks."""
     return {
         (k, task)
         for k, by_seed in contestant.shots.items()
@@ -157,7 +166,7 @@ def _shots(role: str, result: Result) -> dict[int, Shot]:
             into = new if row["split"] == "new" else source
             value = row["value"]
             place = into.setdefault((row["k_shot"], row["step"]), {})
-            place[row["task_hash"]] = float("nan") if value is None else value
+            place[task_key(row)] = float("nan") if value is None else value
     shots = {}
     for k, found in result.summary["shots"].items():
         part = found.get("new" if role == "strategy" else "baseline")

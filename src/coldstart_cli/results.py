@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -163,3 +164,8 @@ def _records(path: Path, *, everything: bool) -> list[Record]:
     if not rows:
         raise RequestError(f"{path}: holds no records; evaluate the run again with again=true")
     return rows
+
+
+def bank_digest(task_hashes: Sequence[str]) -> str:
+    """Sixteen hexadecimal digits over the `task_hash` of tasks 0, 1, ..., in order."""
+    return hashlib.sha256("\n".join(task_hashes).encode()).hexdigest()[:16]

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coldstart_cli import metrics, notes, statistics
-from coldstart_cli.contestants import REFERENCE, Contestant, Shot
-from coldstart_cli.runs import digest
+from coldstart_cli.contestants import REFERENCE, Contestant, Shot, task_key
+from coldstart_cli.results import bank_digest
 from coldstart_cli.verdict import by_mean, judged
 
 RELATIVE_ZONE = 0.05
@@ -61,14 +61,15 @@ def at_one_k(
             estimates.append(estimate)
             pairs.append({"a": a, "b": b, "p_wilcoxon": known(statistics.wilcoxon(difference.mean(axis=0)))})
     winners = judged(pairs, estimates, results, margin, confidence, higher)
+    hashes = [task.rpartition(" ")[2] for task in tasks]
     return {
         "n_tasks": len(tasks),
-        "bank": digest(tasks),
+        "bank": bank_digest(hashes),
         "zone": known(margin),
         "results": {name: results[name] for name in by_mean(results, higher)},
         "pairs": pairs,
         "winners": winners,
-        "tasks": tasks,
+        "tasks": hashes,
     }
 
 
@@ -194,10 +195,8 @@ def similarity(
             at = min((r["step"] for r in noted if r["step"] >= shot.step), default=None)
             other = theirs.get(seed) or next(iter(theirs.values()))
             base |= {f"{seed}/{task}": value for task, value in other.new[other.step].items()}
-            rows += [{**r, "task": f"{seed}/{r['task_hash']}"} for r in noted if r["step"] == at]
-            beside |= {
-                (r["role"], f"{seed}/{r['task_hash']}"): r["value"] for r in shot.rows if r["step"] == at
-            }
+            rows += [{**r, "task": f"{seed}/{task_key(r)}"} for r in noted if r["step"] == at]
+            beside |= {(r["role"], f"{seed}/{task_key(r)}"): r["value"] for r in shot.rows if r["step"] == at}
         check = notes.similarity_check(rows, beside, base, higher)
         if check is not None:
             points = notes.similarity_pairs(rows, beside, base, higher)
