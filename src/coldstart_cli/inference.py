@@ -64,7 +64,8 @@ def repeated(inputs: Inputs, n: int) -> Inputs:
 
 def parameter_count(module: nn.Module) -> int:
     """Numbers that the predictor holds, those that adaptation made included, shared ones once."""
-    return sum(tensor.numel() for tensor in module.state_dict().values())
+    tensors = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    return sum(tensor.numel() for tensor in tensors.values())
 
 
 def flops(module: nn.Module, inputs: Inputs) -> int:
