@@ -184,6 +184,7 @@ class _StrategyBuilder:
             "input_shape": source.input_shape,
             "vectorize": self.vectorize,
             "seed": config["seed"],
+            "cached": load_or_make,
             "trained": partial(trained, source=source, trust=trust, key=key),
         }
         if {"n_source_outputs", "source_groups"} & configs.runtime_parameters(node, key, trust):

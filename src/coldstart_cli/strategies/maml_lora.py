@@ -61,7 +61,9 @@ class LowRankMAML(Strategy):
         refuse_running_statistics(encoder)
         self.names = list(matrices(encoder))
         if not self.names:
-            raise ValueError("model: it has no weights to update, for its encoder is frozen; choose another")
+            raise ValueError(
+                "model.path: its encoder is frozen and has no weights to update; choose model=hf_text"
+            )
         check_rank(rank, matrices(encoder))
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_outputs))
         self.n_outputs, self.vectorize, self.rank, self.alpha = n_outputs, vectorize, rank, alpha
