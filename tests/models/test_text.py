@@ -171,7 +171,7 @@ def test_minilm_features_serve_new_intents_from_few_labels(
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     names = sorted({row["category"] for row in rows})[:12]
-    texts = [[row["text"] for row in rows if row["category"] == name][:8] for name in names]
+    texts = [[row["text"] for row in rows if row["category"] == name][:12] for name in names]
     made = text_experiment("strategy=protonet", "model=minilm_frozen", texts=texts)
     assert not made.strategy.learns_from_source
     right = []
@@ -184,7 +184,7 @@ def test_minilm_features_serve_new_intents_from_few_labels(
 
 def test_minilm_adapts_by_low_rank_weights(text_experiment: Make, minilm: str) -> None:
     topics = "card rain dog bread train song river chess cancer tax novel goal".split()
-    texts = [[f"the {topic} and its number {i}" for i in range(8)] for topic in topics]
+    texts = [[f"the {topic} and its number {i}" for i in range(12)] for topic in topics]
     made = text_experiment(
         "strategy=lora", "model=minilm", "strategy.source_training=false", "strategy.lr=0.1", texts=texts
     )

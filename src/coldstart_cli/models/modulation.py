@@ -26,8 +26,9 @@ def modulated_layers(module: nn.Module) -> dict[str, int]:
     affine = {}
     for name, layer in module.named_modules():
         weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
-        learned = isinstance(weight, nn.Parameter) and isinstance(bias, nn.Parameter)
-        if learned and len(weight) == len(bias):
+        if not isinstance(weight, nn.Parameter) or not isinstance(bias, nn.Parameter):
+            continue
+        if len(weight) == len(bias):
             affine[name] = weight
     norms = {name: weight for name, weight in affine.items() if weight.ndim == 1}
     if not affine:
