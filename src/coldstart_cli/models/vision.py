@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coldstart_cli.core import Inputs
-from coldstart_cli.models.hf import config_of, content_digest, folder_of, keep_used, network_of
+from coldstart_cli.models.hf import content_digest, folder_of, keep_used, network_of
 from coldstart_cli.models.network import InputShape
 from coldstart_cli.models.preprocess import Preprocess
 from coldstart_cli.models.pretrained import BatchSize, Cached, FrozenFeatures, Pretrained
@@ -100,7 +100,6 @@ class HFImage(Pretrained):
         _check_reads_images(input_shape, path, preprocess)
         self.path, self.reads = path, preprocess.fingerprint
         self.pooling, self.normalise, self.frozen = pooling, normalise, frozen
-        config_of(preprocess.folder)
         self.channels, self.size = int(preprocess.image_channels or 3), int(preprocess.image_size or 1)
         for name, values in (("mean", preprocess.mean), ("std", preprocess.std)):
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
