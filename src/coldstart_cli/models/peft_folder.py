@@ -78,7 +78,7 @@ def _config(rank: int, alpha: float, names: list[str], encoder: Pretrained) -> d
     return {
         "peft_type": "LORA",
         "task_type": "FEATURE_EXTRACTION",
-        "base_model_name_or_path": str(getattr(encoder, "path", "")),
+        "base_model_name_or_path": encoder.path,
         "inference_mode": True,
         "r": rank,
         "lora_alpha": alpha,

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coldstart_cli.core import Inputs
+from coldstart_cli.errors import RequestError
 from coldstart_cli.models.hf import make_constant
 from coldstart_cli.models.network import Encoder, InputShape
 from coldstart_cli.models.preprocess import Preprocess
@@ -34,16 +35,18 @@ class Pretrained(Encoder):
     terms, and gradient steps see the network that predicts.
 
     Attributes:
+        path: where it was loaded from.
         body: the network of transformers.
     """
 
     vectorizable = False
+    path: str
     body: torch.nn.Module
 
     def freeze(self) -> None:
         """Makes every weight a constant; the state then has none of them, but a digest to check them by.
 
-        Loading such a state into an encoder with other weights raises RuntimeError.
+        Loading such a state into an encoder with other weights raises RequestError.
         """
         names = [name for name, _ in self.body.named_parameters()]
         make_constant(self.body, names)
@@ -63,7 +66,10 @@ class Pretrained(Encoder):
         saved = state.get(f"{prefix}digest")
         own = getattr(self, "digest", None)
         if saved is not None and own is not None and not torch.equal(saved.cpu(), own.cpu()):
-            lists[-1].append(f"{prefix}body: was trained over other pretrained weights than these")
+            raise RequestError(
+                f"model.path: the weights at {self.path} are not those that this was trained over; "
+                "give the same model"
+            )
         super()._load_from_state_dict(state, prefix, metadata, strict, *lists)
 
 
