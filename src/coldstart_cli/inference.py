@@ -117,8 +117,12 @@ def repeated(inputs: Inputs, n: int) -> Inputs:
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Numbers that the predictor holds, those that adaptation made included, shared ones once."""
-    return sum(tensor.numel() for tensor in module.state_dict().values())
+    """Real numbers that the predictor holds, those that adaptation made included, shared ones once.
+
+    Constants count too: a frozen encoder is as large as one that learns, though no state dict holds it.
+    """
+    tensors = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    return sum(tensor.numel() for tensor in tensors.values() if tensor.is_floating_point())
 
 
 def flops(module: nn.Module, inputs: Inputs) -> int:

@@ -74,12 +74,16 @@ def episodic(
 ) -> Iterator[dict[str, float]]:
     """One optimizer step on the mean loss of `meta_batch_size` training tasks, for ever.
 
+    Not one, where the optimizer has nothing to move.
+
     Args:
         prepare: what is done to each task before it is stacked with others: there its own seed is
             known, and so random choices can differ between tasks that are computed in one call.
         vectorize: all tasks in one call under vmap (right for small networks and for GPUs), else
             one task after another with a backward pass each, which keeps memory flat.
     """
+    if not learns(optimizer):
+        return
     step_of = _vectorized_step if vectorize else _looped_step
     device = next(iter(weights.values())).device
     for step in itertools.count(start):
@@ -103,7 +107,12 @@ def supervised(
     device: torch.device,
     start: int,
 ) -> Iterator[dict[str, float]]:
-    """One optimizer step on `batch_size` examples drawn from the pool with replacement, for ever."""
+    """One optimizer step on `batch_size` examples drawn from the pool with replacement, for ever.
+
+    Not one, where the optimizer has nothing to move.
+    """
+    if not learns(optimizer):
+        return
     generator = torch.Generator()
     for step in itertools.count(start):
         generator.manual_seed(step_seed(seed, step))
@@ -131,6 +140,11 @@ def in_turn(
             yield from itertools.islice(begin(start), n_steps - start)
         start = max(0, start - n_steps)
     yield from phases[-1][1](start)
+
+
+def learns(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether it has a parameter to move: over a frozen encoder there may be none."""
+    return any(group["params"] for group in optimizer.param_groups)
 
 
 def step_seed(seed: int, step: int) -> int:
@@ -169,7 +183,7 @@ class Adam:
         self.clip_norm = clip_norm
 
     def __call__(self, parameters: Iterable[nn.Parameter], share: float = 1.0) -> torch.optim.Optimizer:
-        optimizer = torch.optim.Adam(parameters, self.lr, self.betas, weight_decay=self.weight_decay)
+        optimizer = torch.optim.Adam(_group(parameters), self.lr, self.betas, weight_decay=self.weight_decay)
         return scheduled(optimizer, partial(self.factor, n_steps=share * self.n_steps), self.clip_norm)
 
 
@@ -196,7 +210,7 @@ class SGD:
 
     def __call__(self, parameters: Iterable[nn.Parameter], share: float = 1.0) -> torch.optim.Optimizer:
         optimizer = torch.optim.SGD(
-            parameters, self.lr, self.momentum, weight_decay=self.weight_decay, nesterov=self.nesterov
+            _group(parameters), self.lr, self.momentum, weight_decay=self.weight_decay, nesterov=self.nesterov
         )
         return scheduled(optimizer, partial(self.factor, n_steps=share * self.n_steps), self.clip_norm)
 
@@ -232,6 +246,11 @@ def scheduled(
 
     optimizer.register_step_pre_hook(before_step)
     return optimizer
+
+
+def _group(parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
+    """Those that learn as a group, which torch takes empty too."""
+    return [{"params": [p for p in parameters if p.requires_grad]}]
 
 
 def _looped_step(

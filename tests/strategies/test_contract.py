@@ -41,7 +41,7 @@ def losses(steps: Iterator[dict[str, float]], n: int) -> dict[str, list[float]]:
 
 
 def test_contract_sees_every_strategy() -> None:
-    assert len(NAMES) == 37
+    assert len(NAMES) == 38
 
 
 @pytest.mark.parametrize("name", NAMES)

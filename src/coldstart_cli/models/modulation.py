@@ -26,7 +26,9 @@ def modulated_layers(module: nn.Module) -> dict[str, int]:
     affine = {}
     for name, layer in module.named_modules():
         weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
-        if isinstance(weight, Tensor) and isinstance(bias, Tensor) and len(weight) == len(bias):
+        if not isinstance(weight, nn.Parameter) or not isinstance(bias, nn.Parameter):
+            continue
+        if len(weight) == len(bias):
             affine[name] = weight
     norms = {name: weight for name, weight in affine.items() if weight.ndim == 1}
     if not affine:

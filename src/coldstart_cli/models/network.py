@@ -23,9 +23,13 @@ class Encoder(nn.Module, ABC):
 
     Attributes:
         feature_dim: width of the features.
+        vectorizable: torch.func.vmap can lift it; where not, tasks are computed one after another.
+        reads: fingerprint of the preprocess whose inputs it reads, or None where it reads any.
     """
 
     feature_dim: int
+    vectorizable: bool = True
+    reads: str | None = None
 
     @abstractmethod
     def forward(self, inputs: Inputs) -> Tensor:
@@ -37,7 +41,7 @@ class Network(nn.Module):
     """head(encoder(inputs)): (n, ...) -> (n, n_outputs).
 
     The functional forms take tensors by their name in the network, `encoder.*` and `head.*`; those
-    that are missing are the network's own. All can be lifted by torch.func.vmap.
+    that are missing are the network's own. All can be lifted by torch.func.vmap if the encoder can.
     """
 
     def __init__(self, encoder: Encoder, head: nn.Linear) -> None:

@@ -249,7 +249,9 @@ def teacher_of_run(trained: TrainedFactory, path: str, n_source_outputs: int) ->
 
 def warn_of_smaller_teacher(teacher: Network, student: Network) -> None:
     """Distillation is for students that are smaller: a warning that names both sizes where one is not."""
-    ours, theirs = (sum(p.numel() for p in network.parameters()) for network in (student, teacher))
+    ours, theirs = (
+        sum(t.numel() for t in (*network.parameters(), *network.buffers())) for network in (student, teacher)
+    )
     if theirs < ours:
         warnings.warn(
             f"strategy.teacher: has {theirs:,} parameters, fewer than its student's {ours:,}; "

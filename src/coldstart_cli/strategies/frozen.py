@@ -55,7 +55,8 @@ class NearestCentroid(Strategy):
         normalise: bool,
     ) -> None:
         super().__init__()
-        self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
+        head = linear_head(encoder.feature_dim, n_source_outputs)
+        self.network = Network(encoder, head if centre else useful_head(encoder, head))
         self.seed, self.batch_size = seed, batch_size
         self.distance, self.centre, self.normalise = distance, centre, normalise
         self.optimizer = optimizer(self.parameters())
@@ -112,7 +113,8 @@ class Logistic(Strategy):
         normalise: bool,
     ) -> None:
         super().__init__()
-        self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
+        head = useful_head(encoder, linear_head(encoder.feature_dim, n_source_outputs))
+        self.network = Network(encoder, head)
         self.seed, self.batch_size, self.C, self.normalise = seed, batch_size, C, normalise
         self.optimizer = optimizer(self.parameters())
 
@@ -129,6 +131,11 @@ class Logistic(Strategy):
         weight, bias = logistic_regression(features, support.targets, support.objective.n_outputs, self.C)
         build = partial(LinearPredictor, encoder, weight, bias)
         yield Adapted(build, {"head.weight": weight, "head.bias": bias})
+
+
+def useful_head(encoder: Encoder, head: nn.Linear) -> nn.Linear:
+    """The source head, which learns only where it teaches an encoder: nothing else is kept of it."""
+    return head.requires_grad_(any(p.requires_grad for p in encoder.parameters()))
 
 
 class FrozenFeatures(nn.Module):

@@ -34,6 +34,8 @@ class LoRA(Strategy):
 
     Args:
         encoder, optimizer, n_source_outputs, seed: from the run.
+        source_training: learn from the source first; without, the updates are of the encoder as it is,
+            which is for pretrained ones.
         batch_size: source examples in one outer step.
         rank: of the updates, at most the smaller side of every matrix.
         alpha: the updates are scaled by alpha / rank.
@@ -45,8 +47,6 @@ class LoRA(Strategy):
         ValueError: where the rank is above the smaller side of a matrix.
     """
 
-    needs_labels = False
-
     def __init__(
         self,
         encoder: Encoder,
@@ -54,6 +54,7 @@ class LoRA(Strategy):
         n_source_outputs: int,
         seed: int,
         *,
+        source_training: bool,
         batch_size: Annotated[int, Ge(1)],
         rank: Annotated[int, Ge(1)],
         alpha: Annotated[float, Gt(0)],
@@ -64,18 +65,22 @@ class LoRA(Strategy):
         super().__init__()
         check_rank(rank, matrices(encoder))
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
+        self.source_training = source_training
+        self.learns_from_source, self.needs_labels = source_training, not source_training
         self.seed, self.batch_size, self.rank, self.alpha = seed, batch_size, rank, alpha
         self.lr, self.rule, self.momentum = lr, rule, momentum
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
+        if not self.source_training:
+            return iter(())
         return fit_classifier(
             self.network, source, self.optimizer, batch_size=self.batch_size, seed=self.seed, start=start
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields after every step, `changed` being factors and head; once where there are no labels."""
-        network = for_task(self.network, support)
+        network = for_task(self.network, support, keep_head=self.source_training)
         frozen = {f"encoder.{name}": w.detach() for name, w in matrices(network.encoder).items()}
         start = low_rank(frozen, self.rank, support.seed) | weights_of(network, "head.")
         full = partial(_full, frozen, self.alpha / self.rank)

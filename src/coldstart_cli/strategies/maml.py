@@ -61,6 +61,8 @@ class MAML(Strategy):
         self.inner_lr, self.inner_steps, self.second_order = inner_lr, inner_steps, second_order
         self.adapted, self.learned_rates, self.meta_batch_size = adapted, learned_rates, meta_batch_size
         names = [name for name, _ in self.network.named_parameters() if self._adapts(name)]
+        if not names:
+            raise ValueError(f"adapted: {adapted} has no weights in this model; choose adapted=head")
         self.rates = nn.ParameterDict()
         if learned_rates:
             weights = dict(self.network.named_parameters())

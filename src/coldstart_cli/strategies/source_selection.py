@@ -114,6 +114,8 @@ class SourceSelection(Strategy):
             for name in self.groups
         ]
         n_filters = sum(len(w) for w in self._filters().values()) if similarity == "task2vec" else 0
+        if similarity == "task2vec" and not n_filters:
+            raise ValueError("similarity: task2vec needs weights, this encoder is frozen; choose leep")
         self.embeddings: Tensor
         self.register_buffer("embeddings", torch.zeros(len(self.groups), n_filters))
 

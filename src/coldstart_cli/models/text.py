@@ -1,0 +1,244 @@
+"""Text: token ids, a pretrained encoder of them, its features, and a small student.
+
+Mean pooling and length 1 as in sentence-transformers: Reimers and Gurevych 2019, arXiv:1908.10084, section 3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, Literal, final
+
+import torch
+from annotated_types import Ge
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from coldstart_cli.core import Inputs
+from coldstart_cli.models.hf import content_digest, folder_of, keep_used, network_of, tokenizer_of
+from coldstart_cli.models.network import Encoder, InputShape
+from coldstart_cli.models.preprocess import Preprocess
+from coldstart_cli.models.pretrained import BatchSize, Cached, FrozenFeatures, Pretrained
+
+TextPooling = Literal["mean", "cls"]
+
+_TOKENIZER = ("tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.txt", "*.model")
+
+
+@final
+class Tokens(Preprocess):
+    """Texts to `input_ids` (n, L) int32 and `attention_mask` (n, L) bool, filled up to the longest, L.
+
+    What reads them does not depend on L: texts of a data set and of a prediction may differ in it.
+
+    Args:
+        path: the model whose tokenizer it is; see `hf.folder_of`.
+        max_length: tokens of one text; the rest is cut off.
+    """
+
+    def __init__(self, *, path: str, max_length: Annotated[int, Ge(4)]) -> None:
+        self.path, self.max_length = path, max_length
+        self.folder = folder_of(path)
+        self.fingerprint = f"tokens-{content_digest(self.folder, _TOKENIZER)}-{max_length}"
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return tokenizer_of(self.folder)
+
+    @property
+    def n_tokens(self) -> int:
+        """Size of the vocabulary."""
+        return len(self.tokenizer)
+
+    def texts(self, texts: Sequence[str]) -> Inputs:
+        read = self.tokenizer(
+            list(texts), padding=True, truncation=True, max_length=self.max_length, return_tensors="np"
+        )
+        return {
+            "input_ids": torch.from_numpy(read["input_ids"]).int(),
+            "attention_mask": torch.from_numpy(read["attention_mask"]).bool(),
+        }
+
+    def images(self, images: Tensor) -> Inputs:
+        raise ValueError("model: it reads text, no images; choose one that does (model=conv4)")
+
+    def vectors(self, values: Tensor) -> Inputs:
+        raise ValueError("model: it reads text, no numbers; choose one that does (model=mlp)")
+
+
+@final
+class HFText(Pretrained):
+    """Token ids with their mask -> features (n, hidden size) of a pretrained transformer.
+
+    Args:
+        input_shape: of `input_ids` and `attention_mask`.
+        path: the model; see `hf.folder_of`.
+        preprocess: its tokenizer.
+        pooling: `mean` over a text's tokens, or `cls`, its first.
+        normalise: scale features to length 1.
+        frozen: its weights are constants: no strategy changes them, no checkpoint holds them.
+
+    Raises:
+        ValueError: where inputs are no text, or `path` holds no such model.
+    """
+
+    def __init__(
+        self,
+        input_shape: InputShape,
+        *,
+        path: str,
+        preprocess: Tokens,
+        pooling: TextPooling,
+        normalise: bool,
+        frozen: bool,
+    ) -> None:
+        super().__init__()
+        check_reads_tokens(input_shape, path, preprocess)
+        self.path, self.reads = path, preprocess.fingerprint
+        self.pooling, self.normalise, self.frozen = pooling, normalise, frozen
+        self.body, missing = network_of(preprocess.folder, None)
+        if getattr(self.body, "pooler", None) is not None:
+            setattr(self.body, "pooler", None)  # noqa: B010
+        output = self._pooled(torch.zeros(1, 4, dtype=torch.int64), torch.ones(1, 4, dtype=torch.bool))
+        self.feature_dim = output.shape[1]
+        keep_used(self.body, output, missing, "give a model whose files are complete")
+        if frozen:
+            self.freeze()
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        ids, mask = trimmed(inputs)
+        features = self._pooled(ids, mask)
+        return F.normalize(features, dim=-1) if self.normalise else features
+
+    def _pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
+        hidden: Tensor = self.body(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        return hidden[:, 0] if self.pooling == "cls" else masked_mean(hidden, mask)
+
+
+@final
+class FrozenText(FrozenFeatures):
+    """Texts to features (n, hidden size) float32 of a frozen `HFText`, not yet scaled.
+
+    Args:
+        cached: from the run.
+        path, max_length: of its tokens.
+        pooling: of its encoder.
+        batch_size: texts in one call; those of a call are of similar length.
+    """
+
+    def __init__(
+        self,
+        cached: Cached,
+        *,
+        path: str,
+        max_length: Annotated[int, Ge(4)],
+        pooling: TextPooling,
+        batch_size: BatchSize,
+    ) -> None:
+        self.cached, self.path, self.max_length = cached, path, max_length
+        self.pooling, self.batch_size = pooling, batch_size
+        self.tokens = Tokens(path=path, max_length=max_length)
+        weights = content_digest(self.tokens.folder, ("*.safetensors", "config.json"))
+        self.fingerprint = f"features-{weights}-{self.tokens.fingerprint}-{pooling}"
+
+    def texts(self, texts: Sequence[str]) -> Inputs:
+        content = hashlib.sha256()
+        for text in texts:
+            content.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+        return self.features(list(texts), content)
+
+    def images(self, images: Tensor) -> Inputs:
+        return self.tokens.images(images)
+
+    def computed(self, examples: Sequence[str]) -> Tensor:
+        order = sorted(range(len(examples)), key=lambda i: len(examples[i]))
+        features = torch.zeros(len(examples), self.encoder.feature_dim)
+        with torch.no_grad():
+            for start in range(0, len(order), self.batch_size):
+                rows = order[start : start + self.batch_size]
+                features[rows] = self.encoder(self.tokens.texts([examples[i] for i in rows]))
+        return features
+
+    @cached_property
+    def encoder(self) -> HFText:
+        return HFText(
+            {"input_ids": (1,), "attention_mask": (1,)},
+            path=self.path,
+            preprocess=self.tokens,
+            pooling=self.pooling,
+            normalise=False,
+            frozen=True,
+        )
+
+
+@final
+class EmbeddingBag(Encoder):
+    """Token ids with their mask -> features (n, hidden): the mean of the tokens' vectors, then one layer.
+
+    A student for large encoders of text: it looks up and adds, and knows no order of words.
+
+    Args:
+        input_shape: of `input_ids` and `attention_mask`.
+        path: the model whose tokenizer it shares.
+        preprocess: that tokenizer.
+        embedding_dim: width of a token's vector.
+        hidden: width of the features, after a ReLU.
+
+    Raises:
+        ValueError: where inputs are no text.
+    """
+
+    def __init__(
+        self,
+        input_shape: InputShape,
+        *,
+        path: str,
+        preprocess: Tokens,
+        embedding_dim: Annotated[int, Ge(1)],
+        hidden: Annotated[int, Ge(1)],
+    ) -> None:
+        super().__init__()
+        check_reads_tokens(input_shape, path, preprocess)
+        self.path, self.reads = path, preprocess.fingerprint
+        self.embedding_dim, self.hidden, self.feature_dim = embedding_dim, hidden, hidden
+        self.tokens = nn.Embedding(preprocess.n_tokens, embedding_dim)
+        nn.init.normal_(self.tokens.weight, std=0.1)  # means of some ten vectors, so that they begin small
+        self.layer = nn.Linear(embedding_dim, hidden)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        assert isinstance(inputs, Mapping)
+        mean = masked_mean(self.tokens(inputs["input_ids"]), inputs["attention_mask"])
+        return F.relu(self.layer(mean))
+
+
+def check_reads_tokens(input_shape: InputShape, path: str, preprocess: Tokens) -> None:
+    """
+    Raises:
+        ValueError: where a data set gives no token ids, or the two paths of a config differ.
+    """
+    if isinstance(input_shape, tuple) or set(input_shape) != {"input_ids", "attention_mask"}:
+        raise ValueError(
+            "model: it reads text, which this data set does not give; choose a data set of text, "
+            "or model=conv4"
+        )
+    if path != preprocess.path:
+        raise ValueError(
+            f"path: {path} is not where the tokenizer comes from, {preprocess.path}; give path alone"
+        )
+
+
+def trimmed(inputs: Inputs) -> tuple[Tensor, Tensor]:
+    """Ids (n, l) and mask (n, l) without the columns that no text fills: they cost time, change nothing."""
+    assert isinstance(inputs, Mapping)
+    ids, mask = inputs["input_ids"].long(), inputs["attention_mask"].bool()
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state():  # one call's length is not all calls'
+        return ids, mask
+    length = max(1, int(mask.sum(1).max())) if len(mask) else 1
+    return ids[:, :length], mask[:, :length]
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """The mean of (n, L, d) over the L that the mask (n, L) lets through: (n, d)."""
+    weights = mask.to(values.dtype).unsqueeze(-1)
+    return (values * weights).sum(1) / weights.sum(1).clamp(min=1)

@@ -1,0 +1,213 @@
+"""Images: a pretrained encoder of them (ViT, DINOv2, CLIP, ResNet, ConvNeXt, ...) and its features."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from coldstart_cli.core import Inputs
+from coldstart_cli.models.hf import content_digest, folder_of, keep_used, network_of
+from coldstart_cli.models.network import InputShape
+from coldstart_cli.models.preprocess import Preprocess
+from coldstart_cli.models.pretrained import BatchSize, Cached, FrozenFeatures, Pretrained
+
+ImagePooling = Literal["pooled", "cls", "mean"]
+
+_PART = "vision_config"
+_PROCESSOR = "preprocessor_config.json"
+
+
+@final
+class Pixels(Preprocess):
+    """Images stay as they are, uint8: the encoder resizes and normalises them, a batch at a time.
+
+    Args:
+        path: the model that reads them; see `hf.folder_of`. Its `config.json` says size and channels, its
+            `preprocessor_config.json` the mean and the standard deviation of a channel.
+    """
+
+    def __init__(self, *, path: str) -> None:
+        self.path = path
+        self.folder = folder_of(path)
+        self.fingerprint = f"pixels-{content_digest(self.folder, ('config.json', _PROCESSOR))}"
+        config = (
+            json.loads((self.folder / "config.json").read_text("utf-8")) if self._has("config.json") else {}
+        )
+        config = config.get(_PART, config)
+        processor = json.loads((self.folder / _PROCESSOR).read_text("utf-8")) if self._has(_PROCESSOR) else {}
+        self.image_channels = config.get("num_channels", 3)  # what transformers leaves out is 3
+        self.image_size = _side(config) or _side(processor)
+        if self.image_size is None or "image_mean" not in processor:
+            raise ValueError(
+                f"path: {self.folder} does not say how images are sized and normalised ({_PROCESSOR}: size, "
+                "image_mean, image_std); save the image processor beside the model"
+            )
+        self.mean, self.std = processor["image_mean"], processor["image_std"]
+
+    def images(self, images: Tensor) -> Inputs:
+        return images
+
+    def texts(self, texts: Sequence[str]) -> Inputs:
+        raise ValueError("model: it reads images, no text; choose one that does (model=hf_text)")
+
+    def vectors(self, values: Tensor) -> Inputs:
+        raise ValueError("model: it reads images, no tables; choose one that does (model=mlp)")
+
+    def _has(self, name: str) -> bool:
+        return (self.folder / name).is_file()
+
+
+@final
+class HFImage(Pretrained):
+    """Images (n, C, H, W) -> features (n, feature_dim) of a pretrained network.
+
+    uint8 is scaled to [0, 1]; one channel is repeated; another size is resized (bicubic, antialiased).
+
+    Args:
+        input_shape: (C, H, W).
+        path: the model; see `hf.folder_of`.
+        preprocess: size and normalisation.
+        pooling: `pooled`, as the network itself does it (`pooler_output`), `cls`, its first token, or `mean`
+            over patches or places.
+        normalise: scale features to length 1.
+        frozen: its weights are constants: no strategy changes them, no checkpoint holds them.
+
+    Raises:
+        ValueError: where inputs are no images, or `path` holds no such model.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        input_shape: InputShape,
+        *,
+        path: str,
+        preprocess: Pixels,
+        pooling: ImagePooling,
+        normalise: bool,
+        frozen: bool,
+    ) -> None:
+        super().__init__()
+        _check_reads_images(input_shape, path, preprocess)
+        self.path, self.reads = path, preprocess.fingerprint
+        self.pooling, self.normalise, self.frozen = pooling, normalise, frozen
+        self.channels, self.size = int(preprocess.image_channels or 3), int(preprocess.image_size or 1)
+        for name, values in (("mean", preprocess.mean), ("std", preprocess.std)):
+            self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
+        self.body, missing = network_of(preprocess.folder, _PART)
+        output = self._pooled(torch.zeros(1, self.channels, self.size, self.size))
+        self.feature_dim = output.shape[1]
+        keep_used(self.body, output, missing, "choose another pooling (pooling=cls)")
+        if frozen:
+            self.freeze()
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        assert isinstance(inputs, Tensor)
+        images = inputs.to(self.mean.dtype)
+        images = images / 255 if inputs.dtype == torch.uint8 else images
+        if images.shape[1] == 1 and self.channels > 1:
+            images = images.expand(-1, self.channels, -1, -1)
+        if images.shape[2:] != (self.size, self.size):
+            images = F.interpolate(images, (self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
+        features = self._pooled((images - self.mean) / self.std)
+        return F.normalize(features, dim=-1) if self.normalise else features
+
+    def _pooled(self, pixels: Tensor) -> Tensor:
+        output = self.body(pixel_values=pixels)
+        hidden: Tensor = output.last_hidden_state
+        if self.pooling == "pooled":
+            pooled: Tensor | None = getattr(output, "pooler_output", None)
+            if pooled is None:
+                raise ValueError("pooling: this model has no pooled output; choose cls or mean")
+            return pooled.flatten(1)
+        if hidden.ndim == 4:  # a map of places: (n, d, h, w)
+            if self.pooling == "cls":
+                raise ValueError("pooling: this model has no first token; choose pooled or mean")
+            return hidden.mean((2, 3))
+        return hidden[:, 0] if self.pooling == "cls" else hidden[:, 1:].mean(1)
+
+
+@final
+class FrozenImage(FrozenFeatures):
+    """Images to features (n, feature_dim) float32 of a frozen `HFImage`, not yet scaled.
+
+    Args:
+        cached: from the run.
+        path: of its encoder.
+        pooling: of its encoder.
+        batch_size: images in one call.
+    """
+
+    def __init__(self, cached: Cached, *, path: str, pooling: ImagePooling, batch_size: BatchSize) -> None:
+        self.cached, self.path, self.pooling, self.batch_size = cached, path, pooling, batch_size
+        self.pixels = Pixels(path=path)
+        self.image_size, self.image_channels = self.pixels.image_size, self.pixels.image_channels
+        weights = content_digest(self.pixels.folder, ("*.safetensors", "config.json"))
+        self.fingerprint = f"features-{weights}-{self.pixels.fingerprint}-{pooling}"
+
+    def images(self, images: Tensor) -> Inputs:
+        content = hashlib.sha256(f"{images.dtype} {tuple(images.shape)}".encode())
+        content.update(images.contiguous().numpy().data)
+        return self.features(images, content)
+
+    def texts(self, texts: Sequence[str]) -> Inputs:
+        return self.pixels.texts(texts)
+
+    def computed(self, examples: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([self.encoder(part) for part in torch.split(examples, self.batch_size)])
+
+    @cached_property
+    def encoder(self) -> HFImage:
+        channels, size = int(self.image_channels or 3), int(self.image_size or 1)
+        return HFImage(
+            (channels, size, size),
+            path=self.path,
+            preprocess=self.pixels,
+            pooling=self.pooling,
+            normalise=False,
+            frozen=True,
+        )
+
+
+def _side(config: Mapping[str, Any]) -> int | None:
+    """Pixels of a side, in the ways that configurations and image processors write it."""
+    for name in ("image_size", "crop_size", "size"):
+        value = config.get(name)
+        if isinstance(value, Mapping):
+            value = value.get("height", value.get("shortest_edge"))
+        if isinstance(value, list) and value:
+            value = value[0]
+        if isinstance(value, int):
+            return value
+    return None
+
+
+def _check_reads_images(input_shape: InputShape, path: str, preprocess: Pixels) -> None:
+    """
+    Raises:
+        ValueError: where a data set gives no images, or the two paths of a config differ.
+    """
+    if not isinstance(input_shape, tuple) or len(input_shape) != 3:
+        raise ValueError(
+            "model: it reads images, which this data set does not give; choose a data set of images, "
+            "or another model"
+        )
+    if input_shape[0] not in (1, preprocess.image_channels):
+        raise ValueError(
+            f"model: it reads {preprocess.image_channels} channels, this data set gives {input_shape[0]}; "
+            "choose another model"
+        )
+    if path != preprocess.path:
+        raise ValueError(
+            f"path: {path} is not what the images are sized for, {preprocess.path}; give path alone"
+        )
