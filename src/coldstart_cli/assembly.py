@@ -106,6 +106,10 @@ def check_values(config: Mapping[str, Any]) -> None:
         configs.check(config["baseline"], "baseline", config["trust"])
 
 
+_NO_SOURCE = (
+    "it learns from a source and this data set has none; choose one that learns from the new task alone "
+    "(strategy=scratch, logistic, nearest_centroid)"
+)
 _sources: dict[str, TaskSource] = {}
 _preprocesses: dict[str, Preprocess] = {}
 
@@ -141,10 +145,10 @@ def encoder_of(model: Mapping[str, Any], key: str, trust: list[str], source: Tas
 
 def check_shapes(source: TaskSource, training: TrainingPlan, evaluation: EvaluationPlan) -> None:
     """Refuses tasks that the data cannot serve."""
-    asked: list[tuple[str, Any, TaskShape]] = [
-        ("dataset", "train", source.shape),
-        ("training.validation", "validation", validation_shape(source, training.validation)),
-    ]
+    asked: list[tuple[str, Any, TaskShape]] = []
+    if source.has_source:
+        validation = validation_shape(source, training.validation)
+        asked = [("dataset", "train", source.shape), ("training.validation", "validation", validation)]
     for k in evaluation.k_shots:
         asked += [("evaluation", split, shape_of(source, evaluation, k)) for split in ("new", "validation")]
     for key, split, shape in asked:
@@ -181,6 +185,8 @@ class _StrategyBuilder:
             "trained": partial(trained, source=source, trust=trust, key=key),
         }
         if {"n_source_outputs", "source_groups"} & configs.runtime_parameters(node, key, trust):
+            if not source.has_source:
+                raise Unserved(f"{key}: {_NO_SOURCE}")
             pool = source.pool("train")
             facts |= {"n_source_outputs": pool.objective.n_outputs, "source_groups": pool.groups}
         strategy: Strategy = configs.build(node, key, trust, facts)
@@ -254,6 +260,8 @@ def _check_strategy(strategy: Strategy, role: str, source: TaskSource, evaluatio
             "baseline: it learns from the source, which a baseline does not; "
             "choose strategy@baseline=scratch, or train it as a run of its own"
         )
+    if strategy.learns_from_source and not source.has_source:
+        raise Unserved(f"{role}: {_NO_SOURCE}")
     if strategy.learns_from_source and role == "strategy":
         _refuse(strategy.refusal(source), role)
     for k in evaluation.k_shots:

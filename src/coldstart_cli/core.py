@@ -138,12 +138,15 @@ class Pool(ABC):
     """All labelled source examples of a split together, with an objective of their own.
 
     Attributes:
-        groups: the source group (alphabet, script, domain) of each of the objective's classes, or
-            empty where the data know none.
+        groups: source group (alphabet, script, domain) of each of the objective's classes, or empty.
+        names: of the classes (regression: of the functions), the same in every split, or empty.
+        queries: what judges all tasks of the split and is not in the pool, or None.
     """
 
     objective: Objective
     groups: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    queries: Examples | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -162,9 +165,11 @@ class TaskSource(ABC):
         fingerprint: a digest of the content, so that a run knows the data it was trained on.
         shares_labels: the classes of its new tasks are classes of the source, as in domain shift;
             `Support.source_classes` says which.
+        has_source: it has a split `train`; without, it serves strategies that learn nothing from a source.
     """
 
     shares_labels: bool = False
+    has_source: bool = True
     input_shape: tuple[int, ...] | Mapping[str, tuple[int, ...]]
     shape: TaskShape
     fingerprint: str

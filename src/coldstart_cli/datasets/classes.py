@@ -27,6 +27,7 @@ class ClassTable:
             Without groups both draw on the same examples: the two numbers are equal, and shared.
         origins: (n_classes,) where each class comes from (alphabet, script), or empty: the groups that a
             strategy may choose its source from.
+        names: (n_classes,) of the classes, one name for one class in every split; or empty.
     """
 
     members: NDArray[np.int32]
@@ -36,6 +37,7 @@ class ClassTable:
     quarter_turns: NDArray[np.int64] | None
     room: tuple[int, int]
     origins: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -62,6 +64,7 @@ def class_table(
     group_of: Sequence[int] | None,
     quarter_turns: Sequence[int] | None,
     origins: Sequence[str],
+    names: Sequence[str] = (),
 ) -> ClassTable:
     """Makes a table from the example ids of each class.
 
@@ -70,6 +73,7 @@ def class_table(
         group_of: the group of every example of the data set, by example id, or None.
         quarter_turns: of each class, or None.
         origins: of each class, or empty.
+        names: of each class, or empty.
     """
     sizes = np.array([len(ids) for ids in classes], dtype=np.int64)
     members = np.zeros((len(sizes), int(sizes.max(initial=0))), dtype=np.int32)
@@ -84,7 +88,7 @@ def class_table(
         groups, n_groups = numbered.reshape(members.shape).astype(np.int16), len(present)
         room = _room_beside_groups(groups, sizes, n_groups)
     turns = None if quarter_turns is None else np.asarray(quarter_turns, dtype=np.int64)
-    return ClassTable(members, sizes, groups, n_groups, turns, room, tuple(origins))
+    return ClassTable(members, sizes, groups, n_groups, turns, room, tuple(origins), tuple(names))
 
 
 def _room_beside_groups(
