@@ -59,7 +59,9 @@ def banking77(
             for column in ("text", "category"):
                 check_columns(place, row, {"root": column})
             found.append(Utterance(row["text"], row["category"], "", part, place))
-    utterances = without_duplicates(found, known_duplicates, "dataset.known_duplicates")
+    utterances = without_duplicates(
+        found, known_duplicates, "dataset.known_duplicates", whole_test=setting == "all"
+    )
     shape = TaskShape(n_way, k_shot, n_query, n_unlabelled)
     shares = (validation_share, new_share, held_out_share)
     plan = Plan(shape, bank_seed, "class", split_seed, *shares, None)

@@ -72,7 +72,10 @@ def clinc150(
     files = located("clinc150", root)
     domains = _json(files["domains.json"])
     utterances = without_duplicates(
-        _utterances(files["data_full.json"], domains), known_duplicates, "dataset.known_duplicates"
+        _utterances(files["data_full.json"], domains),
+        known_duplicates,
+        "dataset.known_duplicates",
+        whole_test=setting == "all",
     )
     split_by: SplitBy = "file" if setting == "domain" else "class"
     plan = Plan(

@@ -42,28 +42,35 @@ class Utterance:
     place: str
 
 
-def without_duplicates(utterances: Sequence[Utterance], listed: Sequence[str], key: str) -> list[Utterance]:
+def without_duplicates(
+    utterances: Sequence[Utterance], listed: Sequence[str], key: str, *, whole_test: bool
+) -> list[Utterance]:
     """Without texts that occur twice: of one intent the first is kept, of two intents none.
 
     Args:
         listed: these texts, without spaces around them.
+        whole_test: the publisher's test set stays as it is, and texts of it leave the other parts.
 
     Raises:
         RequestError: where a listed text does not occur.
     """
-    texts = {utterance.text.strip() for utterance in utterances}
-    for text in listed:
-        if text not in texts:
-            raise RequestError(f"{key}: {text!r} is no text of the data; {suggestion(text, texts)}")
     intents: dict[str, set[str]] = {text: set() for text in listed}
+    seen = set()
     for utterance in utterances:
-        if utterance.text.strip() in intents:
-            intents[utterance.text.strip()].add(utterance.intent)
-    seen: set[str] = set()
+        text = utterance.text.strip()
+        if text in intents:
+            intents[text].add(utterance.intent)
+            if whole_test and utterance.part == "test":
+                seen.add(text)
+    for text, found in intents.items():
+        if not found:
+            texts = [utterance.text.strip() for utterance in utterances]
+            raise RequestError(f"{key}: {text!r} is no text of the data; {suggestion(text, texts)}")
     kept = []
     for utterance in utterances:
         text = utterance.text.strip()
-        if text not in intents or (len(intents[text]) == 1 and text not in seen):
+        once = text not in intents or (len(intents[text]) == 1 and text not in seen)
+        if once or (whole_test and utterance.part == "test"):
             kept.append(utterance)
         seen.add(text)
     return kept
