@@ -118,6 +118,10 @@ def check_values(config: Mapping[str, Any]) -> None:
         configs.check(config["baseline"], "baseline", config["trust"])
 
 
+_NO_SOURCE = (
+    "it learns from a source and this data set has none; choose one that learns from the new task alone "
+    "(strategy=scratch, logistic, nearest_centroid)"
+)
 _sources: dict[str, TaskSource] = {}
 _preprocesses: dict[str, Preprocess] = {}
 
@@ -160,10 +164,10 @@ def shapes_asked(
     source: TaskSource, training: TrainingPlan, evaluation: EvaluationPlan
 ) -> list[tuple[str, Split, TaskShape]]:
     """(key that says so, split, shape) of all tasks that a run must have."""
-    asked: list[tuple[str, Split, TaskShape]] = [
-        ("dataset", "train", source.shape),
-        ("training.validation", "validation", validation_shape(source, training.validation)),
-    ]
+    asked: list[tuple[str, Split, TaskShape]] = []
+    if source.has_source:
+        validation = validation_shape(source, training.validation)
+        asked = [("dataset", "train", source.shape), ("training.validation", "validation", validation)]
     splits: tuple[Split, ...] = ("new", "validation")
     for k in evaluation.k_shots:
         asked += [("evaluation", split, shape_of(source, evaluation, k)) for split in splits]
@@ -216,6 +220,8 @@ class StrategyBuilder:
             "trained": partial(trained, source=source, trust=trust, key=key),
         }
         of_pool = {"n_source_outputs", "source_groups"} & configs.runtime_parameters(node, key, trust)
+        if of_pool - self.known.keys() and not source.has_source:  # a head that nothing trains or reads
+            self.known |= {"n_source_outputs": source.objective.n_outputs, "source_groups": []}
         if of_pool - self.known.keys():
             pool = source.pool("train")
             self.known |= {"n_source_outputs": pool.objective.n_outputs, "source_groups": list(pool.groups)}
@@ -309,6 +315,8 @@ def _check_strategy(strategy: Strategy, role: str, source: TaskSource, evaluatio
             "baseline: it learns from the source, which a baseline does not; "
             "choose strategy@baseline=scratch, or train it as a run of its own"
         )
+    if strategy.learns_from_source and not source.has_source:
+        raise Unserved(f"{role}: {_NO_SOURCE}")
     if strategy.learns_from_source and role == "strategy":
         _refuse(strategy.refusal(source), role)
     for k in evaluation.k_shots:

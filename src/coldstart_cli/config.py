@@ -86,7 +86,9 @@ def _placed(message: str, key: str) -> str:
     head, colon, _ = message.partition(":")
     if not colon:
         return f"{key}: {message}"
-    return message if "." in head or head == key.split(".")[0] else f"{key}.{message}"
+    # a data set passes on what the model's preprocess says of itself
+    said = "." in head or head in (key.split(".")[0], "model")
+    return message if said else f"{key}.{message}"
 
 
 def _check_names(node: object, key: str, trusted: tuple[str, ...]) -> None:

@@ -59,7 +59,7 @@ def load_or_make(name: str, make: Callable[[], Arrays]) -> Arrays:
     kept = _load(path, warn=False)
     if kept is not None:
         return kept
-    with _locked(path.with_suffix(".lock")):
+    with locked(path.with_suffix(".lock")):
         kept = _load(path, warn=True)
         if kept is None:
             kept = make()
@@ -109,7 +109,7 @@ def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Holds the lock file where the system has such locks; a lock dies with its process."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(ImportError, OSError):

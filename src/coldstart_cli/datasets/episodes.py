@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import final
 
 import numpy as np
@@ -31,24 +31,19 @@ from coldstart_cli.core import (
     map_inputs,
 )
 from coldstart_cli.datasets.classes import ClassTable, queries_left, shortage
-from coldstart_cli.datasets.counter import Ids, Words, distinct, order, seeds, task_keys, words
+from coldstart_cli.datasets.counter import Ids, Words, order, seeds, task_keys, words
+from coldstart_cli.datasets.drawing import (
+    SUPPORT_SEED,
+    UNLABELLED,
+    Parts,
+    draw,
+    drawn_classes,
+    origin_shortage,
+    reserve_shortage,
+)
 from coldstart_cli.datasets.gathering import gather
 from coldstart_cli.errors import RequestError
 from coldstart_cli.objectives import Classification
-
-# Streams of the counter: every kind of choice has its own, so that none moves another.
-_CLASSES, _GROUPS, _EXAMPLES, _UNLABELLED, _SUPPORT_SEED = range(5)
-_TOP_BIT = np.uint64(1 << 63)
-_LAST = np.uint64(2**64 - 1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """Example ids of a batch of tasks: (n_tasks, n_way, k_shot | n_query | n_unlabelled)."""
-
-    support: NDArray[np.int32]
-    query: NDArray[np.int32]
-    unlabelled: NDArray[np.int32]
 
 
 @final
@@ -62,9 +57,12 @@ class Episodes(TaskSource):
         shape: of its tasks; every number is per class.
         bank_seed: determines the tasks, not the data.
         shares_labels: every split has the classes of `train`, in the same order (domain shift).
+        one_origin: the classes of a task have one origin, drawn anew for each task.
+        reserved: where classes differ in size, the examples of each that queries of `validation` and `new`
+            leave to support and unlabelled; a small class then has fewer queries. None: all have n_query.
 
     Raises:
-        RequestError: where `train` or `new` cannot serve the shape.
+        RequestError: where `train`, if there is one, or `new` cannot serve the shape.
     """
 
     def __init__(
@@ -76,8 +74,11 @@ class Episodes(TaskSource):
         shape: TaskShape,
         bank_seed: int,
         shares_labels: bool = False,
+        one_origin: bool = False,
+        reserved: int | None = None,
     ) -> None:
-        self.name, self.shares_labels = name, shares_labels
+        self.name, self.shares_labels, self.has_source = name, shares_labels, "train" in splits
+        self.one_origin, self.reserved = one_origin, reserved
         self.inputs = map_inputs(Tensor.contiguous, inputs)
         self.splits = dict(splits)
         self.shape = shape
@@ -114,8 +115,9 @@ class Episodes(TaskSource):
         table = self.splits[split]
         shape = self._served(split, self.shape)
         keys = task_keys(self.bank_seed, split, indices)
-        classes = distinct(keys, _CLASSES, int(shape.n_way or 0), len(table))
-        return self._assembled(split, indices, keys, table, classes, _draw(table, classes, keys, shape))
+        classes = drawn_classes(table, keys, int(shape.n_way or 0), one_origin=self.one_origin)
+        parts = draw(table, classes, keys, shape, self._reserved(split))
+        return self._assembled(split, indices, keys, table, classes, parts)
 
     def pool(self, split: Split) -> Pool:
         """All examples of a split; those of source_test have the class ids of train.
@@ -130,7 +132,16 @@ class Episodes(TaskSource):
     def refusal(self, split: Split, shape: TaskShape) -> str | None:
         if split not in self.splits:
             return self._absent(split)
-        return shortage(f"{self.name}/{split}", self.splits[split], self._served(split, shape))
+        where, table, reserved = f"{self.name}/{split}", self.splits[split], self._reserved(split)
+        if self.one_origin and (reason := origin_shortage(where, table, shape)) is not None:
+            return reason
+        if reserved is not None:
+            return reserve_shortage(where, table, shape, reserved)
+        return shortage(where, table, self._served(split, shape))
+
+    def _reserved(self, split: Split) -> int | None:
+        """Training tasks are stacked and need queries of one number; held-out examples are too few."""
+        return self.reserved if split in ("validation", "new") else None
 
     def with_shape(self, shape: TaskShape) -> Episodes:
         reasons = [self.refusal(split, shape) for split in ("train", "new")]
@@ -145,7 +156,8 @@ class Episodes(TaskSource):
 
     def _shortage(self, shape: TaskShape) -> str | None:
         """Why there is no learning, or no cold start, with tasks of this shape; or None."""
-        return self.refusal("train", shape) or self.refusal("new", shape)
+        reason = self.refusal("train", shape) if self.has_source else None
+        return reason or self.refusal("new", shape)
 
     def _absent(self, split: Split) -> str:
         return f"{self.name}: no examples are held out for {split}; hold some out in the data set's settings"
@@ -154,13 +166,13 @@ class Episodes(TaskSource):
         """What the split gives: training tasks as many unlabelled examples as there are.
 
         Few examples are held out for validation and source_test: better a task with fewer queries than
-        none. New tasks have what is asked, or are refused.
+        none; the same where classes differ in size. New tasks have what is asked, or are refused.
         """
         if split == "train":
             beside = shape.k_shot + (0 if self.splits[split].groups is not None else shape.n_query)
             left = self.splits[split].room[0] - beside
-            return replace(shape, n_unlabelled=max(0, min(shape.n_unlabelled, left)))
-        if split == "new" or shape.n_query < 1:
+            shape = replace(shape, n_unlabelled=max(0, min(shape.n_unlabelled, left)))
+        if (split in ("train", "new") and self.reserved is None) or shape.n_query < 1:
             return shape
         left = queries_left(self.splits[split], shape)
         return replace(shape, n_query=max(1, min(shape.n_query, left)))
@@ -172,17 +184,23 @@ class Episodes(TaskSource):
         keys: Words,
         table: ClassTable,
         classes: Ids,
-        parts: _Parts,
+        parts: Parts,
     ) -> list[Task]:
         """One gather a part for the whole batch; tasks are views of it."""
         n_tasks, n_way = classes.shape
         turns = None if table.quarter_turns is None else table.quarter_turns[classes]
-        shuffle = order(words(keys, _UNLABELLED, n_way * parts.unlabelled.shape[2]))
+        shuffle = order(words(keys, UNLABELLED, n_way * parts.unlabelled.shape[2]))
         support = self._gathered(parts.support, turns, None)
         query = self._gathered(parts.query, turns, None)
         unlabelled = self._gathered(parts.unlabelled, turns, shuffle)
         support_targets = _targets(n_tasks, n_way, parts.support.shape[2])
         query_targets = _targets(n_tasks, n_way, parts.query.shape[2])
+        queries = list(map(Examples, query, query_targets))
+        if parts.asked is not None:
+            queries = [
+                q.take(torch.from_numpy(np.flatnonzero(asked)))
+                for q, asked in zip(queries, parts.asked, strict=True)
+            ]
         objective = Classification(n_way)
         has_unlabelled = parts.unlabelled.size > 0
         return [
@@ -195,10 +213,10 @@ class Episodes(TaskSource):
                     unlabelled[i] if has_unlabelled else None,
                     torch.from_numpy(classes[i]) if self.shares_labels else None,
                 ),
-                Examples(query[i], query_targets[i]),
+                queries[i],
                 f"{split}/{index}",
             )
-            for i, (index, seed) in enumerate(zip(indices, seeds(keys, _SUPPORT_SEED), strict=True))
+            for i, (index, seed) in enumerate(zip(indices, seeds(keys, SUPPORT_SEED), strict=True))
         ]
 
     def _gathered(self, ids: NDArray[np.int32], turns: Ids | None, shuffle: Ids | None) -> Sequence[Inputs]:
@@ -230,39 +248,6 @@ class _EpisodesPool(Pool):
         turns = None if self._turns is None else self._turns[chosen]
         inputs = gather(self._inputs, self._ids[chosen], turns)
         return Examples(inputs, self._labels[indices.cpu()].long())
-
-
-def _draw(table: ClassTable, classes: Ids, keys: Words, shape: TaskShape) -> _Parts:
-    """Example ids of each task. classes (n_tasks, n_way)."""
-    members, sizes = table.members[classes], table.sizes[classes]
-    priorities = words(keys, _EXAMPLES, *members.shape[1:])
-    first_unlabelled = np.full_like(sizes, shape.n_query)
-    if table.groups is not None:
-        supports = _support_side(table, classes, keys)
-        # The top bit sends the examples of the support side behind those of the query side.
-        priorities = (priorities & ~_TOP_BIT) | (supports.astype(np.uint64) << np.uint64(63))
-        first_unlabelled = sizes - supports.sum(axis=-1)
-    if int(table.sizes.min()) < members.shape[-1]:
-        priorities = np.where(np.arange(members.shape[-1]) < sizes[..., None], priorities, _LAST)
-    shuffled: NDArray[np.int32] = np.take_along_axis(members, order(priorities), axis=-1)
-    back = sizes[..., None] - 1 - np.arange(shape.k_shot)
-    between = first_unlabelled[..., None] + np.arange(shape.n_unlabelled)
-    return _Parts(
-        support=np.take_along_axis(shuffled, back, axis=-1),
-        query=shuffled[..., : shape.n_query],
-        unlabelled=np.take_along_axis(shuffled, between, axis=-1),
-    )
-
-
-def _support_side(table: ClassTable, classes: Ids, keys: Words) -> NDArray[np.bool_]:
-    """Whether each example is on the support side, (n_tasks, n_way, widest); groups are drawn by task."""
-    assert table.groups is not None
-    ranked = order(words(keys, _GROUPS, table.n_groups))
-    chosen = np.zeros((len(keys), table.n_groups), dtype=np.bool_)
-    np.put_along_axis(chosen, ranked[:, : table.n_support_groups], True, axis=1)
-    groups = table.groups[classes]
-    side = np.take_along_axis(chosen, groups.reshape(len(keys), -1).astype(np.int64), axis=1)
-    return side.reshape(groups.shape) & table.filled()[classes]
 
 
 def _views(inputs: Inputs, n_tasks: int) -> Sequence[Inputs]:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from coldstart_cli.datasets.cache import Arrays, cache_folder, load_or_make
+from coldstart_cli.datasets.cache import Arrays, load_or_make
+from coldstart_cli.datasets.published import fetch
 from coldstart_cli.errors import RequestError
 
 Character = tuple[str, str]
@@ -25,11 +26,6 @@ SIZE = 28
 """Height and width of an image in pixels, resized from 105."""
 
 _FOLDERS = ("images_background", "images_evaluation")
-_URL = "https://github.com/brendenlake/omniglot/raw/master/python/{}.zip"
-_MD5 = {
-    "images_background": "68d2efa1b9178cc56df9314c21c6e718",
-    "images_evaluation": "6b91aef0f799c5bb55b94e3f2daec811",
-}
 _RECIPE = 1  # counts the changes of this file that change the images
 
 
@@ -91,23 +87,8 @@ def _found(root: Path) -> dict[str, Path]:
 
 def _downloaded() -> dict[str, Path]:
     """The publisher's zips, fetched once into the cache and checked by MD5."""
-    import pooch  # type: ignore[import-untyped]
-    from requests.exceptions import RequestException
-
-    places = {}
-    for name in _FOLDERS:
-        url = _URL.format(name)
-        try:
-            path = pooch.retrieve(
-                url, f"md5:{_MD5[name]}", fname=f"omniglot-{name}.zip", path=cache_folder(), progressbar=False
-            )
-        except (RequestException, OSError, ValueError) as error:
-            raise RequestError(
-                f"dataset.root: {url} cannot be downloaded ({type(error).__name__}); fetch it elsewhere and "
-                "set dataset.root to the folder that holds it, or use dataset=glyphs"
-            ) from error
-        places[name] = Path(path)
-    return places
+    fetched = fetch("omniglot", None)
+    return {name: fetched[f"{name}.zip"] for name in _FOLDERS}
 
 
 def _digest(places: dict[str, Path]) -> str:

@@ -1,0 +1,214 @@
+"""Images of any usual kind as one array on disk: decoded once, streamed, read through the page cache.
+
+Never more than one image is in memory while decoding. The array is a plain file beside a JSON file that says
+its shape, its digest and what could not be read; the JSON file is written last, so half an array is none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coldstart_cli.datasets.cache import cache_folder, locked
+from coldstart_cli.datasets.problems import Problems
+from coldstart_cli.errors import RequestError
+from coldstart_cli.files import write_json
+
+Resize = Literal["crop", "stretch"]
+"""`crop`: short side to size, then the centre; `stretch`: both sides to size."""
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+MAX_SIDE = 30_000
+"""Pixels of a side; beside it Pillow's own bound on the pixels of an image (89 million) holds."""
+_RECIPE = 1  # counts the changes of this file that change the images
+
+
+class Unreadable(ValueError):
+    """Why a file is no image that can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A file, and what messages call it."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """images (n, C, size, size) uint8, mapped from disk; `kept` (n,) numbers of the files they are."""
+
+    images: NDArray[np.uint8]
+    kept: NDArray[np.int64]
+
+
+def channels_of(files: Sequence[ImageFile]) -> int:
+    """1 where all images are grey, else 3; headers alone are read. Files that cannot be read do not count."""
+    from PIL import Image
+
+    for file in files:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                with Image.open(file.path, formats=FORMATS) as image:
+                    if not (image.mode in ("1", "L", "I", "F") or image.mode.startswith(("LA", "I;"))):
+                        return 3
+        except Exception:  # decoding tells what is wrong
+            continue
+    return 1
+
+
+def decoded(
+    files: Sequence[ImageFile], size: int, channels: int, resize: Resize, problems: Problems
+) -> Decoded:
+    """The images, from the cache where these very files were decoded like this before.
+
+    Raises:
+        RequestError: at a file that cannot be read, where that is not to be skipped; at a full disk.
+    """
+    path = cache_folder() / f"images-{_key(files, size, channels, resize)}.bin"
+    with locked(path.with_suffix(".lock")):
+        facts = _facts(path)
+        if facts is None:
+            facts = _make(path, files, size, channels, resize, problems)
+        else:
+            for place, what in facts["bad"]:
+                problems.add(place, what, "repair or remove it")
+    kept = np.array(facts["kept"], dtype=np.int64)
+    shape = (len(kept), channels, size, size)
+    if not len(kept):
+        return Decoded(np.zeros(shape, dtype=np.uint8), kept)
+    # Copy on write: nothing is written to the file, and torch wants an array that can be written to.
+    return Decoded(np.memmap(path, dtype=np.uint8, mode="c", shape=shape), kept)
+
+
+def image(content: bytes, size: int, channels: int, resize: Resize) -> NDArray[np.uint8]:
+    """One image (C, size, size).
+
+    Turned upright as its EXIF says; 16 bits scaled to 8, so that 65,535 is 255; what is transparent shows
+    white; of an animation the first picture. Antialiased bilinear interpolation.
+
+    Raises:
+        Unreadable: saying what is wrong with the file.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if not content:
+        raise Unreadable("it is empty (0 bytes)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=FORMATS) as file:
+                if max(file.size) > MAX_SIDE:
+                    width, height = file.size
+                    raise Unreadable(f"it has {width:,} x {height:,} pixels, and sides end at {MAX_SIDE:,}")
+                upright = ImageOps.exif_transpose(_eight_bits(file), in_place=False)
+    except Unreadable:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise Unreadable("it has more than 89 million pixels") from error
+    except UnidentifiedImageError as error:
+        raise Unreadable("it is no PNG, JPEG or WebP image") from error
+    except Exception as error:  # flipped bits raise nearly anything
+        raise Unreadable(f"it is damaged ({' '.join(str(error).split())})") from error
+    flat = upright.convert("L" if channels == 1 else "RGB")
+    width, height = flat.size
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    # The box is cut out before it is resized: a strip of 30,000 pixels never becomes a larger one.
+    box = (left, top, left + side, top + side) if resize == "crop" else None
+    small = flat.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(small, dtype=np.uint8).reshape(size, size, channels).transpose(2, 0, 1)
+
+
+def _eight_bits(file: Any) -> Any:
+    """The picture with 8 bits a channel and nothing transparent; its EXIF stays."""
+    from PIL import Image
+
+    if file.mode.startswith("I"):
+        wide = np.asarray(file).astype(np.float64).clip(0, 65535)
+        narrow = Image.fromarray((wide / 257).round().astype(np.uint8))
+        narrow.info = file.info
+        return narrow
+    file.load()
+    if file.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in file.info:
+        picture = file.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        flat = Image.alpha_composite(white, picture).convert("RGB")
+        flat.info = {name: value for name, value in file.info.items() if name != "transparency"}
+        return flat
+    return file
+
+
+def _make(
+    path: Path, files: Sequence[ImageFile], size: int, channels: int, resize: Resize, problems: Problems
+) -> dict[str, Any]:
+    digest, kept, bad, temporary = hashlib.sha256(), [], [], None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
+            temporary = Path(stream.name)
+            for number, file in enumerate(files):
+                try:
+                    row = image(_content(file), size, channels, resize).tobytes()
+                except Unreadable as error:
+                    problems.add(file.name, str(error), "repair or remove it")
+                    bad.append((file.name, str(error)))
+                    continue
+                stream.write(row)
+                digest.update(row)
+                kept.append(number)
+        temporary.replace(path)
+        facts = {"kept": kept, "bad": bad, "bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+        write_json(path.with_suffix(".json"), facts)
+    except OSError as error:
+        raise RequestError(
+            f"COLDSTART_CACHE: {path} cannot be written ({error.strerror}); name a folder with room"
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    return facts
+
+
+def _content(file: ImageFile) -> bytes:
+    try:
+        return file.path.read_bytes()
+    except OSError as error:
+        raise Unreadable(f"it cannot be read ({error.strerror})") from error
+
+
+def _facts(path: Path) -> dict[str, Any] | None:
+    """What is known of a kept array, or None where it is missing or not what was written."""
+    try:
+        facts: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
+        digest = hashlib.sha256()
+        with path.open("rb") as stream:
+            while part := stream.read(1 << 20):
+                digest.update(part)
+        return facts if digest.hexdigest() == facts["sha256"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _key(files: Sequence[ImageFile], size: int, channels: int, resize: Resize) -> str:
+    """Names the content: each file by its place, size and time."""
+    digest = hashlib.sha256(f"{_RECIPE} {size} {channels} {resize}".encode())
+    for file in files:
+        status = os.stat(file.path)
+        place = os.fsencode(file.path.absolute())
+        digest.update(
+            place + f" {file.name} {status.st_size} {status.st_mtime_ns}\n".encode("utf-8", "replace")
+        )
+    return digest.hexdigest()[:16]

@@ -1,0 +1,136 @@
+"""What a task draws: its classes, and the examples of each class for support, query and unlabelled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coldstart_cli.core import TaskShape
+from coldstart_cli.datasets.classes import ClassTable
+from coldstart_cli.datasets.counter import Ids, Words, distinct, order, words
+
+# Streams of the counter: every kind of choice has its own, so that none moves another.
+_CLASSES, _GROUPS, _EXAMPLES, UNLABELLED, SUPPORT_SEED, _ORIGIN, _OF_ORIGIN = range(7)
+_TOP_BIT = np.uint64(1 << 63)
+_LAST = np.uint64(2**64 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Example ids of a batch of tasks: (n_tasks, n_way, k_shot | n_query | n_unlabelled).
+
+    `asked` (n_tasks, n_way, n_query) says which of the queries are, where small classes have fewer.
+    """
+
+    support: NDArray[np.int32]
+    query: NDArray[np.int32]
+    unlabelled: NDArray[np.int32]
+    asked: NDArray[np.bool_] | None
+
+
+def drawn_classes(table: ClassTable, keys: Words, n_way: int, *, one_origin: bool) -> Ids:
+    """Different classes of each task, (n_tasks, n_way); all of one origin where that is asked."""
+    if not one_origin:
+        return distinct(keys, _CLASSES, n_way, len(table))
+    of_origin, counts = _by_origin(table)
+    rich = np.flatnonzero(counts >= n_way)
+    chosen = rich[(words(keys, _ORIGIN, 1)[:, 0] % np.uint64(len(rich))).astype(np.int64)]
+    priorities = words(keys, _OF_ORIGIN, of_origin.shape[1])
+    priorities = np.where(np.arange(of_origin.shape[1]) < counts[chosen][:, None], priorities, _LAST)
+    return np.take_along_axis(of_origin[chosen], order(priorities)[:, :n_way], axis=1)
+
+
+def _by_origin(table: ClassTable) -> tuple[Ids, Ids]:
+    """Classes of each origin (n_origins, widest), each row filled up with 0, and their numbers."""
+    _, numbered = np.unique(np.array(table.origins), return_inverse=True)
+    counts = np.bincount(numbered)
+    classes = np.zeros((len(counts), int(counts.max())), dtype=np.int64)
+    classes[np.arange(classes.shape[1]) < counts[:, None]] = np.argsort(numbered, kind="stable")
+    return classes, counts
+
+
+def largest_task(table: ClassTable) -> int:
+    """Classes of the origin that has most."""
+    return int(_by_origin(table)[1].max())
+
+
+def origin_shortage(where: str, table: ClassTable, shape: TaskShape) -> str | None:
+    """Why no origin has classes enough, or None; `where` is "data set/split"."""
+    name, _, split = where.partition("/")
+    most = largest_task(table)
+    if shape.n_way is None or shape.n_way <= most:
+        return None
+    return (
+        f"{name}: {shape.n_way}-way tasks need {shape.n_way} classes of one task on {split}, the richest has "
+        f"{most}; lower n_way"
+    )
+
+
+def _reserve(table: ClassTable, n_query: int, reserved: int) -> int:
+    """Examples of each class that no query takes.
+
+    They depend on the number of queries but not on k, so that tasks over k share their queries; beyond what
+    is asked, as many as the smallest class can give without losing a query.
+    """
+    return max(reserved, int(table.sizes.min()) - n_query)
+
+
+def reserve_shortage(where: str, table: ClassTable, shape: TaskShape, reserved: int) -> str | None:
+    """Why classes of unequal size cannot serve the shape, or None; `where` is "data set/split"."""
+    name, _, split = where.partition("/")
+    if shape.n_way is None or shape.n_way < 2:
+        return f"{name}: tasks need two classes or more; set n_way to 2 or more"
+    if shape.k_shot < 0 or shape.n_query < 1 or shape.n_unlabelled < 0:
+        return f"{name}: {shape} is not a task; k_shot and n_unlabelled start at 0, n_query at 1"
+    if shape.n_way > len(table):
+        has = f"which has {len(table)}; lower n_way"
+        return f"{name}: {shape.n_way}-way tasks need {shape.n_way} classes on {split}, {has}"
+    wanted, kept = shape.k_shot + shape.n_unlabelled, _reserve(table, shape.n_query, reserved)
+    if wanted <= kept:
+        return None
+    return (
+        f"{name}: {wanted} examples a class for support and unlabelled are too many on {split}, where "
+        f"classes have {table.sizes.min()} and more; lower k_shot, or leave small classes out "
+        f"(dataset.min_examples={wanted + 1})"
+    )
+
+
+def draw(table: ClassTable, classes: Ids, keys: Words, shape: TaskShape, reserved: int | None) -> Parts:
+    """Example ids of each task. classes (n_tasks, n_way)."""
+    members, sizes = table.members[classes], table.sizes[classes]
+    priorities = words(keys, _EXAMPLES, *members.shape[1:])
+    queries = np.full_like(sizes, shape.n_query)
+    if reserved is not None:
+        queries = np.minimum(queries, sizes - _reserve(table, shape.n_query, reserved))
+    first_unlabelled = queries
+    if table.groups is not None:
+        supports = _support_side(table, classes, keys)
+        # The top bit sends the examples of the support side behind those of the query side.
+        priorities = (priorities & ~_TOP_BIT) | (supports.astype(np.uint64) << np.uint64(63))
+        first_unlabelled = sizes - supports.sum(axis=-1)
+    if int(table.sizes.min()) < members.shape[-1]:
+        priorities = np.where(np.arange(members.shape[-1]) < sizes[..., None], priorities, _LAST)
+    shuffled: NDArray[np.int32] = np.take_along_axis(members, order(priorities), axis=-1)
+    back = sizes[..., None] - 1 - np.arange(shape.k_shot)
+    between = first_unlabelled[..., None] + np.arange(shape.n_unlabelled)
+    query = shuffled[..., : shape.n_query]
+    asked = np.arange(query.shape[-1]) < queries[..., None]
+    return Parts(
+        support=np.take_along_axis(shuffled, back, axis=-1),
+        query=query,
+        unlabelled=np.take_along_axis(shuffled, between, axis=-1),
+        asked=None if asked.all() else asked,
+    )
+
+
+def _support_side(table: ClassTable, classes: Ids, keys: Words) -> NDArray[np.bool_]:
+    """Whether each example is on the support side, (n_tasks, n_way, widest); groups are drawn by task."""
+    assert table.groups is not None
+    ranked = order(words(keys, _GROUPS, table.n_groups))
+    chosen = np.zeros((len(keys), table.n_groups), dtype=np.bool_)
+    np.put_along_axis(chosen, ranked[:, : table.n_support_groups], True, axis=1)
+    groups = table.groups[classes]
+    side = np.take_along_axis(chosen, groups.reshape(len(keys), -1).astype(np.int64), axis=1)
+    return side.reshape(groups.shape) & table.filled()[classes]
