@@ -9,7 +9,7 @@ import time
 import torch
 
 from coldstart_cli import composition
-from coldstart_cli.assembly import source_of
+from coldstart_cli.building import source_of
 
 
 def main() -> None:

@@ -229,7 +229,7 @@ def text_experiment(torch_settings: None, monkeypatch: pytest.MonkeyPatch) -> Ca
     """
     import random
 
-    from coldstart_cli import assembly, composition
+    from coldstart_cli import assembly, building, composition
     from coldstart_cli.core import TaskShape
     from coldstart_cli.datasets.classes import class_table
     from coldstart_cli.datasets.episodes import Episodes
@@ -254,7 +254,7 @@ def text_experiment(torch_settings: None, monkeypatch: pytest.MonkeyPatch) -> Ca
         ((_, config),) = composition.points([*base, *overrides])
         n, size = len(texts), min(map(len, texts))
         flat = [text for members in texts for text in members[:size]]
-        inputs = assembly.preprocess_of(config["model"], "model", []).texts(flat)
+        inputs = building.preprocess_of(config["model"], "model", []).texts(flat)
         ids = [[size * label + i for i in range(size)] for label in range(n)]
         halves = {"train": ids[: n // 2], "validation": ids[n // 2 : 3 * n // 4], "new": ids[3 * n // 4 :]}
         tables = {

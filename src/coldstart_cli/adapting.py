@@ -18,9 +18,10 @@ from torch import Tensor
 from coldstart_cli import __version__, calibration
 from coldstart_cli import config as configs
 from coldstart_cli.adaptation import canonical
-from coldstart_cli.assembly import StrategyBuilder, check_values, preprocess_of, source_of
+from coldstart_cli.assembly import check_values
+from coldstart_cli.building import StrategyBuilder, preprocess_of, source_of
 from coldstart_cli.bundles import CARD, FORMAT, Bundle, build_section
-from coldstart_cli.core import Adapted, Strategy, Support
+from coldstart_cli.core import Strategy, Support
 from coldstart_cli.cross_validation import CrossValidated, Indices, to_estimate, to_select
 from coldstart_cli.datasets.labelled import Labelled
 from coldstart_cli.datasets.one_task import OneTask
@@ -80,8 +81,9 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> dict[s
     card = _card(config, plan, run, task, known, step, how)
     card |= _measured(task, estimate, rehearsal, step)
     card["seconds"] = {"adaptation": round(seconds, 4), "in_all": round(time.perf_counter() - started, 3)}
-    bundle = Bundle(card, adapted.module.cpu(), preprocess_of(config["model"], "model", config["trust"]))
-    bundle.save(Path(plan.bundle), _base(strategy, adapted), plan.copy_base)
+    preprocess = preprocess_of(config["model"], "model", config["trust"])
+    bundle = Bundle(card, adapted.module.cpu(), preprocess)
+    bundle.save(Path(plan.bundle), base_of(config["model"]), copy_base=plan.copy_base)
     return read_json(Path(plan.bundle) / CARD, "bundle")
 
 
@@ -150,14 +152,13 @@ def _steps_of(run: Run | None) -> int | None:
     return int(shots[min(shots, key=int)]["new"]["step"])
 
 
-def _base(strategy: Strategy, adapted: Adapted) -> dict[str, Tensor]:
-    """The predictor's tensors that the pretrained base holds, by their names in the predictor."""
-    found: dict[str, Tensor] = {}
-    for prefix, module in adapted.module.named_modules():
-        if hasattr(module, "pretrained"):
-            pretrained: Mapping[str, Tensor] = module.pretrained()
-            found |= {f"{prefix}.{name}": tensor for name, tensor in pretrained.items()}
-    return found
+def base_of(model: Mapping[str, Any]) -> Path | None:
+    """The folder of the pretrained weights that a model's node names, or None."""
+    if not isinstance(model.get("path"), str):
+        return None
+    from coldstart_cli.models.hf import folder_of
+
+    return folder_of(model["path"])
 
 
 def _card(

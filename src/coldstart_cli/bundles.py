@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from coldstart_cli import config as configs
-from coldstart_cli.assembly import StrategyBuilder, preprocess_of
+from coldstart_cli.building import StrategyBuilder, preprocess_of
 from coldstart_cli.calibration import probabilities
 from coldstart_cli.core import Inputs, Objective, n_examples
 from coldstart_cli.datasets.labelled import Labelled
@@ -94,8 +94,12 @@ class Bundle:
             raise RequestError(f"bundle: {folder / WEIGHTS} does not fit its card; make it again")
         return cls(card, module, preprocess)
 
-    def save(self, path: Path, from_base: Mapping[str, Tensor], copy_base: bool) -> None:
-        """Writes the folder; tensors that equal those of `from_base` bit for bit are left to the base.
+    def save(self, path: Path, base: Path | None, *, copy_base: bool) -> None:
+        """Writes the folder; tensors that equal those of the pretrained base bit for bit are left to it.
+
+        Args:
+            base: folder of the pretrained base, or None.
+            copy_base: put a copy of it into the bundle, which then needs nothing else.
 
         Raises:
             RequestError: where the folder exists and is no bundle, or cannot be written.
@@ -105,7 +109,8 @@ class Bundle:
         if path.exists() and not (path / CARD).exists() and (not path.is_dir() or any(path.iterdir())):
             raise RequestError(f"bundle: {path} exists and is no bundle; name a new folder")
         state = self.module.state_dict()
-        left = [n for n, t in from_base.items() if n in state and torch.equal(state[n].cpu(), t.cpu())]
+        of_base = {} if base is None else base_tensors(self.card["build"])
+        left = [n for n, t in of_base.items() if n in state and torch.equal(state[n].cpu(), t)]
         own = {n: t.detach().cpu().contiguous().clone() for n, t in state.items() if n not in left}
         card = {**self.card, "build": {**self.card["build"], "from_base": sorted(left)}}
         card["sizes"] = {
@@ -113,11 +118,10 @@ class Bundle:
             "stored_parameters": sum(t.numel() for t in own.values()),
         }
         path.mkdir(parents=True, exist_ok=True)
-        base = self.preprocess.base or getattr(self.module, "base", None)
         if copy_base and base is not None:
-            for file in Path(base).iterdir():
+            (path / BASE).mkdir(exist_ok=True)
+            for file in base.iterdir():
                 if file.is_file() and file.suffix in HARMLESS:
-                    (path / BASE).mkdir(exist_ok=True)
                     shutil.copyfile(file, path / BASE / file.name)
         write_bytes(path / WEIGHTS, save(own))
         write_bytes(path / CARD, (json.dumps(card, indent=2, allow_nan=False) + "\n").encode())
@@ -129,9 +133,12 @@ class Bundle:
             raw: texts (a sequence of str), images (n, C, H, W) uint8, or numbers (n, ...): what the bundle's
                 layout holds.
         """
+        return self.answer(self.inputs(raw))
+
+    def answer(self, inputs: Inputs) -> Prediction:
+        """The same for inputs that the preprocess has made."""
         with torch.no_grad():
-            outputs = self.module(self.inputs(raw)).float()
-        return self.read(outputs)
+            return self.read(self.module(inputs).float())
 
     def inputs(self, raw: Any) -> Inputs:
         """Raw examples as the module reads them."""
@@ -139,7 +146,7 @@ class Bundle:
             raw = torch.from_numpy(raw)
         if not isinstance(raw, Tensor):
             return self.preprocess.texts(list(raw))
-        if self.card["build"]["recipe"]["kind"] == "images":
+        if self.card["build"]["recipe"]["layout"] == "image_folder":
             return self.preprocess.images(raw)
         return self.preprocess.vectors(raw)
 
@@ -178,6 +185,12 @@ def build_section(config: Mapping[str, Any], task: OneTask, known: Mapping[str, 
         else [len(labelled)],
         "n_unlabelled": 0 if labelled.unlabelled is None else n_examples(labelled.unlabelled),
     }
+
+
+def base_tensors(build: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The predictor's tensors that are the same however it is seeded: those its pretrained base holds."""
+    one, other = (skeleton({**build, "seed": seed}, Path()).state_dict() for seed in (0, 1))
+    return {name: tensor for name, tensor in one.items() if torch.equal(tensor, other[name])}
 
 
 def skeleton(build: Mapping[str, Any], folder: Path) -> nn.Module:

@@ -24,9 +24,14 @@ usage: coldstart COMMAND [overrides] [flags]
   train        train on source tasks, adapt to new ones, report the four evaluations
   evaluate     evaluate a finished run again: run=DIR, other shots, ways, steps, data, hardware
   tune         search hyper-parameters on source-validation tasks: 'optimizer.lr=interval(1e-4, 1e-2)'
+  adapt        a trained or pretrained strategy to one task of your own -> a bundle
+               [run=DIR] dataset=LAYOUT dataset.root=PATH bundle=DIR
+  predict      labels and probabilities by a bundle   bundle=DIR input=PATH|- [--json|--csv] [threshold=P]
+  export       a bundle as pt2 or onnx, checked   bundle=DIR input=PATH format=pt2|onnx
   compare      runs beside one another: a verdict, a table, an HTML report   DIR...
                [--html FILE] [--json] [--csv] [--for k=5,p95_ms=10] [--zone POINTS] [--confidence PERCENT]
   diff         how two runs' configurations differ   RUN RUN [--json]
+  data fetch, verify   published data sets   dataset=NAME [dataset.root=DIR]
   data check   leaks in the data a run would use: support, query, classes, duplicates   [--json] [--tasks N]
   ls           list strategies, models, data sets, ...      [GROUP] [--json]
   cat, cp      print a config; copy it to start one's own   GROUP/NAME [FILE]
@@ -203,12 +208,32 @@ def _evaluate(arguments: list[str]) -> int:
 def _data(arguments: list[str]) -> int:
     from coldstart_cli import data
 
+    if arguments[:1] in (["fetch"], ["verify"]):
+        from coldstart_cli.datasets import published
+
+        return published.main(arguments)
     request, rest = data.parse(arguments)
     flags = parse(rest)
     if flags.multirun or flags.dry_run or flags.cfg or flags.quiet:
         raise RequestError("data: takes no -m, --dry-run, --cfg or --quiet; leave them out")
     process.set_up()
     return data.check([*_search_path(flags.config_dirs), *flags.overrides], request)
+
+
+def _bundles(name: str) -> Callable[[list[str]], int]:
+    def command(arguments: list[str]) -> int:
+        process.set_up()
+        from coldstart_cli import bundle_commands
+
+        if name == "adapt":
+            flags = parse(arguments)
+            if flags.multirun or flags.dry_run or flags.cfg:
+                raise RequestError("adapt: takes no -m, --dry-run or --cfg; leave them out")
+            return bundle_commands.run_adapt(flags.overrides, _search_path(flags.config_dirs))
+        run = {"predict": bundle_commands.run_predict, "export": bundle_commands.run_export}[name]
+        return run(arguments)
+
+    return command
 
 
 def _doctor(arguments: list[str]) -> int:
@@ -250,6 +275,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "evaluate": _evaluate,
     "tune": _tune,
+    **{name: _bundles(name) for name in ("adapt", "predict", "export")},
     "compare": _compare,
     "diff": _diff,
     "data": _data,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from coldstart_cli.core import Split, TaskShape, TaskSource
     from coldstart_cli.evaluation import EvaluationPlan
 
-ACTIONS = ("check",)
+ACTIONS = ("check",)  # fetch and verify are datasets/published.py
 N_TASKS = 200
 """Tasks that are drawn in each shape: fewer where they are large, and never fewer than are evaluated."""
 MOST_EXAMPLES = 200_000
@@ -85,14 +85,14 @@ def check(overrides: Sequence[str], request: Request) -> int:
 
 
 def _audited(config: Mapping[str, Any], request: Request) -> dict[str, Any]:
-    from coldstart_cli import assembly
+    from coldstart_cli import assembly, building
     from coldstart_cli import config as configs
     from coldstart_cli.audit import audit
 
     assembly.check_values(config)
     training = configs.build(config["training"], "training", config["trust"], {})
     evaluation: EvaluationPlan = configs.build(config["evaluation"], "evaluation", config["trust"], {})
-    source = assembly.source_of(config)
+    source = building.source_of(config)
     assembly.check_shapes(source, training, evaluation)
     asked, not_served = _asked(source, training, evaluation, request.n_tasks)
     listed = {"known_duplicates": [], **config["dataset"]}["known_duplicates"]

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from coldstart_cli.assembly import Experiment, shape_facts
+from coldstart_cli.assembly import Experiment
+from coldstart_cli.building import shape_facts
 
 
 def _git_commit() -> str | None:

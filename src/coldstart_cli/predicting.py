@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from coldstart_cli.bundles import Bundle, Prediction
+from coldstart_cli.datasets.layouts import read_raw
+from coldstart_cli.datasets.problems import OnBad, Problems
+from coldstart_cli.files import csv_cell
 
 Row = dict[str, Any]
 
@@ -39,7 +42,7 @@ def write(found: Iterator[Row], form: str, out: TextIO) -> None:
             if table is None:
                 table = csv.writer(out, lineterminator="\n")
                 table.writerow(row)
-            table.writerow([_cell(value) for value in row.values()])
+            table.writerow([csv_cell(value) for value in row.values()])
         else:
             out.write("\t".join(_shown(key, row) for key in (*list(row)[1:], "input")) + "\n")
         out.flush()
@@ -53,21 +56,14 @@ def _shown(key: str, row: Mapping[str, Any]) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def _cell(value: object) -> object:
-    from coldstart_cli.files import csv_cell
+def predict(bundle: Bundle, path: str, form: str, *, on_bad: OnBad, chunk: int) -> Problems:
+    """Predicts a file, a folder or standard input (`-`) chunk by chunk, writing as it goes.
 
-    return csv_cell(value)
-
-
-def predict(bundle: Bundle, batches: Iterator[tuple[Sequence[str], Any]], form: str) -> int:
-    """Predicts batch by batch and returns the number of inputs."""
-    n = 0
-
-    def found() -> Iterator[Row]:
-        nonlocal n
-        for places, raw in batches:
-            n += len(places)
-            yield from rows(places, bundle.predict(raw))
-
-    write(found(), form, sys.stdout)
-    return n
+    Returns:
+        What could not be read; the first of it has ended the prediction unless on_bad is `skip`.
+    """
+    problems = Problems(on_bad)
+    raws = read_raw(bundle.card["build"]["recipe"], bundle.preprocess, path, problems=problems, chunk=chunk)
+    found = (row for raw in raws for row in rows(raw.places, bundle.answer(raw.inputs)))
+    write(found, form, sys.stdout)
+    return problems

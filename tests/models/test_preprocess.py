@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from coldstart_cli.assembly import encoder_of, preprocess_of
+from coldstart_cli.building import encoder_of, preprocess_of
 from coldstart_cli.models.preprocess import Plain
 
 

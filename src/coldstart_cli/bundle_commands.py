@@ -1,0 +1,163 @@
+"""`adapt`, `predict` and `export` as they are typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_args
+
+from coldstart_cli import composition, exporting, predicting
+from coldstart_cli import config as configs
+from coldstart_cli.adapting import AdaptPlan, adapt
+from coldstart_cli.bundles import Bundle
+from coldstart_cli.core import Inputs, joined, map_inputs, n_examples
+from coldstart_cli.datasets.layouts import read_raw
+from coldstart_cli.datasets.problems import OnBad, Problems
+from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.runs import Run
+
+CHUNK = 256
+"""Inputs that are predicted together."""
+PROBE = 16
+"""Inputs that an export is compared on."""
+
+
+def run_adapt(overrides: Sequence[str], search_path: Sequence[str]) -> int:
+    """`coldstart adapt [run=DIR] dataset=LAYOUT dataset.root=PATH bundle=DIR ...`.
+
+    Raises:
+        RequestError: for what cannot be adapted.
+    """
+    own_keys = {field.name for field in fields(AdaptPlan)}
+    own = [o for o in overrides if o.partition("=")[0] in own_keys]
+    runs = [o.partition("=")[2] for o in overrides if o.startswith("run=")]
+    rest = [o for o in overrides if o not in own and not o.startswith("run=")]
+    plan: AdaptPlan = configs.build(composition.values_of("adapt", own), "adapt", [], {})
+    run = Run(Path(runs[-1])) if runs else None
+    if run is not None:
+        if run.state["state"] != "finished":
+            raise RequestError(f"run: {run.path} is not finished; repeat its coldstart train command first")
+        with composition.translated(rest):
+            config = composition.changed(run.config, rest, search_path)
+    else:
+        ((_, config),) = composition.points([*search_path, *rest])
+    print(*_told(adapt(config, plan, run), plan.bundle), sep="\n")
+    return 0
+
+
+def _told(card: Mapping[str, Any], bundle: str) -> list[str]:
+    """What a person wants to know of a bundle, and what to do with it."""
+    counts = sorted(card["examples_of"].values())
+    each = f", {counts[0]} to {counts[-1]} a class" if counts else ""
+    classes = f"{len(card['labels'])} classes, " if card["labels"] else ""
+    lines = [
+        f"{bundle}: {card['strategy']} ({card['model']}), {classes}{card['data']['examples']} examples{each}"
+    ]
+    found = card["cross_validation"]
+    if found is None:
+        lines.append("accuracy not known: a class has one label, so that none can be held out")
+    else:
+        percent = found["metric"] == "accuracy"
+        scale, unit, form = (100, " %", ".1f") if percent else (1, "", ".4g")
+        half = "?" if found["half_width"] is None else format(scale * found["half_width"], form)
+        lines.append(
+            f"{found['metric']} {scale * found['mean']:{form}} ± {half}{unit} by cross-validation on the "
+            f"labels ({found['folds']} folds, {found['repeats']} times; the bundle has learned from all)"
+        )
+    lines += [
+        f"{card['steps']} adaptation steps, by {card['steps_chosen_by']}; "
+        f"{card['seconds']['adaptation']:.2f} s, {card['seconds']['in_all']:.1f} s in all",
+        f"{card['sizes']['parameters']:,} parameters, {card['sizes']['stored_parameters']:,} of them stored",
+    ]
+    if card["data"]["skipped"]:
+        lines.append(f"{card['data']['skipped']} examples could not be read and were left out")
+    if card["labels"]:
+        lines.append(f"probabilities at temperature {card['temperature']:.3g}, by {card['temperature_from']}")
+    return [*lines, "Next:", f"  coldstart predict bundle={bundle} input=PATH"]
+
+
+def run_predict(arguments: Sequence[str]) -> int:
+    """`coldstart predict bundle=DIR input=PATH [--json|--csv] [threshold=P] [on_bad=skip]`.
+
+    Raises:
+        RequestError: for what cannot be read.
+    """
+    values, flags = _parsed(
+        "predict", arguments, ("bundle", "input", "threshold", "on_bad"), ("--json", "--csv")
+    )
+    on_bad = _choice("on_bad", values.get("on_bad", "stop"), get_args(OnBad))
+    bundle = Bundle.load(values["bundle"])
+    if "threshold" in values:
+        bundle.card = {**bundle.card, "threshold": _share("threshold", values["threshold"])}
+    form = "json" if "--json" in flags else "csv" if "--csv" in flags else "text"
+    problems = predicting.predict(bundle, values["input"], form, on_bad=on_bad, chunk=CHUNK)
+    problems.warn(values["input"])
+    return 0
+
+
+def run_export(arguments: Sequence[str]) -> int:
+    """`coldstart export bundle=DIR format=pt2|onnx input=PATH [file=FILE]`.
+
+    Raises:
+        RequestError: for what cannot be exported.
+        JobError: where the exported program answers otherwise.
+    """
+    values, _ = _parsed("export", arguments, ("bundle", "format", "input", "file"), ())
+    form = _choice("format", values.get("format", "pt2"), get_args(exporting.Format))
+    bundle = Bundle.load(values["bundle"])
+    probe = _probe(bundle, values["input"])
+    file = Path(values.get("file", str(Path(values["bundle"]).with_suffix(f".{form}"))))
+    worst = exporting.export(bundle, file, form, probe)
+    print(f"{file}: {form}, {file.stat().st_size:,} bytes, any batch size")
+    print(f"largest difference from predict on {n_examples(probe)} inputs: {worst:.2g}")
+    read = bundle.card["build"]["model"].get("preprocess")
+    if read is not None:
+        print(f"it reads what {read['_target_'].rpartition('.')[2]} makes of raw examples")
+    return 0
+
+
+def _probe(bundle: Bundle, path: str) -> Inputs:
+    """The first inputs of a file, at least two."""
+    recipe, problems = bundle.card["build"]["recipe"], Problems("stop")
+    raws = read_raw(recipe, bundle.preprocess, path, problems=problems, chunk=PROBE)
+    probe = next(raws).inputs
+    return joined(probe, probe) if n_examples(probe) < 2 else map_inputs(lambda t: t[:PROBE], probe)
+
+
+def _parsed(
+    command: str, arguments: Sequence[str], keys: Sequence[str], switches: Sequence[str]
+) -> tuple[dict[str, str], set[str]]:
+    """key=value pairs and flags; `bundle` and `input` are needed."""
+    values: dict[str, str] = {}
+    flags: set[str] = set()
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if argument in (*switches, "--debug"):
+            flags.add(argument)
+        elif equals and key in keys:
+            values[key] = value
+        else:
+            raise RequestError(
+                f"{argument}: {command} has no such key; {suggestion(key, [*keys, *switches])}"
+            )
+    for key in ("bundle", "input"):
+        if not values.get(key):
+            raise RequestError(f"{key}: is needed; coldstart {command} bundle=DIR input=PATH")
+    return values, flags
+
+
+def _choice(key: str, value: str, choices: Sequence[str]) -> Any:
+    if value not in choices:
+        raise RequestError(f"{key}: {value!r} is no choice; {suggestion(value, choices)}")
+    return value
+
+
+def _share(key: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise RequestError(f"{key}: {text!r} is not between 0 and 1; write {key}=0.5")
+    return value
