@@ -95,7 +95,8 @@ class Training:
             Stopped: after a signal, with the state saved.
             JobError: where a metric is no longer finite.
         """
-        steps = self.strategy.fit(self.source, self.step)
+        learns = self.strategy.learns_from_source  # else the data set may have no source to give it
+        steps = self.strategy.fit(self.source, self.step) if learns else iter(())
         saved = self.hardware.now()
         while self.step < self.plan.steps:
             values = self._one_step(steps)

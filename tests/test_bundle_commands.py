@@ -1,0 +1,104 @@
+"""`adapt`, `predict` and `export` as a user types them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from coldstart_cli.cli import main
+
+SMALL = ("model=mlp", "model.hidden=[8]", "hardware=cpu", "hardware.threads=1", "experiment=smoke")
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch_settings: None) -> None:
+    monkeypatch.chdir(tmp_path)
+    g = np.random.default_rng(0)
+    y = np.repeat(["=cmd()", "b<b>"], 5)
+    x = np.stack([g.normal(3.0 if name[0] == "=" else -3.0, 0.5, 4) for name in y]).astype(np.float32)
+    np.savez("points.npz", x=x, y=y)
+
+
+def call(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = main(list(argv))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def adapt(capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, str, str]:
+    data = ("dataset=arrays", "dataset.root=points.npz", "bundle=b")
+    return call(capsys, "adapt", *SMALL, "strategy=logistic", *data, *more)
+
+
+def test_from_labels_to_predictions(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = adapt(capsys)
+    assert code == 0, err
+    assert out.startswith("b: logistic (mlp), 2 classes, 10 examples, 5 to 5 a class\naccuracy 100.0 ± 0.0 %")
+    assert "coldstart predict bundle=b input=PATH" in out
+    code, out, _ = call(capsys, "predict", "bundle=b", "input=points.npz")
+    assert code == 0 and out.count("\n") == 10 and out.startswith("=cmd()\t")
+    _, out, _ = call(capsys, "predict", "bundle=b", "input=points.npz", "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert {row["label"] for row in rows} == {"=cmd()", "b<b>"} and all(
+        0.5 <= r["probability"] <= 1 for r in rows
+    )
+    _, out, _ = call(capsys, "predict", "bundle=b", "input=points.npz", "--csv")
+    assert next(csv.DictReader(io.StringIO(out)))["label"] == "'=cmd()"  # no spreadsheet runs it
+    _, out, _ = call(capsys, "predict", "bundle=b", "input=points.npz", "threshold=1")
+    assert "(not sure)" in out
+
+
+def test_a_trained_run_adapts_without_its_source(capsys: pytest.CaptureFixture[str]) -> None:
+    g = np.random.default_rng(1)
+    y = np.repeat([f"c{i}" for i in range(12)], 12)
+    x = (g.normal(0, 0.3, (144, 4)) + np.repeat(g.normal(0, 3, (12, 4)), 12, axis=0)).astype(np.float32)
+    np.savez("source.npz", x=x, y=y)
+    train = ("dataset=arrays", "dataset.root=source.npz", "dataset.n_way=2", "strategy=protonet",
+             "baseline=null", "evaluation.n_tasks=4", "evaluation.n_selection_tasks=2", "training.steps=4", "--quiet",
+             "evaluation.timed_seconds=0.01")  # fmt: skip
+    code, out, err = call(capsys, "train", *SMALL, *train)
+    assert code == 0, err
+    run = out.strip()
+    Path("source.npz").unlink()
+    data = ("dataset=arrays", "dataset.root=points.npz")
+    code, out, err = call(capsys, "adapt", f"run={run}", *data, "bundle=b2", "steps=0")
+    assert code == 0, err
+    card = json.loads(Path("b2/card.json").read_text())
+    assert card["run"] == Path(run).name and card["strategy"] == "protonet"
+    assert call(capsys, "predict", "bundle=b2", "input=points.npz")[0] == 0
+
+
+def test_export_is_checked_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    adapt(capsys)
+    code, out, err = call(capsys, "export", "bundle=b", "input=points.npz", "format=pt2")
+    assert code == 0, err
+    assert "largest difference from predict on 10 inputs" in out and Path("b.pt2").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (("predict", "bundle=none", "input=x"), "bundle: none is no bundle"),
+        (("predict", "bundle=b"), "input: is needed"),
+        (("predict", "bundel=b"), "bundel=b: predict has no such key; did you mean bundle?"),
+        (("predict", "bundle=b", "input=absent.npz"), "absent.npz"),
+        (("predict", "bundle=b", "input=points.npz", "threshold=2"), "threshold: '2' is not between 0 and 1"),
+        (("predict", "bundle=b", "input=points.npz", "on_bad=maybe"), "on_bad: 'maybe' is no choice"),
+        (("export", "bundle=b", "input=points.npz", "format=exe"), "format: 'exe' is no choice"),
+        (("adapt", *SMALL, "dataset=sinusoid"), "dataset: sinusoid is no data of your own"),
+        (("adapt", "run=absent", "dataset=arrays"), "run: absent is no run directory"),
+        (("adapt", *SMALL, "dataset=arrays", "dataset.root=points.npz", "steps=-1"), "adapt.steps: -1"),
+    ],
+)
+def test_bad_requests_are_refused_in_one_line(
+    capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], line: str
+) -> None:
+    adapt(capsys)
+    code, out, err = call(capsys, *argv)
+    assert code == 2 and out == "" and line in err and err.count("\n") == 1
