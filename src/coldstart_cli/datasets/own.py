@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import final
 
 from coldstart_cli.core import Objective, Pool, Split, Task, TaskShape, TaskSource
-from coldstart_cli.datasets.classes import ClassTable
+from coldstart_cli.datasets.classes import ClassTable, queries_left
 from coldstart_cli.datasets.drawing import largest_task
 from coldstart_cli.datasets.episodes import Episodes
 from coldstart_cli.datasets.functions import Functions, map_shapes
@@ -75,11 +75,12 @@ class Own(TaskSource):
         facts: dict[str, str] = {}
         for split, table in self.shares.tables.items():
             facts[split] = _described(table, things)
+            served = queries_left(table, self.plan.shape)
+            if split == "train" and served < self.plan.shape.n_query:
+                facts[split] += f", {served} queries for its smallest class (dataset.min_examples)"
         if self.shares.left_out:
             n = len(self.shares.left_out)
-            facts["left out"] = (
-                f"{n} with fewer than {self.plan.reserved + 1} examples: {_first(self.shares.left_out)}"
-            )
+            facts["left out"] = f"{n} with too few examples: {_first(self.shares.left_out)}"
         if self.labelled.skipped:
             facts["skipped"] = f"{len(self.labelled.skipped)} unreadable: {_first(self.labelled.skipped)}"
         return facts
@@ -92,7 +93,7 @@ class Own(TaskSource):
         """
         if self.shares.reason is not None:
             raise RequestError(f"dataset: {self.name}: {self.shares.reason}")
-        warn_of(self.name, self.shares.left_out, f"with fewer than {self.plan.reserved + 1} examples are")
+        warn_of(self.name, self.shares.left_out, "with too few examples are")
         labelled, plan = self.labelled, self.plan
         if not labelled.classes:
             return Functions(

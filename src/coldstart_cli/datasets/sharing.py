@@ -88,7 +88,8 @@ def share_out(marked: Marks | Labelled, plan: Plan) -> Shares:
         return Shares(reason=reason)
     parts, left_out = _large_enough(parts, units, plan, shares_labels)
     if "source_test" not in parts and plan.held_out_share and parts.get("train"):
-        parts = _held_out(parts, plan, random)
+        parts, too_small = _held_out(parts, plan, random, shares_labels)
+        left_out += tuple(f"{units.names[u]} ({n}, none to hold out)" for u, n in too_small.items())
     tables = {split: units.table(members) for split, members in parts.items() if members}
     return Shares(tables, shares_labels, left_out, _too_few(tables, units, left_out, plan))
 
@@ -218,12 +219,21 @@ def _large_enough(
     return kept, tuple(lines)
 
 
-def _held_out(parts: dict[Split, Members], plan: Plan, random: np.random.Generator) -> dict[Split, Members]:
-    """With source_test, where every training class can spare two examples."""
+def _held_out(
+    parts: dict[Split, Members], plan: Plan, random: np.random.Generator, shares_labels: bool
+) -> tuple[dict[Split, Members], dict[int, int]]:
+    """With source_test, two examples a class or more; and sizes of classes that leave train for it.
+
+    Where fewer than two classes could spare them, or not all whose labels are shared, there is none, and
+    train stays as it is.
+    """
     stays, held = _cut(parts["train"], plan, plan.held_out_share, random)
-    if min(len(ids) for ids in held.values()) < 2:
-        return parts
-    return {**parts, "train": stays, "source_test": held}
+    rich = {unit for unit, ids in held.items() if len(ids) >= 2}
+    if len(rich) < (len(held) if shares_labels else 2):
+        return parts, {}
+    small = {unit: len(ids) for unit, ids in parts["train"].items() if unit not in rich}
+    train, test = ({unit: ids for unit, ids in m.items() if unit in rich} for m in (stays, held))
+    return {**parts, "train": train, "source_test": test}, small
 
 
 def _too_few(
