@@ -185,9 +185,7 @@ class _StrategyBuilder:
             "trained": partial(trained, source=source, trust=trust, key=key),
         }
         if {"n_source_outputs", "source_groups"} & configs.runtime_parameters(node, key, trust):
-            if not source.has_source:
-                raise Unserved(f"{key}: {_NO_SOURCE}")
-            pool = source.pool("train")
+            pool = source.pool("train" if source.has_source else "new")
             facts |= {"n_source_outputs": pool.objective.n_outputs, "source_groups": pool.groups}
         strategy: Strategy = configs.build(node, key, trust, facts)
         return strategy.to(self.hardware.device)

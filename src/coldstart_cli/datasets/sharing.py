@@ -240,7 +240,7 @@ def _too_few(
     tables: Mapping[Split, ClassTable], units: _Units, left_out: Sequence[str], plan: Plan
 ) -> str | None:
     """Why no cold start can be made of this; what is left out is counted, for it may be the cause."""
-    if units.is_regression and not units.by_task and "new" not in tables:
+    if units.is_regression and not units.by_task and plan.split_by != "file":
         return "a regression is split by task; name the column that tells tasks apart"
     without = f", {len(left_out)} with fewer than {plan.reserved + 1} examples left out" if left_out else ""
     if not units.is_regression:
