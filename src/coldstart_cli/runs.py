@@ -36,7 +36,7 @@ FORMAT = 1
 """Written into run.json. A reader migrates older formats and refuses newer ones."""
 
 DETERMINING = ("strategy", "model", "optimizer", "training", "seed", "dataset")
-PLACES = ("root",)
+PLACES = ("root", "unlabelled")
 """Keys of a data set that say where it lies; its content is in the fingerprint."""
 REPORTING = ("log_every", "checkpoint_seconds")
 """Keys of `training` that do not change the trained weights."""

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -140,6 +141,19 @@ def test_images_are_decoded_once_and_mapped_from_disk(
     decoded(files, 6, 1, "crop", Problems("stop"))
     assert len(counted) == 21
     assert not list(own_cache.glob(".*"))
+
+
+def test_decoding_holds_one_image_at_a_time(tmp_path: Path) -> None:
+    files = folder_of(tmp_path, 120)
+    image(files[0].path.read_bytes(), 64, 3, "crop")  # Pillow's modules are loaded
+    tracemalloc.start()
+    try:
+        made = decoded(files, 64, 3, "crop", Problems("stop"))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # 1 MiB is the chunk in which files are hashed
+    assert made.images.nbytes == 120 * 3 * 64 * 64 > peak - (1 << 20) and peak < 20 * 3 * 64 * 64 + (1 << 20)
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "json", "missing"])

@@ -119,7 +119,7 @@ def test_one_class_is_a_support_set_but_no_source(values: dict[str, Any], draw: 
     draw("a")
     source = image_folder(Plain(), **values)
     assert len(source.labelled) == 6
-    with pytest.raises(RequestError, match="dataset: image_folder: 1 classes, two are needed"):
+    with pytest.raises(RequestError, match="dataset: image_folder: 1 class, two are needed"):
         source.refusal("new", source.shape)
 
 

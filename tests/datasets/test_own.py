@@ -98,6 +98,7 @@ def test_small_classes_are_left_out_by_name_with_one_warning() -> None:
     ):
         assert source.refusal("new", source.shape) is None
     assert source.facts()["left out"] == "2 with too few examples: c12 (1), c13 (1)"
+    assert source.facts()["smallest"] == "c12 (1), c13 (1), c00 (9), c01 (9), c02 (9), c03 (9), ..."
     assert sum(len(t) for s, t in source.shares.tables.items() if s != "source_test") == 12
     more = own(labelled([9] * 12 + [5, 5]), min_examples=6)
     assert more.shares.left_out == ("c12 (5)", "c13 (5)")
@@ -170,7 +171,7 @@ def test_shared_labels_are_told_and_half_shared_ones_refused() -> None:
 @pytest.mark.parametrize(
     ("data", "changes", "reason"),
     [
-        (labelled([5]), {}, "1 classes, two are needed"),
+        (labelled([5]), {}, "1 class, two are needed"),
         (labelled([1] * 9), {}, "9 classes, 9 with fewer than 2 examples left out, two are needed"),
         (labelled([5, 5, 5]), {}, "no classes are left for train"),
         (labelled([5] * 9), {"split_by": "task"}, "the files know no tasks"),

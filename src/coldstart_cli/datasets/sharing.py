@@ -6,6 +6,7 @@ part of the result, for a table of ten rows is no data to learn from and still a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -205,7 +206,7 @@ def _large_enough(
         own = {unit: ids for unit, ids in members.items() if unit not in small}
         if units.by_task and plan.split_by != "class" and not units.is_regression:
             tasks = [units.task_of[unit] for unit in own]
-            lonely = {task for task in tasks if tasks.count(task) < 2}
+            lonely = {task for task, n in Counter(tasks).items() if n < 2}
             lines |= dict.fromkeys(f"task {units.tasks[task]} (one class)" for task in sorted(lonely))
             own = {unit: ids for unit, ids in own.items() if units.task_of[unit] not in lonely}
         kept[split] = own
@@ -246,7 +247,9 @@ def _too_few(
     if not units.is_regression:
         n = sum(len(table) for split, table in tables.items() if split != "source_test")
         if n < 2:
-            return f"{len(units.names)} classes{without}, two are needed; give more examples or lower k_shot"
+            classes = "class" if len(units.names) == 1 else "classes"
+            remedy = "give more examples or lower k_shot"
+            return f"{len(units.names)} {classes}{without}, two are needed; {remedy}"
     for split in ("new",) if plan.split_by == "file" else ("train", "validation", "new"):
         asked = {"validation": plan.validation_share, "new": plan.new_share}.get(split, 1)
         if split not in tables and asked:
