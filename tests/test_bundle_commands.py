@@ -60,7 +60,8 @@ def test_a_trained_run_adapts_without_its_source(capsys: pytest.CaptureFixture[s
     x = (g.normal(0, 0.3, (144, 4)) + np.repeat(g.normal(0, 3, (12, 4)), 12, axis=0)).astype(np.float32)
     np.savez("source.npz", x=x, y=y)
     train = ("dataset=arrays", "dataset.root=source.npz", "dataset.n_way=2", "strategy=protonet",
-             "baseline=null", "evaluation.n_tasks=4", "evaluation.n_selection_tasks=2", "training.steps=4", "--quiet",
+             "baseline=null", "evaluation.n_tasks=4", "evaluation.n_selection_tasks=2",
+             "training.steps=4", "--quiet",
              "evaluation.timed_seconds=0.01")  # fmt: skip
     code, out, err = call(capsys, "train", *SMALL, *train)
     assert code == 0, err

@@ -34,7 +34,7 @@ from coldstart_cli.files import finite, read_json, umask, write_bytes, write_jso
 from coldstart_cli.migrations import FORMAT, completed, migrated
 
 DETERMINING = ("strategy", "model", "optimizer", "training", "seed", "dataset")
-PLACES = ("root",)
+PLACES = ("root", "unlabelled")
 """Keys of a data set that say where it lies; its content is in the fingerprint."""
 REPORTING = ("log_every", "checkpoint_seconds")
 """Keys of `training` that do not change the trained weights."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from torch import Tensor
+
+from coldstart_cli.core import Inputs
+from coldstart_cli.models.preprocess import Preprocess
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -49,3 +55,34 @@ def settings() -> Callable[[str], dict[str, Any]]:
         return values
 
     return read
+
+
+class Bag(Preprocess):
+    """Texts to counts of hashed words: what a model of text reads, without one."""
+
+    fingerprint = "bag"
+
+    def images(self, images: Tensor) -> Inputs:
+        raise ValueError("model: it reads no images")
+
+    def vectors(self, values: Tensor) -> Inputs:
+        raise ValueError("model: it reads no numbers")
+
+    def texts(self, texts: Sequence[str]) -> Inputs:
+        counts = torch.zeros(len(texts), 32)
+        for row, text in zip(counts, texts, strict=True):
+            for word in text.lower().split():
+                row[hashlib.md5(word.encode()).digest()[0] % 32] += 1
+        return {"counts": counts}
+
+
+@pytest.fixture(scope="session")
+def bag() -> Preprocess:
+    return Bag()
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache that this test alone fills."""
+    monkeypatch.setenv("COLDSTART_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"

@@ -172,7 +172,8 @@ class Episodes(TaskSource):
             beside = shape.k_shot + (0 if self.splits[split].groups is not None else shape.n_query)
             left = self.splits[split].room[0] - beside
             shape = replace(shape, n_unlabelled=max(0, min(shape.n_unlabelled, left)))
-        if (split in ("train", "new") and self.reserved is None) or shape.n_query < 1:
+        whole = split == "new" or (split == "train" and self.reserved is None)
+        if whole or self._reserved(split) is not None or shape.n_query < 1:
             return shape
         left = queries_left(self.splits[split], shape)
         return replace(shape, n_query=max(1, min(shape.n_query, left)))

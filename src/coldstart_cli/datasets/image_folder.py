@@ -216,7 +216,11 @@ def _listed(folder: Path, recipe: ImageRecipe) -> Iterator[tuple[Path, list[str]
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:
     """Images in alphabetical order, down to `depth` folders below; hidden ones are none."""
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise RequestError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
+    for entry in entries:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():

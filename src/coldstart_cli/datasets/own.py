@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import final
 
+import numpy as np
+
 from coldstart_cli.core import Objective, Pool, Split, Task, TaskShape, TaskSource
-from coldstart_cli.datasets.classes import ClassTable
+from coldstart_cli.datasets.classes import ClassTable, queries_left
 from coldstart_cli.datasets.drawing import largest_task
 from coldstart_cli.datasets.episodes import Episodes
 from coldstart_cli.datasets.functions import Functions, map_shapes
@@ -70,19 +72,29 @@ class Own(TaskSource):
         return self._source.with_shape(shape)
 
     def facts(self) -> dict[str, str]:
-        """Of each split its classes, their sizes and the first names; and what was left out."""
+        """Of each split its classes, their sizes and the first names; the smallest; and what was left out."""
         things = "classes" if self.labelled.classes else "tasks"
         facts: dict[str, str] = {}
         for split, table in self.shares.tables.items():
             facts[split] = _described(table, things)
+            served = queries_left(table, self.plan.shape)
+            if split == "train" and served < self.plan.shape.n_query:
+                facts[split] += f", {served} queries for its smallest class (dataset.min_examples)"
+        facts["smallest"] = _first(self._smallest())
         if self.shares.left_out:
             n = len(self.shares.left_out)
-            facts["left out"] = (
-                f"{n} with fewer than {self.plan.reserved + 1} examples: {_first(self.shares.left_out)}"
-            )
+            facts["left out"] = f"{n} with too few examples: {_first(self.shares.left_out)}"
         if self.labelled.skipped:
             facts["skipped"] = f"{len(self.labelled.skipped)} unreadable: {_first(self.labelled.skipped)}"
         return facts
+
+    def _smallest(self) -> list[str]:
+        """The classes (a regression: tasks) of all examples by size, each with its number of examples."""
+        labelled = self.labelled
+        of = labelled.targets.numpy() if labelled.classes else labelled.task_of
+        names = labelled.classes or labelled.tasks or ("all rows",)
+        sizes = np.bincount(of, minlength=len(names))
+        return [f"{names[number]} ({sizes[number]})" for number in np.argsort(sizes, kind="stable")]
 
     @cached_property
     def _source(self) -> Episodes | Functions:
@@ -92,7 +104,7 @@ class Own(TaskSource):
         """
         if self.shares.reason is not None:
             raise RequestError(f"dataset: {self.name}: {self.shares.reason}")
-        warn_of(self.name, self.shares.left_out, f"with fewer than {self.plan.reserved + 1} examples are")
+        warn_of(self.name, self.shares.left_out, "with too few examples are")
         labelled, plan = self.labelled, self.plan
         if not labelled.classes:
             return Functions(

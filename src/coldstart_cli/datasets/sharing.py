@@ -6,6 +6,7 @@ part of the result, for a table of ten rows is no data to learn from and still a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -88,7 +89,8 @@ def share_out(marked: Marks | Labelled, plan: Plan) -> Shares:
         return Shares(reason=reason)
     parts, left_out = _large_enough(parts, units, plan, shares_labels)
     if "source_test" not in parts and plan.held_out_share and parts.get("train"):
-        parts = _held_out(parts, plan, random)
+        parts, too_small = _held_out(parts, plan, random, shares_labels)
+        left_out += tuple(f"{units.names[u]} ({n}, none to hold out)" for u, n in too_small.items())
     tables = {split: units.table(members) for split, members in parts.items() if members}
     return Shares(tables, shares_labels, left_out, _too_few(tables, units, left_out, plan))
 
@@ -204,7 +206,7 @@ def _large_enough(
         own = {unit: ids for unit, ids in members.items() if unit not in small}
         if units.by_task and plan.split_by != "class" and not units.is_regression:
             tasks = [units.task_of[unit] for unit in own]
-            lonely = {task for task in tasks if tasks.count(task) < 2}
+            lonely = {task for task, n in Counter(tasks).items() if n < 2}
             lines |= dict.fromkeys(f"task {units.tasks[task]} (one class)" for task in sorted(lonely))
             own = {unit: ids for unit, ids in own.items() if units.task_of[unit] not in lonely}
         kept[split] = own
@@ -218,25 +220,36 @@ def _large_enough(
     return kept, tuple(lines)
 
 
-def _held_out(parts: dict[Split, Members], plan: Plan, random: np.random.Generator) -> dict[Split, Members]:
-    """With source_test, where every training class can spare two examples."""
+def _held_out(
+    parts: dict[Split, Members], plan: Plan, random: np.random.Generator, shares_labels: bool
+) -> tuple[dict[Split, Members], dict[int, int]]:
+    """With source_test, two examples a class or more; and sizes of classes that leave train for it.
+
+    Where fewer than two classes could spare them, or not all whose labels are shared, there is none, and
+    train stays as it is.
+    """
     stays, held = _cut(parts["train"], plan, plan.held_out_share, random)
-    if min(len(ids) for ids in held.values()) < 2:
-        return parts
-    return {**parts, "train": stays, "source_test": held}
+    rich = {unit for unit, ids in held.items() if len(ids) >= 2}
+    if len(rich) < (len(held) if shares_labels else 2):
+        return parts, {}
+    small = {unit: len(ids) for unit, ids in parts["train"].items() if unit not in rich}
+    train, test = ({unit: ids for unit, ids in m.items() if unit in rich} for m in (stays, held))
+    return {**parts, "train": train, "source_test": test}, small
 
 
 def _too_few(
     tables: Mapping[Split, ClassTable], units: _Units, left_out: Sequence[str], plan: Plan
 ) -> str | None:
     """Why no cold start can be made of this; what is left out is counted, for it may be the cause."""
-    if units.is_regression and not units.by_task and "new" not in tables:
+    if units.is_regression and not units.by_task and plan.split_by != "file":
         return "a regression is split by task; name the column that tells tasks apart"
     without = f", {len(left_out)} with fewer than {plan.reserved + 1} examples left out" if left_out else ""
     if not units.is_regression:
         n = sum(len(table) for split, table in tables.items() if split != "source_test")
         if n < 2:
-            return f"{len(units.names)} classes{without}, two are needed; give more examples or lower k_shot"
+            classes = "class" if len(units.names) == 1 else "classes"
+            remedy = "give more examples or lower k_shot"
+            return f"{len(units.names)} {classes}{without}, two are needed; {remedy}"
     for split in ("new",) if plan.split_by == "file" else ("train", "validation", "new"):
         asked = {"validation": plan.validation_share, "new": plan.new_share}.get(split, 1)
         if split not in tables and asked:

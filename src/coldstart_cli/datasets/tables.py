@@ -43,7 +43,11 @@ def files_of(root: str | None) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise RequestError(f"dataset.root: {path} is not there; name a {kinds} file")
-    found = [p for p in sorted(path.iterdir()) if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    try:
+        entries = sorted(path.iterdir())
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    found = [p for p in entries if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
     if not found:
         raise RequestError(f"dataset.root: {path} holds no {kinds} file; name one, or a folder that does")
     return found
