@@ -40,6 +40,7 @@ def points(n: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def adapted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch_settings: None) -> Adapt:
     """Adapts a strategy to the points by their npz; returns the card and the inputs."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("coldstart_cli.building._sources", {})  # kept by path, and paths are relative here
 
     def call(*overrides: str, plan: AdaptPlan = PLAN) -> tuple[dict[str, Any], np.ndarray]:
         x, y = points()
@@ -109,11 +110,8 @@ def test_steps_are_chosen_by_cross_validation_where_there_are_labels_to_hold_out
     assert (card["steps"], card["steps_chosen_by"]) == (20, "cross-validation on the labels")
 
 
-def test_one_label_a_class_gives_no_estimate_and_says_so(
-    adapted: Adapt, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_label_a_class_gives_no_estimate_and_says_so(adapted: Adapt) -> None:
     x, y = points(3)  # 3, 2 and 1
-    monkeypatch.setattr("test_bundles_points", None, raising=False)
     np.savez("one.npz", x=x, y=y)
     card, _ = adapted("strategy=protonet", "dataset.root=one.npz")
     assert card["cross_validation"] is None and card["temperature"] == 1.0

@@ -42,9 +42,9 @@ def shell_environment(tmp_path: Path) -> dict[str, str]:
         ("train --cfg ", ["all", "hydra", "job"]),
         ("evaluate --dr", []),
         ("train opti", ["optimizer="]),
-        ("train strategy=mam", ["strategy=maml"]),
+        ("train strategy=ani", ["strategy=anil"]),
         ("train -m strategy=maml,proton", ["strategy=maml,protonet"]),
-        ("train +strategy=mam", ["+strategy=maml"]),
+        ("train +strategy=ani", ["+strategy=anil"]),
         ("train strategy@baseline=scr", ["strategy@baseline=scratch"]),
         ("train experiment=smo", ["experiment=smoke"]),
         ("train strategy.inn", ["strategy.inner_lr=", "strategy.inner_steps="]),
@@ -62,8 +62,8 @@ def shell_environment(tmp_path: Path) -> dict[str, str]:
         ("data check --js", ["--json"]),
         ("data check --tasks ", []),
         ("ls strat", ["strategy"]),
-        ("cat strategy/mam", ["strategy/maml"]),
-        ("cat strategy=mam", ["strategy=maml"]),
+        ("cat strategy/ani", ["strategy/anil"]),
+        ("cat strategy=ani", ["strategy=anil"]),
     ],
 )
 def test_complete_offers(line: str, expected: list[str]) -> None:
@@ -172,8 +172,8 @@ def test_bash_completes(
 
 
 # Ctrl-A and `echo got: ` turn the completed line into a command that prints it.
-KEYS = "coldstart train strategy=mam\tseed=0\x01echo got: \r"
-GOT = "got: coldstart train strategy=maml seed=0"
+KEYS = "coldstart train strategy=ani\tseed=0\x01echo got: \r"
+GOT = "got: coldstart train strategy=anil seed=0"
 
 
 def test_bash_completes_at_a_key_press(shell_environment: dict[str, str]) -> None:

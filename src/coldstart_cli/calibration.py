@@ -1,28 +1,39 @@
 """Probabilities that mean what they say: one temperature for all logits.
 
 Guo, Pleiss, Sun and Weinberger (2017, arXiv:1706.04599), section 4.2: softmax(z / T), T by the negative
-log-likelihood of examples that the model has not learned from.
+log-likelihood of examples that the model has not learned from. With few of them, and all predicted rightly,
+that has no bound: as Platt (1999, "Probabilistic outputs for support vector machines", section 2.2) does,
+the targets are (n + 1) / (n + 2) instead of 1, which is what n successes in n trials allow to believe.
 """
 
 from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LIMITS = (0.05, 20.0)
-"""Temperatures beyond these are no calibration: the held-out examples are too few or all right."""
+LIMITS = (0.02, 50.0)
+"""Temperatures beyond these are no calibration."""
 
 
 def temperature(logits: Tensor, targets: Tensor) -> float:
-    """The T within `LIMITS` of the least mean negative log-likelihood; logits (n, n_classes)."""
+    """The T within `LIMITS` of the least mean cross-entropy with Platt's targets.
+
+    Args:
+        logits: (n, n_classes) of examples that were held out.
+        targets: (n,) their classes.
+    """
     from scipy.optimize import minimize_scalar
 
     z = logits.double()
+    n, n_classes = z.shape
+    wrong = 1 / (n + 2) / (n_classes - 1)
+    soft = torch.full_like(z, wrong).scatter(1, targets[:, None], (n + 1) / (n + 2))
 
     def loss(log_t: float) -> float:
-        return float(F.cross_entropy(z / math.exp(log_t), targets))
+        return float(F.cross_entropy(z / math.exp(log_t), soft))
 
     low, high = map(math.log, LIMITS)
     return math.exp(float(minimize_scalar(loss, bounds=(low, high), method="bounded").x))
