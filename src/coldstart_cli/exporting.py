@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -75,8 +76,10 @@ def _program(flat: _Flat, probe: Inputs) -> torch.export.ExportedProgram:
 
 
 def _pt2(flat: _Flat, path: Path, probe: Inputs) -> Any:
-    torch.export.save(_program(flat, probe), path)
-    loaded = torch.export.load(path).module()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(_program(flat, probe), path)
+        loaded = torch.export.load(path).module()
 
     def run(tensors: tuple[Tensor, ...]) -> Tensor:
         with torch.no_grad():
@@ -95,9 +98,11 @@ def _onnx(flat: _Flat, path: Path, probe: Inputs) -> Any:
             "format: onnx needs packages that are not installed; pip install 'coldstart-cli[onnx]'"
         ) from error
     names = flat.names or ["input"]
-    program = torch.onnx.export(
-        _program(flat, probe), input_names=names, output_names=["outputs"], dynamo=True, verbose=False
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own, of what it will do otherwise one day
+        program = torch.onnx.export(
+            _program(flat, probe), input_names=names, output_names=["outputs"], dynamo=True, verbose=False
+        )
     assert program is not None
     program.save(str(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
