@@ -108,12 +108,14 @@ class Training:
             prepared = self.step > self.strategy.preparing_steps
             if last or (prepared and self.step % self.plan.validation.every == 0):
                 self._validate(loggers)
-            if last or stop.requested or self.hardware.now() - saved > self.plan.checkpoint_seconds:
+            stopping = stop.requested  # asked once: who is stopped below has been saved here
+            if last or stopping or self.hardware.now() - saved > self.plan.checkpoint_seconds:
                 self.checkpoints.save(self._state(), self.step)
                 saved = self.hardware.now()
             for logger in loggers:
                 logger.advance(self.step)
-            stop.check()
+            if stopping:
+                stop.check()
         if self.best_step == 0:  # nothing was learned, as by `scratch`
             self.checkpoints.save_best({"strategy": self.strategy.state_dict(), "step": 0})
 
