@@ -110,7 +110,7 @@ def test_every_way_a_process_ends_leaves_the_others_alone(tmp_path: Path) -> Non
 def test_no_job_outlives_its_sweep(tmp_path: Path, number: int) -> None:
     command = [sys.executable, "-m", "coldstart_cli", "train", "-m", *QUICK[:-6], "training.steps=1000000",
                "seed=0,1", "sweep.n_jobs=2"]  # fmt: skip
-    parent = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
     runs = tmp_path / "outputs"
 
     def writers() -> list[int]:

@@ -106,12 +106,19 @@ def _by_hydra(overrides: Sequence[str], options: commands.Options, jobs: list[Jo
         return 3 if any(result.startswith("failed: ") for _, result in ran) else 0
     for known in jobs:
         if known.state == "waiting":
-            finished = Run(known.run).finished and any((known.run / "evaluations").glob("*/summary.json"))
-            known.state, known.result = ("done", "") if finished else ("failed", "see the launcher's own log")
+            summaries = sorted((known.run / "evaluations").glob("*/summary.json"), key=_age)
+            if Run(known.run).finished and summaries:
+                known.state, known.result = "done", headline(read_json(summaries[-1], "run"))
+            else:
+                known.state, known.result = "failed", "see the launcher's own log"
     folder = jobs[0].log.parent
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder, jobs)
     return sweep_summary(folder, jobs, quiet=options.quiet)
+
+
+def _age(path: Path) -> float:
+    return path.stat().st_mtime
 
 
 class _Recorded:
