@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from coldstart_cli import composition, runs
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files import append_jsonl, read_jsonl, truncate, write_bytes
-from coldstart_cli.runs import Checkpoints, Run, evaluation_hash, run_name
+from coldstart_cli.runs import Checkpoints, Run, best_on_validation, evaluation_hash, run_name
 
 HOLD = """\
 import fcntl, os, sys
@@ -379,3 +379,12 @@ def test_lines_are_read_without_what_a_crash_left_of_the_last(tmp_path: Path) ->
     with path.open("ab") as file:
         file.write(b'{"step": 3, "lo')
     assert read_jsonl(path) == [{"step": 1, "loss": None}, {"step": 2, "loss": 0.5}]
+
+
+def test_best_on_validation_follows_the_direction_of_the_metric(tmp_path: Path) -> None:
+    assert best_on_validation(tmp_path, "validation_mse", False) is None
+    rows = [{"step": 1, "loss": 2.0}, {"step": 1, "validation_mse": 3.0}, {"step": 2, "validation_mse": 1.5},
+            {"step": 3, "validation_mse": None}]  # fmt: skip
+    (tmp_path / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert best_on_validation(tmp_path, "validation_mse", False) == 1.5
+    assert best_on_validation(tmp_path, "validation_mse", True) == 3.0

@@ -29,8 +29,10 @@ EVALUATED = ("dataset", "evaluation", "hardware", "logger", "baseline", "again")
 """What `evaluate` may change of a run's config; the rest belongs to its training."""
 
 
-def run_jobs(overrides: Sequence[str], flags: Sequence[str], job: Callable[[Config], None]) -> None:
+def run_jobs(overrides: Sequence[str], flags: Sequence[str], job: Callable[[Config], float | None]) -> None:
     """Lets Hydra compose `train` and call `job` with the resolved config, once for each point of a sweep.
+
+    What `job` returns is what a sweeper that searches is told of the point.
 
     Args:
         flags: Hydra's own, such as `-m` or `--cfg job`.
@@ -40,11 +42,12 @@ def run_jobs(overrides: Sequence[str], flags: Sequence[str], job: Callable[[Conf
     """
     failures: list[Exception] = []
 
-    def task(config: DictConfig) -> None:
+    def task(config: DictConfig) -> float | None:
         try:
-            job(resolved(config, HydraConfig.get().runtime.choices))
+            return job(resolved(config, HydraConfig.get().runtime.choices))
         except Exception as error:  # kept from Hydra, which would print it in its own way
             failures.append(error)
+        return None
 
     arguments = sys.argv
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting

@@ -30,7 +30,7 @@ from typing import Any
 import yaml
 
 from coldstart_cli.errors import RequestError
-from coldstart_cli.files import finite, read_json, umask, write_bytes, write_json
+from coldstart_cli.files import finite, read_json, read_jsonl, umask, write_bytes, write_json
 from coldstart_cli.migrations import FORMAT, completed, migrated
 
 DETERMINING = ("strategy", "model", "optimizer", "training", "seed", "dataset")
@@ -64,6 +64,14 @@ def evaluation_hash(config: Mapping[str, Any], fingerprint: str) -> str:
     data = {k: v for k, v in config["dataset"].items() if k not in PLACES}
     asked = {k: v for k, v in config["evaluation"].items() if k not in JUDGING}
     return digest([asked, config["baseline"], data, fingerprint])
+
+
+def best_on_validation(path: Path, metric: str, higher_is_better: bool) -> float | None:
+    """The best value that a run's history has of a validation metric, or None where it has none."""
+    values = [row[metric] for row in read_jsonl(path / "history.jsonl") if row.get(metric) is not None]
+    if not values:
+        return None
+    return float(max(values) if higher_is_better else min(values))
 
 
 class Run:

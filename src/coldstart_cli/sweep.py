@@ -19,7 +19,7 @@ from coldstart_cli.html_report import write_html
 from coldstart_cli.launcher import Job, SweepPlan, launch
 from coldstart_cli.report import headline
 from coldstart_cli.results import read
-from coldstart_cli.runs import Run, evaluation_hash, run_name
+from coldstart_cli.runs import Run, best_on_validation, evaluation_hash, run_name
 from coldstart_cli.sweep_view import SweepView
 
 FORMAT = 1
@@ -90,14 +90,16 @@ def _by_hydra(overrides: Sequence[str], options: commands.Options, jobs: list[Jo
     """
     ran: list[tuple[str, str]] = []
 
-    def job(config: composition.Config) -> None:
+    def job(config: composition.Config) -> float | None:
         label = jobs[len(ran)].label if jobs is not None and len(ran) < len(jobs) else f"job {len(ran)}"
         try:
             ran.append((label, commands.train(config, options)))
+            return None if options.dry_run else _on_validation(config)
         except Unserved as error:
             ran.append((label, f"not served: {error}"))
         except (RequestError, JobError) as error:
             ran.append((label, f"failed: {error}"))
+        return None
 
     composition.run_jobs(overrides, ["-m"], job)
     if options.dry_run or jobs is None or ran:
@@ -115,6 +117,14 @@ def _by_hydra(overrides: Sequence[str], options: commands.Options, jobs: list[Jo
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder, jobs)
     return sweep_summary(folder, jobs, quiet=options.quiet)
+
+
+def _on_validation(config: composition.Config) -> float | None:
+    """The best value on source-validation tasks: what a sweeper that searches may choose by."""
+    experiment = assemble(config)
+    objective = experiment.source.objective
+    run = Path(config["outputs"]) / run_name(config, experiment.source.fingerprint)
+    return best_on_validation(run, f"validation_{objective.headline}", objective.higher_is_better)
 
 
 def _age(path: Path) -> float:

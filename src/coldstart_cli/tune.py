@@ -22,9 +22,8 @@ from coldstart_cli import commands, composition
 from coldstart_cli import config as configs
 from coldstart_cli.assembly import assemble
 from coldstart_cli.errors import RequestError
-from coldstart_cli.files import read_jsonl
 from coldstart_cli.launcher import Child, Job, SweepPlan, children, n_at_once, stop_all
-from coldstart_cli.runs import Run, digest, run_name
+from coldstart_cli.runs import Run, best_on_validation, digest, run_name
 from coldstart_cli.searching import Searched
 from coldstart_cli.signals import StopOnSignal
 
@@ -195,13 +194,11 @@ class _Search:
             self._say(trial, f"failed: {child.job.result} ({child.job.log})")
 
     def _tell_value(self, trial: Any, path: Path) -> None:
-        rows = read_jsonl(path / "history.jsonl")
-        values = [row[self.metric] for row in rows if row.get(self.metric) is not None]
-        if not values:
+        value = best_on_validation(path, self.metric, self.higher)
+        if value is None:
             trial.set_user_attr("reason", "it has no validation value")
             self.study.tell(trial, state=self.optuna.trial.TrialState.FAIL)
             return
-        value = max(values) if self.higher else min(values)
         self.study.tell(trial, value)
         self._say(trial, f"{self.metric.replace('_', ' ')} {value:.4f}")
 
