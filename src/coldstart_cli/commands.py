@@ -251,7 +251,7 @@ def _show(experiment: Experiment, run: Run, name: str, options: Options) -> str:
         print("Next:")
         print(f"  coldstart evaluate run={run.path} 'evaluation.k_shots=[1,2,3,5]'")
         print("  coldstart train -m strategy=maml,anil,protonet,finetune   # others, on the same tasks")
-        print("  coldstart ls                                              # what else there is")
+        print("  coldstart compare outputs                                 # all of them beside one another")
     broken = [(key, found) for key, found in summary["budgets"].items() if not found["kept"]]
     if broken and budget.enforce:
         raise JobError(
