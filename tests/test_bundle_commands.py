@@ -84,6 +84,12 @@ def test_export_is_checked_and_says_so(capsys: pytest.CaptureFixture[str]) -> No
     assert "largest difference from predict on 10 inputs" in out and Path("b.pt2").exists()
 
 
+def test_one_class_is_no_task(capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("points.npz", x=np.zeros((4, 4), dtype=np.float32), y=np.repeat("a", 4))
+    code, _, err = adapt(capsys)
+    assert (code, err.count("\n")) == (2, 1) and "all 4 examples are of one class, a" in err
+
+
 @pytest.mark.parametrize(
     ("argv", "line"),
     [

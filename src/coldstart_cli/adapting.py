@@ -91,13 +91,18 @@ def labelled_of(config: Mapping[str, Any]) -> Labelled:
     """The examples of a layout, whole.
 
     Raises:
-        RequestError: where the data set is none of one's own.
+        RequestError: where the data set is none of one's own, or has one class alone.
     """
     labelled = getattr(source_of(config), "labelled", None)
     if not isinstance(labelled, Labelled):
         raise RequestError(
             f"dataset: {config['names']['dataset']} is no data of your own; choose image_folder, text, "
             "tabular or arrays with dataset.root=PATH"
+        )
+    if len(labelled.classes) == 1:
+        raise RequestError(
+            f"dataset.root: all {len(labelled)} examples are of one class, {labelled.classes[0]}; give two "
+            "classes or more"
         )
     return labelled
 
