@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from coldstart_cli.contestants import flat, settings_of
+from coldstart_cli.contestants import settings_of
+from coldstart_cli.files import flat
 from coldstart_cli.results import read
 
 Make = Callable[..., Path]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from coldstart_cli import config as configs
 from coldstart_cli.errors import RequestError
-from coldstart_cli.trackers import MLflow, Trackio, WandB, flat, keep_id, kept_id
+from coldstart_cli.trackers import MLflow, Trackio, WandB, keep_id, kept_id, scalars
 
 CONFIG = {
     "strategy": {"_target_": "x.MAML", "inner_lr": 0.1, "sizes": [1, 2], "none": None},
@@ -329,8 +329,8 @@ def test_tracker_that_is_not_installed_is_refused_in_one_line(
 
 
 def test_flat_names_every_value_by_its_place() -> None:
-    assert flat(CONFIG) == FLAT
-    assert flat({}) == {}
+    assert scalars(CONFIG) == FLAT
+    assert scalars({}) == {}
 
 
 nodes = st.recursive(
@@ -342,7 +342,7 @@ nodes = st.recursive(
 @settings(max_examples=50)
 @given(st.dictionaries(st.text("abc", min_size=1), nodes))
 def test_flat_loses_nothing(config: dict[str, Any]) -> None:
-    found = flat(config)
+    found = scalars(config)
 
     def place(node: object, key: str) -> Iterator[tuple[str, object]]:
         if isinstance(node, dict) and node:

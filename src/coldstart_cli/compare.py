@@ -15,9 +15,8 @@ from typing import Any
 
 from coldstart_cli import comparison_report, need
 from coldstart_cli.comparison import compare
-from coldstart_cli.contestants import flat
 from coldstart_cli.errors import RequestError, suggestion
-from coldstart_cli.files import csv_text, read_json
+from coldstart_cli.files import csv_text, flat, read_json
 from coldstart_cli.results import LeftOut, Result, read
 from coldstart_cli.runs import Run
 

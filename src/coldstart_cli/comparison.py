@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
-from coldstart_cli.contestants import Contestant, flat, settings_of
+from coldstart_cli.contestants import Contestant, settings_of
 from coldstart_cli.facts import facts, over_shots, reference_curve
+from coldstart_cli.files import flat
 from coldstart_cli.results import LeftOut, Result
 from coldstart_cli.standings import at_one_k, references_of, similarity
 from coldstart_cli.verdict import sentences

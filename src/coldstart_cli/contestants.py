@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from coldstart_cli.files import flat
 from coldstart_cli.results import Record, Result
 from coldstart_cli.runs import DETERMINING, PLACES, REPORTING, digest
 
@@ -96,17 +97,6 @@ def _tasks(contestant: Contestant) -> set[object]:
         for shot in by_seed.values()
         for task in shot.new[shot.step]
     }
-
-
-def flat(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested keys in one level, joined by dots."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{above}{key}.")
-        else:
-            found[f"{above}{key}"] = value
-    return found
 
 
 def determining(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -123,3 +123,14 @@ def csv_cell(value: object) -> object:
         return value
     text = "".join(c if c.isprintable() else " " for c in str(value))
     return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
+
+
+def flat(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested keys in one level, joined by dots."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{above}{key}.")
+        else:
+            found[f"{above}{key}"] = value
+    return found

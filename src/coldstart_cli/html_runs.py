@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from coldstart_cli.files import flat
 from coldstart_cli.html_tables import Table, written
 
 Dict = Mapping[str, Any]
@@ -19,15 +20,6 @@ def shared(maps: Sequence[Dict]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         if all(key in other and other[key] == value for other in maps)
     }
     return common, [{key: value for key, value in row.items() if key not in common} for row in maps]
-
-
-def flat(value: Dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """`{"a": {"b": 1}}` -> `("a.b", 1)`."""
-    for key, item in value.items():
-        if isinstance(item, Mapping) and item:
-            yield from flat(item, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", item
 
 
 def settings(comparison: Dict) -> tuple[Table, Table]:
@@ -55,7 +47,7 @@ def settings(comparison: Dict) -> tuple[Table, Table]:
 
 def environments(comparison: Dict) -> tuple[Table, Table | None]:
     """What all runs had in common, and groups of runs that differ in the rest; None with one group."""
-    known = [dict(flat(run["environment"] or {})) for run in comparison["runs"]]
+    known = [flat(run["environment"] or {}) for run in comparison["runs"]]
     for environment in known:
         environment.pop("command_line", None)
     common, rest = shared(known)
@@ -72,7 +64,7 @@ def environments(comparison: Dict) -> tuple[Table, Table | None]:
 
 
 def _lines(entries: Dict) -> str:
-    return "\n".join(f"{key}: {written(value)}" for key, value in flat(entries)) or "–"
+    return "\n".join(f"{key}: {written(value)}" for key, value in flat(entries).items()) or "–"
 
 
 def _command(environment: Dict) -> str:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from annotated_types import Ge
 
-from coldstart_cli.files import read_json, write_json
+from coldstart_cli.files import flat, read_json, write_json
 
 
 class MLflow:
@@ -103,7 +103,7 @@ class MLflow:
         from mlflow.entities import Param
 
         identity = str(self._client.create_run(experiment_id, run_name=run_path.name).info.run_id)
-        parameters = [Param(_allowed(name), str(value)) for name, value in flat(config).items()]
+        parameters = [Param(_allowed(name), str(value)) for name, value in scalars(config).items()]
         for i in range(0, len(parameters), 100):  # no more go in one delivery
             self._client.log_batch(identity, params=parameters[i : i + 100])
         keep_id(run_path, "mlflow", identity)
@@ -223,7 +223,7 @@ class Trackio:
                     project,
                     name=run_path.name,
                     space_id=space_id,
-                    config=flat(config),
+                    config=scalars(config),
                     resume="allow" if resumed else "never",
                     embed=False,
                 )
@@ -256,16 +256,12 @@ class Trackio:
             yield
 
 
-def flat(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+def scalars(config: Mapping[str, Any]) -> dict[str, Any]:
     """{a: {b: 1}} -> {"a.b": 1}; lists and empty mappings as JSON."""
-    values: dict[str, Any] = {}
-    for name, value in config.items():
-        key = f"{above}{name}"
-        if isinstance(value, Mapping) and value:
-            values |= flat(value, f"{key}.")
-        else:
-            values[key] = json.dumps(value) if isinstance(value, Mapping | list) else value
-    return values
+    return {
+        key: json.dumps(value) if isinstance(value, Mapping | list) else value
+        for key, value in flat(config).items()
+    }
 
 
 def keep_id(run_path: Path, tracker: str, identity: str) -> None:
