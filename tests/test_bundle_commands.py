@@ -77,6 +77,37 @@ def test_a_trained_run_adapts_without_its_source(capsys: pytest.CaptureFixture[s
     assert call(capsys, "predict", "bundle=b2", "input=points.npz")[0] == 0
 
 
+def test_a_new_table_is_read_with_the_scales_and_columns_of_the_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    g = np.random.default_rng(2)
+    head = "colour,length,label"
+    rows = [
+        f"{'red' if c % 2 else 'blue'},{100 + 10 * c + g.normal():.3f},c{c}"
+        for c in range(12)
+        for _ in range(12)
+    ]
+    Path("source.csv").write_text("\n".join([head, *rows]) + "\n")
+    new = [f"{colour},{length},{kind}" for kind, colour, length in
+           [("x", "red", 101), ("x", "red", 102), ("y", "red", 215), ("y", "red", 216)]]  # fmt: skip
+    Path("new.csv").write_text("\n".join(["length,colour,kind", *(f"{r.split(',')[1]},{r.split(',')[0]},"
+                                           f"{r.split(',')[2]}" for r in new)]) + "\n")  # fmt: skip
+    train = ("dataset=tabular", "dataset.root=source.csv", "dataset.n_way=2", "strategy=protonet",
+             "baseline=null", "evaluation.n_tasks=4", "evaluation.n_selection_tasks=2", "training.steps=4",
+             "--quiet", "evaluation.timed_seconds=0.01")  # fmt: skip
+    code, out, err = call(capsys, "train", *SMALL, *train)
+    assert code == 0, err
+    run = Path(out.strip())
+    code, out, err = call(
+        capsys, "adapt", f"run={run}", "dataset=tabular", "dataset.root=new.csv", "dataset.label_column=kind",
+        "bundle=b3", "steps=0",
+    )  # fmt: skip
+    assert code == 0, err
+    recipe = json.loads(Path("b3/card.json").read_text())["build"]["recipe"]
+    ours = json.loads((run / "environment.json").read_text())["recipe"]
+    assert recipe["columns"] == ours["columns"] and recipe["label_column"] == "kind"
+
+
 def test_export_is_checked_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     adapt(capsys)
     code, out, err = call(capsys, "export", "bundle=b", "input=points.npz", "format=pt2")

@@ -181,4 +181,4 @@ def test_an_export_answers_alike_for_any_batch(adapted: Adapt, name: str) -> Non
 def test_what_is_no_data_of_ones_own_is_refused() -> None:
     ((_, config),) = composition.points(["dataset=sinusoid", "model=mlp"])
     with pytest.raises(RequestError, match=r"^dataset: sinusoid is no data of your own; choose image_folder"):
-        adapting.labelled_of(config)
+        adapting.labelled_of(config, None)

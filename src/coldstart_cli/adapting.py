@@ -24,6 +24,7 @@ from coldstart_cli.bundles import CARD, FORMAT, Bundle, build_section
 from coldstart_cli.core import Strategy, Support
 from coldstart_cli.cross_validation import CrossValidated, Indices, to_estimate, to_select
 from coldstart_cli.datasets.labelled import Labelled
+from coldstart_cli.datasets.layouts import read_labelled
 from coldstart_cli.datasets.one_task import OneTask
 from coldstart_cli.errors import RequestError, Unserved
 from coldstart_cli.files import read_json
@@ -59,7 +60,7 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> dict[s
     check_values(config)
     hardware: Hardware = configs.build(config["hardware"], "hardware", config["trust"], {})
     hardware.prepare(config["seed"])
-    labelled = labelled_of(config)
+    labelled = labelled_of(config, run)
     task = OneTask(labelled, config["seed"])
     known = _facts(run, task)
     builder = StrategyBuilder(config, hardware, task, config["training"]["steps"], known)
@@ -87,13 +88,32 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> dict[s
     return read_json(Path(plan.bundle) / CARD, "bundle")
 
 
-def labelled_of(config: Mapping[str, Any]) -> Labelled:
-    """The examples of a layout, whole.
+LEARNED = ("layout", "columns", "categories", "ignore", "max_categories", "size", "channels", "resize",
+           "example_shape", "images")  # fmt: skip
+"""Keys of a recipe that a run's own data have settled; the others say where the new files hold what."""
+
+
+def labelled_of(config: Mapping[str, Any], run: Run | None) -> Labelled:
+    """The examples of a layout, whole; those for a trained run are read as its own were.
 
     Raises:
         RequestError: where the data set is none of one's own, or has one class alone.
     """
-    labelled = getattr(source_of(config), "labelled", None)
+    node = config["dataset"]
+    labelled: Labelled | None
+    recipe = read_json(run.path / "environment.json", "run").get("recipe") if run is not None else None
+    if recipe and recipe["layout"] == config["names"]["dataset"]:
+        asked = {key: node[key] for key in recipe if key in node and key not in LEARNED}
+        preprocess = preprocess_of(config["model"], "model", config["trust"])
+        labelled = read_labelled(
+            {**recipe, **asked},
+            preprocess,
+            node["root"],
+            unlabelled=node["unlabelled"],
+            on_bad=node["on_bad"],
+        )
+    else:
+        labelled = getattr(source_of(config), "labelled", None)
     if not isinstance(labelled, Labelled):
         raise RequestError(
             f"dataset: {config['names']['dataset']} is no data of your own; choose image_folder, text, "
