@@ -95,7 +95,8 @@ def launch(jobs: Sequence[Job], plan: SweepPlan, options: commands.Options, view
     waiting = [job for job in jobs if job.state == "waiting"]
     if not waiting:
         return
-    at_once = n_at_once(plan, waiting[0].config, len(waiting))
+    # Of all jobs, not of those that are missing: a run that goes on keeps its number of threads.
+    at_once = n_at_once(plan, waiting[0].config, len(jobs))
     start = children(options, at_once)
     running: list[Child] = []
     limit = None if plan.timeout_minutes is None else 60 * plan.timeout_minutes

@@ -92,11 +92,12 @@ class _Search:
             study_name=self.name,
             load_if_exists=True,
             direction="maximize" if self.higher else "minimize",
-            sampler=optuna.samplers.TPESampler(seed=plan.sampler_seed),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=4)
             if plan.pruner == "median"
             else optuna.pruners.NopPruner(),
         )
+        known = len(self.study.get_trials(deepcopy=False))  # a search that goes on must not repeat itself
+        self.study.sampler = optuna.samplers.TPESampler(seed=plan.sampler_seed + known)
         self.distributions = {key: s.distribution(optuna) for key, s in space.items()}
 
     def run(self, stop: StopOnSignal) -> None:
