@@ -156,3 +156,28 @@ def test_runs_are_listed_with_what_differs(tmp_path: Path, make_run: Make) -> No
     differs = [run["differs"] for run in runs]
     assert {} in differs and {"strategy.inner_lr", "seed"} <= set(max(differs, key=len))
     assert all("inner_lr" in run["config"] for run in runs)
+
+
+def test_labels_needed_are_read_off_the_scratch_that_gains_are_measured_against(
+    tmp_path: Path, make_run: Make
+) -> None:
+    make_run("m", {1: tasks(9, 0.5, 0.01), 5: tasks(9, 0.6, 0.01)})
+    for name, lr, (one, five), validation in (("s1", 0.1, (0.3, 0.4), 0.9), ("s2", 0.2, (0.4, 0.5), 0.1)):
+        values = {1: tasks(9, one, 0.01), 5: tasks(9, five, 0.01)}
+        path = make_run(name, values, strategy="scratch", settings={"lr": lr})
+        records = path / "evaluations" / "0123abcd" / "records.jsonl"
+        first = json.loads(records.read_text().splitlines()[1])
+        rows = [{**first, "split": "validation", "k_shot": k, "value": validation} for k in (1, 5)]
+        records.write_text(records.read_text() + "".join(json.dumps(row) + "\n" for row in rows))
+    contestants = {c["name"]: c for c in compared(tmp_path)["settings"][0]["contestants"]}
+    # the other scratch, which validation tasks did not choose, reaches .5 at five labels
+    assert contestants["maml"]["over_shots"]["label_efficiency"] == {"1": None, "5": None}
+
+
+def test_the_direction_of_a_metric_is_what_the_run_says(tmp_path: Path, make_run: Make) -> None:
+    for name, mean in (("high", 0.9), ("low", 0.1)):
+        path = make_run(name, {1: tasks(30, mean, 0.01)}, strategy=name, headline="r2")
+        summary = path / "evaluations" / "0123abcd" / "summary.json"
+        summary.write_text(json.dumps({**json.loads(summary.read_text()), "higher_is_better": True}))
+    shot = compared(tmp_path)["settings"][0]["shots"]["1"]
+    assert shot["winners"] == ["high"] and shot["zone"] == pytest.approx(0.05 * 0.9, rel=0.05)

@@ -48,17 +48,30 @@ class Budget:
         Args:
             costs: of a summary: `inference.costs`, with adaptation_ms by k_shot.
         """
-        one = costs["inference"].get(BATCH, {})
-        most = max(costs["adaptation_ms"], key=int)
-        measured = {
-            "p50_ms": one.get("p50_ms"),
-            "p95_ms": one.get("p95_ms"),
-            "adaptation_ms": costs["adaptation_ms"][most],
-            "parameters": costs["parameters"],
-            "flops": costs["flops"],
-            "peak_memory_mib": costs["peak_memory"] / 2**20,
-        }
+        found = measured(costs, max(costs["adaptation_ms"], key=int))
         return {
-            name: {"limit": limit, "measured": measured[name], "kept": measured[name] <= limit}
+            name: {"limit": limit, "measured": found[name], "kept": found[name] <= limit}
             for name, limit in self.limits.items()
         }
+
+
+def measured(costs: Mapping[str, Any], k: str) -> dict[str, Any]:
+    """What a predictor costs, by the names of the limits; None where it was not measured.
+
+    Args:
+        costs: of a summary, with adaptation_ms by k_shot.
+        k: the k_shot whose adaptation counts.
+    """
+    one = costs["inference"].get(BATCH, {})
+    return {
+        "p50_ms": one.get("p50_ms"),
+        "p95_ms": one.get("p95_ms"),
+        "adaptation_ms": costs["adaptation_ms"].get(k),
+        "parameters": costs["parameters"],
+        "flops": costs["flops"],
+        "peak_memory_mib": costs["peak_memory"] / 2**20,
+    }
+
+
+LIMITS = ("p50_ms", "p95_ms", "adaptation_ms", "parameters", "flops", "peak_memory_mib")
+"""Costs that may be limited."""

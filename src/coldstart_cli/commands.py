@@ -193,6 +193,7 @@ def _summary(
         "names": experiment.config["names"],
         "seed": experiment.config["seed"],
         "headline": source.objective.headline,
+        "higher_is_better": source.objective.higher_is_better,
         "n_way": shape_of(source, plan, 1).n_way,
         "n_tasks": plan.n_tasks,
         "confidence": plan.confidence,

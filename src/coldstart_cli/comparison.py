@@ -63,18 +63,20 @@ def compare(
 
 def _setting(members: Sequence[Contestant], confidence: float, zone: float) -> Dict:
     first = members[0].results[0].summary
-    higher, percent = first["headline"] == "accuracy", first["headline"] == "accuracy"
+    higher, percent = first["higher_is_better"], first["headline"] == "accuracy"
     shots: Dict = {}
     notes: list[str] = []
     similar: list[Dict] = []
-    references = {}
+    references: dict[int, dict[str, Contestant]] = {}
     for k in sorted({k for member in members for k in member.shots}):
         present, tasks = _sharing([m for m in members if k in m.shots], k, notes)
         if len(tasks) < 2:
             continue
-        references = references_of(present, k, higher)
-        shots[str(k)] = at_one_k(present, k, tasks, references, higher, confidence, zone)
-        similar += similarity(present, k, references, higher)
+        references[k] = references_of(present, k, higher)
+        shots[str(k)] = at_one_k(
+            present, k, tasks, references[k], higher, confidence, zone if percent else None
+        )
+        similar += similarity(present, k, references[k], higher)
     order = _best_first([m.name for m in members], shots, higher)
     setting: Dict = {
         "title": _title(members[0].results[0]),
@@ -91,7 +93,7 @@ def _setting(members: Sequence[Contestant], confidence: float, zone: float) -> D
         "notes": [*notes, *_caveats(members)],
     }
     for row, member in ((c, m) for m in members for c in setting["contestants"] if c["name"] == m.name):
-        row["over_shots"] = over_shots(member, shots, reference_curve(member, members, shots), higher)
+        row["over_shots"] = over_shots(member, shots, reference_curve(member.name, references, shots), higher)
     setting["sentences"] = sentences(setting)
     return setting
 

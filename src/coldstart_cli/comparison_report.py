@@ -152,10 +152,18 @@ def _similarity(setting: Dict) -> list[str]:
     """A similarity is never shown without what it was worth here."""
     return [
         f"similarity by {row['contestant']} at k = {row['k']}: rank correlation with the real gain "
-        f"{row['rho']:+.2f} over {row['pairs']} pairs of source group and new task"
+        f"{row['rho']:+.2f} over {row['pairs']} pairs of source group and new task, within a task "
+        f"{'not known' if row['within_task_rho'] is None else format(row['within_task_rho'], '+.2f')}; "
+        f"taking the most similar group loses {_lost(row['regret'], percent=setting['percent'])}"
         for row in setting["similarity"]
         if row["rho"] is not None
     ]
+
+
+def _lost(regret: float | None, *, percent: bool) -> str:
+    if regret is None:
+        return "an unknown amount"
+    return f"{100 * regret:.1f} points" if percent else f"{regret:.3g}"
 
 
 def _capital(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from coldstart_cli import metrics
-from coldstart_cli.contestants import REFERENCE, Contestant
+from coldstart_cli.contestants import Contestant
 from coldstart_cli.results import Result
 from coldstart_cli.standings import known
 
@@ -66,13 +66,11 @@ def _median(values: Sequence[Any], without: Iterable[str] = ()) -> Any:
 
 
 def reference_curve(
-    member: Contestant, members: Sequence[Contestant], shots: Mapping[str, Dict]
+    name: str, references: Mapping[int, Mapping[str, Contestant]], shots: Mapping[str, Dict]
 ) -> dict[int, float]:
-    own = [m for m in members if m.strategy == REFERENCE and m.model == member.model and m is not member]
-    own = [m for m in own if m.baseline] or own
-    if not own or member.strategy == REFERENCE:
-        return {}
-    return _means(own[0].name, shots)
+    """k -> mean of what the contestant's gain is measured against at that k."""
+    curve = {k: shots[str(k)]["results"][of[name].name]["mean"] for k, of in references.items() if name in of}
+    return {k: mean for k, mean in curve.items() if mean is not None}
 
 
 def _means(name: str, shots: Mapping[str, Dict]) -> dict[int, float]:

@@ -201,6 +201,8 @@ class Child:
 
     def close(self) -> None:
         self.read()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # what the job started and left behind
         for end in (self.messages, self._alive):
             end.close()
 
@@ -236,7 +238,12 @@ def _work(
     watched: Connection,
     threads: int,
 ) -> None:
-    """The child: trains, and says how far it is and how it ended. Its output goes to the log."""
+    """The child: trains, and says how far it is and how it ended. Its output goes to the log.
+
+    It leads a group of its own: what it starts is ended with it, and a terminal's Ctrl-C reaches the sweep
+    alone.
+    """
+    os.setsid()
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     for stream in (1, 2):
         os.dup2(descriptor, stream)

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from coldstart_cli.budgets import LIMITS, measured
 from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.verdict import amount, between, by_mean, unbeaten
 
 Dict = dict[str, Any]
 FLAGS = ("strategy", "seed", "again", "hardware.threads")
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A cost that may not be exceeded: how it is read from a contestant's costs, and its unit."""
-
-    read: Callable[[Mapping[str, Any], str], float | None]
-    unit: str
-
-
-LIMITS: Mapping[str, Limit] = {
-    "p50_ms": Limit(lambda cost, k: cost["inference"].get("1", {}).get("p50_ms"), " ms"),
-    "p95_ms": Limit(lambda cost, k: cost["inference"].get("1", {}).get("p95_ms"), " ms"),
-    "adaptation_ms": Limit(lambda cost, k: cost["adaptation_ms"].get(k), " ms"),
-    "parameters": Limit(lambda cost, k: cost["parameters"], ""),
-    "flops": Limit(lambda cost, k: cost["flops"], ""),
-    "peak_memory_mib": Limit(lambda cost, k: cost["peak_memory"] / 2**20, " MiB"),
-}
 
 
 def parse(text: str) -> tuple[str, dict[str, float]]:
@@ -120,10 +102,10 @@ def _within(setting: Mapping[str, Any], k: str, limits: Mapping[str, float]) -> 
         if limits and costs is None:
             unknown.append(name)
             continue
-        measured = {limit: LIMITS[limit].read(costs, k) for limit in limits}
-        if any(value is None for value in measured.values()):
+        found = {} if costs is None else measured(costs, k)
+        if any(found[limit] is None for limit in limits):
             unknown.append(name)
-        elif all(value <= limits[limit] for limit, value in measured.items() if value is not None):
+        elif all(found[limit] <= most for limit, most in limits.items()):
             kept.append(name)
         else:
             over.append(name)
@@ -135,7 +117,7 @@ def _within(setting: Mapping[str, Any], k: str, limits: Mapping[str, float]) -> 
 def _quickest(names: Sequence[str], setting: Mapping[str, Any], k: str) -> str:
     contestants = {c["name"]: c for c in setting["contestants"]}
     times = {
-        name: LIMITS["p95_ms"].read(contestants[name]["costs"], k)
+        name: measured(contestants[name]["costs"], k)["p95_ms"]
         for name in names
         if contestants[name]["costs"] is not None
     }

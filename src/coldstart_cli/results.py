@@ -140,6 +140,8 @@ def _evaluations(path: Path) -> list[Result]:
         summary = read_json(place / "summary.json", "compare")
         if not {"names", "headline", "shots", "costs"} <= summary.keys():
             raise RequestError(f"{place / 'summary.json'}: is of an unknown format; evaluate the run again")
+        # Summaries of format 1 do not say it; they knew these two metrics.
+        summary.setdefault("higher_is_better", summary["headline"] == "accuracy")
         records = _records(place / "records.jsonl", everything=config["names"]["strategy"] == "scratch")
         written = (place / "summary.json").stat().st_mtime
         results.append(Result(path, name, written, run.config, config, state, environment, summary, records))

@@ -40,7 +40,7 @@ def at_one_k(
     references: Mapping[str, Contestant],
     higher: bool,
     confidence: float,
-    zone: float,
+    zone: float | None,
 ) -> Dict:
     values = {m.name: matrix(m.shots[k], tasks) for m in members}
     results = {
@@ -50,7 +50,7 @@ def at_one_k(
     }
     means = [row["mean"] for row in results.values() if row["mean"] is not None]
     best = (max if higher else min)(means, default=math.nan)
-    margin = zone if higher else RELATIVE_ZONE * best
+    margin = RELATIVE_ZONE * abs(best) if zone is None else zone
     seeds = {m.name: sorted(m.shots[k]) for m in members}
     pairs, estimates = [], []
     names = list(values)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coldstart_cli.core import TaskShape
+from coldstart_cli.datasets.shapes import no_task
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,16 +115,23 @@ def queries_left(table: ClassTable, shape: TaskShape) -> int:
     return query if wanted <= support else 0
 
 
-def shortage(where: str, table: ClassTable, shape: TaskShape) -> str | None:
-    """Why the table cannot serve the shape, or None; `where` is "data set/split", for the message."""
+def class_shortage(where: str, table: ClassTable, shape: TaskShape) -> str | None:
+    """Why the shape is no task, or has more classes than the table; or None. `where` as in `shortage`."""
     name, _, split = where.partition("/")
     if shape.n_way is None or shape.n_way < 2:
         return f"{name}: tasks need two classes or more; set n_way to 2 or more"
-    if shape.k_shot < 0 or shape.n_query < 1 or shape.n_unlabelled < 0:
-        return f"{name}: {shape} is not a task; k_shot and n_unlabelled start at 0, n_query at 1"
     if shape.n_way > len(table):
         has = f"which has {len(table)}; lower n_way"
         return f"{name}: {shape.n_way}-way tasks need {shape.n_way} classes on {split}, {has}"
+    return no_task(name, shape)
+
+
+def shortage(where: str, table: ClassTable, shape: TaskShape) -> str | None:
+    """Why the table cannot serve the shape, or None; `where` is "data set/split", for the message."""
+    name, _, split = where.partition("/")
+    reason = class_shortage(where, table, shape)
+    if reason is not None:
+        return reason
     if queries_left(table, shape) >= shape.n_query:
         return None
     parts = [str(shape.k_shot), str(shape.n_query)]

@@ -9,7 +9,6 @@ domain either: its tasks are source images under a distortion drawn for each tas
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from coldstart_cli.core import Examples, Pool, Split, Support, Task, TaskShape, 
 from coldstart_cli.datasets.counter import Ids, Words, order, seeds, task_keys, uniforms, words
 from coldstart_cli.datasets.idx import read_idx
 from coldstart_cli.datasets.images import distorted, resized
+from coldstart_cli.datasets.shapes import no_task, reshaped
 from coldstart_cli.errors import RequestError
 from coldstart_cli.objectives import Classification
 
@@ -138,8 +138,9 @@ class Digits(TaskSource):
     def refusal(self, split: Split, shape: TaskShape) -> str | None:
         if shape.n_way != N_CLASSES:
             return f"digits: every task has all {N_CLASSES} classes, not {shape.n_way}; leave out n_way"
-        if shape.k_shot < 0 or shape.n_query < 1 or shape.n_unlabelled < 0:
-            return f"digits: {shape} is not a task; k_shot and n_unlabelled start at 0, n_query at 1"
+        reason = no_task("digits", shape)
+        if reason is not None:
+            return reason
         part = self.parts[split]
         poorest = int(np.bincount(part.labels, minlength=N_CLASSES).min())
         if shape.k_shot > poorest:
@@ -154,12 +155,7 @@ class Digits(TaskSource):
         return None
 
     def with_shape(self, shape: TaskShape) -> Digits:
-        reason = self.refusal("new", shape)
-        if reason is not None:
-            raise ValueError(reason)
-        view = copy.copy(self)
-        view.shape = shape
-        return view
+        return reshaped(self, shape)
 
     def facts(self) -> dict[str, str]:
         def described(split: Split, part: _Part) -> str:

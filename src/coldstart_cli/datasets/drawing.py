@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coldstart_cli.core import TaskShape
-from coldstart_cli.datasets.classes import ClassTable
+from coldstart_cli.datasets.classes import ClassTable, class_shortage
 from coldstart_cli.datasets.counter import Ids, Words, distinct, order, words
 
 # Streams of the counter: every kind of choice has its own, so that none moves another.
@@ -80,13 +80,9 @@ def _reserve(table: ClassTable, n_query: int, reserved: int) -> int:
 def reserve_shortage(where: str, table: ClassTable, shape: TaskShape, reserved: int) -> str | None:
     """Why classes of unequal size cannot serve the shape, or None; `where` is "data set/split"."""
     name, _, split = where.partition("/")
-    if shape.n_way is None or shape.n_way < 2:
-        return f"{name}: tasks need two classes or more; set n_way to 2 or more"
-    if shape.k_shot < 0 or shape.n_query < 1 or shape.n_unlabelled < 0:
-        return f"{name}: {shape} is not a task; k_shot and n_unlabelled start at 0, n_query at 1"
-    if shape.n_way > len(table):
-        has = f"which has {len(table)}; lower n_way"
-        return f"{name}: {shape.n_way}-way tasks need {shape.n_way} classes on {split}, {has}"
+    reason = class_shortage(where, table, shape)
+    if reason is not None:
+        return reason
     wanted, kept = shape.k_shot + shape.n_unlabelled, _reserve(table, shape.n_query, reserved)
     if wanted <= kept:
         return None

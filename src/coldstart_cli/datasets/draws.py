@@ -6,7 +6,6 @@ is no source, so strategies that learn nothing from one are compared (Digits doe
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from coldstart_cli.datasets.drawing import SUPPORT_SEED, UNLABELLED, draw
 from coldstart_cli.datasets.functions import map_shapes
 from coldstart_cli.datasets.gathering import gather
 from coldstart_cli.datasets.labelled import Labelled
+from coldstart_cli.datasets.shapes import no_task, reshaped
 from coldstart_cli.objectives import Classification
 
 
@@ -120,8 +120,9 @@ class Draws(TaskSource):
             return self._absent(split)
         if shape.n_way != self.n_way:
             return f"{self.name}: every task has all {self.n_way} classes, not {shape.n_way}; leave out n_way"
-        if shape.k_shot < 0 or shape.n_query < 1 or shape.n_unlabelled < 0:
-            return f"{self.name}: {shape} is not a task; k_shot and n_unlabelled start at 0, n_query at 1"
+        reason = no_task(self.name, shape)
+        if reason is not None:
+            return reason
         least = int(self.parts[split].table.sizes.min())
         if shape.k_shot + shape.n_unlabelled <= least:
             return None
@@ -131,12 +132,7 @@ class Draws(TaskSource):
         )
 
     def with_shape(self, shape: TaskShape) -> Draws:
-        reason = self.refusal("new", shape)
-        if reason is not None:
-            raise ValueError(reason)
-        view = copy.copy(self)
-        view.shape = shape
-        return view
+        return reshaped(self, shape)
 
     def facts(self) -> dict[str, str]:
         def described(part: Part) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import final
@@ -27,6 +26,7 @@ from coldstart_cli.datasets.classes import ClassTable, queries_left
 from coldstart_cli.datasets.counter import seeds, task_keys
 from coldstart_cli.datasets.drawing import SUPPORT_SEED, draw, drawn_classes
 from coldstart_cli.datasets.gathering import gather
+from coldstart_cli.datasets.shapes import no_task, reshaped
 from coldstart_cli.objectives import Regression
 
 
@@ -109,8 +109,9 @@ class Functions(TaskSource):
     def refusal(self, split: Split, shape: TaskShape) -> str | None:
         if shape.n_way is not None:
             return f"{self.name}: a regression has no classes; leave out n_way"
-        if shape.k_shot < 0 or shape.n_query < 1 or shape.n_unlabelled < 0:
-            return f"{self.name}: {shape} is not a task; k_shot and n_unlabelled start at 0, n_query at 1"
+        reason = no_task(self.name, shape)
+        if reason is not None:
+            return reason
         if split not in self.splits:
             return self._absent(split)
         least, wanted = int(self.splits[split].sizes.min()), shape.k_shot + shape.n_unlabelled
@@ -123,12 +124,7 @@ class Functions(TaskSource):
         )
 
     def with_shape(self, shape: TaskShape) -> Functions:
-        reason = self.refusal("new", shape)
-        if reason is not None:
-            raise ValueError(reason)
-        view = copy.copy(self)
-        view.shape = shape
-        return view
+        return reshaped(self, shape)
 
     def facts(self) -> dict[str, str]:
         return {

@@ -7,7 +7,6 @@ of Tossou, Dura, Laviolette, Marchand and Lacoste (2019, arXiv:1905.12131), tabl
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from coldstart_cli.core import Examples, Pool, Split, Support, Task, TaskShape, TaskSource
 from coldstart_cli.datasets.counter import Words, normals, seeds, task_keys, uniforms
+from coldstart_cli.datasets.shapes import no_task, reshaped
 from coldstart_cli.objectives import Regression
 
 # Streams of the counter: every kind of choice has its own, so that none moves another.
@@ -145,17 +145,13 @@ class Sinusoid(TaskSource):
     def refusal(self, split: Split, shape: TaskShape) -> str | None:
         if shape.n_way is not None:
             return "sinusoid: a regression has no classes; leave out n_way"
-        if shape.k_shot < 0 or shape.n_query < 1 or shape.n_unlabelled < 0:
-            return f"sinusoid: {shape} is not a task; k_shot and n_unlabelled start at 0, n_query at 1"
+        reason = no_task("sinusoid", shape)
+        if reason is not None:
+            return reason
         return None
 
     def with_shape(self, shape: TaskShape) -> Sinusoid:
-        reason = self.refusal("new", shape)
-        if reason is not None:
-            raise ValueError(reason)
-        view = copy.copy(self)
-        view.shape = shape
-        return view
+        return reshaped(self, shape)
 
     def facts(self) -> dict[str, str]:
         return {
