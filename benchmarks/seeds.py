@@ -2,7 +2,7 @@
 
     python -m benchmarks.seeds outputs/digits/*      one row a method, mean and t interval over seeds
 
-`coldstart compare` takes seeds and draws as random, and two draws are too few for that: here the draws are given.
+`coldstart compare` takes seeds and draws as random, and two draws are too few for that: here they are given.
 """
 
 from __future__ import annotations
