@@ -43,8 +43,8 @@ lint: $(STAMP) ## ruff, mypy --strict, import directions, forbidden calls
 bench: $(STAMP) ## the benchmarks
 	$(BIN)/python -m benchmarks.bench $(ARGS)
 
-torture: $(STAMP) ## the slow tests: kills, faults, packaging
-	$(BIN)/python -m pytest -n 2 -m slow --durations=15 $(ARGS)
+torture: $(STAMP) ## every fault in full and the slow tests; writes docs/reliability.md
+	$(BIN)/python -m pytest -n 2 -m "slow or fault" --full --write-reliability --timeout 1200 --durations=15 $(ARGS)
 
 build: $(STAMP) ## wheel and sdist in dist/
 	rm -rf build dist

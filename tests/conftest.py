@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+pytest_plugins = ["tests.reliability"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
