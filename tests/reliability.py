@@ -68,7 +68,7 @@ class Tries:
 
 @pytest.fixture
 def tries(request: pytest.FixtureRequest) -> Iterator[Tries]:
-    """Counts the tries of a row; a test appends what was not withstood, and fails at the end with all of it."""
+    """Counts the tries of a row; a test appends what was not withstood and then fails with all of it."""
     made = Tries(request.config.getoption("--full"))
     yield made
     request.node.user_properties.append(("tries", made.n))
@@ -117,7 +117,7 @@ class Table:
         lines = [
             "# Reliability",
             "",
-            "Written by `make torture`, which tries every fault in full; `make test` tries about a tenth of each.",
+            "Written by `make torture`, which tries every fault in full; `make test` tries a tenth of each.",
             "A failure is a try that was not withstood. Seconds are of one of two workers, on",
             f"{platform.machine()}, Python {platform.python_version()}.",
             "",
