@@ -91,3 +91,10 @@ def test_lambda_scale_and_bias_are_learned(experiment: Make) -> None:
 
 def test_any_number_of_ways_is_served(experiment: Make) -> None:
     experiment("strategy=r2d2", "evaluation.n_way=7")
+
+
+def test_without_a_source_it_is_ridge_regression_with_the_values_given(experiment: Make) -> None:
+    made = experiment("strategy=r2d2", "strategy.source_training=false", "strategy.init_lambda=0.5")
+    assert not made.strategy.learns_from_source
+    assert list(made.strategy.fit(made.source)) == []
+    torch.testing.assert_close(made.strategy.log_lambda.exp(), torch.tensor(0.5))  # type: ignore[operator]

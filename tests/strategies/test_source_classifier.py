@@ -50,18 +50,21 @@ def test_head_loss_is_the_networks_loss_while_the_encoder_is_frozen(experiment: 
     torch.testing.assert_close(head_loss(network, support)(head), network_loss(network, support)(head))
 
 
-def test_head_loss_draws_mini_batches_that_an_epoch_sees_once(experiment: Make) -> None:
+@pytest.mark.parametrize("make_loss", [head_loss, network_loss])
+def test_losses_draw_mini_batches_that_an_epoch_sees_once(
+    experiment: Make, make_loss: Callable[..., Callable[..., torch.Tensor]]
+) -> None:
     made = experiment("strategy=finetune", "dataset.k_shot=2")
     strategy, support = made.strategy.double().eval(), made.source.tasks("new", [0])[0].support
     assert isinstance(strategy, FineTune)
     network = for_task(strategy.network, support)
     head = {name: torch.randn_like(w) for name, w in weights_of(network, "head.").items()}
-    loss = head_loss(network, support, batch_size=2)
+    loss = make_loss(network, support, batch_size=2)
     found = torch.stack([loss(head) for _ in range(3)])
     torch.testing.assert_close(found.mean(), network_loss(network, support)(head))
     assert found.std() > 0
     shuffled = replace(
         support, inputs=support.inputs[[3, 1, 5, 0, 4, 2]], targets=support.targets[[3, 1, 5, 0, 4, 2]]
     )  # type: ignore[index]
-    again = head_loss(network, shuffled, batch_size=2)
+    again = make_loss(network, shuffled, batch_size=2)
     torch.testing.assert_close(torch.stack([again(head) for _ in range(3)]), found)

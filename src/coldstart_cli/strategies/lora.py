@@ -39,7 +39,8 @@ class LoRA(Strategy):
         batch_size: source examples in one outer step.
         rank: of the updates, at most the smaller side of every matrix.
         alpha: the updates are scaled by alpha / rank.
-        lr: learning rate of adaptation, on the whole support set at each step.
+        support_batch_size: support examples in a step of adaptation, drawn epoch after epoch; None for all.
+        lr: learning rate of adaptation.
         rule: update rule of adaptation.
         momentum: of `sgd`.
 
@@ -58,6 +59,7 @@ class LoRA(Strategy):
         batch_size: Annotated[int, Ge(1)],
         rank: Annotated[int, Ge(1)],
         alpha: Annotated[float, Gt(0)],
+        support_batch_size: Annotated[int, Ge(1)] | None,
         lr: Annotated[float, Gt(0)],
         rule: Literal["sgd", "adam"],
         momentum: Annotated[float, Ge(0), Le(1)],
@@ -68,7 +70,7 @@ class LoRA(Strategy):
         self.source_training = source_training
         self.learns_from_source, self.needs_labels = source_training, not source_training
         self.seed, self.batch_size, self.rank, self.alpha = seed, batch_size, rank, alpha
-        self.lr, self.rule, self.momentum = lr, rule, momentum
+        self.support_batch_size, self.lr, self.rule, self.momentum = support_batch_size, lr, rule, momentum
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
@@ -84,7 +86,7 @@ class LoRA(Strategy):
         frozen = {f"encoder.{name}": w.detach() for name, w in matrices(network.encoder).items()}
         start = low_rank(frozen, self.rank, support.seed) | weights_of(network, "head.")
         full = partial(_full, frozen, self.alpha / self.rank)
-        task_loss = network_loss(network, support)
+        task_loss = network_loss(network, support, self.support_batch_size)
         rule = rule_named(self.rule, self.lr, self.momentum)
         for changed in descended(lambda adapted: task_loss(full(adapted)), start, rule, support):
             yield Adapted(partial(_predictor, network, full, changed), changed)

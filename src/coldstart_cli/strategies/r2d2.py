@@ -38,6 +38,8 @@ class R2D2(Strategy):
         init_lambda: regularisation that learning starts from.
         init_scale: scale of class outputs that learning starts from; their bias starts from 0.
         meta_batch_size: tasks in one outer step.
+        source_training: learn from the source at all; without, ridge regression of the encoder's features as
+            they are, with lambda and scale as given, which is for pretrained ones.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class R2D2(Strategy):
         init_lambda: Annotated[float, Gt(0)],
         init_scale: Annotated[float, Gt(0)],
         meta_batch_size: Annotated[int, Ge(1)],
+        source_training: bool,
     ) -> None:
         super().__init__()
+        self.source_training = self.learns_from_source = source_training
         self.encoder, self.vectorize, self.meta_batch_size = encoder, vectorize, meta_batch_size
         self.init_lambda, self.init_scale = init_lambda, init_scale
         self.log_lambda = nn.Parameter(torch.tensor(math.log(init_lambda)))
@@ -59,6 +63,8 @@ class R2D2(Strategy):
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
+        if not self.source_training:
+            return iter(())
         return fit_embedding(
             self.encoder,
             outputs_by_ridge,

@@ -90,11 +90,15 @@ def descended(
         yield {name: w.detach() for name, w in weights.items()}
 
 
-def network_loss(network: Network, support: Support) -> Callable[[Weights], Tensor]:
-    """The loss on the whole support set, of weights of any of the network's parts."""
+def network_loss(
+    network: Network, support: Support, batch_size: int | None = None
+) -> Callable[[Weights], Tensor]:
+    """The loss on the support set, of weights of any part; `batch_size` as in `head_loss`."""
+    examples, drawn = _in_batches(support, batch_size)
 
     def loss(weights: Weights) -> Tensor:
-        return support.objective.loss(network.outputs(weights, support.inputs), support.targets)
+        chosen = examples if drawn is None else examples.take(next(drawn).to(examples.targets.device))
+        return support.objective.loss(network.outputs(weights, chosen.inputs), chosen.targets)
 
     return loss
 
@@ -107,14 +111,12 @@ def head_loss(
     Args:
         batch_size: examples that each call draws, epoch after epoch; None for the whole support set.
     """
+    ordered, drawn = _in_batches(support, batch_size)
 
     @cache  # at the first step, for a task without labels has none and no features
     def examples() -> tuple[Tensor, Tensor]:
-        ordered = support if batch_size is None else canonical(support)
         with torch.no_grad():
             return network.encoder(ordered.inputs), ordered.targets
-
-    drawn = None if batch_size is None else batches(len(support), batch_size, support.seed)
 
     def loss(head: Weights) -> Tensor:
         features, targets = examples()
@@ -124,3 +126,10 @@ def head_loss(
         return support.objective.loss(network.from_features(head, features), targets)
 
     return loss
+
+
+def _in_batches(support: Support, batch_size: int | None) -> tuple[Examples, Iterator[Tensor] | None]:
+    """The examples, and the indices that each step takes of them; None for all, in the order they came."""
+    if batch_size is None:
+        return support, None
+    return canonical(support), batches(len(support), batch_size, support.seed)

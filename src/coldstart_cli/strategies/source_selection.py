@@ -102,6 +102,7 @@ class SourceSelection(Strategy):
             source_training=True,
             batch_size=batch_size,
             trainable=trainable,
+            support_batch_size=None,
             lr=lr,
             rule=rule,
             momentum=momentum,

@@ -44,7 +44,8 @@ class FineTune(Strategy):
             initial weights, which all tasks share.
         batch_size: source examples in one outer step.
         trainable: what adaptation changes: all weights, or the head on frozen features.
-        lr: learning rate of adaptation, on the whole support set at each step.
+        support_batch_size: support examples in a step of adaptation, drawn epoch after epoch; None for all.
+        lr: learning rate of adaptation.
         rule: update rule of adaptation.
         momentum: of `sgd`.
     """
@@ -59,6 +60,7 @@ class FineTune(Strategy):
         source_training: bool,
         batch_size: Annotated[int, Ge(1)],
         trainable: Literal["all", "head"],
+        support_batch_size: Annotated[int, Ge(1)] | None,
         lr: Annotated[float, Gt(0)],
         rule: Literal["sgd", "adam"],
         momentum: Annotated[float, Ge(0), Le(1)],
@@ -67,7 +69,8 @@ class FineTune(Strategy):
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
         self.seed, self.source_training, self.batch_size = seed, source_training, batch_size
         self.learns_from_source, self.needs_labels = source_training, not source_training
-        self.trainable, self.lr, self.rule, self.momentum = trainable, lr, rule, momentum
+        self.trainable, self.support_batch_size = trainable, support_batch_size
+        self.lr, self.rule, self.momentum = lr, rule, momentum
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
@@ -81,9 +84,10 @@ class FineTune(Strategy):
         """Yields after every step; once, the source model as it is, where there are no labels."""
         network = for_task(self.network, support, keep_head=self.source_training)
         if self.trainable == "all":
-            loss, start = network_loss(network, support), weights_of(network)
+            loss, start = network_loss(network, support, self.support_batch_size), weights_of(network)
         else:
-            loss, start = head_loss(network, support), weights_of(network, "head.")
+            loss = head_loss(network, support, self.support_batch_size)
+            start = weights_of(network, "head.")
         rule = rule_named(self.rule, self.lr, self.momentum)
         for changed in descended(loss, start, rule, support):
             yield Adapted(partial(Predictor, network, changed), changed)
