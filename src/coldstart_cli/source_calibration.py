@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
+from statistics import mode
 from typing import Any
 
 import torch
@@ -79,7 +80,10 @@ def _like(source: TaskSource, n_way: int, k_shot: int) -> TaskSource:
 def _predicted(
     strategy: Strategy, source: TaskSource, hardware: Hardware, step: int, n_tasks: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (n, n_way) after `step` steps of the queries of all tasks, and their classes (n,)."""
+    """Logits (n, n_way) after `step` steps of the queries of all tasks, and their classes (n,).
+
+    Where tasks are unequal, of those that have the number of classes which most of them have.
+    """
     outputs, targets = [], []
     for task in tasks_of(source, "validation", n_tasks):
         there = task.to(hardware.device)
@@ -87,4 +91,6 @@ def _predicted(
         with torch.no_grad():
             outputs.append(adapted.module(there.query.inputs).float().cpu())
         targets.append(task.query.targets)
-    return torch.cat(outputs), torch.cat(targets)
+    way = mode(logits.shape[1] for logits in outputs)
+    found = [pair for pair in zip(outputs, targets, strict=True) if pair[0].shape[1] == way]
+    return torch.cat([logits for logits, _ in found]), torch.cat([classes for _, classes in found])

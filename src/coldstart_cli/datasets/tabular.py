@@ -35,6 +35,7 @@ def tabular(
     k_shot: Annotated[int, Ge(0)],
     n_query: Annotated[int, Ge(1)],
     n_unlabelled: Annotated[int, Ge(0)],
+    unequal: bool,
     root: str | None,
     unlabelled: str | None,
     label_column: str | None,
@@ -62,6 +63,7 @@ def tabular(
         k_shot: support examples a class (regression: a task).
         n_query: query examples a class (regression: a task), fewer of those that have not as many.
         n_unlabelled: unlabelled examples a class (regression: a task).
+        unequal: n_way and k_shot are the most that a task and a class may have, not what all have.
         root: a file, or a folder of files with the same columns.
         unlabelled: a file of rows without labels, for `adapt`; or None.
         label_column: of the class.
@@ -79,7 +81,7 @@ def tabular(
     """
     shape = TaskShape(n_way, k_shot, n_query, n_unlabelled)
     shares = (validation_share, new_share, held_out_share)
-    plan = Plan(shape, bank_seed, split_by, split_seed, *shares, min_examples)
+    plan = Plan(shape, bank_seed, split_by, split_seed, *shares, min_examples, unequal)
     recipe = TableRecipe(
         label_column,
         target_column,
