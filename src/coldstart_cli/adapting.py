@@ -87,7 +87,7 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> dict[s
 
 
 LEARNED = ("layout", "columns", "categories", "ignore", "max_categories", "size", "channels", "resize",
-           "example_shape", "images")  # fmt: skip
+           "example_shape", "images", "target_scale")  # fmt: skip
 """Keys of a recipe that a run's own data have settled; the others say where the new files hold what."""
 
 

@@ -22,7 +22,7 @@ from coldstart_cli.datasets.labelled import Labelled
 from coldstart_cli.datasets.problems import warn_of
 from coldstart_cli.datasets.sharing import Plan, Shares, share_out
 from coldstart_cli.errors import RequestError
-from coldstart_cli.objectives import Classification
+from coldstart_cli.objectives import Classification, Regression
 
 _NAMED = 6
 """Classes that `facts` names."""
@@ -108,12 +108,13 @@ class Own(TaskSource):
             raise RequestError(f"dataset: {self.name}: {self.shares.reason}")
         warn_of(self.name, self.shares.left_out, "with too few examples are")
         labelled, plan = self.labelled, self.plan
-        if not labelled.classes:
+        if isinstance(labelled.objective, Regression):
             return Functions(
                 self.name,
                 labelled.inputs,
                 labelled.targets,
                 self.shares.tables,
+                objective=labelled.objective,
                 shape=self.shape,
                 bank_seed=plan.bank_seed,
                 reserved=plan.reserved,
