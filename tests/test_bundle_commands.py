@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,9 @@ def test_from_labels_to_predictions(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.count("(not sure)") == 2
 
 
-def test_a_trained_run_adapts_without_its_source(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> str:
+    """A ProtoNet trained on twelve classes of `source.npz`."""
     g = np.random.default_rng(1)
     y = np.repeat([f"c{i}" for i in range(12)], 12)
     x = (g.normal(0, 0.3, (144, 4)) + np.repeat(g.normal(0, 3, (12, 4)), 12, axis=0)).astype(np.float32)
@@ -67,14 +70,40 @@ def test_a_trained_run_adapts_without_its_source(capsys: pytest.CaptureFixture[s
              "evaluation.timed_seconds=0.01")  # fmt: skip
     code, out, err = call(capsys, "train", *SMALL, *train)
     assert code == 0, err
-    run = out.strip()
-    Path("source.npz").unlink()
-    data = ("dataset=arrays", "dataset.root=points.npz")
-    code, out, err = call(capsys, "adapt", f"run={run}", *data, "bundle=b2", "steps=0")
+    return out.strip()
+
+
+def card_of(capsys: pytest.CaptureFixture[str], run: str, *more: str) -> dict[str, Any]:
+    data = ("dataset=arrays", "dataset.root=points.npz", "bundle=b2", "steps=0")
+    code, _, err = call(capsys, "adapt", f"run={run}", *data, *more)
     assert code == 0, err
-    card = json.loads(Path("b2/card.json").read_text())
+    card: dict[str, Any] = json.loads(Path("b2/card.json").read_text())
+    return card
+
+
+def test_a_trained_run_adapts_without_its_source(capsys: pytest.CaptureFixture[str], run: str) -> None:
+    Path("source.npz").unlink()
+    card = card_of(capsys, run)
     assert card["run"] == Path(run).name and card["strategy"] == "protonet"
     assert call(capsys, "predict", "bundle=b2", "input=points.npz")[0] == 0
+
+
+def test_one_label_a_class_takes_its_temperature_from_validation_tasks_of_the_run(
+    capsys: pytest.CaptureFixture[str], run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez("points.npz", x=np.eye(2, 4, dtype=np.float32), y=["a", "b"])
+    card = card_of(capsys, run)
+    assert card["temperature_from"] == "60 validation tasks of the run (2 classes, k = 1)"
+    assert card["temperature"] != 1.0 and card["cross_validation"] is None
+    monkeypatch.setattr("coldstart_cli.building._sources", {})
+    x = np.load("source.npz")
+    np.savez("source.npz", x=x["x"] + 1, y=x["y"])
+    card = card_of(capsys, run)
+    assert card["temperature"] == 1.0 and "its data are others now" in card["temperature_from"]
+    monkeypatch.setattr("coldstart_cli.building._sources", {})
+    Path("source.npz").unlink()
+    card = card_of(capsys, run)
+    assert card["temperature"] == 1.0 and "source.npz" in card["temperature_from"]
 
 
 def test_a_new_table_is_read_with_the_scales_and_columns_of_the_run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from coldstart_cli.exporting import export
 NAMES = sorted(p.stem for p in (Path(__file__).parents[1] / "conf" / "strategy").glob("*.yaml"))
 NEEDS_GROUPS = {"leep", "logme", "task2vec"}
 PLAN = AdaptPlan(
-    bundle="bundle", steps=1, folds_to_select=5, folds_to_estimate=3, repeats_to_estimate=2, threshold=0.0,
-    copy_base=False, licence="CC0",
+    bundle="bundle", steps=1, folds_to_select=5, folds_to_estimate=3, repeats_to_estimate=2,
+    tasks_to_calibrate=2, threshold=0.0, copy_base=False, licence="CC0",
 )  # fmt: skip
 Adapt = Callable[..., tuple[dict[str, Any], np.ndarray]]
 
@@ -104,8 +105,6 @@ def test_a_bundle_holds_no_example(adapted: Adapt) -> None:
 
 
 def test_steps_are_chosen_by_cross_validation_where_there_are_labels_to_hold_out(adapted: Adapt) -> None:
-    from dataclasses import replace
-
     card, _ = adapted("strategy=finetune", "evaluation.steps=[0,20]", plan=replace(PLAN, steps=None))
     assert (card["steps"], card["steps_chosen_by"]) == (20, "cross-validation on the labels")
 
@@ -115,7 +114,7 @@ def test_one_label_a_class_gives_no_estimate_and_says_so(adapted: Adapt) -> None
     np.savez("one.npz", x=x, y=y)
     card, _ = adapted("strategy=protonet", "dataset.root=one.npz")
     assert card["cross_validation"] is None and card["temperature"] == 1.0
-    assert card["temperature_from"] == "none: too few labels"
+    assert card["temperature_from"].startswith("none: too few labels, and no trained run")
 
 
 def test_a_regression_has_values_and_no_labels(tmp_path: Path, adapted: Adapt) -> None:
@@ -125,6 +124,23 @@ def test_a_regression_has_values_and_no_labels(tmp_path: Path, adapted: Adapt) -
     assert card["labels"] == [] and card["cross_validation"]["metric"] == "mse"
     found = Bundle.load("bundle").predict(x)
     assert found.probabilities is None and found.values is not None and found.values.shape == (12, 1)
+
+
+def test_a_target_far_from_zero_is_learned_scaled_and_told_in_its_own_unit(
+    tmp_path: Path, adapted: Adapt
+) -> None:
+    x = np.linspace(-1, 1, 12)
+    rows = "".join(f"{v:.6f},{1e6 + 5000 * v:.3f}\n" for v in x)
+    Path("prices.csv").write_text("x,price\n" + rows)
+    table = ("dataset=tabular", "dataset.root=prices.csv", "dataset.label_column=null",
+             "dataset.target_column=price", "strategy=finetune", "strategy.lr=0.05")  # fmt: skip
+    card, _ = adapted(*table, plan=replace(PLAN, steps=200))
+    prices = torch.tensor(1e6 + 5000 * x)
+    mean, deviation = card["build"]["recipe"]["target_scale"]
+    assert mean == pytest.approx(1e6) and deviation == pytest.approx(float(prices.std(correction=0)))
+    found = Bundle.load("bundle").predict(((x - x.mean()) / x.std()).astype(np.float32)[:, None]).values
+    assert found is not None and (found[:, 0] - prices).abs().max() < 2000
+    assert 1 < card["cross_validation"]["mean"] ** 0.5 < 3000  # in the unit of the prices, squared
 
 
 @pytest.mark.parametrize(

@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 from annotated_types import Ge, Le
-from numpy.typing import NDArray
-from torch import Tensor
 
 from coldstart_cli import __version__, calibration
 from coldstart_cli import config as configs
-from coldstart_cli.adaptation import canonical
 from coldstart_cli.assembly import check_values
 from coldstart_cli.building import StrategyBuilder, preprocess_of, source_of
 from coldstart_cli.bundles import CARD, FORMAT, Bundle, build_section
 from coldstart_cli.core import Strategy, Support
-from coldstart_cli.cross_validation import CrossValidated, Indices, to_estimate, to_select
+from coldstart_cli.cross_validation import CrossValidated
 from coldstart_cli.datasets.labelled import Labelled
 from coldstart_cli.datasets.layouts import read_labelled
 from coldstart_cli.datasets.one_task import OneTask
 from coldstart_cli.errors import RequestError, Unserved
 from coldstart_cli.files import read_json
 from coldstart_cli.hardware import Hardware
+from coldstart_cli.rehearsal import CONFIDENCE, Rehearsal
 from coldstart_cli.runs import Run
-
-CONFIDENCE = 0.95
+from coldstart_cli.source_calibration import source_temperature
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +39,7 @@ class AdaptPlan:
     folds_to_select: Annotated[int, Ge(2)]
     folds_to_estimate: Annotated[int, Ge(2)]
     repeats_to_estimate: Annotated[int, Ge(1)]
+    tasks_to_calibrate: Annotated[int, Ge(1)]
     threshold: Annotated[float, Ge(0), Le(1)]
     copy_base: bool
     licence: str | None
@@ -75,12 +72,13 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> dict[s
     started = time.perf_counter()
     step, how = _chosen(strategy, support, candidates, plan, run)
     rehearsal = Rehearsal(strategy, support, [step])
-    estimate = rehearsal.estimate(plan)
+    estimate = rehearsal.estimate(plan.folds_to_estimate, plan.repeats_to_estimate)
     before = time.perf_counter()
     *_, adapted = islice(strategy.adapt(support), step + 1)
     seconds = time.perf_counter() - before
     card = _card(config, plan, run, task, known, step, how)
-    card |= _measured(task, estimate, rehearsal, step)
+    card |= _measured(task, estimate)
+    card["temperature"], card["temperature_from"] = _calibrated(config, hardware, plan, run, task, rehearsal)
     card["seconds"] = {"adaptation": round(seconds, 4), "in_all": round(time.perf_counter() - started, 3)}
     preprocess = preprocess_of(config["model"], "model", config["trust"])
     bundle = Bundle(card, adapted.module.cpu(), preprocess)
@@ -89,7 +87,7 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> dict[s
 
 
 LEARNED = ("layout", "columns", "categories", "ignore", "max_categories", "size", "channels", "resize",
-           "example_shape", "images")  # fmt: skip
+           "example_shape", "images", "target_scale")  # fmt: skip
 """Keys of a recipe that a run's own data have settled; the others say where the new files hold what."""
 
 
@@ -157,7 +155,7 @@ def _chosen(
     """The number of adaptation steps, and how it was chosen."""
     if len(candidates) == 1:
         return candidates[0], "given"
-    best = Rehearsal(strategy, support, candidates).best(plan)
+    best = Rehearsal(strategy, support, candidates).best(plan.folds_to_select)
     if best is not None:
         return best, "cross-validation on the labels"
     known = _steps_of(run)
@@ -216,16 +214,10 @@ def _card(
     }
 
 
-def _measured(
-    task: OneTask, estimate: CrossValidated | None, rehearsal: Rehearsal, step: int
-) -> dict[str, Any]:
-    """The metric by cross-validation with its interval, and the temperature of the probabilities."""
+def _measured(task: OneTask, estimate: CrossValidated | None) -> dict[str, Any]:
+    """The metric by cross-validation with its interval."""
     if estimate is None:
-        return {"cross_validation": None, "temperature": 1.0, "temperature_from": "none: too few labels"}
-    t, source = 1.0, "none: a regression"
-    if task.labelled.classes:
-        t = calibration.temperature(*rehearsal.predicted(step))
-        source = "cross-validation on the labels"
+        return {"cross_validation": None}
     return {
         "cross_validation": {
             "metric": task.objective.headline,
@@ -234,76 +226,27 @@ def _measured(
             "confidence": CONFIDENCE,
             "folds": estimate.n_folds,
             "repeats": estimate.n_repeats,
-        },
-        "temperature": t,
-        "temperature_from": source,
+        }
     }
 
 
-class Rehearsal:
-    """Adaptation to a part of the labels, judged by the rest.
-
-    Args:
-        support: all labels.
-        steps: adaptation steps at which the rest is predicted.
-    """
-
-    def __init__(self, strategy: Strategy, support: Support, steps: Sequence[int]) -> None:
-        self.strategy, self.steps = strategy, steps
-        ordered = canonical(support)  # so that the folds do not depend on the order of the files
-        self.support = replace(support, inputs=ordered.inputs, targets=ordered.targets)
-        self.outputs: dict[int, list[Tensor]] = {step: [] for step in steps}
-        self.targets: list[Tensor] = []
-
-    @property
-    def _labels(self) -> NDArray[Any]:
-        labels: NDArray[Any] = self.support.targets.cpu().numpy()
-        return labels
-
-    @property
-    def _whole(self) -> bool:
-        """Whether every class has a label: else none can be held out of it."""
-        return self._labels.ndim > 1 or len(set(self._labels.tolist())) == self.support.objective.n_outputs
-
-    def best(self, plan: AdaptPlan) -> int | None:
-        """The number of steps that predicts best; None where there are too few labels to hold any out."""
-        better = self.support.objective.higher_is_better
-        found = to_select(
-            self._score,
-            self._labels,
-            max_folds=plan.folds_to_select,
-            seed=self.support.seed,
-            higher_is_better=better,
-        )
-        return int(found) if found is not None and self._whole else None
-
-    def estimate(self, plan: AdaptPlan) -> CrossValidated | None:
-        """How good the first of `steps` is; None where there are too few labels to hold any out."""
-        folds, repeats = plan.folds_to_estimate, plan.repeats_to_estimate
-        if not self._whole:
-            return None
-        found = to_estimate(
-            self._score, self._labels, n_folds=folds, n_repeats=repeats, seed=self.support.seed
-        )
-        return found.mean(str(self.steps[0]), CONFIDENCE) if found.values else None
-
-    def predicted(self, step: int) -> tuple[Tensor, Tensor]:
-        """Outputs and targets of all that was held out so far."""
-        return torch.cat(self.outputs[step]), torch.cat(self.targets)
-
-    def _score(self, seen: Indices, held_out: Indices) -> dict[str, float]:
-        objective, device = self.support.objective, self.support.targets.device
-        part, rest = (self.support.take(torch.from_numpy(ids).to(device)) for ids in (seen, held_out))
-        adaptation = self.strategy.adapt(replace(self.support, inputs=part.inputs, targets=part.targets))
-        self.targets.append(rest.targets.cpu())
-        scores, latest = {}, None
-        for step in range(max(self.steps) + 1):
-            latest = next(adaptation, None) or latest
-            assert latest is not None
-            if step in self.outputs:
-                with torch.no_grad():
-                    outputs = latest.module(rest.inputs).float()
-                self.outputs[step].append(outputs.cpu())
-                scores[str(step)] = float(objective.metrics(outputs, rest.targets)[objective.headline])
-        adaptation.close()
-        return scores
+def _calibrated(
+    config: Mapping[str, Any],
+    hardware: Hardware,
+    plan: AdaptPlan,
+    run: Run | None,
+    task: OneTask,
+    rehearsal: Rehearsal,
+) -> tuple[float, str]:
+    """The temperature of the probabilities, and what it was fitted on."""
+    if not task.labelled.classes:
+        return 1.0, "none: a regression"
+    if rehearsal.targets:
+        return calibration.temperature(*rehearsal.predicted()), "cross-validation on the labels"
+    few = "too few labels"
+    if run is None:
+        return 1.0, f"none: {few}, and no trained run whose validation tasks could tell"
+    try:
+        return source_temperature(config, hardware, run, task, rehearsal.steps[0], plan.tasks_to_calibrate)
+    except RequestError as error:
+        return 1.0, f"none: {few}, and the run's validation tasks cannot be had ({error})"

@@ -165,13 +165,15 @@ class BankAudit:
     def _mislabelled(self, task: Task, asked: Asked, parts: dict[str, Hashes]) -> str | None:
         """What is wrong with the labels of a task, or None."""
         shape, support = asked.shape, task.support
-        n_way = int(shape.n_way or 0)
+        unequal = self.source.unequal
+        n_way = support.objective.n_outputs if unequal else int(shape.n_way or 0)
         labels = np.concatenate([_numbers(support.targets), _numbers(task.query.targets)])
         if len(labels) and not 0 <= labels.min() <= labels.max() < n_way:
             return f"labels {labels.min()} to {labels.max()} in a {n_way}-way task"
         counts = np.bincount(_numbers(support.targets), minlength=n_way)
-        if (counts != shape.k_shot).any():
-            label = int(np.flatnonzero(counts != shape.k_shot)[0])
+        wrong = (counts < 1) | (counts > shape.k_shot) if unequal else counts != shape.k_shot
+        if wrong.any():
+            label = int(np.flatnonzero(wrong)[0])
             return f"class {label} has {counts[label]} support examples, not {shape.k_shot}"
         hashes = np.concatenate([parts["support"], parts["query"]])
         order = np.argsort(hashes, kind="stable")

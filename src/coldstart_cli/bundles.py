@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from coldstart_cli import config as configs
 from coldstart_cli.building import StrategyBuilder, preprocess_of
 from coldstart_cli.calibration import probabilities
-from coldstart_cli.core import Inputs, Objective, n_examples
+from coldstart_cli.core import Inputs, n_examples
 from coldstart_cli.datasets.labelled import Labelled
 from coldstart_cli.datasets.one_task import OneTask
 from coldstart_cli.errors import RequestError
@@ -152,9 +152,10 @@ class Bundle:
 
     def read(self, outputs: Tensor) -> Prediction:
         """What outputs (n, n_outputs) mean: calibrated probabilities and labels, or values."""
+        objective = objective_of(self.card["build"])
+        if isinstance(objective, Regression):
+            return Prediction([], None, objective.values(outputs))
         names = self.card["labels"]
-        if not names:
-            return Prediction([], None, outputs)
         p = probabilities(outputs, self.card["temperature"])
         best, index = p.max(-1)
         sure = best >= self.card["threshold"]
@@ -210,7 +211,7 @@ def _zeros(build: Mapping[str, Any]) -> OneTask:
     """A task of the same shape whose inputs are all zero (token masks: one)."""
     counts = build["counts"]
     n_classes = len(counts) if build["classification"] else 0
-    objective: Objective = Classification(n_classes) if n_classes else Regression(build["n_outputs"])
+    objective = objective_of(build)
 
     def inputs(n: int) -> Inputs:
         made = {
@@ -243,6 +244,14 @@ def _zeros(build: Mapping[str, Any]) -> OneTask:
         fingerprint="",
     )
     return OneTask(labelled, build["seed"])
+
+
+def objective_of(build: Mapping[str, Any]) -> Classification | Regression:
+    """What the outputs of the predictor mean."""
+    if build["classification"]:
+        return Classification(len(build["counts"]))
+    scale = build["recipe"].get("target_scale")  # of tables alone, and not before they were scaled
+    return Regression(build["n_outputs"], *(scale or ()))
 
 
 def _card(folder: Path) -> dict[str, Any]:

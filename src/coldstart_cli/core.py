@@ -172,10 +172,13 @@ class TaskSource(ABC):
         fingerprint: a digest of the content, so that a run knows the data it was trained on.
         shares_labels: the classes of its new tasks are classes of the source, as in domain shift;
             `Support.source_classes` says which.
+        unequal: its tasks have `shape.n_way` classes and `shape.k_shot` support examples of each at most;
+            what a task has, its support says.
         has_source: it has a split `train`; without, it serves strategies that learn nothing from a source.
     """
 
     shares_labels: bool = False
+    unequal: bool = False
     has_source: bool = True
     input_shape: tuple[int, ...] | Mapping[str, tuple[int, ...]]
     shape: TaskShape

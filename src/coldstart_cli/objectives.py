@@ -80,10 +80,15 @@ class Classification(Objective):
 class Regression(Objective):
     """targets (n, n_outputs) reals. Headline: mean squared error, in squared units of the target.
 
+    Args:
+        mean, deviation: targets and outputs are (value - mean) / deviation, of a value in its own unit.
+
     It has no calibration: an interval needs a variance, and predictors of reals give a mean alone.
     """
 
     n_outputs: int
+    mean: float = 0.0
+    deviation: float = 1.0
     headline = "mse"
     higher_is_better = False
 
@@ -96,7 +101,11 @@ class Regression(Objective):
         return F.mse_loss(student, teacher)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        return {"mse": F.mse_loss(outputs, targets)}
+        return {"mse": self.deviation**2 * F.mse_loss(outputs, targets)}
+
+    def values(self, outputs: Tensor) -> Tensor:
+        """Outputs (n, n_outputs) in the unit of the target."""
+        return outputs * self.deviation + self.mean
 
 
 def _confidence_bins(confidence: Tensor, right: Tensor) -> list[list[float]]:

@@ -84,7 +84,7 @@ def episodic(
     """
     if not learns(optimizer):
         return
-    step_of = _vectorized_step if vectorize else _looped_step
+    step_of = _vectorized_step if vectorize and not source.unequal else _looped_step
     device = next(iter(weights.values())).device
     for step in itertools.count(start):
         indices = range(step * meta_batch_size, (step + 1) * meta_batch_size)
@@ -258,7 +258,7 @@ def _looped_step(
 ) -> dict[str, float]:
     totals: dict[str, float] = {}
     for task in tasks:
-        metrics = task_loss(_same, weights, objective, task.support, task.query)
+        metrics = task_loss(_same, weights, task.support.objective, task.support, task.query)
         torch.autograd.backward(metrics["loss"] / len(tasks))
         for name, value in metrics.items():
             totals[name] = totals.get(name, 0.0) + float(value.detach()) / len(tasks)

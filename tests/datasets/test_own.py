@@ -6,20 +6,23 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from coldstart_cli.cli import main
 from coldstart_cli.core import Split, Task, TaskShape
 from coldstart_cli.datasets.labelled import Labelled, marks
 from coldstart_cli.datasets.own import Own
 from coldstart_cli.datasets.sharing import Plan
 from coldstart_cli.errors import RequestError
 
-PLAN = Plan(TaskShape(2, 1, 3, 0), 0, "class", 0, 0.2, 0.3, 0.2, None)
+PLAN = Plan(TaskShape(2, 1, 3, 0), 0, "class", 0, 0.2, 0.3, 0.2, None, False)
 SPLITS: tuple[Split, ...] = ("train", "validation", "source_test", "new")
 
 
@@ -199,3 +202,79 @@ def test_fingerprint_follows_data_and_splits_not_the_bank() -> None:
     assert one.fingerprint != own(data, split_seed=1).fingerprint
     assert one.fingerprint != own(labelled([6] * 11 + [7])).fingerprint
     assert one.facts()["new"].startswith("4 classes x 6 examples (c")
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.integers(1, 12), min_size=12, max_size=30),
+    st.sampled_from([None, 3]),
+    st.integers(1, 5),
+    st.integers(0, 9),
+)
+def test_unequal_tasks_have_the_classes_and_shots_that_they_have(
+    sizes: list[int], n_way: int | None, k: int, seed: int
+) -> None:
+    data = labelled(sizes, [f"t{c * c % 7}" for c in range(len(sizes))])
+    source = own(data, shape=TaskShape(n_way, k, 4, 0), split_by="task", split_seed=seed, unequal=True)
+    assume(source.shares.reason is None)
+    class_of, task_of = data.targets.tolist(), data.task_of.tolist()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        assert source.unequal and source.refusal("new", source.shape) is None
+    for split in source.shares.tables:
+        table = source.shares.tables[split]
+        size_of = dict(zip(table.names, table.sizes.tolist(), strict=True))
+        if source.refusal(split, source.shape) is not None:
+            continue
+        for task, richer in zip(
+            source.tasks(split, range(5)),
+            source.with_shape(replace(source.shape, k_shot=k + 2)).tasks(split, range(5)),
+            strict=True,
+        ):
+            support, query = ids(task)
+            origin = {task_of[i] for i in (*support, *query)}
+            assert len(origin) == 1 and not {*support} & {*query}
+            there = [name for name, o in zip(table.names, table.origins, strict=True)
+                     if o == data.tasks[next(iter(origin))]]  # fmt: skip
+            ways = task.support.objective.n_outputs
+            assert ways == min(len(there), n_way or len(there))
+            shots = Counter(task.support.targets.tolist())
+            assert sorted(shots) == list(range(ways)) == sorted({*task.query.targets.tolist()})
+            for label in range(ways):
+                own_ids = [
+                    i for i, t in zip(support, task.support.targets.tolist(), strict=True) if t == label
+                ]
+                size = size_of[data.classes[class_of[own_ids[0]]]]
+                n_queries = min(4, max(1, size // 2))
+                assert task.query.targets.tolist().count(label) == n_queries
+                assert len(own_ids) == min(k, size - n_queries)
+            more, same = ids(richer)
+            assert {*support} <= {*more} and same == query
+
+
+def test_unequal_tasks_have_no_unlabelled_examples() -> None:
+    data = labelled([4] * 12, [f"t{c // 3}" for c in range(12)])
+    with pytest.raises(RequestError, match="n_unlabelled=0"):
+        own(data, shape=TaskShape(None, 1, 4, 1), split_by="task", unequal=True).tasks("new", [0])
+
+
+def test_unequal_tasks_are_trained_on_and_audited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], torch_settings: None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sizes = [9, 5, 8, 5, 6, 7, 4, 9, 5, 6, 6, 8, 4, 7, 4, 5, 6, 4]
+    tasks = [f"t{c * 4 // 18 + c % 2}" for c in range(18)]
+    g, y = np.random.default_rng(0), np.repeat(np.arange(18), sizes)
+    x = (g.normal(0, 0.3, (len(y), 4)) + g.normal(0, 3, (18, 4))[y]).astype(np.float32)
+    np.savez("mine.npz", x=x, y=[f"c{c:02d}" for c in y], task=[tasks[c] for c in y])
+    data = ("dataset=arrays", "dataset.root=mine.npz", "dataset.split_by=task", "dataset.n_way=null",
+            "dataset.task_key=task", "dataset.k_shot=3", "dataset.unequal=true")  # fmt: skip
+    small = ("model=mlp", "model.hidden=[8]", "hardware=cpu", "hardware.threads=1", "experiment=smoke",
+             "baseline=null", "training.steps=3", "evaluation.k_shots=[1,3]", "evaluation.timed_seconds=0.01",
+             "evaluation.n_tasks=4", "evaluation.n_selection_tasks=2")  # fmt: skip
+    for strategy in ("protonet", "proto_maml"):
+        assert main(["train", *small, f"strategy={strategy}", *data, "--quiet"]) == 0, capsys.readouterr()
+    capsys.readouterr()
+    assert main(["train", *small, "strategy=maml", *data]) == 2
+    assert "dataset.unequal=false" in capsys.readouterr().err
+    assert main(["data", "check", *small, *data]) == 0, capsys.readouterr()

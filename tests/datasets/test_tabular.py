@@ -18,6 +18,7 @@ from coldstart_cli.datasets.problems import Problems
 from coldstart_cli.datasets.tabular import tabular
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.preprocess import Plain
+from coldstart_cli.objectives import Regression
 
 Make = Callable[..., Own]
 SMALL = "age,colour,label\n10,red,a\n20,blue,a\n,red,b\n30,,b\n"
@@ -148,7 +149,11 @@ def test_regression_is_one_function_a_task(make: Make) -> None:
     sizes = set()
     for split in ("train", "validation", "new"):
         for task in source.tasks(split, range(30)):  # type: ignore[arg-type]
-            targets = torch.cat([task.support.targets, task.query.targets])[:, 0]
+            scaled = torch.cat([task.support.targets, task.query.targets])
+            assert isinstance(source.objective, Regression)
+            targets = source.objective.values(scaled)[:, 0].round(decimals=3)
+            off = task.support.objective.metrics(scaled + 1, scaled)["mse"]  # by one deviation
+            assert float(off) == pytest.approx(source.objective.deviation**2, rel=1e-5)
             assert len(set((targets // 10).long().tolist())) <= 2 and len(set(targets.tolist())) == len(
                 targets
             )
@@ -157,7 +162,15 @@ def test_regression_is_one_function_a_task(make: Make) -> None:
     assert len({n for split, n in sizes if split == "train"}) == 1  # training stacks tasks
     pool = source.pool("train")
     assert len(pool) == sum(source.shares.tables["train"].sizes) and pool.objective.n_outputs == 1
+    known = source.shares.tables["train"].flat()[0]
+    y = torch.tensor([float(row.split(",")[2]) for row in rows])[torch.from_numpy(known).long()]
+    assert (
+        pool.objective
+        == source.objective
+        == Regression(1, float(y.double().mean()), float(y.double().std(correction=0)))
+    )
     alone = make("x,y\n1,2\n2,3\n", target_column="y", label_column=None)
-    assert alone.labelled.targets.tolist() == [[2.0], [3.0]]
+    assert alone.labelled.targets.tolist() == [[-1.0], [1.0]]
+    assert alone.labelled.recipe["target_scale"] == [2.5, 0.5]
     with pytest.raises(RequestError, match="a regression is split by task"):
         alone.refusal("new", alone.shape)

@@ -59,6 +59,7 @@ def arrays(
     k_shot: Annotated[int, Ge(0)],
     n_query: Annotated[int, Ge(1)],
     n_unlabelled: Annotated[int, Ge(0)],
+    unequal: bool,
     root: str | None,
     unlabelled: str | None,
     x_key: str,
@@ -82,6 +83,7 @@ def arrays(
         k_shot: support examples a class (regression: a task).
         n_query: query examples a class (regression: a task), fewer of those that have not as many.
         n_unlabelled: unlabelled examples a class (regression: a task).
+        unequal: n_way and k_shot are the most that a task and a class may have, not what all have.
         root: the npz file.
         unlabelled: an npz file with x alone, for `adapt`; or None.
         x_key, y_key: names of the arrays.
@@ -94,7 +96,7 @@ def arrays(
     """
     shape = TaskShape(n_way, k_shot, n_query, n_unlabelled)
     shares = (validation_share, new_share, held_out_share)
-    plan = Plan(shape, bank_seed, split_by, split_seed, *shares, min_examples)
+    plan = Plan(shape, bank_seed, split_by, split_seed, *shares, min_examples, unequal)
     recipe = ArrayRecipe(x_key, y_key, task_key, split_key, None, False)
     return Own("arrays", read_arrays(preprocess, root, recipe, unlabelled=unlabelled, on_bad=on_bad), plan)
 

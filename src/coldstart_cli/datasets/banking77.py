@@ -64,7 +64,7 @@ def banking77(
     )
     shape = TaskShape(n_way, k_shot, n_query, n_unlabelled)
     shares = (validation_share, new_share, held_out_share)
-    plan = Plan(shape, bank_seed, "class", split_seed, *shares, None)
+    plan = Plan(shape, bank_seed, "class", split_seed, *shares, None, False)
     if setting == "all":
         return all_at_once("banking77", preprocess, utterances, plan)
     return by_intent("banking77", preprocess, utterances, plan)

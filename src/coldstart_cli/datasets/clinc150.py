@@ -87,6 +87,7 @@ def clinc150(
         new_share,
         held_out_share,
         None,
+        False,
     )
     if setting == "all":
         return all_at_once("clinc150", preprocess, utterances, plan)

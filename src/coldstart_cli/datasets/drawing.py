@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,25 +21,44 @@ _LAST = np.uint64(2**64 - 1)
 class Parts:
     """Example ids of a batch of tasks: (n_tasks, n_way, k_shot | n_query | n_unlabelled).
 
-    `asked` (n_tasks, n_way, n_query) says which of the queries are, where small classes have fewer.
+    `asked` (n_tasks, n_way, n_query) says which of the queries are, where small classes have fewer; `known`
+    (n_tasks, n_way, k_shot) which of the support, where tasks are unequal.
     """
 
     support: NDArray[np.int32]
     query: NDArray[np.int32]
     unlabelled: NDArray[np.int32]
     asked: NDArray[np.bool_] | None
+    known: NDArray[np.bool_] | None = None
 
 
 def drawn_classes(table: ClassTable, keys: Words, n_way: int, *, one_origin: bool) -> Ids:
     """Different classes of each task, (n_tasks, n_way); all of one origin where that is asked."""
     if not one_origin:
         return distinct(keys, _CLASSES, n_way, len(table))
+    return _of_one_origin(table, keys, n_way, n_way)[0]
+
+
+def drawn_unequal(table: ClassTable, keys: Words, n_way: int, *, one_origin: bool) -> tuple[Ids, Ids]:
+    """Classes (n_tasks, n_way or fewer) as in `drawn_classes`, and how many of each row are the task's.
+
+    As many (n_tasks,) as their origin has, n_way at most.
+    """
+    if one_origin:
+        classes, counts = _of_one_origin(table, keys, 2, n_way)
+        return classes, np.minimum(counts, n_way)
+    n_way = min(n_way, len(table))
+    return distinct(keys, _CLASSES, n_way, len(table)), np.full(len(keys), n_way)
+
+
+def _of_one_origin(table: ClassTable, keys: Words, least: int, most: int) -> tuple[Ids, Ids]:
+    """`most` classes of an origin that has `least`, and how many the origin has."""
     of_origin, counts = _by_origin(table)
-    rich = np.flatnonzero(counts >= n_way)
+    rich = np.flatnonzero(counts >= least)
     chosen = rich[(words(keys, _ORIGIN, 1)[:, 0] % np.uint64(len(rich))).astype(np.int64)]
     priorities = words(keys, _OF_ORIGIN, of_origin.shape[1])
     priorities = np.where(np.arange(of_origin.shape[1]) < counts[chosen][:, None], priorities, _LAST)
-    return np.take_along_axis(of_origin[chosen], order(priorities)[:, :n_way], axis=1)
+    return np.take_along_axis(of_origin[chosen], order(priorities)[:, :most], axis=1), counts[chosen]
 
 
 def _by_origin(table: ClassTable) -> tuple[Ids, Ids]:
@@ -118,6 +137,38 @@ def draw(table: ClassTable, classes: Ids, keys: Words, shape: TaskShape, reserve
         query=query,
         unlabelled=np.take_along_axis(shuffled, between, axis=-1),
         asked=None if asked.all() else asked,
+    )
+
+
+def unequal_shortage(where: str, table: ClassTable, shape: TaskShape, *, one_origin: bool) -> str | None:
+    """Why the table cannot serve unequal tasks of the shape at most, or None; `where` as above."""
+    name = where.partition("/")[0]
+    if shape.n_unlabelled:
+        return f"{name}: unequal tasks have no unlabelled examples; set n_unlabelled=0 or unequal=false"
+    most = largest_task(table) if one_origin else len(table)
+    return class_shortage(where, table, replace(shape, n_way=min(most, int(shape.n_way or 0))))
+
+
+def draw_unequal(table: ClassTable, classes: Ids, counts: Ids, keys: Words, shape: TaskShape) -> Parts:
+    """Example ids of tasks that have the first `counts` (n_tasks,) of their `classes` (n_tasks, n_way).
+
+    Half of a class is queries, n_query at most, whatever k is; the rest is support, k_shot at most.
+    """
+    members, sizes = table.members[classes], table.sizes[classes]
+    priorities = words(keys, _EXAMPLES, *members.shape[1:])
+    priorities = np.where(np.arange(members.shape[-1]) < sizes[..., None], priorities, _LAST)
+    shuffled: NDArray[np.int32] = np.take_along_axis(members, order(priorities), axis=-1)
+    queries = np.clip(sizes // 2, 1, shape.n_query)
+    shots = np.minimum(shape.k_shot, sizes - queries)
+    back = np.maximum(sizes[..., None] - 1 - np.arange(shape.k_shot), 0)
+    there = (np.arange(classes.shape[1]) < counts[:, None])[..., None]
+    query = shuffled[..., : shape.n_query]
+    return Parts(
+        support=np.take_along_axis(shuffled, back, axis=-1),
+        query=query,
+        unlabelled=shuffled[..., :0],
+        asked=there & (np.arange(query.shape[-1]) < queries[..., None]),
+        known=there & (np.arange(shape.k_shot) < shots[..., None]),
     )
 
 

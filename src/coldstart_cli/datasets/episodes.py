@@ -37,9 +37,12 @@ from coldstart_cli.datasets.drawing import (
     UNLABELLED,
     Parts,
     draw,
+    draw_unequal,
     drawn_classes,
+    drawn_unequal,
     origin_shortage,
     reserve_shortage,
+    unequal_shortage,
 )
 from coldstart_cli.datasets.gathering import gather
 from coldstart_cli.errors import RequestError
@@ -60,6 +63,8 @@ class Episodes(TaskSource):
         one_origin: the classes of a task have one origin, drawn anew for each task.
         reserved: where classes differ in size, the examples of each that queries of `validation` and `new`
             leave to support and unlabelled; a small class then has fewer queries. None: all have n_query.
+        unequal: `shape` says how many classes and support examples a task has at most (with `one_origin` it
+            has as many classes as its origin), and queries are half of a class, n_query at most.
 
     Raises:
         RequestError: where `train`, if there is one, or `new` cannot serve the shape.
@@ -76,9 +81,10 @@ class Episodes(TaskSource):
         shares_labels: bool = False,
         one_origin: bool = False,
         reserved: int | None = None,
+        unequal: bool = False,
     ) -> None:
         self.name, self.shares_labels, self.has_source = name, shares_labels, "train" in splits
-        self.one_origin, self.reserved = one_origin, reserved
+        self.one_origin, self.reserved, self.unequal = one_origin, reserved, unequal
         self.inputs = map_inputs(Tensor.contiguous, inputs)
         self.splits = dict(splits)
         self.shape = shape
@@ -115,9 +121,14 @@ class Episodes(TaskSource):
         table = self.splits[split]
         shape = self._served(split, self.shape)
         keys = task_keys(self.bank_seed, split, indices)
-        classes = drawn_classes(table, keys, int(shape.n_way or 0), one_origin=self.one_origin)
-        parts = draw(table, classes, keys, shape, self._reserved(split))
-        return self._assembled(split, indices, keys, table, classes, parts)
+        n_way = int(shape.n_way or 0)
+        if self.unequal:
+            classes, counts = drawn_unequal(table, keys, n_way, one_origin=self.one_origin)
+            parts = draw_unequal(table, classes, counts, keys, shape)
+        else:
+            classes, counts = drawn_classes(table, keys, n_way, one_origin=self.one_origin), None
+            parts = draw(table, classes, keys, shape, self._reserved(split))
+        return self._assembled(split, indices, keys, table, classes, counts, parts)
 
     def pool(self, split: Split) -> Pool:
         """All examples of a split; those of source_test have the class ids of train.
@@ -133,6 +144,8 @@ class Episodes(TaskSource):
         if split not in self.splits:
             return self._absent(split)
         where, table, reserved = f"{self.name}/{split}", self.splits[split], self._reserved(split)
+        if self.unequal:
+            return unequal_shortage(where, table, shape, one_origin=self.one_origin)
         if self.one_origin and (reason := origin_shortage(where, table, shape)) is not None:
             return reason
         if reserved is not None:
@@ -168,6 +181,8 @@ class Episodes(TaskSource):
         Few examples are held out for validation and source_test: better a task with fewer queries than
         none; the same where classes differ in size. New tasks have what is asked, or are refused.
         """
+        if self.unequal:
+            return shape
         if split == "train":
             beside = shape.k_shot + (0 if self.splits[split].groups is not None else shape.n_query)
             left = self.splits[split].room[0] - beside
@@ -185,6 +200,7 @@ class Episodes(TaskSource):
         keys: Words,
         table: ClassTable,
         classes: Ids,
+        counts: Ids | None,
         parts: Parts,
     ) -> list[Task]:
         """One gather a part for the whole batch; tasks are views of it."""
@@ -196,23 +212,19 @@ class Episodes(TaskSource):
         unlabelled = self._gathered(parts.unlabelled, turns, shuffle)
         support_targets = _targets(n_tasks, n_way, parts.support.shape[2])
         query_targets = _targets(n_tasks, n_way, parts.query.shape[2])
-        queries = list(map(Examples, query, query_targets))
-        if parts.asked is not None:
-            queries = [
-                q.take(torch.from_numpy(np.flatnonzero(asked)))
-                for q, asked in zip(queries, parts.asked, strict=True)
-            ]
-        objective = Classification(n_way)
+        supports = _those(list(map(Examples, support, support_targets)), parts.known)
+        queries = _those(list(map(Examples, query, query_targets)), parts.asked)
+        ways = [n_way] * n_tasks if counts is None else counts.tolist()
         has_unlabelled = parts.unlabelled.size > 0
         return [
             Task(
                 Support(
-                    support[i],
-                    support_targets[i],
-                    objective,
+                    supports[i].inputs,
+                    supports[i].targets,
+                    Classification(ways[i]),
                     seed,
                     unlabelled[i] if has_unlabelled else None,
-                    torch.from_numpy(classes[i]) if self.shares_labels else None,
+                    torch.from_numpy(classes[i, : ways[i]]) if self.shares_labels else None,
                 ),
                 queries[i],
                 f"{split}/{index}",
@@ -249,6 +261,13 @@ class _EpisodesPool(Pool):
         turns = None if self._turns is None else self._turns[chosen]
         inputs = gather(self._inputs, self._ids[chosen], turns)
         return Examples(inputs, self._labels[indices.cpu()].long())
+
+
+def _those(examples: list[Examples], chosen: NDArray[np.bool_] | None) -> list[Examples]:
+    """Of each task's examples those that are `chosen` (n_tasks, n_way, per_class); None: all."""
+    if chosen is None:
+        return examples
+    return [e.take(torch.from_numpy(np.flatnonzero(c))) for e, c in zip(examples, chosen, strict=True)]
 
 
 def _views(inputs: Inputs, n_tasks: int) -> Sequence[Inputs]:

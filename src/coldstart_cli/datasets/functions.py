@@ -38,6 +38,7 @@ class Functions(TaskSource):
         name: starts messages.
         inputs: every point once, (n, ...).
         targets: (n, n_outputs).
+        objective: of these targets.
         splits: points of each function, by split; `source_test` has the functions of `train`.
         shape: of its tasks; n_way is None.
         bank_seed: determines the tasks, not the data.
@@ -54,20 +55,21 @@ class Functions(TaskSource):
         targets: Tensor,
         splits: Mapping[Split, ClassTable],
         *,
+        objective: Regression,
         shape: TaskShape,
         bank_seed: int,
         reserved: int,
         fingerprint: str,
     ) -> None:
         self.name, self.inputs, self.targets, self.splits = name, inputs, targets, dict(splits)
-        self.shape, self.bank_seed, self.reserved = shape, bank_seed, reserved
+        self.shape, self.bank_seed, self.reserved, self._objective = shape, bank_seed, reserved, objective
         self.fingerprint, self.has_source = fingerprint, "train" in splits
         shapes = map_shapes(inputs)
         self.input_shape = shapes
 
     @property
     def objective(self) -> Regression:
-        return Regression(self.targets.shape[1])
+        return self._objective
 
     def tasks(self, split: Split, indices: Sequence[int]) -> list[Task]:
         """Tasks number `indices`: support (k_shot, ...) -> (k_shot, n_outputs), query (n_query, ...).
@@ -104,7 +106,7 @@ class Functions(TaskSource):
         """
         if split not in self.splits:
             raise ValueError(self._absent(split))
-        return _FunctionsPool(self.inputs, self.targets, self.splits[split])
+        return _FunctionsPool(self.inputs, self.targets, self.objective, self.splits[split])
 
     def refusal(self, split: Split, shape: TaskShape) -> str | None:
         if shape.n_way is not None:
@@ -158,8 +160,8 @@ class Functions(TaskSource):
 class _FunctionsPool(Pool):
     """The points of a table, function by function."""
 
-    def __init__(self, inputs: Inputs, targets: Tensor, table: ClassTable) -> None:
-        self.objective, self.names = Regression(targets.shape[1]), table.names
+    def __init__(self, inputs: Inputs, targets: Tensor, objective: Regression, table: ClassTable) -> None:
+        self.objective, self.names = objective, table.names
         self._inputs, self._targets = inputs, targets
         self._ids = torch.from_numpy(table.flat()[0]).long()
 

@@ -61,6 +61,7 @@ def image_folder(
     k_shot: Annotated[int, Ge(0)],
     n_query: Annotated[int, Ge(1)],
     n_unlabelled: Annotated[int, Ge(0)],
+    unequal: bool,
     root: str | None,
     unlabelled: str | None,
     size: Annotated[int, Ge(8)],
@@ -84,6 +85,7 @@ def image_folder(
         k_shot: support examples a class.
         n_query: query examples a class, fewer of classes that have not as many.
         n_unlabelled: unlabelled examples a class.
+        unequal: n_way and k_shot are the most that a task and a class may have, not what all have.
         root: the folder of the folders.
         unlabelled: a folder of images without labels, for `adapt`; or None.
         size: height and width in pixels.
@@ -98,7 +100,7 @@ def image_folder(
     """
     shape = TaskShape(n_way, k_shot, n_query, n_unlabelled)
     shares = (validation_share, new_share, held_out_share)
-    plan = Plan(shape, bank_seed, split_by, split_seed, *shares, min_examples)
+    plan = Plan(shape, bank_seed, split_by, split_seed, *shares, min_examples, unequal)
     recipe = ImageRecipe(size, channels, resize, tuple(exclude), split_by == "file")
     labelled = read_images(preprocess, root, recipe, unlabelled=unlabelled, on_bad=on_bad)
     return Own("image_folder", labelled, plan)

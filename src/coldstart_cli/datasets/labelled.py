@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,11 @@ class Marks:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def scaled(self, mean: float, deviation: float) -> Marks:
+        """Of a regression: with targets (value - mean) / deviation, in single precision."""
+        targets = ((self.targets - mean) / deviation).float()
+        return replace(self, targets=targets, objective=Regression(targets.shape[1], mean, deviation))
 
     def labelled(
         self, inputs: Inputs, unlabelled: Inputs | None, skipped: Sequence[str], recipe: Recipe

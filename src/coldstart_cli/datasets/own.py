@@ -22,7 +22,7 @@ from coldstart_cli.datasets.labelled import Labelled
 from coldstart_cli.datasets.problems import warn_of
 from coldstart_cli.datasets.sharing import Plan, Shares, share_out
 from coldstart_cli.errors import RequestError
-from coldstart_cli.objectives import Classification
+from coldstart_cli.objectives import Classification, Regression
 
 _NAMED = 6
 """Classes that `facts` names."""
@@ -34,7 +34,8 @@ class Own(TaskSource):
 
     Classes that are too small for k_shot and one query are left out by name. Classes may differ in size:
     on `validation` and `new` small ones have fewer queries. Where the files know tasks and the split is
-    not by class, the classes of a task are drawn from one of them.
+    not by class, the classes of a task are drawn from one of them; with `plan.unequal` a task has as many of
+    them as there are.
 
     Args:
         name: starts messages.
@@ -48,6 +49,7 @@ class Own(TaskSource):
         self.shares_labels = self.shares.shares_labels or not labelled.classes
         self.has_source = "train" in self.shares.tables
         self.one_origin = bool(labelled.classes and labelled.tasks) and plan.split_by != "class"
+        self.unequal = plan.unequal and bool(labelled.classes)
         self.input_shape = map_shapes(labelled.inputs)
         self.shape = self._resolved(plan.shape)
         self.fingerprint = self._digest()
@@ -106,12 +108,13 @@ class Own(TaskSource):
             raise RequestError(f"dataset: {self.name}: {self.shares.reason}")
         warn_of(self.name, self.shares.left_out, "with too few examples are")
         labelled, plan = self.labelled, self.plan
-        if not labelled.classes:
+        if isinstance(labelled.objective, Regression):
             return Functions(
                 self.name,
                 labelled.inputs,
                 labelled.targets,
                 self.shares.tables,
+                objective=labelled.objective,
                 shape=self.shape,
                 bank_seed=plan.bank_seed,
                 reserved=plan.reserved,
@@ -126,16 +129,21 @@ class Own(TaskSource):
             shares_labels=self.shares_labels,
             one_origin=self.one_origin,
             reserved=plan.reserved,
+            unequal=self.unequal,
         )
 
     def _resolved(self, shape: TaskShape) -> TaskShape:
-        """With n_way: null is as many as every split, or the largest task of every split, has."""
+        """With n_way: null is as many as every split, or the largest task of every split, has.
+
+        Of unequal tasks, as many as the largest task of any split has.
+        """
         if not self.labelled.classes:
             return TaskShape(None, shape.k_shot, shape.n_query, shape.n_unlabelled)
         if shape.n_way is not None:
             return shape
         tables = self.shares.tables.values()
-        n_way = min((largest_task(t) if self.one_origin else len(t) for t in tables), default=None)
+        most = max if self.unequal else min
+        n_way = most((largest_task(t) if self.one_origin else len(t) for t in tables), default=None)
         n_way = len(self.labelled.classes) if n_way is None else n_way
         return TaskShape(n_way, shape.k_shot, shape.n_query, shape.n_unlabelled)
 
@@ -143,6 +151,8 @@ class Own(TaskSource):
         digest = hashlib.sha256(
             f"{self.labelled.fingerprint} {self.plan.reserved} {self.one_origin}".encode()
         )
+        if self.unequal:
+            digest.update(b"unequal")
         for split, table in sorted(self.shares.tables.items()):
             digest.update(split.encode() + table.members.tobytes() + table.sizes.tobytes())
         return digest.hexdigest()[:16]

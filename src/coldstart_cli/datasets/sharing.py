@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -35,6 +35,8 @@ class Plan:
         validation_share, new_share: of the classes or tasks.
         held_out_share: of the examples of each training class, for source_test.
         min_examples: classes with fewer are left out; None: those that k_shot and one query would empty.
+        unequal: tasks have as many classes, and classes as many support examples, as they have; `shape` says
+            how many at most.
     """
 
     shape: TaskShape
@@ -45,11 +47,15 @@ class Plan:
     new_share: float
     held_out_share: float
     min_examples: int | None
+    unequal: bool
 
     @property
     def reserved(self) -> int:
         """Examples of a class that support and unlabelled may take."""
-        return max(self.shape.k_shot + self.shape.n_unlabelled, (self.min_examples or 1) - 1)
+        least = (self.min_examples or 1) - 1
+        if self.unequal:
+            return max(1, least)
+        return max(self.shape.k_shot + self.shape.n_unlabelled, least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +181,7 @@ def _by_file(
         else:
             groups = {units.task_of[unit] for unit in train}
             split_by: SplitBy = "task" if units.by_task and len(groups) > 1 else "class"
-            inner = Plan(
-                plan.shape, 0, split_by, 0, plan.validation_share, 0.0, plan.held_out_share, plan.min_examples
-            )
+            inner = replace(plan, bank_seed=0, split_by=split_by, split_seed=0, new_share=0.0)
             parts |= {k: v for k, v in _by_share(units, train, inner, random)[0].items() if k != "new"}
     return parts, shares_labels, None
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from coldstart_cli.datasets.columns import Cells, Column, cells_for, check_numbers, parsed
 from coldstart_cli.datasets.labelled import Marks, marks
@@ -19,7 +20,13 @@ from coldstart_cli.errors import RequestError
 
 @dataclass(frozen=True, slots=True)
 class TableRecipe:
-    """Which columns are what. `columns`: what is known of each feature, or None before that is fitted."""
+    """Which columns are what, and what has been fitted to them.
+
+    Attributes:
+        columns: what is known of each feature, or None before that is fitted.
+        target_scale: mean and deviation of the target, or None: before they are fitted, and where there are
+            labels.
+    """
 
     label_column: str | None
     target_column: str | None
@@ -30,16 +37,19 @@ class TableRecipe:
     max_categories: int
     encoding: str
     columns: tuple[Column, ...] | None
+    target_scale: tuple[float, float] | None
 
     def as_json(self) -> dict[str, Any]:
         lists = {name: list(getattr(self, name)) for name in ("ignore", "categories")}
         columns = None if self.columns is None else [dict(column) for column in self.columns]
-        return {"layout": "tabular", **asdict(self), **lists, "columns": columns}
+        scale = None if self.target_scale is None else list(self.target_scale)
+        return {"layout": "tabular", **asdict(self), **lists, "columns": columns, "target_scale": scale}
 
     @staticmethod
     def from_json(recipe: Mapping[str, Any]) -> TableRecipe:
-        values = {name: value for name, value in recipe.items() if name != "layout"}
-        for name in ("ignore", "categories", "columns"):
+        # Recipes written before targets were scaled do not say how.
+        values = {"target_scale": None, **{name: v for name, v in recipe.items() if name != "layout"}}
+        for name in ("ignore", "categories", "columns", "target_scale"):
             values[name] = None if values[name] is None else tuple(values[name])
         return TableRecipe(**values)
 
@@ -123,6 +133,11 @@ class TableRows:
 
         places = [self.places[row] for row in rows]
         if self.recipe.target_column is not None:
-            reals = torch.tensor(self.targets, dtype=torch.float32)[rows].unsqueeze(1)
+            reals = torch.tensor(self.targets, dtype=torch.float64)[rows].unsqueeze(1)
             return marks(reals, chosen(self.tasks), chosen(self.splits), places)
         return marks(chosen(self.labels) or [], chosen(self.tasks), chosen(self.splits), places)
+
+
+def target_scale(targets: Tensor) -> tuple[float, float]:
+    """Mean and deviation of targets (n, 1); 1 where all are equal."""
+    return float(targets.mean()), float(targets.std(correction=0)) or 1.0

@@ -1,6 +1,7 @@
 """Tables of one's own: CSV, TSV, JSONL or Parquet with a column of labels, or of reals to predict.
 
-Every other column is a feature (see `columns`). Means, deviations and categories are those of the rows of the
+Every other column is a feature (see `columns`). A network sees the target as (value - mean) / deviation;
+metrics and predictions are in its own unit. Means, deviations and categories are those of the rows of the
 source's training split, so that nothing of a new task is known before it comes; where there is no such split,
 as for one table to adapt to, they are those of all rows.
 """
@@ -21,7 +22,7 @@ from coldstart_cli.datasets.labelled import Labelled, Raw
 from coldstart_cli.datasets.own import Own
 from coldstart_cli.datasets.problems import OnBad, Problems
 from coldstart_cli.datasets.sharing import Plan, SplitBy, share_out
-from coldstart_cli.datasets.table_rows import TableRecipe, TableRows
+from coldstart_cli.datasets.table_rows import TableRecipe, TableRows, target_scale
 from coldstart_cli.datasets.tables import STDIN, Row, check_columns, files_of, rows_in, rows_of, stream_of
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.preprocess import Preprocess
@@ -35,6 +36,7 @@ def tabular(
     k_shot: Annotated[int, Ge(0)],
     n_query: Annotated[int, Ge(1)],
     n_unlabelled: Annotated[int, Ge(0)],
+    unequal: bool,
     root: str | None,
     unlabelled: str | None,
     label_column: str | None,
@@ -62,6 +64,7 @@ def tabular(
         k_shot: support examples a class (regression: a task).
         n_query: query examples a class (regression: a task), fewer of those that have not as many.
         n_unlabelled: unlabelled examples a class (regression: a task).
+        unequal: n_way and k_shot are the most that a task and a class may have, not what all have.
         root: a file, or a folder of files with the same columns.
         unlabelled: a file of rows without labels, for `adapt`; or None.
         label_column: of the class.
@@ -79,7 +82,7 @@ def tabular(
     """
     shape = TaskShape(n_way, k_shot, n_query, n_unlabelled)
     shares = (validation_share, new_share, held_out_share)
-    plan = Plan(shape, bank_seed, split_by, split_seed, *shares, min_examples)
+    plan = Plan(shape, bank_seed, split_by, split_seed, *shares, min_examples, unequal)
     recipe = TableRecipe(
         label_column,
         target_column,
@@ -89,6 +92,7 @@ def tabular(
         tuple(categories),
         max_categories,
         encoding,
+        None,
         None,
     )
     return Own(
@@ -128,8 +132,11 @@ def read_table(
         columns = fitted(table.cells, np.flatnonzero(good)[ids], recipe.max_categories)
         if not columns:
             raise RequestError(f"dataset.root: {root} has no column of features; ignore fewer")
-        recipe = replace(recipe, columns=tuple(columns))
+        scale = None if marked.classes else target_scale(marked.targets[torch.from_numpy(ids)])
+        recipe = replace(recipe, columns=tuple(columns), target_scale=scale)
     assert recipe.columns is not None
+    if not marked.classes:
+        marked = marked.scaled(*(recipe.target_scale or (0.0, 1.0)))
     features = encoded(recipe.columns, table.cells)
     inputs = preprocess.vectors(torch.from_numpy(features if good.all() else features[good]))
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, recipe, problems)

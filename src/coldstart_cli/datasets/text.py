@@ -53,6 +53,7 @@ def text(
     k_shot: Annotated[int, Ge(0)],
     n_query: Annotated[int, Ge(1)],
     n_unlabelled: Annotated[int, Ge(0)],
+    unequal: bool,
     root: str | None,
     unlabelled: str | None,
     text_column: str,
@@ -77,6 +78,7 @@ def text(
         k_shot: support examples a class.
         n_query: query examples a class, fewer of classes that have not as many.
         n_unlabelled: unlabelled examples a class.
+        unequal: n_way and k_shot are the most that a task and a class may have, not what all have.
         root: a file, or a folder of files with the same columns.
         unlabelled: a file of texts without labels, for `adapt`; or None.
         text_column, label_column: names of columns.
@@ -90,7 +92,7 @@ def text(
     """
     shape = TaskShape(n_way, k_shot, n_query, n_unlabelled)
     shares = (validation_share, new_share, held_out_share)
-    plan = Plan(shape, bank_seed, split_by, split_seed, *shares, min_examples)
+    plan = Plan(shape, bank_seed, split_by, split_seed, *shares, min_examples, unequal)
     recipe = TextRecipe(text_column, label_column, task_column, split_column, encoding)
     labelled = read_texts(preprocess, root, recipe, unlabelled=unlabelled, on_bad=on_bad)
     return Own("text", labelled, plan)

@@ -190,6 +190,11 @@ def scores_after(
 
 def other_width(n_outputs: int, tasks: TaskSource) -> str | None:
     """Why a learned head of `n_outputs` cannot serve these tasks, or None when it can."""
+    if tasks.unequal:
+        return (
+            "its head has one width and these tasks have different numbers of classes; "
+            "choose strategy=protonet or proto_maml, or dataset.unequal=false"
+        )
     wanted = tasks.objective.n_outputs
     if wanted == n_outputs:
         return None
