@@ -8,6 +8,7 @@ they say to one another.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import logging
 import multiprocessing
@@ -31,6 +32,8 @@ from coldstart_cli.signals import Stopped
 
 GRACE_SECONDS = 8
 """Between asking a process to stop, which saves the state between two steps, and its end."""
+PR_SET_PDEATHSIG = 1
+HANDLED = (signal.SIGINT, signal.SIGTERM)
 LOST_SECONDS = 3.0
 """A process whose peer is gone waits as long to be ended, so that the peer's end is seen first."""
 
@@ -64,9 +67,8 @@ def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
     watched, alive = multiprocessing.get_context("spawn").Pipe(duplex=False)
-    with tempfile.TemporaryDirectory(prefix="coldstart-") as name, watched, alive:
+    with tempfile.TemporaryDirectory(prefix="coldstart-") as name, watched, alive, _as_it_was():
         folder = Path(name)
         config = LaunchConfig(
             min_nodes=1,
@@ -79,6 +81,7 @@ def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int
             local_addr="127.0.0.1",
             max_restarts=0,
             shutdown_timeout=GRACE_SECONDS,
+            signals_to_handle=",".join(signal.Signals(number).name for number in HANDLED),
             logs_specs=DefaultLogsSpecs(log_dir=str(folder / "logs")),
         )
         try:
@@ -92,9 +95,25 @@ def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int
         _raise_told(folder)
 
 
+@contextlib.contextmanager
+def _as_it_was() -> Iterator[None]:
+    """The agent sets handlers that raise, and leaves them; it logs what is said here in one line."""
+    handlers = {number: signal.getsignal(number) for number in HANDLED}
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(("torch.distributed", "torch.multiprocessing")):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 def _rank(work: Callable[..., None], arguments: tuple[Any, ...], folder: str, watched: Connection) -> None:
     """One of the processes. How it ended, where not well, lies in a file of its number."""
     os.setsid()  # a terminal's Ctrl-C reaches the first process alone, which asks these to stop
+    if sys.platform == "linux":  # else torch's own SIGINT at the parent's death would be a second signal
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, 0)
     threading.Thread(target=die_with, args=(watched,), daemon=True).start()
     _end_soon_after_sigterm()
     place = _place()
@@ -105,8 +124,11 @@ def _rank(work: Callable[..., None], arguments: tuple[Any, ...], folder: str, wa
                 work(*arguments)
             except Stopped as stopped:  # on all at once: none leaves before the first has saved
                 _tell(folder, place.rank, "Stopped", str(stopped.number))
+                end = 1
     except (RequestError, JobError) as error:
         _tell(folder, place.rank, type(error).__name__, str(error))
+        end = 1
+    except KeyboardInterrupt:  # a second signal
         end = 1
     except Exception as error:
         if _is_lost(error):

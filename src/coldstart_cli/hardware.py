@@ -162,10 +162,10 @@ def _processes(processes: int | None, device: torch.device) -> int:
     Raises:
         RequestError: where the device has no room for as many.
     """
-    if processes is None:
-        return torch.cuda.device_count() if device.type == "cuda" else 1
     gpus = torch.cuda.device_count() if device.type == "cuda" else 1
-    if device.type != "cpu" and processes > gpus:
+    if processes is None:
+        return gpus
+    if device.type != "cpu" and processes > max(1, gpus):
         raise RequestError(
             f"hardware.processes: {processes} need a GPU each and this machine has {gpus}; "
             "choose hardware.processes=null for all there are"
