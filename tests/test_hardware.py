@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("torch_settings")
 
 def hardware(**changes: Any) -> Hardware:
     values: dict[str, Any] = {
-        "device": "cpu", "threads": 1, "precision": "fp32", "deterministic": True, "vectorize": "auto",
+        "device": "cpu", "threads": 1, "processes": 1, "precision": "fp32", "deterministic": True, "vectorize": "auto",
     }  # fmt: skip
     return Hardware(**{**values, **changes})
 
@@ -42,6 +42,37 @@ def test_hardware_auto_takes_the_best(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert hardware(device="auto").device.type == device
+
+
+@pytest.mark.parametrize(("gpus", "device"), [(1, "cpu"), (2, "cuda")])
+def test_hardware_auto_takes_what_has_room_for_all_processes(
+    gpus: int, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    made = hardware(device="auto", processes=2)
+    assert (made.device.type, made.processes) == (device, 2)
+
+
+def test_hardware_refuses_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert hardware(device="cuda", processes=None).processes == 3
+    with pytest.raises(RequestError) as caught:
+        hardware(device="cuda", processes=4)
+    assert str(caught.value) == (
+        "hardware.processes: 4 need a GPU each and this machine has 3; "
+        "choose hardware.processes=null for all there are"
+    )
+
+
+def test_hardware_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    assert hardware(threads=None, processes=2).threads == 4
+    assert hardware(threads=None, processes=16).threads == 1
+    assert hardware(threads=3, processes=2).threads == 3
+    assert hardware(processes=2).facts()["processes"] == 2
+    assert "processes" not in hardware().facts()
 
 
 def test_hardware_threads_are_set_when_prepared() -> None:

@@ -73,6 +73,7 @@ def assemble(config: Mapping[str, Any]) -> Experiment:
     source = source_of(config)
     evaluation, left_out = served(source, asked)
     check_shapes(source, training, evaluation)
+    check_parts(config["strategy"], "strategy", hardware.processes)
     builder = StrategyBuilder(config, hardware, source, training.steps, {})
     contestants = {"strategy": {"": builder.build(config["strategy"], "strategy")}}
     if config["baseline"] is not None:
@@ -137,6 +138,18 @@ def check_shapes(source: TaskSource, training: TrainingPlan, evaluation: Evaluat
         reason = source.refusal(split, shape)
         if reason:
             raise RequestError(f"{key}: {reason}")
+
+
+def check_parts(node: Mapping[str, Any], key: str, processes: int) -> None:
+    """Refuses batches with fewer tasks, or examples, than processes that are to share them."""
+    for name, value in node.items():
+        if isinstance(value, Mapping):
+            check_parts(value, f"{key}.{name}", processes)
+        elif name in ("meta_batch_size", "batch_size") and value < processes:
+            raise RequestError(
+                f"{key}.{name}: {value} cannot be shared among {processes} processes; "
+                f"give {key}.{name}={processes} or more, or fewer processes (hardware.processes={value})"
+            )
 
 
 def _variants(

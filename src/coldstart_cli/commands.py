@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from coldstart_cli import config as configs
-from coldstart_cli import plots, report
+from coldstart_cli import elastic, plots, ranks, report
 from coldstart_cli.assembly import Experiment, assemble
 from coldstart_cli.environment import environment
 from coldstart_cli.errors import JobError, RequestError
@@ -48,39 +48,70 @@ def train(config: Mapping[str, Any], options: Options) -> str:
     Returns:
         One line for a sweep's table.
     """
-    experiment = assemble(config)
-    run = Run(Path(config["outputs"]) / run_name(config, experiment.source.fingerprint))
-    if options.dry_run:
-        return forecast(experiment, run)
-    name = evaluation_hash(config, experiment.source.fingerprint)
-    known = run.finished and not config["again"] and run.evaluation(name).exists()
-    if known:
-        _say(options, f"{run.path} is finished; this is its result (again=true trains anew)")
-        _say_where_measured(experiment, run, name, options)
-    else:
-        with run.locked(), StopOnSignal() as stop:
-            resumed = run.exists and not config["again"]
-            with loggers_of(config, run, options, resumed) as loggers:
-                if not resumed:
-                    run.create(config, environment(experiment, options.command_line))
-                _train(experiment, run, loggers, stop, options)
-                if options.train_only:
-                    return str(run.path)
-                _evaluate(experiment, run, name, loggers, stop)
-    return _show(experiment, run, name, options)
+    with elastic.joined():
+        experiment = assemble(config)
+        run = Run(Path(config["outputs"]) / run_name(config, experiment.source.fingerprint))
+        if options.dry_run:
+            return forecast(experiment, run)
+        name = evaluation_hash(config, experiment.source.fingerprint)
+        if ranks.agreed(lambda: run.finished and not config["again"] and run.evaluation(name).exists()):
+            _say(options, f"{run.path} is finished; this is its result (again=true trains anew)")
+            _say_where_measured(experiment, run, name, options)
+        else:
+            _together(_train_and_evaluate, experiment, run, options)
+            if options.train_only:
+                return str(run.path)
+        return _show(experiment, run, name, options)
 
 
 def reevaluate(config: Mapping[str, Any], run: Run, options: Options) -> str:
     """Evaluates a finished run as `config` asks; `config` is the run's own but for what was changed."""
-    experiment = assemble(config)
-    name = evaluation_hash(config, experiment.source.fingerprint)
-    if run.evaluation(name).exists() and not config["again"]:
-        _say(options, f"{run.path}: this evaluation is finished (again=true evaluates anew)")
-        _say_where_measured(experiment, run, name, options)
+    with elastic.joined():
+        experiment = assemble(config)
+        name = evaluation_hash(config, experiment.source.fingerprint)
+        if ranks.agreed(lambda: run.evaluation(name).exists() and not config["again"]):
+            _say(options, f"{run.path}: this evaluation is finished (again=true evaluates anew)")
+            _say_where_measured(experiment, run, name, options)
+        else:
+            _together(_evaluate_again, experiment, run, options)
+        return _show(experiment, run, name, options)
+
+
+Work = Callable[[Experiment, Run, Options], None]
+
+
+def _together(work: Work, experiment: Experiment, run: Run, options: Options) -> None:
+    """Does the work in as many processes as are asked for: here, where that is one or these are all there."""
+    processes = experiment.hardware.processes
+    if ranks.world() > 1 or processes == 1:
+        work(experiment, run, options)
     else:
-        with run.locked(), StopOnSignal() as stop, loggers_of(config, run, options, True) as loggers:
-            _evaluate(experiment, run, name, loggers, stop)
-    return _show(experiment, run, name, options)
+        elastic.launch(_in_rank, (work, dict(experiment.config), run.path, options), processes)
+
+
+def _in_rank(work: Work, config: Mapping[str, Any], path: Path, options: Options) -> None:
+    work(assemble(config), Run(path), options)
+
+
+def _train_and_evaluate(experiment: Experiment, run: Run, options: Options) -> None:
+    config = experiment.config
+    with run.locked(), StopOnSignal() as stop:
+        resumed = ranks.agreed(lambda: run.exists and not config["again"])
+        with loggers_of(config, run, options, resumed) as loggers:
+            if not resumed:
+                run.create(config, environment(experiment, options.command_line))
+            _train(experiment, run, loggers, stop, options)
+            if not options.train_only:
+                _evaluate(experiment, run, loggers, stop)
+
+
+def _evaluate_again(experiment: Experiment, run: Run, options: Options) -> None:
+    with (
+        run.locked(),
+        StopOnSignal() as stop,
+        loggers_of(experiment.config, run, options, True) as loggers,
+    ):
+        _evaluate(experiment, run, loggers, stop)
 
 
 @contextlib.contextmanager
@@ -89,10 +120,15 @@ def loggers_of(
 ) -> Iterator[Sequence[Logger]]:
     """The loggers of a command, open; before training one that cannot be opened is refused, later none is.
 
+    None on ranks but the first, which tells of all.
+
     Args:
         resumed: whether the run was there before; its trackers then go on with what they have of it.
     """
     facts = {"quiet": options.quiet, "run_path": run.path, "config": config, "resumed": resumed}
+    if not ranks.first():
+        yield []
+        return
     loggers: list[Logger] = [] if options.watcher is None else [options.watcher]
     try:
         for name, node in config["logger"].items():
@@ -115,7 +151,7 @@ def loggers_of(
 def _train(
     experiment: Experiment, run: Run, loggers: Sequence[Logger], stop: StopOnSignal, options: Options
 ) -> None:
-    if run.finished:
+    if ranks.agreed(lambda: run.finished):
         return
     training = Training(
         experiment.strategy,
@@ -133,7 +169,7 @@ def _train(
     try:
         training.fit(loggers, stop)
     except JobError:  # its curve shows why
-        plots.draw(run)
+        _draw(run)
         raise
     run.mark(
         "finished",
@@ -142,22 +178,26 @@ def _train(
         seconds=training.seconds,
         examples=training.examples,
     )
-    plots.draw(run)
+    _draw(run)
+
+
+_draw = ranks.alone(plots.draw)
 
 
 def _evaluate(
-    experiment: Experiment, run: Run, name: str, loggers: Sequence[Logger], stop: StopOnSignal
+    experiment: Experiment, run: Run, loggers: Sequence[Logger], stop: StopOnSignal
 ) -> None:
     """Evaluates the strategy, in its best state, and the baseline; writes records and summary."""
     plan, source = experiment.evaluation, experiment.source
+    name = evaluation_hash(experiment.config, source.fingerprint)
     try:
-        experiment.strategy.load_state_dict(run.checkpoints.best()["strategy"])
+        experiment.strategy.load_state_dict(ranks.agreed(run.checkpoints.best)["strategy"])
     except RuntimeError as error:
         raise RequestError(
             f"dataset: the weights of {run.path} do not fit its inputs or classes; evaluate on data like the "
             "run's own, or train on this"
         ) from error
-    trained_on = read_json(run.path / "environment.json", "run")["fingerprint"]
+    trained_on = ranks.agreed(lambda: read_json(run.path / "environment.json", "run")["fingerprint"])
     on_source = trained_on == source.fingerprint
     records, chosen = evaluate(
         experiment.contestants,
@@ -168,6 +208,8 @@ def _evaluate(
         stop,
         trained_on_source=on_source,
     )
+    if not ranks.first():  # which alone measures costs, while the others wait
+        return
     refused = {str(k): source_refusal(source, plan, k, on_source) for k in plan.k_shots}
     left_out = {
         "left_out": {str(k): reason for k, reason in experiment.left_out.items()},
@@ -175,7 +217,7 @@ def _evaluate(
     }
     summary = {**_summary(experiment, run, records, chosen), **left_out}
     run.write_evaluation(name, experiment.config, records, summary)
-    plots.draw(run, name)
+    _draw(run, name)
     own = evaluation_hash(run.config, trained_on)
     _tell(loggers, run.state["steps"], summary, "" if name == own else f"{name}/")
 
@@ -238,6 +280,8 @@ def _show(experiment: Experiment, run: Run, name: str, options: Options) -> str:
     Raises:
         JobError: where a limit is broken and the budget is to be enforced.
     """
+    if not ranks.first():
+        return ""
     summary = read_json(run.evaluation(name) / "summary.json", "run")
     budget = experiment.evaluation.budget
     summary["budgets"] = budget.verdicts(summary["costs"])
@@ -266,12 +310,14 @@ def _show(experiment: Experiment, run: Run, name: str, options: Options) -> str:
 
 
 def _say(options: Options, text: str) -> None:
-    if not options.quiet:
+    if not options.quiet and ranks.first():
         print(text, file=sys.stderr)
 
 
 def _say_where_measured(experiment: Experiment, run: Run, name: str, options: Options) -> None:
     """A finished evaluation keeps its times; they say nothing of another machine or thread count."""
+    if not ranks.first():
+        return
     before = read_json(run.evaluation(name) / "summary.json", "run")["hardware"]
     if before != experiment.hardware.facts():
         _say(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Len, Lt
 
-from coldstart_cli import metrics
+from coldstart_cli import metrics, ranks
 from coldstart_cli.budgets import BATCH, Budget
 from coldstart_cli.core import Split, Strategy, Task, TaskShape, TaskSource
 from coldstart_cli.hardware import Hardware
@@ -123,7 +124,10 @@ def _records(
     tasks = tasks_of(job.source, job.split, job.n_tasks)
     beside = job.split == "new"
     coverage = None if job.split == "validation" else plan.coverage
-    for rows in scored_together(strategy, tasks, job.steps, hardware, beside=beside, coverage=coverage):
+    score = partial(
+        scored_together, strategy, steps=job.steps, hardware=hardware, beside=beside, coverage=coverage
+    )
+    for rows in ranks.spread(tasks, score):
         yield [{**labels, **row} for row in rows]
 
 

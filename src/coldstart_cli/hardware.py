@@ -18,6 +18,7 @@ import torch
 from annotated_types import Ge
 from torch import nn
 
+from coldstart_cli import ranks
 from coldstart_cli.errors import RequestError
 
 
@@ -26,7 +27,8 @@ class Hardware:
 
     Args:
         device: `auto` takes cuda, then mps, then cpu.
-        threads: of the CPU, or None for all cores.
+        threads: of the CPU for each process, or None for all cores, which processes share.
+        processes: that train one run together, each its part of every batch, or None for one a GPU.
         precision: of the forward pass: fp32, or bf16 under autocast with weights in fp32.
         deterministic: the same seed gives the same numbers, on the same machine and thread count.
         vectorize: all tasks of a batch in one call (`vmap`) or one after another (`loop`). `auto` loops
@@ -39,17 +41,25 @@ class Hardware:
         *,
         device: Literal["auto", "cpu", "cuda", "mps"],
         threads: Annotated[int, Ge(1)] | None,
+        processes: Annotated[int, Ge(1)] | None,
         precision: Literal["fp32", "bf16"],
         deterministic: bool,
         vectorize: Literal["auto", "vmap", "loop"],
     ) -> None:
-        self.device = torch.device(_available(device))
-        self.threads = usable_cores() if threads is None else threads
+        place = ranks.place()
+        self.device = torch.device(_available(device, processes))
+        self.processes = place.world if place.world > 1 else _processes(processes, self.device)
+        if self.device.type == "cuda" and self.processes > 1:
+            self.device = torch.device("cuda", place.local_rank)
+        here = place.local_world if place.world > 1 else self.processes
+        self.threads = max(1, usable_cores() // here) if threads is None else threads
         self.precision, self.deterministic, self.vectorize = precision, deterministic, vectorize
 
     def prepare(self, seed: int) -> None:
         """Sets threads, determinism and every global seed of this process."""
         torch.set_num_threads(self.threads)
+        if self.device.type == "cuda" and self.device.index is not None:
+            torch.cuda.set_device(self.device)
         keep_freed_memory()
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -107,6 +117,7 @@ class Hardware:
             "device": self.device.type,
             "name": name,
             "threads": self.threads,
+            **({"processes": self.processes} if self.processes > 1 else {}),
             "precision": self.precision,
             "deterministic": self.deterministic,
         }
@@ -132,14 +143,34 @@ def keep_freed_memory() -> None:
         mallopt(top_pad, 64 << 20)
 
 
-def _available(device: str) -> str:
+def _available(device: str, processes: int | None) -> str:
+    """The device; `auto` takes one that has room for all processes."""
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto" and processes is not None and processes > 1:
+        return "cuda" if present["cuda"] and torch.cuda.device_count() >= processes else "cpu"
     if device == "auto":
         return next(name for name in ("cuda", "mps", "cpu") if present[name])
     if not present[device]:
         here = ", ".join(name for name, there in present.items() if there)
         raise RequestError(f"hardware.device: this machine has no {device}; choose auto or one of: {here}")
     return device
+
+
+def _processes(processes: int | None, device: torch.device) -> int:
+    """How many processes train a run.
+
+    Raises:
+        RequestError: where the device has no room for as many.
+    """
+    gpus = torch.cuda.device_count() if device.type == "cuda" else 1
+    if processes is None:
+        return gpus
+    if device.type != "cpu" and processes > max(1, gpus):
+        raise RequestError(
+            f"hardware.processes: {processes} need a GPU each and this machine has {gpus}; "
+            "choose hardware.processes=null for all there are"
+        )
+    return processes
 
 
 def _cpu_name() -> str | None:

@@ -24,14 +24,13 @@ from annotated_types import Ge, Gt
 
 from coldstart_cli import commands
 from coldstart_cli.errors import JobError, RequestError, Unserved
+from coldstart_cli.process import die_with
 from coldstart_cli.signals import StopOnSignal
 from coldstart_cli.watcher import Watcher
 
 State = Literal["waiting", "running", "done", "failed", "not served"]
 GRACE_SECONDS = 10.0
 """Between asking a job to stop, which saves its state, and killing it."""
-ORPHAN_SECONDS = 3.0
-"""The same for a job whose sweep is gone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,9 +80,10 @@ def n_at_once(plan: SweepPlan, config: Mapping[str, Any], n_jobs: int) -> int:
 
     if plan.n_jobs is not None:
         return min(plan.n_jobs, n_jobs)
-    device = config["hardware"]["device"]
+    device, processes = config["hardware"]["device"], config["hardware"]["processes"] or 1
     on_gpu = device in ("cuda", "mps") or (device == "auto" and torch.cuda.is_available())
-    return 1 if on_gpu else min(len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1, n_jobs)
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+    return 1 if on_gpu else max(1, min(cores // processes, n_jobs))
 
 
 def launch(jobs: Sequence[Job], plan: SweepPlan, options: commands.Options, view: View) -> None:
@@ -248,9 +248,10 @@ def _work(
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     os.close(descriptor)
-    threading.Thread(target=_die_with, args=(watched,), daemon=True).start()
+    threading.Thread(target=die_with, args=(watched,), daemon=True).start()
     if config["hardware"]["threads"] is None:
-        config = {**config, "hardware": {**config["hardware"], "threads": threads}}
+        each = max(1, threads // (config["hardware"]["processes"] or 1))
+        config = {**config, "hardware": {**config["hardware"], "threads": each}}
     try:
         headline = commands.train(config, replace(options, quiet=False, watcher=Watcher(messages)))
         messages.send(("done", headline))
@@ -268,12 +269,3 @@ def _work(
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-
-
-def _die_with(watched: Connection) -> None:
-    """Ends this process when the other end is closed, which a parent does that is done or dead."""
-    with contextlib.suppress(EOFError, OSError):
-        watched.recv_bytes()
-    os.kill(os.getpid(), signal.SIGTERM)  # saves the state, between two steps
-    time.sleep(ORPHAN_SECONDS)
-    os._exit(143)

@@ -47,6 +47,9 @@ def completed(config: dict[str, Any]) -> dict[str, Any]:
     conf/evaluation/standard.yaml, which are chosen so that they leave what was asked as it was. What
     determines the trained weights is never filled: a run is what it was trained with.
     """
+    hardware = config.get("hardware")
+    if isinstance(hardware, dict) and "processes" not in hardware:
+        config = {**config, "hardware": {**hardware, "processes": 1}}
     asked = config.get("evaluation")
     standard = yaml.safe_load((packaged_conf() / "evaluation" / "standard.yaml").read_text(encoding="utf-8"))
     if not isinstance(asked, dict) or asked.get("_target_") != standard["_target_"]:

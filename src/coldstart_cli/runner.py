@@ -6,11 +6,13 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Gt
 
+from coldstart_cli import ranks
 from coldstart_cli.core import Strategy, TaskShape, TaskSource
 from coldstart_cli.curve import VALIDATION
 from coldstart_cli.errors import JobError
@@ -82,11 +84,11 @@ class Training:
         self.seconds = 0.0
         self.examples: int | None = 0  # labelled source examples drawn
         self.lengths = {"history.jsonl": 0, "timings.jsonl": 0}
-        state = self.checkpoints.latest()
+        state = ranks.agreed(self.checkpoints.latest)
         if state is not None:
             self._restore(state)
         for name, length in self.lengths.items():
-            truncate(run.path / name, length)
+            ranks.alone(truncate)(run.path / name, length)
 
     def fit(self, loggers: Sequence[Logger], stop: StopOnSignal) -> None:
         """Trains to the end of the budget; the best state is in the run's checkpoints.
@@ -151,8 +153,14 @@ class Training:
         plan = self.plan.validation
         source = self.source.with_shape(validation_shape(self.source, plan))
         tasks = tasks_of(source, "validation", plan.n_tasks)
-        together = scored_together(self.strategy, tasks, [plan.adaptation_steps], self.hardware, beside=False)
-        records = [record for records in together for record in records]
+        together = partial(
+            scored_together,
+            self.strategy,
+            steps=[plan.adaptation_steps],
+            hardware=self.hardware,
+            beside=False,
+        )
+        records = [record for records in ranks.spread(tasks, together) for record in records]
         value = sum(r["value"] for r in records) / len(records)
         sign = 1.0 if source.objective.higher_is_better else -1.0
         if self.best_step == 0 or sign * value > sign * self.best_value:
@@ -164,6 +172,8 @@ class Training:
             logger.metrics(self.step, {name: value})
 
     def _append(self, name: str, row: Mapping[str, object]) -> None:
+        if not ranks.first():
+            return
         self.lengths[name] += append_jsonl(self.run.path / name, row)
 
     def _state(self) -> dict[str, Any]:
@@ -178,13 +188,17 @@ class Training:
             "examples": self.examples,
             "lengths": dict(self.lengths),
             "threads": self.hardware.threads,
+            "processes": ranks.world(),
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        if state["threads"] != self.hardware.threads:
+        # A checkpoint that names no processes is of one.
+        before = {"threads": state["threads"], "processes": state.get("processes", 1)}
+        now = {"threads": self.hardware.threads, "processes": ranks.world()}
+        for unit in (unit for unit in before if before[unit] != now[unit]):
             warnings.warn(
-                f"{self.run.path}: was trained on {state['threads']} threads and goes on with "
-                f"{self.hardware.threads}; its numbers will differ in rounding (hardware.threads)",
+                f"{self.run.path}: was trained on {before[unit]} {unit} and goes on with "
+                f"{now[unit]}; its numbers will differ in rounding (hardware.{unit})",
                 RuntimeWarning,
                 stacklevel=2,
             )

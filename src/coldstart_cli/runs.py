@@ -29,6 +29,7 @@ from typing import Any
 
 import yaml
 
+from coldstart_cli import ranks
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files import finite, read_json, read_jsonl, umask, write_bytes, write_json
 from coldstart_cli.migrations import FORMAT, completed, migrated
@@ -110,6 +111,7 @@ class Run:
     def checkpoints(self) -> Checkpoints:
         return Checkpoints(self.path / "checkpoints")
 
+    @ranks.alone
     def create(self, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
         """Starts a run anew in this directory: whatever training was here is gone."""
         for name in ("checkpoints", "evaluations", "plots"):
@@ -121,6 +123,7 @@ class Run:
         write_json(self.path / "environment.json", environment)
         self.mark("unfinished", steps=0)
 
+    @ranks.alone
     def mark(self, state: str, **facts: object) -> None:
         write_json(self.path / "run.json", {"format": FORMAT, "state": state, **facts})
 
@@ -131,6 +134,9 @@ class Run:
         Raises:
             RequestError: if another process holds it, or the folder cannot be written.
         """
+        if not ranks.first():
+            yield
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             handle = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115
@@ -155,6 +161,7 @@ class Run:
     def evaluation(self, name: str) -> Path:
         return self.path / "evaluations" / name
 
+    @ranks.alone
     def write_evaluation(
         self, name: str, config: Mapping[str, Any], records: Iterable[object], summary: Mapping[str, Any]
     ) -> None:
@@ -181,11 +188,13 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    @ranks.alone
     def save(self, state: Mapping[str, Any], step: int) -> None:
         self._write(state, f"step-{step:09d}.ckpt")
         for old in self._steps()[:-2]:
             old.unlink()
 
+    @ranks.alone
     def save_best(self, state: Mapping[str, Any]) -> None:
         self._write(state, "best.ckpt")
 

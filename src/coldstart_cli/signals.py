@@ -6,6 +6,8 @@ import signal
 import types
 from typing import Any, Self
 
+from coldstart_cli import ranks
+
 
 class Stopped(KeyboardInterrupt):
     """A signal asked for an end, and the state was saved. No `except Exception` holds it up."""
@@ -41,6 +43,8 @@ class StopOnSignal:
 
     @property
     def requested(self) -> bool:
+        """In all processes of a run at once: where one has received a signal, all are told."""
+        self._received = ranks.largest(self._received or 0) or None
         return self._received is not None
 
     def check(self) -> None:
@@ -48,5 +52,5 @@ class StopOnSignal:
         Raises:
             Stopped: if a signal has come.
         """
-        if self._received is not None:
+        if self.requested and self._received is not None:
             raise Stopped(self._received)

@@ -20,6 +20,7 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
+from coldstart_cli import batch_parts, ranks
 from coldstart_cli.core import Examples, Inputs, Objective, Pool, Task, TaskSource
 
 Schedule = Literal["constant", "cosine", "linear"]
@@ -88,13 +89,14 @@ def episodic(
     device = next(iter(weights.values())).device
     for step in itertools.count(start):
         indices = range(step * meta_batch_size, (step + 1) * meta_batch_size)
-        drawn = source.tasks("train", indices)
-        _drawn.get()(sum(len(task.support) + len(task.query) for task in drawn))
+        drawn = source.tasks("train", ranks.share(indices))
         tasks = [prepare(task).to(device) for task in drawn]
         optimizer.zero_grad(set_to_none=True)
-        metrics = step_of(task_loss, source.objective, weights, tasks)
+        share = ranks.weight(len(tasks), meta_batch_size)
+        metrics = step_of(task_loss, source.objective, weights, tasks, share)
+        batch_parts.settle(len(tasks), meta_batch_size)
         optimizer.step()
-        yield metrics
+        yield _told(metrics, sum(len(task.support) + len(task.query) for task in drawn))
 
 
 def supervised(
@@ -106,10 +108,15 @@ def supervised(
     seed: int,
     device: torch.device,
     start: int,
+    divisible: bool = True,
 ) -> Iterator[dict[str, float]]:
     """One optimizer step on `batch_size` examples drawn from the pool with replacement, for ever.
 
     Not one, where the optimizer has nothing to move.
+
+    Args:
+        divisible: the loss of a batch is the mean of its parts' losses. One that relates its examples to
+            each other is not, and is computed whole wherever it is computed.
     """
     if not learns(optimizer):
         return
@@ -117,12 +124,22 @@ def supervised(
     for step in itertools.count(start):
         generator.manual_seed(step_seed(seed, step))
         indices = torch.randint(len(pool), (batch_size,), generator=generator)
-        _drawn.get()(batch_size)
+        part = ranks.share(indices) if divisible else indices
+        share = ranks.weight(len(part), batch_size) if divisible else 1.0
         optimizer.zero_grad(set_to_none=True)
-        metrics = batch_loss(pool.objective, pool.examples(indices).to(device))
-        torch.autograd.backward(metrics["loss"])
+        with batch_parts.parts_of_a_batch() if divisible else contextlib.nullcontext():
+            metrics = batch_loss(pool.objective, pool.examples(part).to(device))
+            torch.autograd.backward(metrics["loss"] * share)
         optimizer.step()
-        yield {name: float(value.detach()) for name, value in metrics.items()}
+        values = {name: float(value.detach()) * share for name, value in metrics.items()}
+        yield _told(values, len(part) if divisible or ranks.first() else 0)
+
+
+def _told(metrics: Mapping[str, float], n_examples: int) -> dict[str, float]:
+    """Metrics over all ranks; whoever counts is told of all ranks' examples."""
+    values, total = ranks.averaged(metrics, n_examples)
+    _drawn.get()(total)
+    return values
 
 
 def in_turn(
@@ -229,7 +246,7 @@ def lr_factor(step: int, *, n_steps: float, schedule: Schedule, warmup: float) -
 def scheduled(
     optimizer: torch.optim.Optimizer, factor: Callable[[int], float], clip_norm: float | None
 ) -> torch.optim.Optimizer:
-    """Lets every `optimizer.step()` set its learning rate and clip its gradients first.
+    """Lets every `optimizer.step()` set its rate, average its gradients over ranks and clip them first.
 
     The count of steps lies in the parameter groups, where `state_dict` and so a checkpoint finds it.
     """
@@ -237,11 +254,12 @@ def scheduled(
         group.update(peak_lr=group["lr"], steps_taken=0)
 
     def before_step(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        ranks.average_gradients(parameters)  # before they are clipped
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor(group["steps_taken"])
             group["steps_taken"] += 1
         if clip_norm is not None:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(parameters, clip_norm)
 
     optimizer.register_step_pre_hook(before_step)
@@ -254,19 +272,19 @@ def _group(parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
 
 
 def _looped_step(
-    task_loss: TaskLoss, objective: Objective, weights: Mapping[str, Tensor], tasks: list[Task]
+    task_loss: TaskLoss, objective: Objective, weights: Mapping[str, Tensor], tasks: list[Task], share: float
 ) -> dict[str, float]:
     totals: dict[str, float] = {}
     for task in tasks:
         metrics = task_loss(_same, weights, task.support.objective, task.support, task.query)
-        torch.autograd.backward(metrics["loss"] / len(tasks))
+        torch.autograd.backward(metrics["loss"] * share / len(tasks))
         for name, value in metrics.items():
-            totals[name] = totals.get(name, 0.0) + float(value.detach()) / len(tasks)
+            totals[name] = totals.get(name, 0.0) + float(value.detach()) * share / len(tasks)
     return totals
 
 
 def _vectorized_step(
-    task_loss: TaskLoss, objective: Objective, weights: Mapping[str, Tensor], tasks: list[Task]
+    task_loss: TaskLoss, objective: Objective, weights: Mapping[str, Tensor], tasks: list[Task], share: float
 ) -> dict[str, float]:
     stacked = {name: w.expand(len(tasks), *w.shape) for name, w in weights.items()}
     metrics = task_loss(
@@ -276,8 +294,8 @@ def _vectorized_step(
         _stacked([task.support for task in tasks]),
         _stacked([task.query for task in tasks]),
     )
-    torch.autograd.backward(metrics["loss"].mean())
-    return {name: float(values.detach().mean()) for name, values in metrics.items()}
+    torch.autograd.backward(metrics["loss"].mean() * share)
+    return {name: float(values.detach().mean()) * share for name, values in metrics.items()}
 
 
 def _stacked(examples: Sequence[Examples]) -> Examples:

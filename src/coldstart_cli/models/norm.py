@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from coldstart_cli import batch_parts
+
 Norm = Literal["group", "batch", "batch_transductive"]
 
 EPSILON = 1e-5
@@ -137,9 +139,11 @@ class BatchNorm(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if self.running_statistics and not self.training:
             return self._by_running_statistics(images)
+        if batch_parts.in_parts():
+            return self._by_whole_batch(images)
         outputs, mean, inverse_std = _BatchNorm.apply(images, self.weight, self.bias)  # type: ignore[no-untyped-call]
         if self.running_statistics:
-            self._move(mean, inverse_std, images.numel() // images.shape[1])
+            self._move(mean, inverse_std**-2 - EPSILON, images.numel() // images.shape[1])
         normalised: Tensor = outputs
         return normalised
 
@@ -148,12 +152,21 @@ class BatchNorm(nn.Module):
         shift = self.bias - self.running_mean * scale
         return torch.addcmul(_over_images(shift, images), images, _over_images(scale, images))
 
+    def _by_whole_batch(self, images: Tensor) -> Tensor:
+        """By the statistics of a mini-batch of which other processes have parts (to first order only)."""
+        mean, var, n_values = batch_parts.moments(images)
+        if self.running_statistics:
+            self._move(mean.detach(), var.detach(), n_values)
+        scale = self.weight * torch.rsqrt(var + EPSILON)
+        return torch.addcmul(
+            _over_images(self.bias - mean * scale, images), images, _over_images(scale, images)
+        )
+
     @torch.no_grad()
-    def _move(self, mean: Tensor, inverse_std: Tensor, n_values: int) -> None:
+    def _move(self, mean: Tensor, var: Tensor, n_values: int) -> None:
         # The running variance is the unbiased one, as torch's, so that checkpoints can be exchanged.
-        var = (inverse_std**-2 - EPSILON) * n_values / max(1, n_values - 1)
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), MOMENTUM)
-        self.running_var.lerp_(var.to(self.running_var.dtype), MOMENTUM)
+        batch_parts.move(self.running_mean, mean, MOMENTUM)
+        batch_parts.move(self.running_var, var * n_values / max(1, n_values - 1), MOMENTUM)
 
     def extra_repr(self) -> str:
         return f"{len(self.weight)}, mode={self.mode}"

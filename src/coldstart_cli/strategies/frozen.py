@@ -65,8 +65,8 @@ class NearestCentroid(Strategy):
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         """Keeps the mean also where it is not used, so that an evaluation can ask for it later."""
 
-        def observe(features: Tensor) -> None:
-            self.source_mean.lerp_(features.mean(0).to(self.source_mean), MOMENTUM)
+        def observe(mean: Tensor) -> None:
+            self.source_mean.lerp_(mean.to(self.source_mean), MOMENTUM)
 
         return fit_classifier(
             self.network,

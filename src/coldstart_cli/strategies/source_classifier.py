@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from coldstart_cli.adaptation import Rule, Weights, batches, canonical, descend
+from coldstart_cli.batch_parts import batch_mean
 from coldstart_cli.core import Examples, Objective, Support, TaskSource
 from coldstart_cli.models.network import Network, linear_head
 from coldstart_cli.training import supervised
@@ -28,13 +29,13 @@ def fit_classifier(
     """Trains encoder and head on the pool of all source examples, for ever; as `training.supervised`.
 
     Args:
-        observe: is given the features (batch_size, feature_dim) of each batch, without their graph.
+        observe: is given the mean feature (feature_dim,) of each batch, without its graph.
     """
 
     def batch_loss(objective: Objective, batch: Examples) -> dict[str, Tensor]:
         features = network.encoder(batch.inputs)
         if observe is not None:
-            observe(features.detach())
+            observe(batch_mean(features.detach()))
         return scores(objective, network.head(features), batch.targets)
 
     return supervised(
