@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 import types
+from typing import Literal
 
 ORPHAN_SECONDS = 3.0
 """Between asking the jobs of a sweep that is gone to stop, which saves their state, and killing them."""
@@ -48,26 +49,28 @@ def _look(number: int, frame: types.FrameType | None) -> None:
         while part := os.read(_BORN, 65536):
             born += part
     jobs = [int.from_bytes(born[i : i + 4], "little") for i in range(0, len(born), 4)]
-    for job in filter(_is_running, jobs):
+    jobs = [job for job in jobs if _state(job) != "gone"]
+    for job in jobs:
         os.kill(job, signal.SIGTERM)  # saves the state, between two steps
     deadline = time.monotonic() + ORPHAN_SECONDS
-    while time.monotonic() < deadline and any([_is_running(job) for job in jobs]):
+    while time.monotonic() < deadline and any(_state(job) == "running" for job in jobs):
         time.sleep(0.05)
     for job in jobs:
-        if _is_running(job):
-            os.killpg(job, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(job, signal.SIGKILL)  # with what it started
     os._exit(0)
 
 
-def _is_running(job: int) -> bool:
-    """Whether it is a child of ours that has not ended: its number cannot be another's then."""
+def _state(job: int) -> Literal["running", "ended", "gone"]:
+    """Of a child; one that ended keeps its number, and so its group's, until it is waited for."""
     try:
-        return os.waitpid(job, os.WNOHANG) == (0, 0)
+        found = os.waitid(os.P_PID, job, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
-        return False
+        return "gone"
+    return "running" if found is None else "ended"
 
 
-# A session of its own: a signal to the sweep's group, as from a terminal or `timeout`, is the sweep's to judge.
+# A session of its own: a signal to the sweep's group, as a terminal sends it, is for the sweep to judge.
 os.setsid()
 os.set_blocking(_BEARS, False)
 signal.signal(signal.SIGALRM, _look)

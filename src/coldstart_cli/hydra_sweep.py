@@ -48,8 +48,10 @@ def launch_by_hydra(jobs: Sequence[Job], overrides: Sequence[str], options: comm
         broken = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     finally:
         for job in jobs:
+            said = folder / f"{job.log.stem}.json"
             if job.state == "waiting":
-                _judge(job, folder / f"{job.log.stem}.json", broken)
+                _judge(job, said, broken)
+            said.unlink(missing_ok=True)
 
 
 def _judge(job: Job, said: Path, broken: str | None) -> None:
@@ -57,7 +59,6 @@ def _judge(job: Job, said: Path, broken: str | None) -> None:
     word: dict[str, Any] = {"state": "waiting", "log": None}
     with contextlib.suppress(RequestError):
         word = read_json(said, "sweep")
-    said.unlink(missing_ok=True)
     if word["log"]:
         job.log = Path(word["log"])
     if word["state"] in ENDS:

@@ -30,7 +30,7 @@ from coldstart_cli.watcher import Watcher, heard, tell
 State = Literal["waiting", "running", "done", "failed", "not served"]
 ENDS = ("done", "failed", "not served")
 GRACE_SECONDS = 10.0
-"""Between asking a job to stop, which saves its state, and killing it; also between its result and its end."""
+"""Between asking a job to stop, which saves its state, and killing it; between its result and its end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
