@@ -10,6 +10,8 @@ import pytest
 from coldstart_cli.cli import main
 from coldstart_cli.composition import search_space
 from coldstart_cli.errors import RequestError
+from coldstart_cli.tune import _Search
+from tests.reliability import Tries
 
 optuna = pytest.importorskip("optuna", reason="the extra tune is not installed")
 
@@ -47,6 +49,31 @@ def test_tune_searches_goes_on_and_touches_no_new_task(
     assert study.best_value == best and all(
         0.001 <= t.params["strategy.inner_lr"] <= 0.1 for t in study.trials
     )
+
+
+@pytest.mark.fault("R11")
+def test_a_study_takes_one_search_at_a_time_and_proposes_alike_when_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tries: Tries
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["tune", *QUICK, RATE, "tune.study=s"]
+    begun: list[dict[str, object]] = []
+
+    def begin(search: _Search, start: object, running: object, n_asked: int) -> None:
+        if not begun:  # another search of the same study, at the same time
+            tries.of(1, 1)
+            assert main(command) == 2
+            assert "s is searched in process" in capsys.readouterr().err
+        trial = search.proposed(n_asked)
+        begun.append(trial.params)
+        search.study.tell(trial, 1.0 + n_asked)
+
+    monkeypatch.setattr(_Search, "_begin", begin)
+    assert main([*command, "tune.n_trials=6"]) == 0
+    at_once, begun[1:] = begun[1:], []
+    for n in (3, 6):
+        assert main([*command, "tune.study=t", f"tune.n_trials={n}"]) == 0
+    assert begun[2:] == at_once
 
 
 def test_search_space_reads_hydras_grammar() -> None:

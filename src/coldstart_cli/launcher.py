@@ -1,7 +1,7 @@
 """One child process for each job, so that nothing a job does can end its sweep.
 
 Children are forked from a server that has torch loaded; the server is forked off before any job, so it holds
-no state of one. A child dies with its parent: it watches a pipe whose other end the parent alone holds.
+no state of one. It also ends them where the sweep itself is gone (fork_server.py).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,13 +23,14 @@ from annotated_types import Ge, Gt
 
 from coldstart_cli import commands
 from coldstart_cli.errors import JobError, RequestError, Unserved
-from coldstart_cli.process import die_with
+from coldstart_cli.hardware import usable_cores
 from coldstart_cli.signals import StopOnSignal
-from coldstart_cli.watcher import Watcher
+from coldstart_cli.watcher import Watcher, heard, tell
 
 State = Literal["waiting", "running", "done", "failed", "not served"]
+ENDS = ("done", "failed", "not served")
 GRACE_SECONDS = 10.0
-"""Between asking a job to stop, which saves its state, and killing it."""
+"""Between asking a job to stop, which saves its state, and killing it; between its result and its end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +38,8 @@ class SweepPlan:
     """How the jobs of a sweep run.
 
     Attributes:
-        n_jobs: at once; None: one for each CPU core, which trains small networks fastest, or one on a GPU.
+        n_jobs: at once; None: as many as the CPU's cores serve with the threads that each asks for, one
+            each if it asks for none, which trains small networks fastest; one on a GPU.
         timeout_minutes: of a job, or None.
     """
 
@@ -80,10 +81,13 @@ def n_at_once(plan: SweepPlan, config: Mapping[str, Any], n_jobs: int) -> int:
 
     if plan.n_jobs is not None:
         return min(plan.n_jobs, n_jobs)
-    device, processes = config["hardware"]["device"], config["hardware"]["processes"] or 1
-    on_gpu = device in ("cuda", "mps") or (device == "auto" and torch.cuda.is_available())
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
-    return 1 if on_gpu else max(1, min(cores // processes, n_jobs))
+    hardware = config["hardware"]
+    if hardware["device"] in ("cuda", "mps") or (hardware["device"] == "auto" and torch.cuda.is_available()):
+        return 1
+    if sys.platform != "linux":
+        return 1
+    taken = (hardware["threads"] or 1) * (hardware["processes"] or 1)
+    return max(1, min(usable_cores() // taken, n_jobs))
 
 
 def launch(jobs: Sequence[Job], plan: SweepPlan, options: commands.Options, view: View) -> None:
@@ -124,9 +128,9 @@ def launch(jobs: Sequence[Job], plan: SweepPlan, options: commands.Options, view
 
 def children(options: commands.Options, at_once: int) -> Callable[[Job], Child]:
     """What starts a job in a process of its own, each on its share of the CPU's threads."""
-    threads = max(1, (os.cpu_count() or 1) // at_once)
+    threads = max(1, usable_cores() // at_once)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "coldstart_cli.commands"])
+    context.set_forkserver_preload(["coldstart_cli.fork_server", "torch", "coldstart_cli.commands"])
     return lambda job: Child(context, job, options, threads)
 
 
@@ -154,16 +158,14 @@ class Child:
         self.job, self._stopping = job, 0.0
         self._validations: list[tuple[int, float]] = []
         self.messages, theirs = context.Pipe(duplex=False)
-        watched, self._alive = context.Pipe(duplex=False)
         # start() opens this process's main module again in the child, as "spawn" does: nothing of ours runs
         # there but _work, which is imported by name.
-        arguments = (dict(job.config), options, str(job.log), theirs, watched, threads)
+        arguments = (dict(job.config), options, str(job.log), theirs, threads)
         self.process = context.Process(target=_work, args=arguments, daemon=False)
         job.state, job.started = "running", time.monotonic()
         with _without_main():
             self.process.start()
         theirs.close()
-        watched.close()
         self.sentinel = self.process.sentinel
 
     @property
@@ -172,20 +174,19 @@ class Child:
 
     def read(self) -> None:
         """Takes what the child has said; where it said nothing of its end, its exit code says it."""
-        job = self.job
+        job, ended = self.job, self.ended
         job.seconds = time.monotonic() - job.started
-        with contextlib.suppress(EOFError, OSError):
-            while self.messages.poll():
-                kind, text = self.messages.recv()
-                if kind == "progress":
-                    job.progress = str(text)
-                elif kind == "validation":
-                    self._validations.append(text)
-                else:
-                    job.state, job.result = kind, str(text)
-        if self._stopping and not self.ended and time.monotonic() > self._stopping + GRACE_SECONDS:
+        for kind, value in heard(self.messages):
+            if kind == "progress":
+                job.progress = str(value)
+            elif kind == "validation":
+                self._validations.append((int(value[0]), float(value[1])))
+            elif kind in ENDS and not self._stopping:
+                job.state, job.result = kind, str(value)  # type: ignore[assignment]
+                self._stopping = time.monotonic()  # it has nothing left to do but to end
+        if self._stopping and not ended and time.monotonic() > self._stopping + GRACE_SECONDS:
             self.process.kill()
-        if self.ended and job.state == "running":
+        if ended and job.state == "running":
             job.state, job.result = "failed", _death(self.process.exitcode or 0)
 
     def validations(self) -> list[tuple[int, float]]:
@@ -203,8 +204,7 @@ class Child:
         self.read()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)  # what the job started and left behind
-        for end in (self.messages, self._alive):
-            end.close()
+        self.messages.close()
 
 
 def _death(code: int) -> str:
@@ -213,7 +213,28 @@ def _death(code: int) -> str:
         with contextlib.suppress(ValueError):
             return f"ended by {signal.Signals(-code).name}"
         return f"ended by signal {-code}"
-    return f"left with exit code {code} and no result"
+    server = ", as where its fork server was killed" if code == 255 else ""
+    return f"left with exit code {code} and no result{server}"
+
+
+def outcome(config: Mapping[str, Any], options: commands.Options) -> tuple[State, str]:
+    """Trains and evaluates here; how that ended and its headline, or why there is none.
+
+    Raises:
+        Stopped: after a signal.
+    """
+    try:
+        return "done", commands.train(config, options)
+    except Unserved as error:
+        return "not served", str(error)
+    except (RequestError, JobError) as error:
+        print(error, file=sys.stderr)
+        return "failed", str(error)
+    except SystemExit as error:  # not this process's end, but what a job's code takes for its own
+        return "failed", f"left with exit code {error.code} and no result"
+    except Exception as error:
+        traceback.print_exc()
+        return "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 @contextlib.contextmanager
@@ -231,41 +252,24 @@ def _without_main() -> Iterator[None]:
 
 
 def _work(
-    config: dict[str, Any],
-    options: commands.Options,
-    log: str,
-    messages: Connection,
-    watched: Connection,
-    threads: int,
+    config: dict[str, Any], options: commands.Options, log: str, messages: Connection, threads: int
 ) -> None:
     """The child: trains, and says how far it is and how it ended. Its output goes to the log.
 
-    It leads a group of its own: what it starts is ended with it, and a terminal's Ctrl-C reaches the sweep
-    alone.
+    It leads a group of its own (fork_server.py): what it starts is ended with it, and a terminal's Ctrl-C
+    reaches the sweep alone.
     """
-    os.setsid()
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     os.close(descriptor)
-    threading.Thread(target=die_with, args=(watched,), daemon=True).start()
     if config["hardware"]["threads"] is None:
         each = max(1, threads // (config["hardware"]["processes"] or 1))
         config = {**config, "hardware": {**config["hardware"], "threads": each}}
     try:
-        headline = commands.train(config, replace(options, quiet=False, watcher=Watcher(messages)))
-        messages.send(("done", headline))
-    except Unserved as error:
-        messages.send(("not served", str(error)))
-    except (RequestError, JobError) as error:
-        print(error, file=sys.stderr)
-        messages.send(("failed", str(error)))
+        tell(messages, *outcome(config, replace(options, quiet=False, watcher=Watcher(messages))))
     except KeyboardInterrupt as error:
-        number = getattr(error, "number", int(signal.SIGINT))
-        sys.exit(128 + number)
-    except Exception as error:
-        traceback.print_exc()
-        messages.send(("failed", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"))
+        sys.exit(128 + getattr(error, "number", int(signal.SIGINT)))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

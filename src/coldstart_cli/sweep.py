@@ -16,6 +16,7 @@ from coldstart_cli.assembly import assemble
 from coldstart_cli.errors import JobError, RequestError, Unserved
 from coldstart_cli.files import read_json, write_bytes, write_json
 from coldstart_cli.html_report import write_html
+from coldstart_cli.hydra_sweep import launch_by_hydra
 from coldstart_cli.launcher import Job, SweepPlan, launch
 from coldstart_cli.report import headline
 from coldstart_cli.results import read
@@ -36,20 +37,23 @@ def run(overrides: Sequence[str], options: commands.Options) -> int:
         RequestError: at the first point that cannot run, before any has run.
     """
     if any(o.startswith("hydra/sweeper=") and o != "hydra/sweeper=basic" for o in overrides):
-        return _by_hydra(overrides, options, None)
+        return _by_sweeper(overrides, options, [])
     jobs = _checked(overrides, options)
-    if options.dry_run or any(o.startswith(HYDRAS) for o in overrides):
-        return _by_hydra(overrides, options, jobs)
+    if options.dry_run:
+        return _by_sweeper(overrides, options, [job.label for job in jobs])
     folder = jobs[0].log.parent
     plan: SweepPlan = configs.build(jobs[0].config["sweep"], "sweep", jobs[0].config["trust"], {})
     folder.mkdir(parents=True, exist_ok=True)
-    with SweepView(options.quiet) as view:
-        watched = _Recorded(view, folder)
-        watched.changed(jobs, None)
-        try:
-            launch(jobs, plan, options, watched)
-        finally:
-            _write(folder, jobs)
+    try:
+        if any(o.startswith(HYDRAS) for o in overrides):
+            launch_by_hydra(jobs, overrides, options)
+        else:
+            with SweepView(options.quiet) as view:
+                watched = _Recorded(view, folder)
+                watched.changed(jobs, None)
+                launch(jobs, plan, options, watched)
+    finally:
+        _write(folder, jobs)
     return sweep_summary(folder, jobs, quiet=options.quiet)
 
 
@@ -82,16 +86,12 @@ def _checked(overrides: Sequence[str], options: commands.Options) -> list[Job]:
     return jobs
 
 
-def _by_hydra(overrides: Sequence[str], options: commands.Options, jobs: list[Job] | None) -> int:
-    """Lets Hydra's sweeper and launcher run the points; what they print stays as they print it.
-
-    A launcher of other machines runs the function that is given it in processes of its own, so nothing is
-    taken back from it: where the points are known, their run directories say how they ended.
-    """
+def _by_sweeper(overrides: Sequence[str], options: commands.Options, labels: Sequence[str]) -> int:
+    """Lets Hydra's sweeper say what runs next, by the values it is told; its own output stays as it is."""
     ran: list[tuple[str, str]] = []
 
     def job(config: composition.Config) -> float | None:
-        label = jobs[len(ran)].label if jobs is not None and len(ran) < len(jobs) else f"job {len(ran)}"
+        label = labels[len(ran)] if len(ran) < len(labels) else f"job {len(ran)}"
         try:
             ran.append((label, commands.train(config, options)))
             return None if options.dry_run else _on_validation(config)
@@ -102,21 +102,9 @@ def _by_hydra(overrides: Sequence[str], options: commands.Options, jobs: list[Jo
         return None
 
     composition.run_jobs(overrides, ["-m"], job)
-    if options.dry_run or jobs is None or ran:
-        for label, result in ran:
-            print(f"  {label}  {result}")
-        return 3 if any(result.startswith("failed: ") for _, result in ran) else 0
-    for known in jobs:
-        if known.state == "waiting":
-            summaries = sorted((known.run / "evaluations").glob("*/summary.json"), key=_age)
-            if Run(known.run).finished and summaries:
-                known.state, known.result = "done", headline(read_json(summaries[-1], "run"))
-            else:
-                known.state, known.result = "failed", "see the launcher's own log"
-    folder = jobs[0].log.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder, jobs)
-    return sweep_summary(folder, jobs, quiet=options.quiet)
+    for label, result in ran:
+        print(f"  {label}  {result}")
+    return 3 if any(result.startswith("failed: ") for _, result in ran) else 0
 
 
 def _on_validation(config: composition.Config) -> float | None:
@@ -125,10 +113,6 @@ def _on_validation(config: composition.Config) -> float | None:
     objective = experiment.source.objective
     run = Path(config["outputs"]) / run_name(config, experiment.source.fingerprint)
     return best_on_validation(run, f"validation_{objective.headline}", objective.higher_is_better)
-
-
-def _age(path: Path) -> float:
-    return path.stat().st_mtime
 
 
 class _Recorded:

@@ -8,14 +8,18 @@ trial's. New tasks are touched once at the end, by the best trial, and only wher
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 from annotated_types import Ge
 
 from coldstart_cli import commands, composition
@@ -63,7 +67,7 @@ def tune(overrides: Sequence[str], options: commands.Options) -> int:
             "tune: nothing is searched; give a key a range, as in 'strategy.inner_lr=interval(0.01, 1)'"
         )
     search = _Search(optuna, plan, fixed, space, options)
-    with StopOnSignal() as stop:
+    with search.locked(), StopOnSignal() as stop:
         search.run(stop)
     return search.report()
 
@@ -87,21 +91,42 @@ class _Search:
         storage = Path(plan.storage) if plan.storage else self.outputs / "tune" / f"{self.name}.db"
         storage.parent.mkdir(parents=True, exist_ok=True)
         self.storage = storage
-        self.study: optuna.Study = optuna.create_study(
-            storage=f"sqlite:///{storage}",
-            study_name=self.name,
-            load_if_exists=True,
-            direction="maximize" if self.higher else "minimize",
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=4)
-            if plan.pruner == "median"
-            else optuna.pruners.NopPruner(),
-        )
-        known = len(self.study.get_trials(deepcopy=False))  # a search that goes on must not repeat itself
-        self.study.sampler = optuna.samplers.TPESampler(seed=plan.sampler_seed + known)
         self.distributions = {key: s.distribution(optuna) for key, s in space.items()}
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other searches out of this study: they would take up its running trials as left behind.
+
+        Raises:
+            RequestError: if another process holds it.
+        """
+        path = self.storage.with_name(f".{self.storage.name}.{self.name}.lock")
+        with open(path, "a+", encoding="utf-8") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                handle.seek(0)
+                raise RequestError(
+                    f"tune: {self.name} is searched in process {handle.read().strip() or '?'}; wait for it, "
+                    "or begin another with tune.study=NAME"
+                ) from error
+            handle.truncate(0)
+            handle.write(str(os.getpid()))
+            handle.flush()
+            yield
 
     def run(self, stop: StopOnSignal) -> None:
         """Asks, trains and tells until there are as many trials as were asked for."""
+        pruners = self.optuna.pruners
+        self.study: optuna.Study = self.optuna.create_study(
+            storage=f"sqlite:///{self.storage}",
+            study_name=self.name,
+            load_if_exists=True,
+            direction="maximize" if self.higher else "minimize",
+            pruner=pruners.MedianPruner(n_startup_trials=4)
+            if self.plan.pruner == "median"
+            else pruners.NopPruner(),
+        )
         self._take_up_what_was_left()
         plan: SweepPlan = configs.build(self.first["sweep"], "sweep", [], {})
         at_once = n_at_once(plan, self.first, self.plan.n_trials)
@@ -110,7 +135,7 @@ class _Search:
         try:
             while len(self._ended()) + len(running) < self.plan.n_trials or running:
                 while len(running) < at_once and len(self._ended()) + len(running) < self.plan.n_trials:
-                    self._begin(start, running)
+                    self._begin(start, running, len(self._ended()) + len(running))
                 wait([c.sentinel for c in running] + [c.messages for c in running], timeout=0.25)
                 for child, trial in list(running.items()):
                     self._follow(child, trial)
@@ -155,8 +180,8 @@ class _Search:
         failed = self.study.get_trials(deepcopy=False, states=(states.FAIL,))
         return found + [trial for trial in failed if "reason" in trial.user_attrs]
 
-    def _begin(self, start: Any, running: dict[Child, Any]) -> None:
-        trial = self.study.ask(self.distributions)
+    def _begin(self, start: Any, running: dict[Child, Any], n_asked: int) -> None:
+        trial = self.proposed(n_asked)
         try:
             config = self._config(trial.params)
             experiment = assemble(config)
@@ -172,6 +197,16 @@ class _Search:
             self._tell_value(trial, run.path)
             return
         running[start(job)] = trial
+
+    def proposed(self, n_asked: int) -> Any:
+        """The next trial, by a generator of its own: a search that goes on proposes as if never left.
+
+        Args:
+            n_asked: trials before it that ended or are running.
+        """
+        seed = int(np.random.SeedSequence([self.plan.sampler_seed, n_asked]).generate_state(1)[0])
+        self.study.sampler = self.optuna.samplers.TPESampler(seed=seed)
+        return self.study.ask(self.distributions)
 
     def _follow(self, child: Child, trial: Any) -> None:
         """Hands validation values on, and ends a trial that the pruner gives up."""
