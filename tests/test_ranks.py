@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from coldstart_cli import composition, elastic, ranks
-from coldstart_cli.errors import JobError, RequestError
 from tests import pairs
 
 NAMES = sorted(p.stem for p in (Path(__file__).parents[1] / "conf" / "strategy").glob("*.yaml"))

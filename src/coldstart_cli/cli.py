@@ -153,6 +153,12 @@ def parse(arguments: Sequence[str]) -> Flags:
 def _train(arguments: list[str]) -> int:
     flags = parse(arguments)
     process.set_up()
+    from coldstart_cli import finished
+
+    plain = not (flags.multirun or flags.dry_run or flags.cfg)
+    asked = finished.key(flags.overrides, flags.config_dirs) if plain else None
+    if asked and finished.answered(asked, quiet=flags.quiet):
+        return 0
     from coldstart_cli import composition
 
     overrides = [*_search_path(flags.config_dirs), *flags.overrides]
@@ -163,7 +169,8 @@ def _train(arguments: list[str]) -> int:
         return 0
     from coldstart_cli import commands
 
-    options = commands.Options(flags.quiet, flags.dry_run, ["coldstart", "train", *arguments])
+    words = ["coldstart", "train", *arguments]
+    options = commands.Options(flags.quiet, flags.dry_run, words, asked=asked)
     if flags.multirun:
         from coldstart_cli import sweep
 
@@ -243,30 +250,22 @@ def _doctor(arguments: list[str]) -> int:
     return doctor.main(arguments)
 
 
-def _compare(arguments: list[str]) -> int:
-    from coldstart_cli import compare
+def _compare(name: str) -> Callable[[list[str]], int]:
+    def command(arguments: list[str]) -> int:
+        from coldstart_cli import compare
 
-    return compare.main(arguments)
+        return {"compare": compare.main, "diff": compare.diff}[name](arguments)
 
-
-def _diff(arguments: list[str]) -> int:
-    from coldstart_cli import compare
-
-    return compare.diff(arguments)
+    return command
 
 
 def _catalog(name: str) -> Callable[[list[str]], int]:
     def command(arguments: list[str]) -> int:
         from coldstart_cli import catalog, completion
 
-        functions: dict[str, Callable[[list[str]], int]] = {
-            "ls": catalog.ls,
-            "cat": catalog.cat,
-            "cp": catalog.cp,
-            "completion": completion.completion,
-            "_complete": completion.complete,
-        }
-        return functions[name](arguments)
+        if name in ("ls", "cat", "cp"):
+            return {"ls": catalog.ls, "cat": catalog.cat, "cp": catalog.cp}[name](arguments)
+        return {"completion": completion.completion, "_complete": completion.complete}[name](arguments)
 
     return command
 
@@ -276,8 +275,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "evaluate": _evaluate,
     "tune": _tune,
     **{name: _bundles(name) for name in ("adapt", "predict", "export")},
-    "compare": _compare,
-    "diff": _diff,
+    **{name: _compare(name) for name in ("compare", "diff")},
     "data": _data,
     "doctor": _doctor,
     **{name: _catalog(name) for name in ("ls", "cat", "cp", "completion", "_complete")},

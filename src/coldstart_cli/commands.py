@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from coldstart_cli import config as configs
-from coldstart_cli import elastic, plots, ranks, report
+from coldstart_cli import elastic, finished, plots, ranks, report, showing
 from coldstart_cli.assembly import Experiment, assemble
 from coldstart_cli.environment import environment
 from coldstart_cli.errors import JobError, RequestError
@@ -33,6 +33,7 @@ class Options:
     Attributes:
         watcher: a logger of whoever started the command, such as a sweep.
         train_only: evaluate nothing on new tasks, as in a search for hyper-parameters.
+        asked: names the command, where its answer may be remembered.
     """
 
     quiet: bool
@@ -40,6 +41,7 @@ class Options:
     command_line: Sequence[str]
     watcher: Logger | None = None
     train_only: bool = False
+    asked: str | None = None
 
 
 def train(config: Mapping[str, Any], options: Options) -> str:
@@ -48,6 +50,7 @@ def train(config: Mapping[str, Any], options: Options) -> str:
     Returns:
         One line for a sweep's table.
     """
+    seen = finished.files_of(config) if options.asked else None  # before they are read
     with elastic.joined():
         experiment = assemble(config)
         run = Run(Path(config["outputs"]) / run_name(config, experiment.source.fingerprint))
@@ -55,13 +58,16 @@ def train(config: Mapping[str, Any], options: Options) -> str:
             return forecast(experiment, run)
         name = evaluation_hash(config, experiment.source.fingerprint)
         if ranks.agreed(lambda: run.finished and not config["again"] and run.evaluation(name).exists()):
-            _say(options, f"{run.path} is finished; this is its result (again=true trains anew)")
+            _say(options, showing.FINISHED.format(run.path))
             _say_where_measured(experiment, run, name, options)
         else:
             _together(_train_and_evaluate, experiment, run, options)
             if options.train_only:
                 return str(run.path)
-        return _show(experiment, run, name, options)
+        line = _show(experiment, run, name, options)
+        if options.asked and seen and ranks.first():
+            finished.remember(options.asked, seen, config, run.path, name, experiment.hardware.facts())
+        return line
 
 
 def reevaluate(config: Mapping[str, Any], run: Run, options: Options) -> str:
@@ -184,9 +190,7 @@ def _train(
 _draw = ranks.alone(plots.draw)
 
 
-def _evaluate(
-    experiment: Experiment, run: Run, loggers: Sequence[Logger], stop: StopOnSignal
-) -> None:
+def _evaluate(experiment: Experiment, run: Run, loggers: Sequence[Logger], stop: StopOnSignal) -> None:
     """Evaluates the strategy, in its best state, and the baseline; writes records and summary."""
     plan, source = experiment.evaluation, experiment.source
     name = evaluation_hash(experiment.config, source.fingerprint)
@@ -275,38 +279,10 @@ def _costs(experiment: Experiment, steps: Mapping[int, int]) -> dict[str, Any]:
 
 
 def _show(experiment: Experiment, run: Run, name: str, options: Options) -> str:
-    """Prints an evaluation from its files, judged by the budget that is asked for now.
-
-    Raises:
-        JobError: where a limit is broken and the budget is to be enforced.
-    """
+    """What `showing.show` prints and says, by the first process alone."""
     if not ranks.first():
         return ""
-    summary = read_json(run.evaluation(name) / "summary.json", "run")
-    budget = experiment.evaluation.budget
-    summary["budgets"] = budget.verdicts(summary["costs"])
-    if options.quiet:
-        print(run.path)
-    else:
-        report.show(summary)
-        print(f"\nRun directory: {run.path}")
-        drawn = [file for file in plots.files(name) if (run.path / "plots" / file).exists()]
-        if drawn:
-            print(f"Curves: {run.path}/plots/ ({', '.join(drawn)})")
-        print("Next:")
-        print(f"  coldstart evaluate run={run.path} 'evaluation.k_shots=[1,2,3,5]'")
-        print("  coldstart train -m strategy=maml,anil,protonet,finetune   # others, on the same tasks")
-        print("  coldstart compare outputs                                 # all of them beside one another")
-    broken = [(key, found) for key, found in summary["budgets"].items() if not found["kept"]]
-    if broken and budget.enforce:
-        raise JobError(
-            "; ".join(
-                f"evaluation.budget.{key}: {found['measured']:.6g} is above {found['limit']:.6g}"
-                for key, found in broken
-            )
-            + f"; raise the limit, or choose a smaller model ({run.path} is kept)"
-        )
-    return report.headline(summary)
+    return showing.show(run, name, experiment.evaluation.budget, quiet=options.quiet)
 
 
 def _say(options: Options, text: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from coldstart_cli import commands, composition
-from coldstart_cli.datasets.cache import cache_folder
+from coldstart_cli.caching import cache_folder
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files import write_bytes
 from coldstart_cli.hardware import usable_cores

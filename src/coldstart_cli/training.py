@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from coldstart_cli import batch_parts, ranks
 from coldstart_cli.core import Examples, Inputs, Objective, Pool, Task, TaskSource
+from coldstart_cli.eager import eagerly
 
 Schedule = Literal["constant", "cosine", "linear"]
 Each = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -200,7 +201,8 @@ class Adam:
         self.clip_norm = clip_norm
 
     def __call__(self, parameters: Iterable[nn.Parameter], share: float = 1.0) -> torch.optim.Optimizer:
-        optimizer = torch.optim.Adam(_group(parameters), self.lr, self.betas, weight_decay=self.weight_decay)
+        adam = eagerly(torch.optim.Adam)
+        optimizer = adam(_group(parameters), self.lr, self.betas, weight_decay=self.weight_decay)
         return scheduled(optimizer, partial(self.factor, n_steps=share * self.n_steps), self.clip_norm)
 
 
@@ -226,9 +228,9 @@ class SGD:
         self.clip_norm = clip_norm
 
     def __call__(self, parameters: Iterable[nn.Parameter], share: float = 1.0) -> torch.optim.Optimizer:
-        optimizer = torch.optim.SGD(
-            _group(parameters), self.lr, self.momentum, weight_decay=self.weight_decay, nesterov=self.nesterov
-        )
+        sgd = eagerly(torch.optim.SGD)
+        decay, nesterov = self.weight_decay, self.nesterov
+        optimizer = sgd(_group(parameters), self.lr, self.momentum, weight_decay=decay, nesterov=nesterov)
         return scheduled(optimizer, partial(self.factor, n_steps=share * self.n_steps), self.clip_norm)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coldstart_cli.datasets.cache import Arrays, cache_folder, load_or_make
+from coldstart_cli.caching import cache_folder
+from coldstart_cli.datasets.cache import Arrays, load_or_make
 from coldstart_cli.errors import RequestError
 
 PROGRAM = """

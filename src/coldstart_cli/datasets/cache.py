@@ -1,52 +1,27 @@
 """Arrays that are dear to make and cheap to keep: made once, checked at every load.
 
-The folder is COLDSTART_CACHE, else XDG_CACHE_HOME/coldstart, else ~/.cache/coldstart, else one of the
-user's own among temporary files. Files appear by renaming, so a reader never sees half a file.
+Files appear by renaming, so a reader never sees half a file.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
-import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from coldstart_cli.caching import cache_folder, locked
 from coldstart_cli.errors import RequestError
 
 Arrays = dict[str, NDArray[Any]]
 
 _log = logging.getLogger(__name__)
 _DIGEST = "sha256"
-
-
-def cache_folder() -> Path:
-    """The cache folder; made where it is missing.
-
-    Raises:
-        RequestError: where no candidate can be written.
-    """
-    asked = os.environ.get("COLDSTART_CACHE")
-    if asked:
-        if not _usable(Path(asked)):
-            raise RequestError(f"COLDSTART_CACHE: {asked} cannot be written; name a folder of yours")
-        return Path(asked)
-    candidates = [
-        Path(parent, *below, "coldstart")
-        for parent, below in ((os.environ.get("XDG_CACHE_HOME"), ()), (os.environ.get("HOME"), (".cache",)))
-        if parent and Path(parent).is_absolute()
-    ]
-    candidates.append(Path(tempfile.gettempdir(), f"coldstart-{_user()}"))
-    for candidate in candidates:
-        if _usable(candidate):
-            return candidate
-    raise RequestError("COLDSTART_CACHE: no folder for cached data can be written; name a folder of yours")
 
 
 def load_or_make(name: str, make: Callable[[], Arrays]) -> Arrays:
@@ -106,29 +81,3 @@ def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
         digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds the lock file where the system has such locks; a lock dies with its process."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(ImportError, OSError):
-            import fcntl
-
-            file = stack.enter_context(path.open("w"))
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _usable(folder: Path) -> bool:
-    """Whether the folder is there (or can be made), is the user's own or writable, and is no trap."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError:
-        return False
-    foreign = folder.parent == Path(tempfile.gettempdir()) and str(folder.stat().st_uid) != _user()
-    return os.access(folder, os.W_OK) and (not foreign or not folder.name.startswith("coldstart-"))
-
-
-def _user() -> str:
-    return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")

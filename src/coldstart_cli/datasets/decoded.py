@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from coldstart_cli.datasets.cache import cache_folder, locked
+from coldstart_cli.caching import cache_folder, locked
 from coldstart_cli.datasets.problems import Problems
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files import write_json

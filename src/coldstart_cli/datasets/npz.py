@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from coldstart_cli.datasets.cache import cache_folder
+from coldstart_cli.caching import cache_folder
 from coldstart_cli.errors import RequestError, suggestion
 
 IN_MEMORY = 256 << 20

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from coldstart_cli.datasets.cache import cache_folder
+from coldstart_cli.caching import cache_folder
 from coldstart_cli.errors import RequestError, suggestion
 
 _RAW = "https://raw.githubusercontent.com"
