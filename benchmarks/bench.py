@@ -1,178 +1,257 @@
-"""Whole meta-steps of our strategies against learn2learn's: one process, interleaved, medians.
+"""Whole outer steps of our strategies beside the peers': one process, interleaved, medians.
 
-make bench                         ours alone
-make bench ARGS="--peers"          against learn2learn, whose source is downloaded once to .venv-bench
-make bench ARGS="--peers --write"  writes docs/benchmarks.md;  --json prints records
+    python -m benchmarks.bench                     beside every peer that installs, in .venv-bench
+    python -m benchmarks.bench --no-peers          ours alone
+    python -m benchmarks.bench --only 'MAML, 4'    rows whose name begins so
+    python -m benchmarks.bench --json              records;   --write  into docs/benchmarks.md
 
-Both sides compute the same meta-gradient: asserted in float64 before anything is timed. learn2learn
-gets the network that its users write: contiguous, torch's batch norm, ReLU, pool.
+All sides compute the same meta-gradient: asserted in float64, against plain autograd, before anything is
+timed. The rows are those of `coldstart bench`. Peers get the network as their users write it.
 """
 
+from __future__ import annotations
+
 import argparse
+import copy
 import json
-import os
-import platform
-import statistics
-import time
-from collections.abc import Callable
-from pathlib import Path
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from benchmarks.peer import Case, learn2learn_maml, peer_step, plain_network
-from coldstart_cli.core import Examples, Support, Task
-from coldstart_cli.models.conv import Conv4
-from coldstart_cli.models.mlp import MLP
-from coldstart_cli.models.network import Encoder
-from coldstart_cli.objectives import Classification, Regression
-from coldstart_cli.strategies.maml import MAML
-from coldstart_cli.strategies.protonet import ProtoNet
+from benchmarks import page, peers
+from benchmarks.peers import Side
+from benchmarks.plain import PlainNetwork, Problem, gradients, plain_step, problem
+from coldstart_cli import bench, measuring
+from coldstart_cli.bench import ROWS, Case
+from coldstart_cli.core import Task, map_inputs
+from coldstart_cli.measuring import FixedTasks, Step
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-
-CASES = (
-    Case("MAML, sinusoid, MLP 40-40, 25 tasks, K=10", 25, Regression(1), inner_lr=0.01),
-    Case("MAML, Conv4, 5-way 1-shot, 4 tasks, 15 queries", 4, Classification(5)),
-    Case("FOMAML, the same", 4, Classification(5), second_order=False),
-    Case("ANIL, the same", 4, Classification(5), adapted="head"),
-    Case("ProtoNet, Conv4, 5-way 1-shot, 15 queries", 1, Classification(5), prototypes=True),
-)
+COLUMNS = ("learn2learn", "higher", "torchopt", "parallel-metalearn", "its vmap")
+TOLERANCE = 1e-6
+"""Of the gradient's norm, in float64: rounding is 1e-14, through Adam's division some 1e-9."""
+Record = dict[str, Any]
 
 
-class FixedTasks:
-    """The same tasks in every step, so that no side pays for data."""
+def compared(case: Case, sides: Mapping[str, Side], peaks: Mapping[str, float], seconds: float) -> Record:
+    """A row: every side in milliseconds, and how many times ours each takes.
 
-    def __init__(self, case: Case, dtype: torch.dtype) -> None:
-        self.objective = case.objective
-        generator = torch.Generator().manual_seed(0)
-        self.all = [self._task(generator, dtype) for _ in range(case.n_tasks)]
-
-    def tasks(self, split: str, indices: range) -> list[Task]:
-        return self.all
-
-    def _task(self, generator: torch.Generator, dtype: torch.dtype) -> Task:
-        def examples(n: int) -> tuple[Tensor, Tensor]:
-            if isinstance(self.objective, Regression):
-                x = 10 * torch.rand(10, 1, generator=generator, dtype=torch.float64) - 5
-                return x.to(dtype), x.sin().to(dtype)
-            images = torch.rand(5 * n, 1, 28, 28, generator=generator, dtype=torch.float64)
-            return images.to(dtype), torch.arange(5).repeat(n)
-
-        return Task(Support(*examples(1), self.objective, 0), Examples(*examples(15)), "")
-
-
-def our_strategy(case: Case) -> nn.Module:
-    def still(parameters) -> torch.optim.Optimizer:
-        return torch.optim.SGD(parameters, 0.0)  # steps like any other; the weights stay equal
-
-    if isinstance(case.objective, Regression):
-        encoder: Encoder = MLP((1,), hidden=[40, 40], activation="relu")
-    else:
-        encoder = Conv4((1, 28, 28), hidden=64, norm="batch_transductive", groups=1, downsample="pool")
-    vectorize = isinstance(case.objective, Regression)  # what `auto` finds on a CPU
-    if case.prototypes:
-        return ProtoNet(encoder, still, vectorize, meta_batch_size=case.n_tasks)
-    return MAML(
-        encoder, still, case.objective.n_outputs, vectorize,
-        inner_lr=case.inner_lr, inner_steps=1, second_order=case.second_order, adapted=case.adapted,
-        learned_rates=False, meta_batch_size=case.n_tasks,
-    )  # fmt: skip
-
-
-def steppers(case: Case, maml: type[nn.Module] | None) -> dict[str, Callable[[], object]]:
-    """A meta-step of each side, in float32, once their gradients were found equal in float64."""
-    torch.manual_seed(0)
-    strategy = our_strategy(case).double()
-    exact, tasks = FixedTasks(case, torch.float64), FixedTasks(case, torch.float32)
-    next(strategy.fit(exact))
-    network = plain_network(case).double()
-    if maml is not None:
-        ours = strategy if case.prototypes else strategy.network
-        network.load_state_dict(ours.state_dict(), strict=not case.prototypes)
-        peer = peer_step(case, network, maml)
-        peer(exact.all)
-        theirs = dict(network.named_parameters())
-        for name, parameter in ours.named_parameters():
-            torch.testing.assert_close(parameter.grad, theirs[name].grad, rtol=1e-7, atol=1e-9)
-        network.float()
-    steps = strategy.float().fit(tasks)
-    sides: dict[str, Callable[[], object]] = {"ours": lambda: next(steps)}
-    if maml is not None:
-        sides["learn2learn"] = lambda: peer(tasks.all)
-    return sides
-
-
-def timed(sides: dict[str, Callable[[], object]], seconds: float) -> dict[str, list[float]]:
-    """Seconds of each step, side by side in turn, after a warm-up of three."""
-    times: dict[str, list[float]] = {side: [] for side in sides}
-    end = None
-    for turn in range(10_000):
-        for side, step in sides.items():
-            start = time.perf_counter()
-            step()
-            if turn >= 3:
-                times[side].append(time.perf_counter() - start)
-        end = end or (time.perf_counter() + seconds if turn == 2 else None)
-        if turn >= 12 and end is not None and time.perf_counter() > end:
-            break
-    return times
-
-
-def summary(case: Case, times: dict[str, list[float]]) -> dict[str, object]:
-    record: dict[str, object] = {"case": case.name, "n": len(times["ours"])}
-    for side, values in times.items():
-        low, middle, high = statistics.quantiles(values, n=4)
-        record[side] = {"median_ms": 1e3 * middle, "quartiles_ms": [1e3 * low, 1e3 * high]}
-    if "learn2learn" in times:
-        pairs = zip(times["ours"], times["learn2learn"], strict=True)
-        record["ratio"] = statistics.quantiles([theirs / ours for ours, theirs in pairs], n=4)
+    Raises:
+        AssertionError: where a side computes another meta-gradient than plain autograd does.
+    """
+    asked = problem(case)
+    case.strategy.double()
+    start = asked.network()
+    steps, different = _equal_sides(asked, start, sides)
+    case.strategy.float()
+    plain, one = plain_step(asked, copy.deepcopy(start).float()), case.source.drawn[:1]
+    n_flops = measuring.flops(lambda: plain(one)) * len(case.source.drawn)
+    steps = {"ours": _in_mode(case.step(), deterministic=True), **steps}
+    if case.hardware.precision == "bf16" and "learn2learn" in steps:
+        steps["learn2learn, bf16"] = _autocast(case, steps["learn2learn"])
+    times = measuring.interleaved(steps, seconds, least=3, hardware=case.hardware)
+    record: Record = {"name": case.row.name, "flops": n_flops, "different": different}
+    record["ms"] = {side: measuring.spread([1e3 * t for t in ts]).as_dict() for side, ts in times.items()}
+    record["times"] = {s: measuring.ratios(times, s, "ours").as_dict() for s in times if s != "ours"}
+    record["of_peak"] = n_flops / record["ms"]["ours"]["middle"] / 1e6 / peaks[case.limit]
     return record
 
 
-def table(records: list[dict]) -> str:
-    def cell(side: dict | None) -> str:
-        return (
-            f"{side['median_ms']:.1f} ({side['quartiles_ms'][0]:.1f}-{side['quartiles_ms'][1]:.1f})"
-            if side
-            else "-"
-        )
+def _equal_sides(
+    asked: Problem, start: PlainNetwork, sides: Mapping[str, Side]
+) -> tuple[dict[str, Step], dict[str, float]]:
+    """Each peer's step in float32, and how far each side's meta-gradient is from the plain one in float64."""
+    case = asked.case
+    exact = [_exact(task) for task in case.source.drawn[:2]]  # more would tell no more
+    plain = copy.deepcopy(start)
+    plain_step(asked, plain)(exact)
+    wanted = gradients(plain)
+    next(case.strategy.fit(FixedTasks(case.source.source, exact)))
+    different = {"ours": difference(gradients(_learner(asked)), wanted)}
+    steps: dict[str, Step] = {}
+    for name, side in sides.items():
+        network = copy.deepcopy(start)
+        step = side(asked, network)
+        if step is None:
+            continue
+        step(exact)
+        different[name] = difference(gradients(network), wanted)
+        timed = side(asked, copy.deepcopy(start).float())
+        assert timed is not None
+        steps[name] = _in_mode(lambda timed=timed: timed(case.source.drawn), deterministic=False)
+    for name, value in different.items():
+        if not value < TOLERANCE:
+            raise AssertionError(
+                f"{case.row.name}: the meta-gradient of {name} is {value:.1e} off plain autograd's"
+            )
+    return steps, different
 
-    def ratio(values: list[float] | None) -> str:
-        return f"{values[1]:.2f} ({values[0]:.2f}-{values[2]:.2f})" if values else "-"
 
-    lines = ["| meta-step | ours, ms | learn2learn, ms | times faster |", "| --- | --- | --- | --- |"]
-    for r in records:
-        lines.append(
-            f"| {r['case']} | {cell(r['ours'])} | {cell(r.get('learn2learn'))} | {ratio(r.get('ratio'))} |"
-        )
+def _learner(asked: Problem) -> torch.nn.Module:
+    strategy: Any = asked.case.strategy
+    return strategy if asked.family == "prototypes" else strategy.network
+
+
+def difference(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> float:
+    """|found - wanted| / |wanted| over all tensors together."""
+    if found.keys() != wanted.keys():
+        return float("inf")
+    off = sum(float((found[name] - w).square().sum()) for name, w in wanted.items())
+    return (off / sum(float(w.square().sum()) for w in wanted.values())) ** 0.5
+
+
+def _exact(task: Task) -> Task:
+    def double(tensor: Tensor) -> Tensor:
+        return tensor.double() if tensor.is_floating_point() else tensor
+
+    support, query = task.support, task.query
+    return replace(
+        task,
+        support=replace(support, inputs=map_inputs(double, support.inputs), targets=double(support.targets)),
+        query=replace(query, inputs=map_inputs(double, query.inputs), targets=double(query.targets)),
+    )
+
+
+def _in_mode(step: Step, *, deterministic: bool) -> Step:
+    """Ours pays for reproducible numbers, as in a run; peers do not ask for them."""
+
+    def moded() -> None:
+        torch.use_deterministic_algorithms(deterministic)
+        step()
+
+    return moded
+
+
+def _autocast(case: Case, step: Step) -> Step:
+    def cast() -> None:
+        with case.hardware.autocast():
+            step()
+
+    return cast
+
+
+def cell(ms: Mapping[str, float]) -> str:
+    digits = 1 if ms["middle"] < 100 else 0
+    return f"{ms['middle']:.{digits}f} ({ms['low']:.{digits}f}-{ms['high']:.{digits}f})"
+
+
+def table(records: Sequence[Record]) -> str:
+    """Peers' cells: milliseconds, times ours, and the quartiles of that ratio."""
+    columns = [name for name in COLUMNS if any(name in record["ms"] for record in records)]
+    lines = [
+        f"| {' | '.join(['outer step', 'ours, ms', 'of peak', *columns])} |",
+        "| --- |" + " ---: |" * (2 + len(columns)),
+    ]
+    for record in records:
+        cells = [record["name"], cell(record["ms"]["ours"]), f"{record['of_peak']:.0%}"]
+        for name in columns:
+            if name not in record["times"]:
+                cells.append("-")
+                continue
+            r = record["times"][name]
+            ms = f"{record['ms'][name]['middle']:.{1 if record['ms'][name]['middle'] < 100 else 0}f}"
+            cells.append(f"{ms}, **{r['middle']:.2f}x** ({r['low']:.2f}-{r['high']:.2f})")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def main() -> None:
+def without_steps(records: Sequence[Record]) -> str:
+    """Strategies that take no gradient on a support set, beside ProtoNet on the same tasks."""
+    lines = ["| outer step | ms | times ProtoNet's |", "| --- | ---: | ---: |"]
+    for record in records:
+        r = record["times"]
+        times = f"{r['middle']:.2f} ({r['low']:.2f}-{r['high']:.2f})" if r else "1"
+        lines.append(f"| {record['name']} | {cell(record['ms'])} | {times} |")
+    return "\n".join(lines)
+
+
+def measured(arguments: argparse.Namespace) -> tuple[dict[str, float], list[Record], list[Record]]:
+    """Peaks, the rows that a peer may have, and those beside ProtoNet."""
+    rows = [row for row in ROWS if row.name.startswith(arguments.only)]
+    alone = [row for row in rows if row.group == bench.ONE_PASS]
+    sides = {} if arguments.no_peers else _peers()
+    hardware = bench.built(ROWS[0], ["hardware=cpu"]).hardware
+    peaks = measuring.peaks(hardware, 2.0)
+    records = []
+    for row in rows:
+        if row not in alone:
+            print(row.name, file=sys.stderr, flush=True)
+            case = bench.built(row, ["hardware=cpu"])
+            records.append(compared(case, sides, peaks, arguments.seconds))
+    return peaks, records, list(bench.measured(alone, ["hardware=cpu"], peaks, arguments.seconds))
+
+
+def _peers() -> dict[str, Side]:
+    try:
+        peers.install()
+    except (subprocess.CalledProcessError, OSError) as error:
+        print(f"peers are left out, for they could not be installed: {error}", file=sys.stderr)
+        return {}
+    return peers.sides()
+
+
+def section() -> str:
+    return text(*measured(_arguments([])))
+
+
+def text(peaks: Mapping[str, float], records: Sequence[Record], alone: Sequence[Record]) -> str:
+    bf16 = [
+        f"{r['name']} {r['ms']['learn2learn, bf16']['middle']:.1f} ms, "
+        f"{r['times']['learn2learn, bf16']['middle']:.2f}x"
+        for r in records
+        if "learn2learn, bf16" in r["ms"]
+    ]
+    worst = max((value for record in records for value in record["different"].values()), default=0.0)
+    parts = [
+        "## Outer steps",
+        "One process, all sides in turn, on the same tasks, drawn beforehand. 5-way 1-shot, Conv4 with 64 channels "
+        "and batch statistics on 28x28, 15 queries a class, where the row does not say otherwise; the sinusoid "
+        "has an MLP 40-40 and 10 points. "
+        + (
+            f"Every side's meta-gradient was first found equal to plain autograd's in float64 (at most {worst:.0e} of "
+            "its norm off). Peers: milliseconds, **times ours** and the quartiles of this ratio, turn by turn; a dash "
+            "where a peer has no such strategy. In rows of bf16 ours computes under bf16 autocast and the peers in fp32."
+            if records
+            else ""
+        ),
+        "Peak: the best rate of a 3x3 convolution of 64 to 64 channels, channels last, "
+        f"{peaks['conv_fp32']:.0f} GFLOP/s ({peaks['conv_bf16']:.0f} in bf16), and of a matrix product of 1,024, "
+        f"{peaks['gemm_fp32']:.0f} ({peaks['gemm_bf16']:.0f}). FLOPs are those of convolutions and matrix products "
+        "of the plain network (torch.utils.flop_counter), a multiply-add is 2; all else, such as normalisation, "
+        "costs time and counts nothing.",
+        table(records) if records else "",
+        f"With learn2learn under bf16 autocast too: {'; '.join(bf16)}." if bf16 else "",
+        "Strategies without a gradient on the support set, beside ProtoNet on the same tasks:"
+        if alone
+        else "",
+        without_steps(alone) if alone else "",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--peers", action="store_true", help="measure learn2learn too")
+    parser.add_argument("--no-peers", action="store_true", help="measure ours alone")
     parser.add_argument("--json", action="store_true", help="print records instead of a table")
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="intra-op threads of both sides")
-    parser.add_argument("--seconds", type=float, default=10.0, help="time for each kind of step")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    maml = learn2learn_maml() if arguments.peers else None
-    records = [summary(case, timed(steppers(case, maml), arguments.seconds)) for case in CASES]
-    where = f"torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} cores"
-    where = f"{where}, {arguments.threads} threads"
+    parser.add_argument("--write", action="store_true", help="write the section into docs/benchmarks.md")
+    parser.add_argument("--only", default="", help="rows whose name begins so")
+    parser.add_argument("--seconds", type=float, default=10.0, help="time for each row, all sides together")
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    arguments = _arguments(None)
+    peaks, records, alone = measured(arguments)
     if arguments.json:
-        print(json.dumps({"machine": where, "records": records}))
+        print(json.dumps({"peaks": peaks, "records": records, "without_steps": alone}, indent=1))
         return
-    peers = "Equal meta-gradients were asserted." if maml else "Without --peers: ours alone."
-    text = f"{where}. Medians (quartiles) of interleaved steps in one process. {peers}\n\n{table(records)}\n"
-    print(text)
-    if arguments.write:
-        page = f'# Benchmarks\n\nWritten by `make bench ARGS="--peers --write"`.\n\n{text}'
-        (REPOSITORY / "docs" / "benchmarks.md").write_text(page)
+    page.show("bench", text(peaks, records, alone), arguments.write)
 
 
 if __name__ == "__main__":

@@ -1,49 +1,20 @@
-"""Seconds from typing a command to its answer: `python -m benchmarks.startup`. Medians of five processes."""
+"""Seconds from typing a command to its answer: `python -m benchmarks.startup [--write]`."""
 
 from __future__ import annotations
 
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from pathlib import Path
 
-COLDSTART = str(Path(sys.executable).with_name("coldstart"))
+from benchmarks import page
+from coldstart_cli import bench
 
 
-def seconds_of(*arguments: str) -> float:
-    started = time.perf_counter()
-    subprocess.run([COLDSTART, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - started
-
-
-def seconds_to_first_step() -> float:
-    """Until the first line of history.jsonl, which is written right after the first step."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [COLDSTART, "train", "strategy=maml", f"outputs={folder}", "training.log_every=1"]
-        started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while not any(p.stat().st_size for p in Path(folder).glob("*/history.jsonl")):
-            if process.poll() is not None:
-                raise SystemExit("startup: the training ended before its first step")
-            time.sleep(0.005)
-        elapsed = time.perf_counter() - started
-        process.kill()
-        process.wait()
-        return elapsed
-
-
-def main() -> None:
-    for name, measure in (
-        ("coldstart --help", lambda: seconds_of("--help")),
-        ("coldstart ls", lambda: seconds_of("ls")),
-        ("coldstart train strategy=maml, end of the first step", seconds_to_first_step),
-    ):
-        measure()
-        values = [measure() for _ in range(5)]
-        print(f"{name}: {statistics.median(values):.2f} s (from {min(values):.2f} to {max(values):.2f})")
+def section() -> str:
+    lines = ["| coldstart | seconds |", "| --- | ---: |"]
+    for name, s in bench.startup(5).items():
+        lines.append(f"| {name} | {s['middle']:.2f} ({s['low']:.2f}-{s['high']:.2f}) |")
+    words = "From typing a command to its answer, five processes each."
+    return "\n\n".join(["## Start-up", words, "\n".join(lines)])
 
 
 if __name__ == "__main__":
-    main()
+    page.show("startup", section(), "--write" in sys.argv)

@@ -36,6 +36,7 @@ usage: coldstart COMMAND [overrides] [flags]
   ls           list strategies, models, data sets, ...      [GROUP] [--json]
   cat, cp      print a config; copy it to start one's own   GROUP/NAME [FILE]
   doctor       versions, devices, threads, a write test and a short training
+  bench        how fast this machine trains, beside the most it can do   [hardware.threads=N] [--json] [--quick]
   completion   a completion script for bash, zsh or fish
 
 flags of train
@@ -250,6 +251,17 @@ def _doctor(arguments: list[str]) -> int:
     return doctor.main(arguments)
 
 
+def _bench(arguments: list[str]) -> int:
+    switches = [a for a in arguments if a in ("--json", "--quick")]
+    flags = parse([a for a in arguments if a not in switches])
+    if flags.multirun or flags.dry_run or flags.cfg or flags.quiet or flags.config_dirs:
+        raise RequestError("bench: takes --json and --quick alone; leave the rest out")
+    process.set_up()
+    from coldstart_cli import bench
+
+    return bench.main(flags.overrides, "quick" if "--quick" in switches else "usual", "--json" in switches)
+
+
 def _compare(name: str) -> Callable[[list[str]], int]:
     def command(arguments: list[str]) -> int:
         from coldstart_cli import compare
@@ -278,6 +290,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     **{name: _compare(name) for name in ("compare", "diff")},
     "data": _data,
     "doctor": _doctor,
+    "bench": _bench,
     **{name: _catalog(name) for name in ("ls", "cat", "cp", "completion", "_complete")},
 }
 

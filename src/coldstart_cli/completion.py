@@ -16,7 +16,7 @@ from coldstart_cli.catalog import Entry, catalogue, emit, search_roots
 from coldstart_cli.completion_scripts import INSTALL, SCRIPTS
 from coldstart_cli.errors import RequestError, suggestion
 
-COMMANDS = ("train", "evaluate", "data", "ls", "doctor", "cat", "cp", "completion")
+COMMANDS = ("train", "evaluate", "data", "ls", "doctor", "bench", "cat", "cp", "completion")
 _JOB_FLAGS = ("--multirun", "-m", "--cfg", "--dry-run", "--quiet", "--debug", "--config-dir", "--help")
 _FLAGS: Mapping[str, tuple[str, ...]] = {
     "": ("--help", "--version"),
@@ -27,6 +27,7 @@ _FLAGS: Mapping[str, tuple[str, ...]] = {
     "cp": ("--force", "--config-dir", "--help"),
     "completion": ("--help",),
     "doctor": ("--help",),
+    "bench": ("--help", "--json", "--quick"),
 }
 _MOST_RUNS = 500  # a screen holds fewer, and a folder may hold millions
 _DEEPEST = 8  # nesting of defaults lists; a cycle ends here

@@ -176,7 +176,7 @@ def alone(write: Callable[P, None]) -> Callable[P, None]:
 
 
 def spread(items: Iterable[T], work: Callable[[Iterable[T]], Iterator[Result]]) -> Iterator[Result]:
-    """`work(items)`, whose results come one an item: shared among ranks, the same results on all, in order."""
+    """`work(items)`, one result an item: shared among ranks, the same results on all, in order."""
     if _place.world == 1:
         yield from work(items)
         return
