@@ -28,3 +28,24 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {close[0]}?"
     return f"known: {', '.join(names)}" if names else "nothing is known here"
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error, or what caused it, says that memory is short: torch says it as a RuntimeError."""
+    seen: BaseException | None = error
+    while seen is not None:
+        text = str(seen).lower()
+        if isinstance(seen, MemoryError) or any(sign in text for sign in OUT_OF_MEMORY):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+OUT_OF_MEMORY = (
+    "can't allocate memory",  # torch, on the CPU
+    "cannot allocate memory",  # the system
+    "out of memory",  # CUDA, MPS
+    "bad_alloc",  # C++
+    "can't start new thread",
+    "failed to map segment",  # a library that is loaded
+)

@@ -8,37 +8,59 @@ import io
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from coldstart_cli.errors import RequestError
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+PARTIAL = ".partial"
+"""Ends the name of what is not whole yet; a process that is killed leaves it behind."""
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Replaces a file so that a crash at any moment leaves the old one or the new one, on disk.
 
     Raises:
         RequestError: if the folder cannot be written or the disk is full, naming path and bytes.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        folder = os.open(path.parent, os.O_RDONLY)
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    with writing(path, len(data)):
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            with open(partial, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
+        sync(path.parent)
+
+
+@contextlib.contextmanager
+def writing(path: Path, n_bytes: int) -> Iterator[None]:
+    """
+    Raises:
+        RequestError: naming the path and the bytes that it needs, where the system refuses to write.
+    """
+    try:
+        yield
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise RequestError(
-            f"{path}: cannot write {len(data)} bytes ({error.strerror}); make room, or choose outputs=DIR"
+            f"{path}: cannot write {n_bytes} bytes ({error.strerror}); make room, or choose outputs=DIR"
         ) from error
+
+
+def sync(path: Path) -> None:
+    """Waits until a file's content, or a folder's list of names, is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -57,9 +79,13 @@ def finite(value: object) -> object:
 
 
 def append_jsonl(path: Path, row: Mapping[str, object]) -> int:
-    """Appends one line and returns its length in bytes."""
+    """Appends one line and returns its length in bytes.
+
+    Raises:
+        RequestError: if the file cannot be written or the disk is full, naming path and bytes.
+    """
     data = (json.dumps(finite(row)) + "\n").encode()
-    with open(path, "ab") as file:
+    with writing(path, len(data)), open(path, "ab") as file:
         file.write(data)
     return len(data)
 
@@ -75,10 +101,16 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def truncate(path: Path, length: int) -> None:
-    """Cuts a file of lines to what a checkpoint knows of."""
-    with open(path, "ab") as file:
-        file.truncate(length)
+def truncate(path: Path, length: int) -> int:
+    """Cuts a file of lines to what a checkpoint knows of, and returns its length: less, where lines are lost.
+
+    Raises:
+        RequestError: if the file cannot be written.
+    """
+    with writing(path, length), open(path, "ab") as file:
+        if file.tell() > length:
+            file.truncate(length)
+        return min(file.tell(), length)
 
 
 def read_json(path: Path, key: str) -> dict[str, Any]:

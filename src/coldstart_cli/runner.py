@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,13 +12,14 @@ from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Gt
+from torch import nn
 
 from coldstart_cli import ranks
 from coldstart_cli.core import Strategy, TaskShape, TaskSource
 from coldstart_cli.curve import VALIDATION
-from coldstart_cli.errors import JobError
+from coldstart_cli.errors import JobError, RequestError
 from coldstart_cli.evaluation import tasks_of
-from coldstart_cli.files import append_jsonl, truncate
+from coldstart_cli.files import append_jsonl, sync, truncate
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.loggers import Logger
 from coldstart_cli.runs import Run
@@ -81,44 +83,57 @@ class Training:
         self.hardware, self.run, self.seed = hardware, run, seed
         self.checkpoints = run.checkpoints
         self.step, self.best_step, self.best_value = 0, 0, math.nan
+        self.best: dict[str, Any] | None = None  # weights at `best_step`
+        self.best_written = 0
+        self.saved: int | None = None  # step of the last checkpoint
+        self.validated = 0
         self.seconds = 0.0
         self.examples: int | None = 0  # labelled source examples drawn
         self.lengths = {"history.jsonl": 0, "timings.jsonl": 0}
         state = ranks.agreed(self.checkpoints.latest)
         if state is not None:
-            self._restore(state)
+            try:
+                self._restore(state)
+            except (KeyError, ValueError, RuntimeError) as error:
+                raise RequestError(
+                    f"run: the checkpoints of {run.path} are not of this training; train again with again=true"
+                ) from error
         for name, length in self.lengths.items():
-            ranks.alone(truncate)(run.path / name, length)
+            if not ranks.first():
+                break
+            self.lengths[name] = truncate(run.path / name, length)
+            if self.lengths[name] < length:
+                _warn(f"{run.path / name}: has lost lines; the training itself goes on as it was")
 
     def fit(self, loggers: Sequence[Logger], stop: StopOnSignal) -> None:
         """Trains to the end of the budget; the best state is in the run's checkpoints.
 
         Raises:
             Stopped: after a signal, with the state saved.
-            JobError: where a metric is no longer finite.
+            JobError: where a metric, a gradient or a weight is no longer finite.
+            RequestError: where a checkpoint cannot be written; the ones before it are kept.
         """
         learns = self.strategy.learns_from_source  # else the data set may have no source to give it
         steps = self.strategy.fit(self.source, self.step) if learns else iter(())
         saved = self.hardware.now()
-        while self.step < self.plan.steps:
-            values = self._one_step(steps)
-            if values is None:
-                break
-            last = self.step == self.plan.steps
-            if last or self.step % self.plan.log_every == 0:
-                self._log(values, loggers)
-            prepared = self.step > self.strategy.preparing_steps
-            if last or (prepared and self.step % self.plan.validation.every == 0):
-                self._validate(loggers)
+        while True:
+            if self._validation_due:
+                self._validate(loggers, stop)
             stopping = stop.requested  # asked once: who is stopped below has been saved here
-            if last or stopping or self.hardware.now() - saved > self.plan.checkpoint_seconds:
-                self.checkpoints.save(self._state(), self.step)
+            if stopping or self.hardware.now() - saved > self.plan.checkpoint_seconds:
+                self._save()
                 saved = self.hardware.now()
-            for logger in loggers:
-                logger.advance(self.step)
             if stopping:
                 stop.check()
-        if self.best_step == 0:  # nothing was learned, as by `scratch`
+            if self.step == self.plan.steps or (values := self._one_step(steps)) is None:
+                break
+            if self.step == self.plan.steps or self.step % self.plan.log_every == 0:
+                self._log(values, loggers)
+            for logger in loggers:
+                logger.advance(self.step)
+        if self.step > 0:
+            self._save()
+        else:  # nothing was learned, as by `scratch`
             self.checkpoints.save_best({"strategy": self.strategy.state_dict(), "step": 0})
 
     def _one_step(self, steps: Iterator[dict[str, float]]) -> dict[str, float] | None:
@@ -132,12 +147,26 @@ class Training:
         self.seconds += self.hardware.now() - before
         self.step += 1
         for name, value in values.items():
-            if not math.isfinite(value):
-                raise JobError(
-                    f"training: {name} is {value} at step {self.step}; lower optimizer.lr or the strategy's "
-                    f"own rate, the last good state is kept in {self.run.path}"
-                )
+            self._refuse_unless_finite(name, value)
+        learning = {name: p for name, p in self.strategy.named_parameters() if p.requires_grad}
+        # A sum reads each weight once, which no norm does as fast; one number comes from the device.
+        total = float(sum(weights.detach().sum() for weights in learning.values()))
+        if not math.isfinite(total):  # the loss before this step was finite, its gradient was not
+            self._refuse_unless_finite(*_not_finite(learning))
         return values
+
+    def _refuse_unless_finite(self, name: str, value: float) -> None:
+        """
+        Raises:
+            JobError: naming the step and what is not finite; no checkpoint has it.
+        """
+        if math.isfinite(value):
+            return
+        kept = "no checkpoint was due before" if self.saved is None else f"that of step {self.saved} is kept"
+        raise JobError(
+            f"training: {name} is {value} at step {self.step}; lower optimizer.lr or the strategy's own rate "
+            f"({self.run.path}: {kept})"
+        )
 
     def _count(self, n: int) -> None:
         if self.examples is not None:
@@ -149,7 +178,14 @@ class Training:
         for logger in loggers:
             logger.metrics(self.step, values)
 
-    def _validate(self, loggers: Sequence[Logger]) -> None:
+    @property
+    def _validation_due(self) -> bool:
+        prepared = self.step > self.strategy.preparing_steps
+        regular = prepared and self.step % self.plan.validation.every == 0
+        return self.step > self.validated and (regular or self.step == self.plan.steps)
+
+    def _validate(self, loggers: Sequence[Logger], stop: StopOnSignal) -> None:
+        """Validates; whoever asks for a stop need not wait for all tasks: they are scored after the resume."""
         plan = self.plan.validation
         source = self.source.with_shape(validation_shape(self.source, plan))
         tasks = tasks_of(source, "validation", plan.n_tasks)
@@ -160,13 +196,19 @@ class Training:
             hardware=self.hardware,
             beside=False,
         )
-        records = [record for records in ranks.spread(tasks, together) for record in records]
+        records = []
+        for scored in ranks.spread(tasks, together):
+            if stop.requested:
+                return
+            records += scored
         value = sum(r["value"] for r in records) / len(records)
+        name = f"{VALIDATION}{source.objective.headline}"
+        self._refuse_unless_finite(name, value)
+        self.validated = self.step
         sign = 1.0 if source.objective.higher_is_better else -1.0
         if self.best_step == 0 or sign * value > sign * self.best_value:
             self.best_step, self.best_value = self.step, value
-            self.checkpoints.save_best({"strategy": self.strategy.state_dict(), "step": self.step})
-        name = f"{VALIDATION}{source.objective.headline}"
+            self.best = copy.deepcopy(self.strategy.state_dict())
         self._append("history.jsonl", {"step": self.step, name: value})
         for logger in loggers:
             logger.metrics(self.step, {name: value})
@@ -176,6 +218,19 @@ class Training:
             return
         self.lengths[name] += append_jsonl(self.run.path / name, row)
 
+    def _save(self) -> None:
+        """A checkpoint, and the best state in a file of its own.
+
+        The checkpoint has the best state too, so that whatever is resumed from agrees in itself.
+        """
+        for name in self.lengths if ranks.first() else ():
+            sync(self.run.path / name)  # a checkpoint on disk never counts lines that are not
+        self.checkpoints.save(self._state(), self.step)
+        self.saved = self.step
+        if self.best is not None and self.best_written != self.best_step:
+            self.checkpoints.save_best({"strategy": self.best, "step": self.best_step})
+            self.best_written = self.best_step
+
     def _state(self) -> dict[str, Any]:
         """All that a resumed training needs: no strategy knows of it."""
         return {
@@ -184,6 +239,8 @@ class Training:
             "step": self.step,
             "best_step": self.best_step,
             "best_value": self.best_value,
+            "best": self.best,
+            "validated": self.validated,
             "seconds": self.seconds,
             "examples": self.examples,
             "lengths": dict(self.lengths),
@@ -196,19 +253,36 @@ class Training:
         before = {"threads": state["threads"], "processes": state.get("processes", 1)}
         now = {"threads": self.hardware.threads, "processes": ranks.world()}
         for unit in (unit for unit in before if before[unit] != now[unit]):
-            warnings.warn(
+            _warn(
                 f"{self.run.path}: was trained on {before[unit]} {unit} and goes on with "
-                f"{now[unit]}; its numbers will differ in rounding (hardware.{unit})",
-                RuntimeWarning,
-                stacklevel=2,
+                f"{now[unit]}; its numbers will differ in rounding (hardware.{unit})"
             )
         self.strategy.load_state_dict(state["strategy"])
         for name, optimizer in optimizers(self.strategy):
             optimizer.load_state_dict(state["optimizers"][name])
         self.step, self.seconds, self.lengths = state["step"], state["seconds"], dict(state["lengths"])
         self.best_step, self.best_value = state["best_step"], state["best_value"]
+        self.saved, self.validated = self.step, state.get("validated", self.step)
+        if "best" in state:
+            self.best = state["best"]
+        elif self.best_step:  # older checkpoints leave it to its own file
+            self.best = self.checkpoints.best()["strategy"]
         # A checkpoint of format 1 did not count: what came before it is not known.
         self.examples = state.get("examples")
+
+
+def _not_finite(weights: Mapping[str, nn.Parameter]) -> tuple[str, float]:
+    """The first tensor that is not finite, and its sum: a gradient, where it comes from, or else a weight."""
+    gradients = {f"the gradient of {n}": w.grad for n, w in weights.items() if w.grad is not None}
+    for name, tensor in {**gradients, **weights}.items():
+        total = float(tensor.detach().double().sum())
+        if not math.isfinite(total):
+            return name, total
+    return "", 0.0  # all are finite, only their sum in single precision is not
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
 def validation_shape(source: TaskSource, plan: ValidationPlan) -> TaskShape:

@@ -31,7 +31,16 @@ import yaml
 
 from coldstart_cli import ranks
 from coldstart_cli.errors import RequestError
-from coldstart_cli.files import finite, read_json, read_jsonl, umask, write_bytes, write_json
+from coldstart_cli.files import (
+    PARTIAL,
+    finite,
+    read_json,
+    read_jsonl,
+    umask,
+    write_bytes,
+    write_json,
+    writing,
+)
 from coldstart_cli.migrations import FORMAT, completed, migrated
 
 DETERMINING = ("strategy", "model", "optimizer", "training", "seed", "dataset")
@@ -39,6 +48,7 @@ PLACES = ("root", "unlabelled")
 """Keys of a data set that say where it lies; its content is in the fingerprint."""
 REPORTING = ("log_every", "checkpoint_seconds")
 """Keys of `training` that do not change the trained weights."""
+DIGEST = hashlib.sha256().digest_size
 JUDGING = ("budget", "beyond")
 """Keys of `evaluation` that change no measurement: limits, and what is done about shots beyond the data."""
 
@@ -114,11 +124,9 @@ class Run:
     @ranks.alone
     def create(self, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
         """Starts a run anew in this directory: whatever training was here is gone."""
-        for name in ("checkpoints", "evaluations", "plots"):
-            shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in ("run.json", "history.jsonl", "timings.jsonl"):
-            (self.path / name).unlink(missing_ok=True)
-        (self.path / "checkpoints").mkdir()
+        # run.json goes first and comes last: a crash in between leaves no run, rather than half of one.
+        for name in ("run.json", "history.jsonl", "timings.jsonl", "checkpoints", "evaluations", "plots"):
+            _remove(self.path / name)
         write_config(self.path / "config.yaml", config)
         write_json(self.path / "environment.json", environment)
         self.mark("unfinished", steps=0)
@@ -139,7 +147,7 @@ class Run:
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115
+            handle = open(self.path / ".lock", "a+b", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise RequestError(
                 f"outputs: {self.path} cannot be written ({error.strerror}); choose another with outputs=DIR"
@@ -150,12 +158,15 @@ class Run:
             except OSError as error:
                 handle.seek(0)
                 raise RequestError(
-                    f"run: {self.path} is in progress in process {handle.read().strip() or '?'}; "
+                    f"run: {self.path} is in progress in process {handle.read().decode().strip() or '?'}; "
                     "wait for it, or change what it trains (seed=1)"
                 ) from error
-            handle.truncate(0)
-            handle.write(str(os.getpid()))
-            handle.flush()
+            process = str(os.getpid()).encode()
+            with writing(self.path / ".lock", len(process)):
+                handle.truncate(0)
+                handle.write(process)
+            for partial in self.path.rglob(f".*{PARTIAL}"):  # of processes that were killed while they wrote
+                _remove(partial)
             yield
 
     def evaluation(self, name: str) -> Path:
@@ -165,18 +176,27 @@ class Run:
     def write_evaluation(
         self, name: str, config: Mapping[str, Any], records: Iterable[object], summary: Mapping[str, Any]
     ) -> None:
-        """All of an evaluation appears at once or not at all."""
+        """All of an evaluation appears at once or not at all.
+
+        Raises:
+            RequestError: if it cannot be written, naming path and bytes.
+        """
         folder = self.evaluation(name)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
-        partial.chmod(0o777 & ~umask())
-        write_config(partial / "config.yaml", config)
-        (partial / "records.jsonl").write_text(
-            "".join(json.dumps(finite(record)) + "\n" for record in records), encoding="utf-8"
-        )
-        write_json(partial / "summary.json", summary)
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        lines = "".join(json.dumps(finite(record)) + "\n" for record in records).encode()
+        with writing(folder, len(lines)):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            partial = Path(tempfile.mkdtemp(prefix=f".{name}-", suffix=PARTIAL, dir=folder.parent))
+        try:
+            partial.chmod(0o777 & ~umask())
+            write_config(partial / "config.yaml", config)
+            write_bytes(partial / "records.jsonl", lines)
+            write_json(partial / "summary.json", summary)
+            with writing(folder, len(lines)):
+                _remove(folder)
+                partial.rename(folder)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
 
 
 class Checkpoints:
@@ -192,7 +212,7 @@ class Checkpoints:
     def save(self, state: Mapping[str, Any], step: int) -> None:
         self._write(state, f"step-{step:09d}.ckpt")
         for old in self._steps()[:-2]:
-            old.unlink()
+            _remove(old)
 
     @ranks.alone
     def save_best(self, state: Mapping[str, Any]) -> None:
@@ -207,11 +227,17 @@ class Checkpoints:
         return None
 
     def best(self) -> dict[str, Any]:
-        """
+        """The best state: of its own file or, where that is damaged, of the newest checkpoint, which has it too.
+
         Raises:
-            RequestError: if it is missing or damaged.
+            RequestError: if both are missing or damaged.
         """
         state = self._read(self.folder / "best.ckpt")
+        steps = self._steps()
+        if state is None and steps:
+            whole = self._read(steps[-1])
+            if whole is not None and whole.get("best") is not None:
+                state = {"strategy": whole["best"], "step": whole["best_step"]}
         if state is None:
             raise RequestError(
                 f"run: {self.folder / 'best.ckpt'} is missing or damaged; train again with again=true"
@@ -224,23 +250,44 @@ class Checkpoints:
     def _write(self, state: Mapping[str, Any], name: str) -> None:
         import torch  # late: whoever only reads results need not wait for it
 
-        payload = io.BytesIO()
-        torch.save(dict(state), payload)
-        data = payload.getvalue()
-        write_bytes(self.folder / name, hashlib.sha256(data).digest() + data)
+        file = io.BytesIO(bytes(DIGEST))
+        file.seek(DIGEST)
+        torch.save(dict(state), file)
+        whole = file.getbuffer()  # not a copy: a state may be large
+        whole[:DIGEST] = hashlib.sha256(whole[DIGEST:]).digest()
+        with writing(self.folder / name, len(whole)):
+            self.folder.mkdir(exist_ok=True)
+        write_bytes(self.folder / name, whole)
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:
             data = path.read_bytes()
         except OSError:
             data = b""
-        if len(data) < 32 or hashlib.sha256(data[32:]).digest() != data[:32]:
+        if len(data) < DIGEST or hashlib.sha256(memoryview(data)[DIGEST:]).digest() != data[:DIGEST]:
             warnings.warn(f"{path}: damaged; passed over", RuntimeWarning, stacklevel=3)
             return None
         import torch
 
-        state: dict[str, Any] = torch.load(io.BytesIO(data[32:]), map_location="cpu", weights_only=True)
+        file = io.BytesIO(data)
+        file.seek(DIGEST)
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         return state
+
+
+def _remove(path: Path) -> None:
+    """A file, a folder or nothing: whatever is there is gone.
+
+    Raises:
+        RequestError: if the system refuses.
+    """
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be removed ({error.strerror}); remove it yourself") from error
 
 
 def write_config(path: Path, config: Mapping[str, Any]) -> None:
