@@ -41,7 +41,7 @@ def run(overrides: Sequence[str], options: commands.Options) -> int:
     if options.dry_run or any(o.startswith(HYDRAS) for o in overrides):
         return _by_hydra(overrides, options, jobs)
     folder = jobs[0].log.parent
-    plan: SweepPlan = configs.build(jobs[0].config["sweep"], "sweep", jobs[0].config["trust"], {})
+    plan: SweepPlan = configs.build(jobs[0].config["sweep"], "sweep", SweepPlan, jobs[0].config["trust"], {})
     folder.mkdir(parents=True, exist_ok=True)
     with SweepView(options.quiet) as view:
         watched = _Recorded(view, folder)
