@@ -82,7 +82,7 @@ def test_changed_replaces_mappings_rather_than_merging_them(base: dict[str, Any]
     "override",
     [
         "strategy=protonet", "strategy.inner_lr=1", "model=conv4", "model.hidden=[8]", "seed=1",
-        "training.steps=5", "optimizer.lr=1", "outputs=elsewhere", "trust=[os]", "names.strategy=x",
+        "training.steps=5", "optimizer.lr=1", "outputs=elsewhere", "names.strategy=x",
     ],
 )  # fmt: skip
 def test_changed_refuses_what_belongs_to_the_training(base: dict[str, Any], override: str) -> None:

@@ -16,10 +16,15 @@ from annotated_types import Ge, Gt, Le, Len, Lt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coldstart_cli.config import build, check, mismatch, runtime_parameters
+from coldstart_cli.annotations import mismatch
+from coldstart_cli.config import build, check, runtime_parameters
+from coldstart_cli.core import Strategy, TaskSource
 from coldstart_cli.errors import RequestError
-from coldstart_cli.runner import ValidationPlan
-from coldstart_cli.training import SGD, Adam
+from coldstart_cli.hardware import Hardware
+from coldstart_cli.loggers import Logger
+from coldstart_cli.models.network import Encoder
+from coldstart_cli.runner import TrainingPlan, ValidationPlan
+from coldstart_cli.training import SGD, Adam, OptimizerFactory
 
 GOOD: dict[str, Any] = {
     "_target_": "coldstart_cli.training.SGD",
@@ -44,7 +49,7 @@ class Refusing:
 
 def refusal(node: object, trust: Sequence[str] = ()) -> str:
     with pytest.raises(RequestError) as caught:
-        check(node, "optimizer", trust)
+        check(node, "optimizer", OptimizerFactory, trust)
     message = str(caught.value)
     assert "\n" not in message
     assert ";" in message
@@ -62,8 +67,7 @@ def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_check_accepts_what_fits() -> None:
-    check(GOOD, "optimizer", [])
-    check({"a": [GOOD, {"b": GOOD}]}, "tree", [])
+    check(GOOD, "optimizer", OptimizerFactory, [])
 
 
 @pytest.mark.parametrize(
@@ -100,9 +104,17 @@ def test_check_names_what_is_missing() -> None:
     assert refusal(without) == "optimizer.lr: missing; SGD needs it, give optimizer.lr=VALUE"
 
 
-def test_check_finds_what_is_deep_inside() -> None:
-    node = {"first": [{"second": {**GOOD, "lr": "x"}}]}
-    assert refusal(node).startswith("optimizer.first[0].second.lr: 'x'")
+def test_check_finds_what_is_deep_inside(theirs: str) -> None:
+    node = {"_target_": "their_package.Thing", "child": [{"second": {**GOOD, "lr": "x"}}], "size": 1}
+    with pytest.raises(RequestError, match=r"^thing\.child\[0\]\.second\.lr: 'x'"):
+        check(node, "thing", object, [theirs])
+
+
+def test_check_refuses_what_is_deeper_than_any_config() -> None:
+    node: object = 1
+    for _ in range(5000):
+        node = [node]
+    assert refusal({**GOOD, "lr": node}).endswith("more than 32 levels deep; no config is")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +155,8 @@ def test_mismatch_shortens_long_values() -> None:
 
 UNTRUSTED = [
     "os.system", "pathlib.Path.write_text", "builtins.eval", "subprocess.run", "torch.load", "torch.hub.load",
-    "coldstart_cli.cli.os.system", "coldstart_cli.runs.shutil.rmtree", "coldstart_cli.runs.Path",
+    "coldstart_cli.cli.os.system", "torch.nn.Linear", "torch.optim.SGD",
+    "coldstart_cli.runs.shutil.rmtree", "coldstart_cli.runs.Path",
     "coldstart_cli.runs.shutil", "coldstart_cli.runs.Any", "torch.nn.modules.module.functools.partial",
     "torch.nn.modules.module.OrderedDict", "torch.nn.modules.module.os.system", "torch.nn.functional.torch",
     "torch.optim.optimizer.functools", "coldstart_cli_evil.Thing", "torch.nnn.Thing", "torch.optimal.Thing",
@@ -162,7 +175,7 @@ def test_untrusted_target_is_refused_uncalled(target: str, monkeypatch: pytest.M
     monkeypatch.setattr("shutil.rmtree", never)
     assert refusal({"_target_": target}).startswith("optimizer._target_: ")
     with pytest.raises(RequestError):
-        build({"a": [{"_target_": target}]}, "optimizer", [], {})
+        build({**GOOD, "lr": [{"_target_": target}]}, "optimizer", OptimizerFactory, [], {})
 
 
 def test_untrusted_target_is_refused_before_any_import(
@@ -183,38 +196,69 @@ def test_untrusted_target_is_refused_before_any_import(
 @pytest.mark.parametrize(
     "target",
     [
-        "torch.nn.ModuleList", "torch.nn.attention.SDPBackend", "torch.optim.lr_scheduler.LambdaLR",
-        "coldstart_cli.errors.RequestError", "torch.nn.functional.linear_cross_entropy",
+        "coldstart_cli.errors.RequestError", "coldstart_cli.runs.DETERMINING", "coldstart_cli.core.Inputs",
     ],
 )  # fmt: skip
 def test_target_without_a_signature_is_refused(target: str) -> None:
     assert refusal({"_target_": target}).startswith("optimizer._target_: ")
 
 
+WRONG_KINDS = [
+    ("coldstart_cli.hardware.Hardware", OptimizerFactory, "OptimizerFactory"),
+    ("coldstart_cli.training.SGD", Encoder, "Encoder"),
+    ("coldstart_cli.models.mlp.MLP", Strategy, "Strategy"),
+    ("coldstart_cli.datasets.published.fetch", TaskSource, "TaskSource"),
+    ("coldstart_cli.datasets.cache.cache_folder", TaskSource, "TaskSource"),
+    ("coldstart_cli.cli.main", TaskSource, "TaskSource"),
+    ("coldstart_cli.runs.Run", Strategy, "Strategy"),
+    ("coldstart_cli.files.write_bytes", Logger, "Logger"),
+    ("coldstart_cli.trackers.MLflow", Hardware, "Hardware"),
+    ("coldstart_cli.process.set_up", object, "object"),
+]
+
+
+@pytest.mark.parametrize(("target", "kind", "word"), WRONG_KINDS)
+def test_target_of_another_kind_is_refused(target: str, kind: type, word: str) -> None:
+    with pytest.raises(RequestError, match=rf"^key\._target_: \w+ makes no {word}; name one that does$"):
+        check({"_target_": target}, "key", kind, [])
+
+
+def test_target_of_another_kind_is_refused_inside_a_node() -> None:
+    plan = {"_target_": "coldstart_cli.runner.TrainingPlan", "steps": 1, "log_every": 1}
+    plan |= {"checkpoint_seconds": 1.0, "validation": GOOD}
+    with pytest.raises(RequestError, match=r"^training\.validation\._target_: SGD makes no ValidationPlan; "):
+        check(plan, "training", TrainingPlan, [])
+    with pytest.raises(RequestError, match=r"^training\.validation: .* is no ValidationPlan; "):
+        check({**plan, "validation": {"every": 1}}, "training", TrainingPlan, [])
+    with pytest.raises(RequestError, match=r"^training\.steps: .* is not a whole number; |makes no"):
+        check({**plan, "steps": GOOD}, "training", TrainingPlan, [])
+
+
 def test_build_makes_objects_and_injects_facts(theirs: str) -> None:
-    optimizer = build(GOOD, "optimizer", [], {"n_steps": 10, "encoder": "unused"})
+    optimizer = build(GOOD, "optimizer", OptimizerFactory, [], {"n_steps": 10, "encoder": "unused"})
     assert isinstance(optimizer, SGD)
     assert (optimizer.lr, optimizer.clip_norm) == (0.1, None)
     node = {"_target_": "their_package.Thing", "child": GOOD, "size": 3}
-    thing = build(node, "thing", [theirs], {"n_steps": 10, "fact": "known"})
+    thing = build(node, "thing", object, [theirs], {"n_steps": 10, "fact": "known"})
     assert (thing.fact, thing.size) == ("known", 3)
     assert isinstance(thing.child, SGD)
     assert runtime_parameters(node, "thing", [theirs]) == {"fact", "n_steps"}  # those of nested nodes too
-    assert build({"a": [1, {"b": None}]}, "tree", [], {}) == {"a": [1, {"b": None}]}
+    node["child"] = {"a": [1, {"b": None}]}
+    assert build(node, "thing", object, [theirs], {"fact": 1}).child == {"a": [1, {"b": None}]}
 
 
 def test_build_trusts_what_the_command_line_names(theirs: str) -> None:
     node = {"_target_": "their_package.Refusing", "size": 3}
     assert "trust=[their_package]" in refusal(node)
-    check(node, "thing", [theirs])
+    check(node, "thing", object, [theirs])
 
 
 def test_build_puts_a_constructors_refusal_in_place(theirs: str) -> None:
     node = {"_target_": "their_package.Refusing", "size": 3}
     with pytest.raises(RequestError, match=r"^thing\.part\.size: 3 is odd; give an even one$"):
-        build({"part": node}, "thing", [theirs], {})
+        build(node, "thing.part", object, [theirs], {})
     with pytest.raises(RequestError, match=r"^optimizer\.nesterov: needs momentum, which is 0; "):
-        build({**GOOD, "nesterov": True, "momentum": 0}, "optimizer", [], {"n_steps": 1})
+        build({**GOOD, "nesterov": True, "momentum": 0}, "optimizer", OptimizerFactory, [], {"n_steps": 1})
 
 
 def test_build_names_a_model_by_where_it_stands() -> None:
@@ -225,12 +269,12 @@ def test_build_names_a_model_by_where_it_stands() -> None:
         ("strategy.teacher", r"^strategy\.teacher: Conv4 reads .*; choose model@strategy\.teacher=mlp$"),
     ]:
         with pytest.raises(RequestError, match=message):
-            build(node, key, [], {"input_shape": (1,)})
+            build(node, key, Encoder, [], {"input_shape": (1,)})
     small = (
         r"^strategy\.teacher\.input_shape: .* choose strategy\.teacher\.downsample=stride or model@strategy"
     )
     with pytest.raises(RequestError, match=small):
-        build(node, "strategy.teacher", [], {"input_shape": (1, 8, 8)})
+        build(node, "strategy.teacher", Encoder, [], {"input_shape": (1, 8, 8)})
 
 
 def test_build_cannot_override_facts_from_the_config() -> None:
@@ -266,7 +310,7 @@ values = st.recursive(
 @settings(max_examples=200, deadline=None)
 def test_check_raises_nothing_but_one_line(node: object) -> None:
     try:
-        check(node, "key", [])
+        check(node, "key", OptimizerFactory, [])
     except RequestError as error:
         message = str(error)
         assert "\n" not in message
@@ -285,7 +329,7 @@ def test_check_accepts_only_what_the_constructor_can_use(change: dict[str, Any])
         **change,
     }
     try:
-        check({"_target_": "coldstart_cli.training.Adam", **node}, "key", [])
+        check({"_target_": "coldstart_cli.training.Adam", **node}, "key", OptimizerFactory, [])
     except RequestError:
         return
     assert 0 < node["lr"] <= math.inf

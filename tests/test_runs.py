@@ -299,12 +299,13 @@ def test_run_that_is_none_is_refused(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "is no run's config"),
-        (b"a: [", "is missing or damaged"),
-        (b"\xff\xfe\xfa", "is missing or damaged"),
+        (b"a: [", "is no YAML"),
+        (b"\xff\xfe\xfa", "is no UTF-8"),
         (b"- 1", "is no run's config"),
         (b"seed: 1", "is no run's config"),
         (b"seed: ${oc.env:HOME}", "holds an interpolation"),
-        (b"seed: !!python/object/apply:os.system [true]", "is missing or damaged"),
+        (b"seed: !!python/object/apply:os.system [true]", "holds a YAML tag"),
+        (b'seed: "\\x24{oc.env:HOME}"', "holds an interpolation"),
     ],
 )
 def test_run_config_damaged_or_hostile_is_refused(run: Run, content: bytes, message: str) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from coldstart_cli import config as configs
 from coldstart_cli.errors import RequestError
+from coldstart_cli.loggers import Logger
 from coldstart_cli.trackers import MLflow, Trackio, WandB, keep_id, kept_id, scalars
 
 CONFIG = {
@@ -176,7 +177,7 @@ def test_mlflow_refuses_a_password_in_the_config(run_path: Path) -> None:
     facts = {"run_path": run_path, "config": CONFIG, "resumed": False}
     pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
     with pytest.raises(RequestError, match=r"^logger\.mlflow\.tracking_uri: holds a password") as caught:
-        configs.build(node, "logger.mlflow", [], facts)
+        configs.build(node, "logger.mlflow", Logger, [], facts)
     assert "secret" not in str(caught.value)
     assert list(run_path.iterdir()) == []
 
@@ -324,7 +325,7 @@ def test_tracker_that_is_not_installed_is_refused_in_one_line(
     monkeypatch.setitem(sys.modules, name, None)  # type: ignore[arg-type]  # as if it were absent
     message = f"logger.{name}: the package {name} is not installed; pip install 'coldstart-cli[{name}]'"
     with pytest.raises(RequestError) as caught:
-        configs.check(config["logger"], "logger", [])
+        configs.check(config["logger"][name], f"logger.{name}", Logger, [])
     assert str(caught.value) == message
 
 

@@ -16,7 +16,8 @@ from coldstart_cli import __version__, calibration
 from coldstart_cli import config as configs
 from coldstart_cli.assembly import check_values
 from coldstart_cli.building import StrategyBuilder, preprocess_of, source_of
-from coldstart_cli.bundles import CARD, FORMAT, Bundle, build_section
+from coldstart_cli.bundles import Bundle, build_section
+from coldstart_cli.cards import CARD, FORMAT
 from coldstart_cli.core import Strategy, Support
 from coldstart_cli.cross_validation import CrossValidated
 from coldstart_cli.datasets.labelled import Labelled
@@ -55,7 +56,7 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> dict[s
         RequestError: where the strategy cannot serve the task, or the run's weights do not fit it.
     """
     check_values(config)
-    hardware: Hardware = configs.build(config["hardware"], "hardware", config["trust"], {})
+    hardware: Hardware = configs.build(config["hardware"], "hardware", Hardware, config["trust"], {})
     hardware.prepare(config["seed"])
     labelled = labelled_of(config, run)
     task = OneTask(labelled, config["seed"])

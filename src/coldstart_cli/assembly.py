@@ -15,14 +15,27 @@ from typing import Annotated, Any
 from annotated_types import Ge, Lt
 
 from coldstart_cli import config as configs
+from coldstart_cli.annotations import mismatch
 from coldstart_cli.building import StrategyBuilder, source_of
 from coldstart_cli.core import Split, Strategy, TaskShape, TaskSource
 from coldstart_cli.errors import RequestError, Unserved, suggestion
 from coldstart_cli.evaluation import EvaluationPlan, served, shape_of
 from coldstart_cli.hardware import Hardware
+from coldstart_cli.loggers import Logger
+from coldstart_cli.models.network import Encoder
 from coldstart_cli.runner import TrainingPlan, validation_shape
+from coldstart_cli.training import OptimizerFactory
 
-PARTS = ("strategy", "model", "dataset", "optimizer", "hardware", "evaluation", "training", "logger")
+PARTS: Mapping[str, type] = {
+    "strategy": Strategy,
+    "model": Encoder,
+    "dataset": TaskSource,
+    "optimizer": OptimizerFactory,
+    "hardware": Hardware,
+    "evaluation": EvaluationPlan,
+    "training": TrainingPlan,
+}
+"""What each key of a config builds."""
 SCALARS: Mapping[str, Any] = {
     "seed": Annotated[int, Ge(0), Lt(2**31)],
     "outputs": str,
@@ -66,10 +79,10 @@ def assemble(config: Mapping[str, Any]) -> Experiment:
     """
     check_values(config)
     trust = config["trust"]
-    hardware: Hardware = configs.build(config["hardware"], "hardware", trust, {})
+    hardware: Hardware = configs.build(config["hardware"], "hardware", Hardware, trust, {})
     hardware.prepare(config["seed"])
-    training: TrainingPlan = configs.build(config["training"], "training", trust, {})
-    asked: EvaluationPlan = configs.build(config["evaluation"], "evaluation", trust, {})
+    training: TrainingPlan = configs.build(config["training"], "training", TrainingPlan, trust, {})
+    asked: EvaluationPlan = configs.build(config["evaluation"], "evaluation", EvaluationPlan, trust, {})
     source = source_of(config)
     evaluation, left_out = served(source, asked)
     check_shapes(source, training, evaluation)
@@ -93,23 +106,30 @@ def assemble(config: Mapping[str, Any]) -> Experiment:
 
 def check_values(config: Mapping[str, Any]) -> None:
     """Names, types and ranges of the whole config; builds nothing."""
-    known = {*SCALARS, *PARTS, "baseline", "names", "sweep"}
+    known = {*SCALARS, *PARTS, "logger", "baseline", "names", "sweep"}
     for key in sorted(config.keys() - known):
         raise RequestError(f"{key}: there is no such key; {suggestion(key, known)}")
     for key, annotation in SCALARS.items():
         if key not in config:
             raise RequestError(f"{key}: is missing; write {key}=VALUE")
-        wrong = configs.mismatch(config[key], annotation)
+        wrong = mismatch(config[key], annotation)
         if wrong:
             raise RequestError(f"{key}: {wrong}")
-    for key in PARTS:
-        if key not in config or config[key] is None:
+    for key, kind in PARTS.items():
+        if config.get(key) is None:
             raise RequestError(f"{key}: nothing is chosen; see coldstart ls {key}")
-        configs.check(config[key], key, config["trust"])
-    if "sweep" in config:  # a run may have none: it is not part of it
-        configs.check(config["sweep"], "sweep", config["trust"])
-    if config["baseline"] is not None:
-        configs.check(config["baseline"], "baseline", config["trust"])
+        configs.check(config[key], key, kind, config["trust"])
+    if not isinstance(config.get("logger"), Mapping):
+        raise RequestError("logger: is no mapping of names to loggers; write logger=[console] or logger=[]")
+    for name, node in config["logger"].items():
+        configs.check(node, f"logger.{name}", Logger, config["trust"])
+    if "sweep" in config:  # a run may have none; sweep.py knows its kind
+        configs.check(config["sweep"], "sweep", object, config["trust"])
+    if config.get("baseline") is not None:
+        configs.check(config["baseline"], "baseline", Strategy, config["trust"])
+    names = config.get("names")
+    if not isinstance(names, Mapping) or not names.keys() >= {"strategy", "model", "dataset", "baseline"}:
+        raise RequestError("names: does not say strategy, model, dataset and baseline; no config lacks it")
 
 
 _NO_SOURCE = (

@@ -18,6 +18,7 @@ from coldstart_cli.hardware import Hardware
 from coldstart_cli.models.network import Encoder, InputShape, Trained
 from coldstart_cli.models.preprocess import Plain, Preprocess
 from coldstart_cli.runs import Run, digest
+from coldstart_cli.training import OptimizerFactory
 
 _sources: dict[str, TaskSource] = {}
 _preprocesses: dict[str, Preprocess] = {}
@@ -28,7 +29,7 @@ def source_of(config: Mapping[str, Any]) -> TaskSource:
     key = digest([config["dataset"], config["model"].get("preprocess")])
     if key not in _sources:
         facts = {"preprocess": preprocess_of(config["model"], "model", config["trust"])}
-        _sources[key] = configs.build(config["dataset"], "dataset", config["trust"], facts)
+        _sources[key] = configs.build(config["dataset"], "dataset", TaskSource, config["trust"], facts)
     return _sources[key]
 
 
@@ -39,7 +40,9 @@ def preprocess_of(model: Mapping[str, Any], key: str, trust: list[str]) -> Prepr
         return Plain()
     name = digest(node)
     if name not in _preprocesses:
-        _preprocesses[name] = configs.build(node, f"{key}.preprocess", trust, {"cached": load_or_make})
+        _preprocesses[name] = configs.build(
+            node, f"{key}.preprocess", Preprocess, trust, {"cached": load_or_make}
+        )
     return _preprocesses[name]
 
 
@@ -53,7 +56,7 @@ def encoder_for(model: Mapping[str, Any], key: str, trust: list[str], shape: Inp
     node = dict(model)
     if "preprocess" in node:
         node["preprocess"] = preprocess_of(model, key, trust)
-    encoder: Encoder = configs.build(node, key, trust, {"input_shape": shape})
+    encoder: Encoder = configs.build(node, key, Encoder, trust, {"input_shape": shape})
     return encoder
 
 
@@ -84,7 +87,9 @@ class StrategyBuilder:
         self.vectorize = self.hardware.vectorizes(encoder)
         facts: dict[str, object] = {
             "encoder": encoder,
-            "optimizer": configs.build(config["optimizer"], "optimizer", trust, {"n_steps": self.n_steps}),
+            "optimizer": configs.build(
+                config["optimizer"], "optimizer", OptimizerFactory, trust, {"n_steps": self.n_steps}
+            ),
             "n_outputs": source.objective.n_outputs,
             "n_way": source.shape.n_way,
             "n_steps": self.n_steps,
@@ -101,7 +106,7 @@ class StrategyBuilder:
             pool = source.pool("train")
             self.known |= {"n_source_outputs": pool.objective.n_outputs, "source_groups": list(pool.groups)}
         facts |= {**self.known, "source_groups": tuple(self.known.get("source_groups", ()))}
-        strategy: Strategy = configs.build(node, key, trust, facts)
+        strategy: Strategy = configs.build(node, key, Strategy, trust, facts)
         check_inputs(strategy, key, encoder.reads)
         if not any(parameter.requires_grad for parameter in strategy.parameters()):
             strategy.learns_from_source = False

@@ -15,6 +15,7 @@ from coldstart_cli.core import Inputs, joined, map_inputs, n_examples
 from coldstart_cli.datasets.layouts import read_raw
 from coldstart_cli.datasets.problems import OnBad, Problems
 from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.foreign import shaped
 from coldstart_cli.runs import Run
 
 CHUNK = 256
@@ -33,13 +34,14 @@ def run_adapt(overrides: Sequence[str], search_path: Sequence[str]) -> int:
     own = [o for o in overrides if o.partition("=")[0] in own_keys]
     runs = [o.partition("=")[2] for o in overrides if o.startswith("run=")]
     rest = [o for o in overrides if o not in own and not o.startswith("run=")]
-    plan: AdaptPlan = configs.build(composition.values_of("adapt", own), "adapt", [], {})
+    plan: AdaptPlan = configs.build(composition.values_of("adapt", own), "adapt", AdaptPlan, [], {})
     run = Run(Path(runs[-1])) if runs else None
     if run is not None:
-        if run.state["state"] != "finished":
+        if run.state.get("state") != "finished":
             raise RequestError(f"run: {run.path} is not finished; repeat its coldstart train command first")
-        with composition.translated(rest):
-            config = composition.changed(run.config, rest, search_path)
+        with composition.translated(rest), shaped("run", run.path):
+            base = {**run.config, "outputs": str(run.path.parent)}
+            config = composition.changed(base, rest, search_path)
     else:
         ((_, config),) = composition.points([*search_path, *rest])
     print(*_told(adapt(config, plan, run), plan.bundle), sep="\n")
@@ -91,7 +93,8 @@ def run_predict(arguments: Sequence[str]) -> int:
     if "threshold" in values:
         bundle.card = {**bundle.card, "threshold": _share("threshold", values["threshold"])}
     form = "json" if "--json" in flags else "csv" if "--csv" in flags else "text"
-    problems = predicting.predict(bundle, values["input"], form, on_bad=on_bad, chunk=CHUNK)
+    with shaped("bundle", values["bundle"]):
+        problems = predicting.predict(bundle, values["input"], form, on_bad=on_bad, chunk=CHUNK)
     problems.warn(values["input"])
     return 0
 

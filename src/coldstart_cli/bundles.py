@@ -12,7 +12,6 @@ replaced by the stored ones; that this gives the same predictor is tested for ev
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,24 +22,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coldstart_cli import config as configs
 from coldstart_cli.building import StrategyBuilder, preprocess_of
 from coldstart_cli.calibration import probabilities
+from coldstart_cli.cards import BASE, CARD, HARMLESS, WEIGHTS, read_card
 from coldstart_cli.core import Inputs, n_examples
 from coldstart_cli.datasets.labelled import Labelled
 from coldstart_cli.datasets.one_task import OneTask
 from coldstart_cli.errors import RequestError
-from coldstart_cli.files import read_json, write_bytes
+from coldstart_cli.files import write_bytes
+from coldstart_cli.foreign import shaped
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.models.preprocess import Preprocess
 from coldstart_cli.objectives import Classification, Regression
-
-FORMAT = 1
-"""Written into card.json. A reader refuses newer ones."""
-CARD, WEIGHTS, BASE = "card.json", "weights.safetensors", "base"
-HARMLESS = {".json", ".safetensors", ".txt", ".md"}
-"""Files of a base: weights, configs and vocabularies, none of which runs."""
-LARGEST_CARD = 2**23
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +69,24 @@ class Bundle:
         Raises:
             RequestError: where it is no bundle, damaged, of a newer version, or holds anything but values.
         """
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         folder = Path(path)
-        card = _card(folder)
-        build = card["build"]
-        preprocess = preprocess_of(_placed(build["model"], folder), "bundle", [])
+        with shaped("bundle", folder / CARD):
+            card = read_card(folder)
+            build = card["build"]
+            from_base = set(build["from_base"])
+            preprocess = preprocess_of(_placed(build["model"], folder), "bundle", [])
         try:
-            module = skeleton(build, folder)
             stored = load_file(folder / WEIGHTS)
+            module = skeleton(build, folder)
             missing, unexpected = module.load_state_dict(stored, strict=False)
-        except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
+        except RequestError:
+            raise
+        except Exception as error:  # a card of somebody else's raises nearly anything
             why = " ".join(str(error).split())[:120]
             raise RequestError(f"bundle: {folder / WEIGHTS} is damaged ({why}); make it again") from error
-        if unexpected or set(missing) != set(build["from_base"]):
+        if unexpected or set(missing) != from_base:
             raise RequestError(f"bundle: {folder / WEIGHTS} does not fit its card; make it again")
         return cls(card, module, preprocess)
 
@@ -252,33 +248,6 @@ def objective_of(build: Mapping[str, Any]) -> Classification | Regression:
         return Classification(len(build["counts"]))
     scale = build["recipe"].get("target_scale")  # of tables alone, and not before they were scaled
     return Regression(build["n_outputs"], *(scale or ()))
-
-
-def _card(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir() or not (folder / CARD).is_file():
-        raise RequestError(f"bundle: {folder} is no bundle (it has no {CARD}); coldstart adapt makes one")
-    for file in folder.rglob("*"):
-        inside = file.relative_to(folder)
-        known = str(inside) in (CARD, WEIGHTS) or (inside.parts[0] == BASE and file.suffix in HARMLESS)
-        if file.is_symlink() or (file.is_file() and not known):
-            raise RequestError(
-                f"bundle: {file} is no part of a bundle, which holds values only; remove it, if you trust "
-                "the rest"
-            )
-    if (folder / CARD).stat().st_size > LARGEST_CARD:
-        raise RequestError(f"bundle: {folder / CARD} is larger than any card; make it again")
-    card = read_json(folder / CARD, "bundle")
-    version = card.get("format")
-    if not isinstance(version, int) or version > FORMAT:
-        raise RequestError(
-            f"bundle: {folder} has format {version}, this coldstart reads up to {FORMAT}; install a newer one"
-        )
-    wrong = not {"build", "labels", "temperature", "threshold"} <= card.keys()
-    if wrong or not isinstance(card["build"], dict) or not 0 < float(card["temperature"]) < math.inf:
-        raise RequestError(f"bundle: {folder / CARD} is damaged; make it again")
-    for part in ("strategy", "model", "optimizer"):
-        configs.check(card["build"].get(part), f"bundle.{part}", [])
-    return card
 
 
 def _placed(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coldstart_cli import __version__, process
-from coldstart_cli.errors import JobError, RequestError, out_of_memory, suggestion
+from coldstart_cli.errors import JobError, RequestError, line, out_of_memory, suggestion
 
 USAGE = """\
 coldstart: which strategy gets a model working on a new task with the fewest labels?
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _failed(message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(message, file=sys.stderr)
+    print(line(message), file=sys.stderr)
     return code
 
 
@@ -110,11 +110,8 @@ def _dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS:
         known = [command for command in COMMANDS if not command.startswith("_")]
         raise RequestError(f"{name}: there is no such command; {suggestion(name, known)}")
-    if (
-        not name.startswith("_")
-        and {"-h", "--help"} & set(rest)
-        and name not in ("ls", "cat", "cp", "completion")
-    ):
+    own_help = name.startswith("_") or name in ("ls", "cat", "cp", "completion")
+    if not own_help and {"-h", "--help"} & set(rest):
         print(USAGE, end="")
         return 0
     return COMMANDS[name](rest)
@@ -199,15 +196,16 @@ def _evaluate(arguments: list[str]) -> int:
     if flags.multirun or flags.dry_run or flags.cfg:
         raise RequestError("evaluate: takes no -m, --dry-run or --cfg; leave them out")
     process.set_up()
-    from coldstart_cli import commands, composition
+    from coldstart_cli import commands, composition, foreign
     from coldstart_cli.runs import Run
 
     run = Run(Path(chosen[0].partition("=")[2]))
-    if run.state["state"] != "finished":
+    if run.state.get("state") != "finished":
         raise RequestError(f"run: {run.path} is not finished; repeat its coldstart train command first")
     overrides = [o for o in flags.overrides if o not in chosen]
-    with composition.translated(overrides):
-        config = composition.changed(run.config, overrides, _search_path(flags.config_dirs))
+    with composition.translated(overrides), foreign.shaped("run", run.path):
+        base = {**run.config, "outputs": str(run.path.parent)}
+        config = composition.changed(base, overrides, _search_path(flags.config_dirs))
     options = commands.Options(flags.quiet, False, ["coldstart", "evaluate", *arguments])
     commands.reevaluate(config, run, options)
     return 0
@@ -297,8 +295,10 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 
 def _search_path(folders: Sequence[str]) -> list[str]:
     """Hydra's override for configs beside the package's: --config-dir and installed plug-ins."""
-    from coldstart_cli import catalog
+    from coldstart_cli import catalog, foreign
 
+    for folder in folders:
+        foreign.check_configs(Path(folder))
     places = [root.resolve() for root in catalog.search_roots(folders) if root != catalog.packaged_conf()]
     return [f"hydra.searchpath=[{','.join(f'file://{place}' for place in places)}]"] if places else []
 

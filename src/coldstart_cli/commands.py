@@ -140,7 +140,7 @@ def loggers_of(
         for name, node in config["logger"].items():
             key = f"logger.{name}"
             try:
-                loggers.append(Tolerated(key, configs.build(node, key, config["trust"], facts)))
+                loggers.append(Tolerated(key, configs.build(node, key, Logger, config["trust"], facts)))
             except RequestError:
                 raise
             except Exception as error:

@@ -15,8 +15,9 @@ from typing import Any
 
 from coldstart_cli import comparison_report, need
 from coldstart_cli.comparison import compare
-from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.errors import RequestError, line, suggestion
 from coldstart_cli.files import csv_text, flat, read_json
+from coldstart_cli.foreign import shaped
 from coldstart_cli.results import LeftOut, Result, read
 from coldstart_cli.runs import Run
 
@@ -43,9 +44,15 @@ def main(arguments: Sequence[str]) -> int:
     """
     request = parse(arguments)
     results, left_out = read(request.paths)
-    comparison = comparison_of(results, left_out, request)
     for run in left_out:
-        print(f"left out: {run.path}: {run.reason}", file=sys.stderr)
+        print(line(f"left out: {run.path}: {run.reason}"), file=sys.stderr)
+    with shaped("compare", ", ".join(map(str, request.paths))):
+        _tell(comparison_of(results, left_out, request), request)
+    return 0
+
+
+def _tell(comparison: dict[str, Any], request: Request) -> None:
+    """Prints and writes what was asked for."""
     if request.html is not None:
         from coldstart_cli.html_report import write_html
 
@@ -60,7 +67,6 @@ def main(arguments: Sequence[str]) -> int:
         comparison_report.show(comparison)
     if request.html is not None:
         print(f"report: {request.html}", file=sys.stderr)
-    return 0
 
 
 def comparison_of(results: Sequence[Result], left_out: Sequence[LeftOut], request: Request) -> dict[str, Any]:
@@ -173,7 +179,8 @@ def diff(arguments: Sequence[str]) -> int:
         raise RequestError(f"{unknown[0]}: there is no such flag; {suggestion(unknown[0], ['--json'])}")
     if len(paths) != 2:
         raise RequestError(f"diff: takes two run directories, not {len(paths)}; coldstart diff RUN RUN")
-    sides = [_facts(path) for path in paths]
+    with shaped("diff", f"{paths[0]} or {paths[1]}"):
+        sides = [_facts(path) for path in paths]
     keys = dict.fromkeys(key for side in sides for key in side)
     missing = "(absent)"
     found = {

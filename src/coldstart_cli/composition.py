@@ -20,12 +20,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, OmegaConfBaseException
 
 from coldstart_cli.errors import RequestError, suggestion
-from coldstart_cli.searching import Searched, plain
+from coldstart_cli.foreign import check_hydra, check_loggers, check_typed
+from coldstart_cli.searching import Searched, searched
 
 CONF = "coldstart_cli.conf"
 Config = dict[str, Any]
 
-EVALUATED = ("dataset", "evaluation", "hardware", "logger", "baseline", "again")
+OmegaConf.clear_resolver("oc.env")  # no config, which may be somebody else's, reads the environment
+
+EVALUATED = ("dataset", "evaluation", "hardware", "logger", "baseline", "again", "trust")
 """What `evaluate` may change of a run's config; the rest belongs to its training."""
 
 
@@ -40,6 +43,12 @@ def run_jobs(overrides: Sequence[str], flags: Sequence[str], job: Callable[[Conf
     Raises:
         RequestError: where the composition fails.
     """
+    if not flags:
+        with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
+            config = _composed(overrides)
+        job(config)
+        return
+    _check_fixed(overrides)
     failures: list[Exception] = []
 
     def task(config: DictConfig) -> float | None:
@@ -59,6 +68,17 @@ def run_jobs(overrides: Sequence[str], flags: Sequence[str], job: Callable[[Conf
                 raise failures[0]
     finally:
         sys.argv = arguments
+
+
+def _check_fixed(overrides: Sequence[str]) -> None:
+    """Looks at what is composed without what a sweep varies, before Hydra's own machinery acts on it."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    for override in parsed:
+        if override.is_sweep_override() and override.key_or_group.split(".")[0] == "hydra":
+            raise RequestError(f"{override.key_or_group}: Hydra itself cannot be swept; give it one value")
+    fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
+    with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
+        _composed(fixed)
 
 
 def points(overrides: Sequence[str]) -> Iterator[tuple[list[str], Config]]:
@@ -104,22 +124,8 @@ def search_space(overrides: Sequence[str]) -> tuple[list[str], dict[str, Searche
             if not override.is_sweep_override():
                 fixed.append(str(override.input_line))
                 continue
-            space[override.key_or_group] = _searched(override)
+            space[override.key_or_group] = searched(override)
     return fixed, space
-
-
-def _searched(override: Override) -> Searched:
-    value: Any = override.value()
-    if not override.is_interval_sweep():
-        return Searched(tuple(plain(v) for v in override.sweep_iterator()), 0, 0, False, False)
-    low, high, log = float(value.start), float(value.end), "log" in value.tags
-    if not low < high or (log and low <= 0):
-        raise RequestError(
-            f"{override.key_or_group}: interval({low:g}, {high:g}) is none"
-            f"{' on a logarithmic scale' if log else ''}; write interval(0.01, 1)"
-        )
-    whole = isinstance(value.start, int) and isinstance(value.end, int) and "float" not in value.tags
-    return Searched(None, low, high, log, whole)
 
 
 def changed(base: Config, overrides: Sequence[str], search_path: Sequence[str]) -> Config:
@@ -138,7 +144,9 @@ def changed(base: Config, overrides: Sequence[str], search_path: Sequence[str]) 
                 f"{', '.join(EVALUATED)}, train with other values by coldstart train"
             )
     groups = [o for o in parsed if _is_group(o)]
-    config = OmegaConf.create({**base, "logger": _completed(base["logger"], search_path), "again": False})
+    loggers = _completed(base["logger"], search_path)
+    check_loggers(base["logger"], [o.key_or_group for o in parsed], base["outputs"])
+    config = OmegaConf.create({**base, "logger": loggers, "again": False, "trust": []})
     if groups:
         lines = [*search_path, *(str(o.input_line) for o in groups)]
         with translated(lines), hydra.initialize_config_module(CONF, version_base="1.3"):
@@ -210,12 +218,20 @@ def translated(overrides: Sequence[str]) -> Iterator[None]:
 
 
 def _composed(overrides: Sequence[str]) -> Config:
+    check_typed(overrides)
     config = hydra.compose("train", list(overrides), return_hydra_config=True)
+    _check_hydra(config, overrides)
     choices = dict(config.hydra.runtime.choices)
     with contextlib.suppress(KeyError):
         OmegaConf.set_struct(config, False)
         del config["hydra"]
     return resolved(config, choices)
+
+
+def _check_hydra(config: DictConfig, overrides: Sequence[str]) -> None:
+    node = OmegaConf.to_container(config.hydra, resolve=False)
+    assert isinstance(node, dict)
+    check_hydra({str(key): value for key, value in node.items()}, overrides, config.get("trust"))
 
 
 def _container(config: DictConfig) -> Config:
@@ -276,7 +292,7 @@ def _keys(config: DictConfig, above: str = "") -> list[str]:
 
 
 def _is_group(override: Override) -> bool:
-    return "." not in override.key_or_group and override.key_or_group != "again"
+    return "." not in override.key_or_group and override.key_or_group not in ("again", "trust")
 
 
 _ABSENT = object()

@@ -3,7 +3,8 @@
 `check` validates a whole tree and builds nothing; `build` makes the objects. A mapping with `_target_`
 is a call; its keys are the callable's keyword-only parameters, all of them and no others, so that YAML
 holds every value and Python none. Positional parameters are facts of the run (`encoder`, `n_outputs`,
-...), injected by name.
+...), injected by name. A target must make what its place asks for: `strategy` a Strategy, and a parameter
+what it is annotated with; so no config can call a function that merely lies in a trusted package.
 """
 
 from __future__ import annotations
@@ -11,47 +12,55 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-import operator
 import re
-import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
+from coldstart_cli.annotations import classes, mismatch, shown
 from coldstart_cli.errors import RequestError, suggestion
 
 TRUSTED = (
     "coldstart_cli",
-    "torch.optim",
-    "torch.nn",
     *sorted(
         point.value.partition(":")[0].partition(".")[0] for point in entry_points(group="coldstart.plugins")
     ),
 )
-"""Packages whose classes a config may name: ours, torch's, and plug-ins that the user installed."""
+"""Packages whose classes a config may name: ours, and plug-ins that the user installed."""
+DEEPEST = 32
+"""Levels of a node; a composed config has six."""
 
 
-def check(node: object, key: str, trust: Sequence[str]) -> None:
+def check(node: object, key: str, kind: type, trust: Sequence[str]) -> None:
     """Validates names, types and ranges of everything below `node`.
+
+    Args:
+        kind: what its target must make: a class, or a protocol by its methods.
 
     Raises:
         RequestError: at the first thing wrong, naming its key.
     """
-    _check_names(node, key, (*TRUSTED, *trust))
-    _check_values(node, key, (*TRUSTED, *trust))
+    trusted = (*TRUSTED, *trust)
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise RequestError(
+            f"{key}: {shown(node)} describes no {kind.__name__}; give a config with a _target_"
+        )
+    _check_names(node, key, trusted, DEEPEST)
+    _check_values(node, key, kind, trusted)
 
 
-def build(node: object, key: str, trust: Sequence[str], runtime: Mapping[str, object]) -> Any:
+def build(node: object, key: str, kind: type, trust: Sequence[str], runtime: Mapping[str, object]) -> Any:
     """Makes the object that `node` describes; `key` is where it stands, for messages.
 
     Args:
+        kind: as in `check`.
         runtime: facts of the run by parameter name; a callable takes those it names.
 
     Raises:
         RequestError: where the tree is invalid, or a constructor refuses a value.
     """
-    check(node, key, trust)
+    check(node, key, kind, trust)
     return _built(node, key, (*TRUSTED, *trust), runtime)
 
 
@@ -91,31 +100,36 @@ def _placed(message: str, key: str) -> str:
     return message if said else f"{key}.{message}"
 
 
-def _check_names(node: object, key: str, trusted: tuple[str, ...]) -> None:
+def _check_names(node: object, key: str, trusted: tuple[str, ...], deepest: int) -> None:
     """Refuses untrusted targets of the whole tree before anything is imported."""
+    if not deepest:
+        raise RequestError(f"{key[:60]}: more than {DEEPEST} levels deep; no config is")
     if isinstance(node, Mapping):
         if "_target_" in node:
             target = node["_target_"]
             if not isinstance(target, str) or not _is_below(target, trusted):
                 raise RequestError(
-                    f"{key}._target_: {_shown(target)} is not trusted; targets lie in {', '.join(trusted)}, "
+                    f"{key}._target_: {shown(target)} is not trusted; targets lie in {', '.join(trusted)}, "
                     "name others on the command line with trust=[their_package]"
                 )
         for name, value in node.items():
-            _check_names(value, f"{key}.{name}", trusted)
+            _check_names(value, f"{key}.{name}", trusted, deepest - 1)
     elif isinstance(node, list):
         for i, value in enumerate(node):
-            _check_names(value, f"{key}[{i}]", trusted)
+            _check_names(value, f"{key}[{i}]", trusted, deepest - 1)
 
 
-def _check_values(node: object, key: str, trusted: tuple[str, ...]) -> None:
+def _check_values(node: object, key: str, wanted: Any, trusted: tuple[str, ...]) -> None:
+    """`wanted`: the annotation of the place where `node` stands."""
     if isinstance(node, list):
         for i, value in enumerate(node):
-            _check_values(value, f"{key}[{i}]", trusted)
+            _check_values(value, f"{key}[{i}]", wanted, trusted)
     if not isinstance(node, Mapping):
         return
+    parameters: Mapping[str, Any] = {}
     if "_target_" in node:
         target = _located(node["_target_"], key, trusted)
+        _check_kind(target, key, wanted)
         _check_installed(target, key)
         _, parameters = _parameters(target)
         given = set(node) - {"_target_"}
@@ -131,7 +145,25 @@ def _check_values(node: object, key: str, trusted: tuple[str, ...]) -> None:
                 if wrong:
                     raise RequestError(f"{key}.{name}: {wrong}")
     for name, value in node.items():
-        _check_values(value, f"{key}.{name}", trusted)
+        _check_values(value, f"{key}.{name}", parameters.get(name, wanted), trusted)
+
+
+def _check_kind(target: Callable[..., Any], key: str, wanted: Any) -> None:
+    """Refuses a target that makes something else than its place asks for."""
+    kinds = [kind for kind in classes(wanted) if kind not in (bool, int, float, str, type(None))]
+    made = [target] if inspect.isclass(target) else classes(typing.get_type_hints(target).get("return"))
+    made = [one for one in made if one is not type(None)]
+    if made and all(any(_provides(one, kind) for kind in kinds) for one in made):
+        return
+    asked = " or ".join(kind.__name__ for kind in kinds) or "object here"
+    raise RequestError(f"{key}._target_: {_name(target)} makes no {asked}; name one that does")
+
+
+def _provides(made: type, kind: type) -> bool:
+    if getattr(kind, "_is_protocol", False):
+        methods = [name for name in vars(kind) if not name.startswith("_") or name == "__call__"]
+        return all(any(name in vars(parent) for parent in made.__mro__) for name in methods)
+    return issubclass(made, kind)
 
 
 def _check_installed(target: Callable[..., Any], key: str) -> None:
@@ -151,19 +183,19 @@ def _located(target: str, key: str, trusted: tuple[str, ...]) -> Callable[..., A
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise RequestError(
-            f"{key}._target_: {_shown(target)} cannot be imported ({str(error)[:120]!r}); check its name"
+            f"{key}._target_: {shown(target)} cannot be imported ({str(error)[:120]!r}); check its name"
         ) from error
     defined_in = getattr(found, "__module__", None) or ""
     if not callable(found) or not _is_below(f"{defined_in}.", trusted):
         raise RequestError(
-            f"{key}._target_: {_shown(target)} is not defined in {', '.join(trusted)}; "
+            f"{key}._target_: {shown(target)} is not defined in {', '.join(trusted)}; "
             "name the place of its definition"
         )
     try:
         _parameters(found)
     except (NameError, TypeError, ValueError) as error:  # built in, or annotated for type checkers only
         raise RequestError(
-            f"{key}._target_: {_shown(target)} has no signature to read; choose another"
+            f"{key}._target_: {shown(target)} has no signature to read; choose another"
         ) from error
     return typing.cast("Callable[..., Any]", found)
 
@@ -186,72 +218,5 @@ def _parameters(target: Callable[..., Any]) -> tuple[list[str], dict[str, Any]]:
     return facts, values
 
 
-def mismatch(value: object, annotation: Any) -> str | None:
-    """What is wrong with `value` for a parameter so annotated and what to give instead, or None."""
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if annotation is Any:
-        return None
-    if origin is typing.Annotated:
-        return mismatch(value, arguments[0]) or _out_of_range(value, arguments[1:])
-    if origin is typing.Literal:
-        if value in arguments and type(value) in {type(a) for a in arguments}:
-            return None
-        return f"{_shown(value)} is no choice; {suggestion(str(value), [str(a) for a in arguments])}"
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        problems = [mismatch(value, a) for a in arguments if a is not type(None)]
-        return None if None in problems else problems[0]
-    if origin in (list, Sequence):
-        if not isinstance(value, list):
-            return f"{_shown(value)} is no list; write [a, b]"
-        return next((wrong for item in value if (wrong := mismatch(item, arguments[0]))), None)
-    if origin in (dict, Mapping):
-        if not isinstance(value, Mapping):
-            return f"{_shown(value)} is no mapping; write {{name: value}}"
-        return next((wrong for item in value.values() if (wrong := mismatch(item, arguments[1]))), None)
-    return _wrong_type(value, annotation)
-
-
-def _wrong_type(value: object, annotation: Any) -> str | None:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    if annotation not in names:
-        if not isinstance(annotation, type) or not isinstance(value, None | bool | int | float | str | list):
-            return None  # an object of the run or a nested target; its own check comes
-        return f"{_shown(value)} is no {annotation.__name__}; give a config with a _target_"
-    fits = isinstance(value, annotation) or (annotation is float and isinstance(value, int))
-    if isinstance(value, bool) and annotation is not bool:
-        fits = False
-    if isinstance(value, float) and value != value:
-        fits = False
-    return None if fits else f"{_shown(value)} is not {names[annotation]}; give {names[annotation]}"
-
-
-def _out_of_range(value: object, limits: Sequence[Any]) -> str | None:
-    """Reads annotated_types' Ge, Gt, Le, Lt and Len by their attributes."""
-    if value is None:
-        return None
-    signs: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
-        "ge": ("at least", operator.ge),
-        "gt": ("above", operator.gt),
-        "le": ("at most", operator.le),
-        "lt": ("below", operator.lt),
-    }
-    for limit in limits:
-        for name, (words, holds) in signs.items():
-            bound = getattr(limit, name, None)
-            if bound is not None and not holds(value, bound):
-                return f"{_shown(value)} is out of range; give a value {words} {bound}"
-        shortest = getattr(limit, "min_length", None)
-        if shortest is not None and len(typing.cast("list[Any]", value)) < shortest:
-            return f"{_shown(value)} is too short; give at least {shortest}"
-    return None
-
-
 def _name(target: Callable[..., Any]) -> str:
     return getattr(target, "__name__", str(target))
-
-
-def _shown(value: object) -> str:
-    text = "null" if value is None else repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

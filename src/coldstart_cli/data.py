@@ -88,10 +88,12 @@ def _audited(config: Mapping[str, Any], request: Request) -> dict[str, Any]:
     from coldstart_cli import assembly, building
     from coldstart_cli import config as configs
     from coldstart_cli.audit import audit
+    from coldstart_cli.evaluation import EvaluationPlan
+    from coldstart_cli.runner import TrainingPlan
 
     assembly.check_values(config)
-    training = configs.build(config["training"], "training", config["trust"], {})
-    evaluation: EvaluationPlan = configs.build(config["evaluation"], "evaluation", config["trust"], {})
+    training = configs.build(config["training"], "training", TrainingPlan, config["trust"], {})
+    evaluation = configs.build(config["evaluation"], "evaluation", EvaluationPlan, config["trust"], {})
     source = building.source_of(config)
     assembly.check_shapes(source, training, evaluation)
     asked, not_served = _asked(source, training, evaluation, request.n_tasks)

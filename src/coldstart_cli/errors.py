@@ -21,6 +21,22 @@ class JobError(Exception):
     """A job that was accepted and then failed: one line, exit code 1."""
 
 
+LONGEST_LINE = 300
+"""Characters of a message: one line that a person reads to its end."""
+
+
+def line(message: str) -> str:
+    """A message as one line that a terminal shows as it is: names in it may be anything.
+
+    What is too long loses its middle, for the key stands in front and what to do at the end.
+    """
+    words = " ".join(message.split())
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in words)
+    if len(shown) <= LONGEST_LINE:
+        return shown
+    return f"{shown[: LONGEST_LINE - 123]}...{shown[-120:]}"
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """`did you mean X?` when one of `known` resembles `word`, else the list of what is known."""
     names = sorted(known)

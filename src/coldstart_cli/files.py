@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from coldstart_cli.errors import RequestError
-
+from coldstart_cli.foreign import DECODER, LARGEST_JSON, json_values, read_text
 
 PARTIAL = ".partial"
 """Ends the name of what is not whole yet; a process that is killed leaves it behind."""
@@ -95,10 +95,10 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            rows.append(json.loads(line))
-    return rows
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ValueError, RecursionError):
+            rows.append(DECODER.decode(line))
+    return [row for row in rows if isinstance(row, dict)]
 
 
 def truncate(path: Path, length: int) -> int:
@@ -119,7 +119,7 @@ def read_json(path: Path, key: str) -> dict[str, Any]:
         RequestError: naming `key` and the file that is missing or damaged.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json_values(read_text(path, LARGEST_JSON))
     except FileNotFoundError as error:
         raise RequestError(
             f"{key}: {path.parent} is no run directory (it has no {path.name}); name one below outputs"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from typing import Any
 
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files import read_json
+from coldstart_cli.foreign import DECODER, shaped
 from coldstart_cli.runs import Run, read_config
 
 Record = Mapping[str, Any]
@@ -70,7 +71,8 @@ def read(paths: Sequence[Path]) -> tuple[list[Result], list[LeftOut]]:
     left_out: list[LeftOut] = []
     for run in run_directories(paths):
         try:
-            results += _evaluations(run)
+            with shaped("compare", run):
+                results += _evaluations(run)
         except RequestError as error:
             left_out.append(LeftOut(str(run), str(error)))
     if not results:
@@ -155,17 +157,23 @@ def _records(path: Path, *, everything: bool) -> list[Record]:
         with open(path, encoding="utf-8") as lines:
             for line in lines:
                 if everything or '"split": "validation"' not in line:
-                    rows.append(json.loads(line))
+                    rows.append(DECODER.decode(line))
     except FileNotFoundError as error:
         raise RequestError(f"{path}: is missing; evaluate the run again") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RequestError(f"{path}: is damaged; evaluate the run again with again=true") from error
-    for row in rows[:1] + rows[-1:]:
-        if not isinstance(row, dict) or not row.keys() >= set(COLUMNS):
+    columns = set(COLUMNS)
+    for row in rows:
+        if not (isinstance(row, dict) and row.keys() >= columns and _is_value(row["value"])):
             raise RequestError(f"{path}: is of an unknown format; evaluate the run again with again=true")
     if not rows:
         raise RequestError(f"{path}: holds no records; evaluate the run again with again=true")
     return rows
+
+
+def _is_value(value: object) -> bool:
+    """None where what was measured is not finite."""
+    return value is None or (isinstance(value, int | float) and math.isfinite(value))
 
 
 def bank_digest(task_hashes: Sequence[str]) -> str:

@@ -41,6 +41,7 @@ from coldstart_cli.files import (
     write_json,
     writing,
 )
+from coldstart_cli.foreign import LARGEST_YAML, Foreign, read_text, yaml_values
 from coldstart_cli.migrations import FORMAT, completed, migrated
 
 DETERMINING = ("strategy", "model", "optimizer", "training", "seed", "dataset")
@@ -106,7 +107,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        return self.exists and self.state["state"] == "finished"
+        return self.exists and self.state.get("state") == "finished"
 
     @property
     def config(self) -> dict[str, Any]:
@@ -238,7 +239,7 @@ class Checkpoints:
             whole = self._read(steps[-1])
             if whole is not None and whole.get("best") is not None:
                 state = {"strategy": whole["best"], "step": whole["best_step"]}
-        if state is None:
+        if state is None or not isinstance(state.get("strategy"), dict):
             raise RequestError(
                 f"run: {self.folder / 'best.ckpt'} is missing or damaged; train again with again=true"
             )
@@ -271,7 +272,13 @@ class Checkpoints:
 
         file = io.BytesIO(data)
         file.seek(DIGEST)
-        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception:  # whoever writes a hostile file can write its digest, too
+            state = None
+        if not isinstance(state, dict):
+            warnings.warn(f"{path}: holds more than values; passed over", RuntimeWarning, stacklevel=3)
+            return None
         return state
 
 
@@ -295,21 +302,18 @@ def write_config(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A run's config: values only.
+    """A run's config: values only, whoever wrote it.
 
     Raises:
-        RequestError: if it is missing, no YAML, or holds an interpolation, which a resolved config
-            never does and a hostile one would use to read the environment.
+        RequestError: if it is missing, no YAML, or more than values (`foreign.yaml_values`).
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        config = yaml.safe_load(text)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        config = yaml_values(read_text(path, LARGEST_YAML))
+    except OSError as error:
         raise RequestError(f"run: {path} is missing or damaged; train again with again=true") from error
-    if "${" in text:
-        raise RequestError(
-            f"run: {path} holds an interpolation, which no resolved config has; do not trust it"
-        )
+    except Foreign as error:
+        remedy = "" if ";" in str(error) else "; train again with again=true"
+        raise RequestError(f"run: {path} {error}{remedy}") from error
     if not isinstance(config, dict) or not set(DETERMINING) <= config.keys():
         raise RequestError(f"run: {path} is no run's config; train again with again=true")
     return config

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from coldstart_cli.errors import RequestError
+
 
 @dataclass(frozen=True, slots=True)
 class Searched:
@@ -42,3 +44,22 @@ class Searched:
 def plain(value: Any) -> Any:
     """Choices as YAML reads them: numbers stay numbers."""
     return yaml.safe_load(value) if isinstance(value, str) else value
+
+
+def searched(override: Any) -> Searched:
+    """What an override of Hydra's searches.
+
+    Raises:
+        RequestError: for an interval that is none.
+    """
+    value: Any = override.value()
+    if not override.is_interval_sweep():
+        return Searched(tuple(plain(v) for v in override.sweep_iterator()), 0, 0, False, False)
+    low, high, log = float(value.start), float(value.end), "log" in value.tags
+    if not low < high or (log and low <= 0):
+        raise RequestError(
+            f"{override.key_or_group}: interval({low:g}, {high:g}) is none"
+            f"{' on a logarithmic scale' if log else ''}; write interval(0.01, 1)"
+        )
+    whole = isinstance(value.start, int) and isinstance(value.end, int) and "float" not in value.tags
+    return Searched(None, low, high, log, whole)

@@ -42,7 +42,7 @@ def run(overrides: Sequence[str], options: commands.Options) -> int:
     if options.dry_run:
         return _by_sweeper(overrides, options, [job.label for job in jobs])
     folder = jobs[0].log.parent
-    plan: SweepPlan = configs.build(jobs[0].config["sweep"], "sweep", jobs[0].config["trust"], {})
+    plan: SweepPlan = configs.build(jobs[0].config["sweep"], "sweep", SweepPlan, jobs[0].config["trust"], {})
     folder.mkdir(parents=True, exist_ok=True)
     try:
         if any(o.startswith(HYDRAS) for o in overrides):

@@ -59,7 +59,7 @@ def tune(overrides: Sequence[str], options: commands.Options) -> int:
         RequestError: where nothing is searched, a value cannot be searched, or optuna is missing.
     """
     own = [o for o in overrides if o.startswith("tune.")]
-    plan: TunePlan = configs.build(composition.values_of("tune", own), "tune", [], {})
+    plan: TunePlan = configs.build(composition.values_of("tune", own), "tune", TunePlan, [], {})
     optuna = _optuna()
     fixed, space = composition.search_space([o for o in overrides if o not in own])
     if not space:
@@ -128,7 +128,7 @@ class _Search:
             else pruners.NopPruner(),
         )
         self._take_up_what_was_left()
-        plan: SweepPlan = configs.build(self.first["sweep"], "sweep", [], {})
+        plan: SweepPlan = configs.build(self.first["sweep"], "sweep", SweepPlan, [], {})
         at_once = n_at_once(plan, self.first, self.plan.n_trials)
         start = children(self.options, at_once)
         running: dict[Child, optuna.Trial] = {}

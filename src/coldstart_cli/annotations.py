@@ -1,0 +1,95 @@
+"""Whether a value from YAML fits a parameter's annotation, and what to give instead."""
+
+from __future__ import annotations
+
+import operator
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from coldstart_cli.errors import suggestion
+
+
+def mismatch(value: object, annotation: Any) -> str | None:
+    """What is wrong with `value` for a parameter so annotated and what to give instead, or None."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation is Any:
+        return None
+    if origin is typing.Annotated:
+        return mismatch(value, arguments[0]) or _out_of_range(value, arguments[1:])
+    if origin is typing.Literal:
+        if value in arguments and type(value) in {type(a) for a in arguments}:
+            return None
+        return f"{shown(value)} is no choice; {suggestion(str(value), [str(a) for a in arguments])}"
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        problems = [mismatch(value, a) for a in arguments if a is not type(None)]
+        return None if None in problems else problems[0]
+    if origin in (list, Sequence):
+        if not isinstance(value, list):
+            return f"{shown(value)} is no list; write [a, b]"
+        return next((wrong for item in value if (wrong := mismatch(item, arguments[0]))), None)
+    if origin in (dict, Mapping):
+        if not isinstance(value, Mapping):
+            return f"{shown(value)} is no mapping; write {{name: value}}"
+        return next((wrong for item in value.values() if (wrong := mismatch(item, arguments[1]))), None)
+    return _wrong_type(value, annotation)
+
+
+def _wrong_type(value: object, annotation: Any) -> str | None:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    if annotation not in names:
+        if isinstance(value, Mapping) and "_target_" in value:
+            return None  # its own check comes
+        if not isinstance(annotation, type) or not isinstance(
+            value, None | bool | int | float | str | list | Mapping
+        ):
+            return None  # an object of the run
+        return f"{shown(value)} is no {annotation.__name__}; give a config with a _target_"
+    fits = isinstance(value, annotation) or (annotation is float and isinstance(value, int))
+    if isinstance(value, bool) and annotation is not bool:
+        fits = False
+    if isinstance(value, float) and value != value:
+        fits = False
+    return None if fits else f"{shown(value)} is not {names[annotation]}; give {names[annotation]}"
+
+
+def _out_of_range(value: object, limits: Sequence[Any]) -> str | None:
+    """Reads annotated_types' Ge, Gt, Le, Lt and Len by their attributes."""
+    if value is None:
+        return None
+    signs: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
+        "ge": ("at least", operator.ge),
+        "gt": ("above", operator.gt),
+        "le": ("at most", operator.le),
+        "lt": ("below", operator.lt),
+    }
+    for limit in limits:
+        for name, (words, holds) in signs.items():
+            bound = getattr(limit, name, None)
+            if bound is not None and not holds(value, bound):
+                return f"{shown(value)} is out of range; give a value {words} {bound}"
+        shortest = getattr(limit, "min_length", None)
+        if shortest is not None and len(typing.cast("list[Any]", value)) < shortest:
+            return f"{shown(value)} is too short; give at least {shortest}"
+    return None
+
+
+def classes(annotation: Any) -> list[type]:
+    """The classes that an annotation holds; what is not annotated may be any object."""
+    if annotation is Any:
+        return [object]
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return classes(arguments[0])
+    if origin is not None:
+        return [found for argument in arguments for found in classes(argument)]
+    return [annotation] if isinstance(annotation, type) else []
+
+
+def shown(value: object) -> str:
+    """A value as a message quotes it."""
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
