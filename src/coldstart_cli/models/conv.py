@@ -5,11 +5,12 @@ Images lie in memory with the channel last: a step takes about two thirds of the
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, final
+from typing import Annotated, Any, Literal, final
 
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
+from torch.autograd import Function
 from torch.nn import functional as F
 
 from coldstart_cli.core import Inputs
@@ -17,6 +18,39 @@ from coldstart_cli.models.network import Encoder, InputShape, scaled
 from coldstart_cli.models.norm import Norm, norm_layer
 
 N_BLOCKS = 4
+
+
+@final
+class Convolution(nn.Conv2d):
+    """torch's own with a bias, differentiated faster.
+
+    Asked for the gradients of weight and bias together, oneDNN takes 2.8 times as long for images of one
+    channel, and 1.15 times as long for 64, as for the weight's alone.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        assert self.bias is not None
+        convolved = F.conv2d(maps, self.weight, self.bias.detach(), self.stride, self.padding)
+        with_bias: Tensor = _BiasApart.apply(convolved, self.bias)  # type: ignore[no-untyped-call]
+        return with_bias
+
+
+class _BiasApart(Function):
+    """(maps with the bias already in them, bias) -> maps: the bias's gradient is a sum of its own."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(maps: Tensor, bias: Tensor) -> Tensor:
+        return maps.view_as(maps)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Nothing is kept: the bias acts linearly."""
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
+        return g, g.sum((0, 2, 3))
 
 
 @final
@@ -63,7 +97,7 @@ class Conv4(Encoder):
         self.norms = nn.ModuleList()
         for block in range(N_BLOCKS):
             stride = 2 if downsample == "stride" else 1
-            conv = nn.Conv2d(hidden if block else channels, hidden, 3, stride, padding=1)
+            conv = Convolution(hidden if block else channels, hidden, 3, stride, padding=1)
             nn.init.xavier_uniform_(conv.weight)
             assert conv.bias is not None
             nn.init.zeros_(conv.bias)
