@@ -16,7 +16,7 @@ from coldstart_cli import __version__, calibration
 from coldstart_cli import config as configs
 from coldstart_cli.assembly import check_values
 from coldstart_cli.building import StrategyBuilder, preprocess_of, source_of
-from coldstart_cli.bundles import Bundle, build_section
+from coldstart_cli.bundles import Bundle
 from coldstart_cli.cards import CARD, FORMAT
 from coldstart_cli.core import Strategy, Support
 from coldstart_cli.cross_validation import CrossValidated
@@ -28,6 +28,7 @@ from coldstart_cli.files import read_json
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.rehearsal import CONFIDENCE, Rehearsal
 from coldstart_cli.runs import Run
+from coldstart_cli.skeletons import build_section
 from coldstart_cli.source_calibration import source_temperature
 
 
@@ -205,7 +206,13 @@ def _card(
         "model": config["names"]["model"],
         "run": None if run is None else run.path.name,
         "licence": plan.licence,
-        "data": {"hash": labelled.fingerprint, "examples": len(labelled), "skipped": len(labelled.skipped)},
+        "data": {
+            "root": config["dataset"]["root"],
+            "on_bad": config["dataset"]["on_bad"],
+            "hash": labelled.fingerprint,
+            "examples": len(labelled),
+            "skipped": len(labelled.skipped),
+        },
         "labels": list(labelled.classes),
         "examples_of": dict(zip(labelled.classes, counts, strict=True)) if counts else {},
         "steps": step,

@@ -12,10 +12,12 @@ from coldstart_cli import config as configs
 from coldstart_cli.adapting import AdaptPlan, adapt
 from coldstart_cli.bundles import Bundle
 from coldstart_cli.core import Inputs, joined, map_inputs, n_examples
-from coldstart_cli.datasets.layouts import read_raw
+from coldstart_cli.datasets.labelled import Labelled
+from coldstart_cli.datasets.layouts import read_labelled, read_raw
 from coldstart_cli.datasets.problems import OnBad, Problems
 from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.foreign import shaped
+from coldstart_cli.models.preprocess import Preprocess
 from coldstart_cli.runs import Run
 
 CHUNK = 256
@@ -86,7 +88,11 @@ def run_predict(arguments: Sequence[str]) -> int:
         RequestError: for what cannot be read.
     """
     values, flags = _parsed(
-        "predict", arguments, ("bundle", "input", "threshold", "on_bad"), ("--json", "--csv")
+        "predict",
+        arguments,
+        ("bundle", "input", "threshold", "on_bad"),
+        ("--json", "--csv"),
+        needed=("bundle", "input"),
     )
     on_bad = _choice("on_bad", values.get("on_bad", "stop"), get_args(OnBad))
     bundle = Bundle.load(values["bundle"])
@@ -100,38 +106,81 @@ def run_predict(arguments: Sequence[str]) -> int:
 
 
 def run_export(arguments: Sequence[str]) -> int:
-    """`coldstart export bundle=DIR format=pt2|onnx input=PATH [file=FILE]`.
+    """`coldstart export bundle=DIR format=pt2|onnx|peft [input=PATH] [file=FILE]`.
 
     Raises:
         RequestError: for what cannot be exported.
         JobError: where the exported program answers otherwise.
     """
-    values, _ = _parsed("export", arguments, ("bundle", "format", "input", "file"), ())
+    values, _ = _parsed("export", arguments, ("bundle", "format", "input", "file"), (), needed=("bundle",))
     form = _choice("format", values.get("format", "pt2"), get_args(exporting.Format))
     bundle = Bundle.load(values["bundle"])
-    probe = _probe(bundle, values["input"])
     file = Path(values.get("file", str(Path(values["bundle"]).with_suffix(f".{form}"))))
+    if form == "peft":
+        n = exporting.export_peft(bundle, file)
+        print(f"{file}: peft, {n:,} low-rank weights of {bundle.card['build']['model']['path']}")
+        return 0
+    probe = _probe(bundle, values.get("input"))
     worst = exporting.export(bundle, file, form, probe)
     print(f"{file}: {form}, {file.stat().st_size:,} bytes, any batch size")
-    print(f"largest difference from predict on {n_examples(probe)} inputs: {worst:.2g}")
-    read = bundle.card["build"]["model"].get("preprocess")
-    if read is not None:
-        print(f"it reads what {read['_target_'].rpartition('.')[2]} makes of raw examples")
+    print(f"largest difference from predict on {n_examples(probe.own)} inputs: {worst:.2g}")
+    tokenizer = exporting.copy_tokenizer(bundle, file)
+    if tokenizer is not None:
+        print(f"{tokenizer}: what makes its token ids of texts")
     return 0
 
 
-def _probe(bundle: Bundle, path: str) -> Inputs:
-    """The first inputs of a file, at least two."""
+def _probe(bundle: Bundle, path: str | None) -> exporting.Probe:
+    """The first inputs of a file, or of what the bundle was adapted to; at least two.
+
+    Raises:
+        RequestError: where neither can be read.
+    """
+    both = []
+    for preprocess in (exporting.reads(bundle), bundle.preprocess):
+        inputs = _support(bundle, preprocess) if path is None else _first(bundle, preprocess, path)
+        probe = map_inputs(lambda t: t[:PROBE], inputs)
+        both.append(joined(probe, probe) if n_examples(probe) < 2 else probe)
+    return exporting.Probe(*both)
+
+
+def _first(bundle: Bundle, preprocess: Preprocess, path: str) -> Inputs:
     recipe, problems = bundle.card["build"]["recipe"], Problems("stop")
-    raws = read_raw(recipe, bundle.preprocess, path, problems=problems, chunk=PROBE)
-    probe = next(raws).inputs
-    return joined(probe, probe) if n_examples(probe) < 2 else map_inputs(lambda t: t[:PROBE], probe)
+    raw = next(read_raw(recipe, preprocess, path, problems=problems, chunk=PROBE), None)
+    if raw is None:
+        raise RequestError(f"input: {path} has no example; name one that has")
+    return raw.inputs
+
+
+def _support(bundle: Bundle, preprocess: Preprocess) -> Inputs:
+    """The examples that the bundle was adapted to, where they lie as they lay.
+
+    Raises:
+        RequestError: where they are not there, or are others now.
+    """
+    known, recipe = bundle.card["data"], bundle.card["build"]["recipe"]
+    root, remedy = known.get("root"), "name some for the check of the export (input=PATH)"
+    if root is None or not Path(root).exists():
+        raise RequestError(f"input: what the bundle was adapted to is not there ({root}); {remedy}")
+
+    def read(preprocess: Preprocess) -> Labelled:
+        return read_labelled(recipe, preprocess, root, unlabelled=None, on_bad=known["on_bad"])
+
+    own = read(bundle.preprocess)
+    if own.fingerprint != known["hash"]:
+        raise RequestError(f"input: {root} holds other examples than the bundle was adapted to; {remedy}")
+    return own.inputs if preprocess is bundle.preprocess else read(preprocess).inputs
 
 
 def _parsed(
-    command: str, arguments: Sequence[str], keys: Sequence[str], switches: Sequence[str]
+    command: str,
+    arguments: Sequence[str],
+    keys: Sequence[str],
+    switches: Sequence[str],
+    *,
+    needed: Sequence[str],
 ) -> tuple[dict[str, str], set[str]]:
-    """key=value pairs and flags; `bundle` and `input` are needed."""
+    """key=value pairs and flags."""
     values: dict[str, str] = {}
     flags: set[str] = set()
     for argument in arguments:
@@ -144,9 +193,10 @@ def _parsed(
             raise RequestError(
                 f"{argument}: {command} has no such key; {suggestion(key, [*keys, *switches])}"
             )
-    for key in ("bundle", "input"):
+    for key in needed:
         if not values.get(key):
-            raise RequestError(f"{key}: is needed; coldstart {command} bundle=DIR input=PATH")
+            example = " ".join(f"{name}={'DIR' if name == 'bundle' else 'PATH'}" for name in needed)
+            raise RequestError(f"{key}: is needed; coldstart {command} {example}")
     return values, flags
 
 

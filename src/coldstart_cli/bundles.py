@@ -4,9 +4,8 @@
     weights.safetensors   the predictor's tensors, without those of the pretrained base
     base/                 a copy of the pretrained base, where that was asked for
 
-It holds values only: no source examples, no support examples, nothing that runs. The predictor is built
-again by adapting a fresh strategy to a support set of zeros of the same shape, whose tensors are then
-replaced by the stored ones; that this gives the same predictor is tested for every strategy.
+It holds values only: no source examples, no support examples, nothing that runs. How the predictor is built
+again: `skeletons`.
 """
 
 from __future__ import annotations
@@ -22,18 +21,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coldstart_cli.building import StrategyBuilder, preprocess_of
+from coldstart_cli.building import preprocess_of
 from coldstart_cli.calibration import probabilities
 from coldstart_cli.cards import BASE, CARD, HARMLESS, WEIGHTS, read_card
-from coldstart_cli.core import Inputs, n_examples
-from coldstart_cli.datasets.labelled import Labelled
-from coldstart_cli.datasets.one_task import OneTask
+from coldstart_cli.core import Inputs
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files import write_bytes
 from coldstart_cli.foreign import shaped
-from coldstart_cli.hardware import Hardware
 from coldstart_cli.models.preprocess import Preprocess
-from coldstart_cli.objectives import Classification, Regression
+from coldstart_cli.objectives import Regression
+from coldstart_cli.skeletons import base_tensors, objective_of, placed, skeleton, tensors_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +73,17 @@ class Bundle:
             card = read_card(folder)
             build = card["build"]
             from_base = set(build["from_base"])
-            preprocess = preprocess_of(_placed(build["model"], folder), "bundle", [])
+            preprocess = preprocess_of(placed(build["model"], folder), "bundle", [])
         try:
             stored = load_file(folder / WEIGHTS)
             module = skeleton(build, folder)
-            missing, unexpected = module.load_state_dict(stored, strict=False)
+            missing, unexpected = _load(module, stored)
         except RequestError:
             raise
         except Exception as error:  # a card of somebody else's raises nearly anything
             why = " ".join(str(error).split())[:120]
             raise RequestError(f"bundle: {folder / WEIGHTS} is damaged ({why}); make it again") from error
-        if unexpected or set(missing) != from_base:
+        if unexpected or missing != from_base:
             raise RequestError(f"bundle: {folder / WEIGHTS} does not fit its card; make it again")
         return cls(card, module, preprocess)
 
@@ -104,11 +101,12 @@ class Bundle:
 
         if path.exists() and not (path / CARD).exists() and (not path.is_dir() or any(path.iterdir())):
             raise RequestError(f"bundle: {path} exists and is no bundle; name a new folder")
-        state = self.module.state_dict()
+        state = tensors_of(self.module)
         of_base = {} if base is None else base_tensors(self.card["build"])
         left = [n for n, t in of_base.items() if n in state and torch.equal(state[n].cpu(), t)]
         own = {n: t.detach().cpu().contiguous().clone() for n, t in state.items() if n not in left}
-        card = {**self.card, "build": {**self.card["build"], "from_base": sorted(left)}}
+        known = self.module.state_dict().keys()  # what lies in files of the base alone goes without saying
+        card = {**self.card, "build": {**self.card["build"], "from_base": sorted(known & {*left})}}
         card["sizes"] = {
             "parameters": sum(t.numel() for t in state.values()),
             "stored_parameters": sum(t.numel() for t in own.values()),
@@ -159,111 +157,7 @@ class Bundle:
         return Prediction(labels, p, None)
 
 
-def build_section(config: Mapping[str, Any], task: OneTask, known: Mapping[str, Any]) -> dict[str, Any]:
-    """What it takes to build the predictor again, as values."""
-    labelled = task.labelled
-    inputs = labelled.inputs if isinstance(labelled.inputs, Mapping) else {"": labelled.inputs}
-    return {
-        "recipe": dict(labelled.recipe),
-        "strategy": _without_runs(config["strategy"]),
-        "model": config["model"],
-        "optimizer": config["optimizer"],
-        "seed": config["seed"],
-        "n_steps": config["training"]["steps"],
-        "facts": dict(known),
-        "inputs": {
-            name: {"shape": list(t.shape[1:]), "dtype": str(t.dtype).removeprefix("torch.")}
-            for name, t in inputs.items()
-        },
-        "classification": bool(labelled.classes),
-        "n_outputs": labelled.objective.n_outputs,
-        "counts": labelled.targets.bincount(minlength=len(labelled.classes)).tolist()
-        if labelled.classes
-        else [len(labelled)],
-        "n_unlabelled": 0 if labelled.unlabelled is None else n_examples(labelled.unlabelled),
-    }
+def _load(module: nn.Module, stored: Mapping[str, Tensor]) -> tuple[set[str], set[str]]:
+    """Copies tensors into the module; names of its state that are missing, and names that it has not.
 
 
-def base_tensors(build: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The predictor's tensors that are the same however it is seeded: those its pretrained base holds."""
-    one, other = (skeleton({**build, "seed": seed}, Path()).state_dict() for seed in (0, 1))
-    return {name: tensor for name, tensor in one.items() if torch.equal(tensor, other[name])}
-
-
-def skeleton(build: Mapping[str, Any], folder: Path) -> nn.Module:
-    """The predictor's module with tensors of no meaning, but for those of the pretrained base."""
-    task = _zeros(build)
-    hardware = Hardware(
-        device="cpu", threads=None, processes=1, precision="fp32", deterministic=False, vectorize="loop"
-    )
-    config = {**build, "model": _placed(build["model"], folder), "trust": []}
-    builder = StrategyBuilder(config, hardware, task, build["n_steps"], build["facts"])
-    strategy = builder.build(build["strategy"], "bundle").eval()
-    adaptation = strategy.adapt(task.support())
-    module = next(adaptation).module
-    adaptation.close()
-    return module
-
-
-def _zeros(build: Mapping[str, Any]) -> OneTask:
-    """A task of the same shape whose inputs are all zero (token masks: one)."""
-    counts = build["counts"]
-    n_classes = len(counts) if build["classification"] else 0
-    objective = objective_of(build)
-
-    def inputs(n: int) -> Inputs:
-        made = {
-            name: (torch.ones if name == "attention_mask" else torch.zeros)(
-                (n, *spec["shape"]), dtype=getattr(torch, spec["dtype"])
-            )
-            for name, spec in build["inputs"].items()
-        }
-        return made[""] if set(made) == {""} else made
-
-    n = sum(counts)
-    targets = (
-        torch.repeat_interleave(torch.arange(n_classes), torch.tensor(counts))
-        if n_classes
-        else torch.zeros(n, build["n_outputs"])
-    )
-    labelled = Labelled(
-        inputs=inputs(n),
-        targets=targets,
-        objective=objective,
-        classes=tuple(map(str, range(n_classes))),
-        tasks=(),
-        task_of=np.zeros(n, dtype=np.int64),
-        splits=(),
-        split_of=np.zeros(n, dtype=np.int64),
-        places=[],
-        unlabelled=inputs(build["n_unlabelled"]) if build["n_unlabelled"] else None,
-        skipped=(),
-        recipe=build["recipe"],
-        fingerprint="",
-    )
-    return OneTask(labelled, build["seed"])
-
-
-def objective_of(build: Mapping[str, Any]) -> Classification | Regression:
-    """What the outputs of the predictor mean."""
-    if build["classification"]:
-        return Classification(len(build["counts"]))
-    scale = build["recipe"].get("target_scale")  # of tables alone, and not before they were scaled
-    return Regression(build["n_outputs"], *(scale or ()))
-
-
-def _placed(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The model's node, reading its base from the bundle where that holds a copy."""
-    if not (folder / BASE).is_dir():
-        return dict(model)
-    base = str(folder / BASE)
-    node = {key: base if key == "path" else value for key, value in model.items()}
-    inner = node.get("preprocess")
-    if isinstance(inner, Mapping) and "path" in inner:
-        node["preprocess"] = {**inner, "path": base}
-    return node
-
-
-def _without_runs(strategy: Mapping[str, Any]) -> dict[str, Any]:
-    """A run that gave a teacher is not needed to predict, and will not be where the bundle goes."""
-    return {key: None if key.endswith("_run") else value for key, value in strategy.items()}

@@ -82,10 +82,20 @@ class FrozenFeatures(Preprocess):
     Attributes:
         cached: keeps arrays.
         batch_size: examples in one call of the encoder.
+        encoder: what computes them.
+        before: makes the encoder's inputs.
     """
 
     cached: Cached
     batch_size: int
+
+    @property
+    @abstractmethod
+    def encoder(self) -> Pretrained: ...
+
+    @property
+    @abstractmethod
+    def before(self) -> Preprocess: ...
 
     @abstractmethod
     def computed(self, examples: Any) -> Tensor:

@@ -160,8 +160,12 @@ class FrozenText(FrozenFeatures):
                 features[rows] = self.encoder(self.tokens.texts([examples[i] for i in rows]))
         return features
 
+    @property
+    def before(self) -> Tokens:
+        return self.tokens
+
     @cached_property
-    def encoder(self) -> HFText:
+    def encoder(self) -> HFText:  # type: ignore[override]
         return HFText(
             {"input_ids": (1,), "attention_mask": (1,)},
             path=self.path,

@@ -166,8 +166,12 @@ class FrozenImage(FrozenFeatures):
         with torch.no_grad():
             return torch.cat([self.encoder(part) for part in torch.split(examples, self.batch_size)])
 
+    @property
+    def before(self) -> Pixels:
+        return self.pixels
+
     @cached_property
-    def encoder(self) -> HFImage:
+    def encoder(self) -> HFImage:  # type: ignore[override]
         channels, size = int(self.image_channels or 3), int(self.image_size or 1)
         return HFImage(
             (channels, size, size),
