@@ -196,7 +196,9 @@ def base_tensors(build: Mapping[str, Any]) -> dict[str, Tensor]:
 def skeleton(build: Mapping[str, Any], folder: Path) -> nn.Module:
     """The predictor's module with tensors of no meaning, but for those of the pretrained base."""
     task = _zeros(build)
-    hardware = Hardware(device="cpu", threads=None, precision="fp32", deterministic=False, vectorize="loop")
+    hardware = Hardware(
+        device="cpu", threads=None, processes=1, precision="fp32", deterministic=False, vectorize="loop"
+    )
     config = {**build, "model": _placed(build["model"], folder), "trust": []}
     builder = StrategyBuilder(config, hardware, task, build["n_steps"], build["facts"])
     strategy = builder.build(build["strategy"], "bundle").eval()

@@ -151,7 +151,8 @@ class Distillation(Strategy):
             seed=self.seed,
             device=self.network.head.weight.device,
             start=self.preparing_steps + start,
-            divisible=self.distance_weight == 0 and self.angle_weight == 0,  # relations are no mean over parts
+            divisible=self.distance_weight == 0
+            and self.angle_weight == 0,  # relations are no mean over parts
         )
 
     def _batch_loss(self, objective: Objective, batch: Examples) -> dict[str, Tensor]:
