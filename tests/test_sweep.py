@@ -145,11 +145,20 @@ def test_a_wrong_plan_is_refused_before_any_job(tmp_path: Path, override: str, l
 
 
 def test_jobs_at_once_follow_the_plan_then_the_hardware() -> None:
-    config = {"hardware": {"device": "cpu"}}
+    config = {"hardware": {"device": "cpu", "processes": 1}}
+    on_gpu = {"hardware": {"device": "cuda", "processes": None}}
     assert n_at_once(SweepPlan(n_jobs=8, timeout_minutes=None), config, 3) == 3
     assert n_at_once(SweepPlan(n_jobs=1, timeout_minutes=None), config, 3) == 1
-    assert n_at_once(SweepPlan(n_jobs=None, timeout_minutes=None), {"hardware": {"device": "cuda"}}, 3) == 1
+    assert n_at_once(SweepPlan(n_jobs=None, timeout_minutes=None), on_gpu, 3) == 1
     assert n_at_once(SweepPlan(n_jobs=None, timeout_minutes=None), config, 1) == 1
+
+
+def test_jobs_at_once_count_the_processes_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    plan = SweepPlan(n_jobs=None, timeout_minutes=None)
+    for processes, jobs in ((1, 8), (2, 4), (3, 2), (16, 1)):
+        assert n_at_once(plan, {"hardware": {"device": "cpu", "processes": processes}}, 20) == jobs
 
 
 def test_labels_name_the_keys_that_vary() -> None:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from coldstart_cli.core import Examples, Objective
 from coldstart_cli.datasets.synthetic import Sinusoid
-from coldstart_cli.training import SGD, Adam, Each, Schedule, counting, episodic, lr_factor, supervised
+from coldstart_cli.schedules import Schedule, lr_factor
+from coldstart_cli.training import SGD, Adam, Each, counting, episodic, supervised
 
 schedules = st.sampled_from(["constant", "cosine"])
 

@@ -160,4 +160,12 @@ class Bundle:
 def _load(module: nn.Module, stored: Mapping[str, Tensor]) -> tuple[set[str], set[str]]:
     """Copies tensors into the module; names of its state that are missing, and names that it has not.
 
-
+    Raises:
+        RuntimeError: where a tensor has another shape.
+    """
+    missing, unexpected = module.load_state_dict(stored, strict=False)
+    own = tensors_of(module)
+    with torch.no_grad():
+        for name in own.keys() & {*unexpected}:
+            own[name].copy_(stored[name])
+    return {*missing}, {*unexpected} - own.keys()

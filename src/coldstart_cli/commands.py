@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coldstart_cli import config as configs
 from coldstart_cli import elastic, finished, plots, ranks, report, showing
 from coldstart_cli.assembly import Experiment, assemble
 from coldstart_cli.environment import environment
@@ -18,7 +16,7 @@ from coldstart_cli.evaluation import evaluate, shape_of, source_refusal, tasks_o
 from coldstart_cli.files import read_json
 from coldstart_cli.forecast import forecast
 from coldstart_cli.inference import adaptation_ms, costs
-from coldstart_cli.loggers import Logger, Tolerated
+from coldstart_cli.loggers import Logger, opened
 from coldstart_cli.runner import Training
 from coldstart_cli.runs import Run, evaluation_hash, run_name
 from coldstart_cli.scoring import Record
@@ -103,7 +101,7 @@ def _train_and_evaluate(experiment: Experiment, run: Run, options: Options) -> N
     config = experiment.config
     with run.locked(), StopOnSignal() as stop:
         resumed = ranks.agreed(lambda: run.exists and not config["again"])
-        with loggers_of(config, run, options, resumed) as loggers:
+        with opened(config, run.path, options.watcher, quiet=options.quiet, resumed=resumed) as loggers:
             if not resumed:
                 run.create(config, environment(experiment, options.command_line))
             _train(experiment, run, loggers, stop, options)
@@ -115,43 +113,9 @@ def _evaluate_again(experiment: Experiment, run: Run, options: Options) -> None:
     with (
         run.locked(),
         StopOnSignal() as stop,
-        loggers_of(experiment.config, run, options, True) as loggers,
+        opened(experiment.config, run.path, options.watcher, quiet=options.quiet, resumed=True) as loggers,
     ):
         _evaluate(experiment, run, loggers, stop)
-
-
-@contextlib.contextmanager
-def loggers_of(
-    config: Mapping[str, Any], run: Run, options: Options, resumed: bool
-) -> Iterator[Sequence[Logger]]:
-    """The loggers of a command, open; before training one that cannot be opened is refused, later none is.
-
-    None on ranks but the first, which tells of all.
-
-    Args:
-        resumed: whether the run was there before; its trackers then go on with what they have of it.
-    """
-    facts = {"quiet": options.quiet, "run_path": run.path, "config": config, "resumed": resumed}
-    if not ranks.first():
-        yield []
-        return
-    loggers: list[Logger] = [] if options.watcher is None else [options.watcher]
-    try:
-        for name, node in config["logger"].items():
-            key = f"logger.{name}"
-            try:
-                loggers.append(Tolerated(key, configs.build(node, key, Logger, config["trust"], facts)))
-            except RequestError:
-                raise
-            except Exception as error:
-                what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-                raise RequestError(
-                    f"{key}: {what}; mend it, or train without it (logger=[console])"
-                ) from error
-        yield loggers
-    finally:
-        for logger in loggers:
-            logger.close()
 
 
 def _train(

@@ -5,13 +5,14 @@ The run directory's own files (history.jsonl, timings.jsonl, records.jsonl) are 
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 from annotated_types import Ge, Gt
 from rich.console import Console as Terminal
@@ -21,7 +22,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from coldstart_cli import config as configs
+from coldstart_cli import ranks
 from coldstart_cli.curve import LABEL, VALIDATION, Series, panel, printable
+from coldstart_cli.errors import RequestError
 from coldstart_cli.files import read_jsonl
 
 
@@ -234,3 +238,38 @@ class TensorBoard:
 
     def close(self) -> None:
         self._writer.close()
+
+
+@contextlib.contextmanager
+def opened(
+    config: Mapping[str, Any], run_path: Path, watcher: Logger | None, *, quiet: bool, resumed: bool
+) -> Iterator[Sequence[Logger]]:
+    """The loggers of a command, open; before training one that cannot be opened is refused, later none is.
+
+    None on ranks but the first, which tells of all.
+
+    Args:
+        watcher: one more, of whoever started the command.
+        resumed: whether the run was there before; its trackers then go on with what they have of it.
+    """
+    facts = {"quiet": quiet, "run_path": run_path, "config": config, "resumed": resumed}
+    if not ranks.first():
+        yield []
+        return
+    loggers: list[Logger] = [] if watcher is None else [watcher]
+    try:
+        for name, node in config["logger"].items():
+            key = f"logger.{name}"
+            try:
+                loggers.append(Tolerated(key, configs.build(node, key, Logger, config["trust"], facts)))
+            except RequestError:
+                raise
+            except Exception as error:
+                what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                raise RequestError(
+                    f"{key}: {what}; mend it, or train without it (logger=[console])"
+                ) from error
+        yield loggers
+    finally:
+        for logger in loggers:
+            logger.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
@@ -80,9 +80,9 @@ def joined(place: Place, meeting: str) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def share(items: Sequence[T]) -> Sequence[T]:
+def mine() -> slice:
     """Those of a batch that this process computes: every `world`-th, from its rank on."""
-    return items[_place.rank :: _place.world] if _place.world > 1 else items
+    return slice(_place.rank, None, _place.world)
 
 
 def weight(n_mine: int, n_all: int) -> float:
@@ -176,21 +176,21 @@ def alone(write: Callable[P, None]) -> Callable[P, None]:
 
 
 def spread(items: Iterable[T], work: Callable[[Iterable[T]], Iterator[Result]]) -> Iterator[Result]:
-    """`work(items)`, one result an item: shared among ranks, the same results on all, in order."""
+    """`work(items)`, which gives a result for each item: shared among ranks, and on all of them in order."""
     if _place.world == 1:
         yield from work(items)
         return
     waiting = iter(items)
     while batch := list(islice(waiting, AT_ONCE * _place.world)):
-        everyones = gathered(list(work(share(batch))))
+        everyones = gathered(list(work(batch[mine()])))
         for i in range(len(batch)):
             yield everyones[i % _place.world][i // _place.world]
 
 
-def gathered(mine: T) -> list[T]:
+def gathered(own: T) -> list[T]:
     """What each rank gives, by rank."""
     from torch import distributed
 
     everyones: list[T | None] = [None] * _place.world
-    distributed.all_gather_object(everyones, mine)
+    distributed.all_gather_object(everyones, own)
     return cast("list[T]", everyones)

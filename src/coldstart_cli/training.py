@@ -10,11 +10,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
-from typing import Annotated, Any, Literal, Protocol, cast
+from typing import Annotated, Any, Protocol, cast
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -23,8 +22,8 @@ from torch import Tensor, nn
 from coldstart_cli import batch_parts, ranks
 from coldstart_cli.core import Examples, Inputs, Objective, Pool, Task, TaskSource
 from coldstart_cli.eager import eagerly
+from coldstart_cli.schedules import Schedule, lr_factor, scheduled
 
-Schedule = Literal["constant", "cosine", "linear"]
 Each = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Lifts a function of one task to all tasks of a batch: the identity, or torch.func.vmap."""
 
@@ -90,7 +89,7 @@ def episodic(
     device = next(iter(weights.values())).device
     for step in itertools.count(start):
         indices = range(step * meta_batch_size, (step + 1) * meta_batch_size)
-        drawn = source.tasks("train", ranks.share(indices))
+        drawn = source.tasks("train", indices[ranks.mine()])
         tasks = [prepare(task).to(device) for task in drawn]
         optimizer.zero_grad(set_to_none=True)
         share = ranks.weight(len(tasks), meta_batch_size)
@@ -125,7 +124,7 @@ def supervised(
     for step in itertools.count(start):
         generator.manual_seed(step_seed(seed, step))
         indices = torch.randint(len(pool), (batch_size,), generator=generator)
-        part = ranks.share(indices) if divisible else indices
+        part = indices[ranks.mine()] if divisible else indices
         share = ranks.weight(len(part), batch_size) if divisible else 1.0
         optimizer.zero_grad(set_to_none=True)
         with batch_parts.parts_of_a_batch() if divisible else contextlib.nullcontext():
@@ -232,40 +231,6 @@ class SGD:
         decay, nesterov = self.weight_decay, self.nesterov
         optimizer = sgd(_group(parameters), self.lr, self.momentum, weight_decay=decay, nesterov=nesterov)
         return scheduled(optimizer, partial(self.factor, n_steps=share * self.n_steps), self.clip_norm)
-
-
-def lr_factor(step: int, *, n_steps: float, schedule: Schedule, warmup: float) -> float:
-    """The share of the peak learning rate at `step`, in (0, 1]."""
-    rising = warmup * n_steps
-    if step < rising:
-        return (step + 1) / (rising + 1)
-    if schedule == "constant":
-        return 1.0
-    done = min(1.0, (step - rising) / max(1.0, n_steps - rising))
-    return max(1e-4, 1 - done if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done)))
-
-
-def scheduled(
-    optimizer: torch.optim.Optimizer, factor: Callable[[int], float], clip_norm: float | None
-) -> torch.optim.Optimizer:
-    """Lets every `optimizer.step()` set its rate, average its gradients over ranks and clip them first.
-
-    The count of steps lies in the parameter groups, where `state_dict` and so a checkpoint finds it.
-    """
-    for group in optimizer.param_groups:
-        group.update(peak_lr=group["lr"], steps_taken=0)
-
-    def before_step(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        ranks.average_gradients(parameters)  # before they are clipped
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * factor(group["steps_taken"])
-            group["steps_taken"] += 1
-        if clip_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, clip_norm)
-
-    optimizer.register_step_pre_hook(before_step)
-    return optimizer
 
 
 def _group(parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
