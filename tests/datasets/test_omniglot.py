@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from requests.exceptions import ConnectionError as NoConnection
 
 from coldstart_cli.core import TaskShape
 from coldstart_cli.datasets import omniglot as splits_module
@@ -159,9 +160,10 @@ def test_download_that_fails_says_what_to_do(
     fake: Path, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def offline(*_: object, **__: object) -> str:
-        raise OSError("no network")
+        raise NoConnection("no network")
 
-    monkeypatch.setattr("pooch.retrieve", offline)
+    monkeypatch.setattr("pooch.HTTPDownloader.__call__", offline)
+    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)  # between two attempts
     with pytest.raises(
         RequestError, match=r"^dataset.root: https://github.com/.* set dataset.root to the folder"
     ):

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from coldstart_cli.caching import cache_folder
+from coldstart_cli.caching import cache_folder, locked
 from coldstart_cli.errors import RequestError, suggestion
+
+N_RETRIES = 2
+TIMEOUT_SECONDS = 30.0
+"""Without a byte from the publisher."""
 
 _RAW = "https://raw.githubusercontent.com"
 _CLINC = f"{_RAW}/clinc/oos-eval/828f8093932c8fe6ca7936c3d2e52903b1c523de/data"
@@ -83,26 +90,74 @@ def fetch(name: str, root: str | None) -> dict[str, Path]:
     Raises:
         RequestError: where a file cannot be fetched, or is another one.
     """
-    import pooch  # type: ignore[import-untyped]
-    from requests.exceptions import RequestException
-
     folder = cache_folder() if root is None else Path(root).expanduser()
     paths = {}
     for file, published in _files(name).items():
-        stored = f"{name}-{file}" if root is None else file
-        if root is not None and (folder / file).exists():
-            _checked(folder / file, published)  # what lies there is never written over
-        try:
-            kept = pooch.retrieve(
-                published.url, published.digest, fname=stored, path=folder, progressbar=False
-            )
-        except (RequestException, OSError, ValueError) as error:
-            raise RequestError(
-                f"dataset.root: {published.url} cannot be downloaded ({type(error).__name__}); fetch it "
-                "elsewhere and set dataset.root to the folder that holds it, or use dataset=glyphs"
-            ) from error
-        paths[file] = Path(kept)
+        path = folder / (f"{name}-{file}" if root is None else file)
+        if root is not None and path.exists():
+            _checked(path, published)  # what lies there is never written over
+        elif not _is_published(path, published):
+            _download(path, published)
+        paths[file] = path
     return paths
+
+
+def _download(path: Path, published: File) -> None:
+    """One process fetches a file while others wait; it appears whole and checked, by renaming.
+
+    Raises:
+        RequestError: saying whether the network, the publisher or the folder is at fault.
+    """
+    from requests.exceptions import RequestException
+
+    hidden = path.parent / ".downloads"
+    partial = hidden / path.name
+    try:
+        hidden.mkdir(parents=True, exist_ok=True)
+        with locked(hidden / f"{path.name}.lock"):
+            if _is_published(path, published):  # another process was first
+                return
+            shutil.rmtree(partial, ignore_errors=True)  # of one that was killed
+            os.replace(_retrieved(partial, published), path)
+            shutil.rmtree(partial, ignore_errors=True)
+    except (RequestException, OSError, ValueError) as error:
+        raise RequestError(_why(path, published, error)) from error
+
+
+def _retrieved(folder: Path, published: File) -> str:
+    """The file in `folder`, whatever else a network does to it on the way."""
+    import pooch  # type: ignore[import-untyped]
+
+    pooch.get_logger().setLevel("ERROR")  # it would name our hidden folder
+    print(f"downloading {published.url}", file=sys.stderr)
+    files = pooch.create(
+        path=folder,
+        base_url="",
+        registry={"file": published.digest},
+        urls={"file": published.url},
+        retry_if_failed=N_RETRIES,
+    )
+    downloader = pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS, progressbar=False)
+    return str(files.fetch("file", downloader=downloader))
+
+
+def _why(path: Path, published: File, error: Exception) -> str:
+    from requests.exceptions import ConnectionError as Unreachable
+    from requests.exceptions import HTTPError, RequestException, Timeout
+
+    elsewhere = "fetch it elsewhere and set dataset.root to the folder that holds it, or use dataset=glyphs"
+    where = f"dataset.root: {published.url} cannot be downloaded"
+    if isinstance(error, HTTPError) and error.response is not None:
+        return f"{where} (HTTP {error.response.status_code}); try later, or {elsewhere}"
+    if isinstance(error, Unreachable | Timeout):
+        return f"{where} (no connection, or it broke off: {type(error).__name__}); try online, or {elsewhere}"
+    if isinstance(error, RequestException):
+        return f"{where} ({type(error).__name__}); try again, or {elsewhere}"
+    if isinstance(error, ValueError):
+        kind = published.digest.partition(":")[0]
+        return f"{where} (what came is not the published file by its {kind}); try again, or {elsewhere}"
+    remedy = "name a folder of yours by dataset.root or COLDSTART_CACHE"
+    return f"dataset.root: {path} cannot be written ({error.strerror or error}); {remedy}"  # type: ignore[attr-defined]
 
 
 def verify(name: str, root: str | None) -> list[str]:
@@ -153,10 +208,18 @@ def _files(name: str) -> Mapping[str, File]:
     return PUBLISHED[name]
 
 
+def _is_published(path: Path, published: File) -> bool:
+    return path.is_file() and _digest(path, published) == published.digest.partition(":")[2]
+
+
+def _digest(path: Path, published: File) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, published.digest.partition(":")[0]).hexdigest()
+
+
 def _checked(path: Path, published: File) -> str:
     kind, _, expected = published.digest.partition(":")
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, kind).hexdigest()
+    found = _digest(path, published)
     if found != expected:
         raise RequestError(
             f"{path}: its {kind} is {found}, the publisher's file has {expected}; fetch it anew from "
