@@ -38,8 +38,9 @@ PLACES = ("root", "unlabelled")
 """Keys of a data set that say where it lies; its content is in the fingerprint."""
 REPORTING = ("log_every", "checkpoint_seconds")
 """Keys of `training` that do not change the trained weights."""
-JUDGING = ("budget", "beyond")
-"""Keys of `evaluation` that change no measurement: limits, and what is done about shots beyond the data."""
+JUDGING = ("budget", "beyond", "reuse_baseline")
+"""Keys of `evaluation` that change no result: limits, what is done about shots beyond the data, and whether
+records of the baseline may come from an earlier run."""
 
 
 def digest(value: object) -> str:
