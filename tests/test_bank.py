@@ -266,7 +266,9 @@ def task_hashes(*overrides: str) -> tuple[dict[tuple[str, int, str], set[str]], 
     made = assemble(config)
     with StopOnSignal() as stop:
         records, _ = evaluate(
-            made.contestants, made.source, made.evaluation, made.hardware, [], stop, trained_on_source=True
+            *(made.contestants, made.source, made.evaluation, made.hardware, [], stop),
+            trained_on_source=True,
+            baselines=None,
         )
     found: dict[tuple[str, int, str], set[str]] = {}
     for row in records:

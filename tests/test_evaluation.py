@@ -33,6 +33,7 @@ def evaluated(experiment: Experiment) -> tuple[list[Record], dict[str, dict[int,
             [],
             stop,
             trained_on_source=True,
+            baselines=None,
         )
 
 

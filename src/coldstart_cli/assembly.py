@@ -93,10 +93,10 @@ def assemble(config: Mapping[str, Any]) -> Experiment:
         _check_strategy(builder.build(config["baseline"], "baseline"), "baseline", source, evaluation)
         contestants["baseline"] = {
             label: builder.build(node, "baseline")
-            for label, node in _variants(config["baseline"], evaluation.baseline_search)
+            for label, node in variants(config["baseline"], evaluation.baseline_search).items()
         }
-    for role, variants in contestants.items():
-        for strategy in variants.values():
+    for role, strategies in contestants.items():
+        for strategy in strategies.values():
             _check_strategy(strategy, role, source, evaluation)
     facts = {"n_way": source.shape.n_way, **builder.known}
     return Experiment(
@@ -172,19 +172,17 @@ def check_parts(node: Mapping[str, Any], key: str, processes: int) -> None:
             )
 
 
-def _variants(
-    baseline: Mapping[str, Any], search: Mapping[str, list[float]]
-) -> list[tuple[str, dict[str, Any]]]:
+def variants(baseline: Mapping[str, Any], search: Mapping[str, list[float]]) -> dict[str, dict[str, Any]]:
     """The baseline once for each combination of the searched values, labelled `lr=0.05`."""
     names = sorted(search)
     combinations = itertools.product(*(search[name] for name in names))
-    return [
-        (
-            ",".join(f"{name}={value:g}" for name, value in zip(names, values, strict=True)),
-            {**baseline, **dict(zip(names, values, strict=True))},
-        )
+    return {
+        ",".join(f"{name}={value:g}" for name, value in zip(names, values, strict=True)): {
+            **baseline,
+            **dict(zip(names, values, strict=True)),
+        }
         for values in combinations
-    ]
+    }
 
 
 def _check_strategy(strategy: Strategy, role: str, source: TaskSource, evaluation: EvaluationPlan) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from coldstart_cli import elastic, finished, plots, ranks, report, showing
-from coldstart_cli.assembly import Experiment, assemble
+from coldstart_cli.assembly import Experiment, assemble, variants
+from coldstart_cli.baselines import Baselines
 from coldstart_cli.environment import environment
 from coldstart_cli.errors import JobError, RequestError
 from coldstart_cli.evaluation import evaluate, shape_of, source_refusal, tasks_of
@@ -175,6 +176,7 @@ def _evaluate(experiment: Experiment, run: Run, loggers: Sequence[Logger], stop:
         loggers,
         stop,
         trained_on_source=on_source,
+        baselines=(baselines := known_baselines(experiment)),
     )
     if not ranks.first():  # which alone measures costs, while the others wait
         return
@@ -183,11 +185,26 @@ def _evaluate(experiment: Experiment, run: Run, loggers: Sequence[Logger], stop:
         "left_out": {str(k): reason for k, reason in experiment.left_out.items()},
         "source_left_out": {k: reason for k, reason in refused.items() if reason is not None},
     }
-    summary = {**_summary(experiment, run, records, chosen), **left_out}
+    read = {} if baselines is None else baselines.summary()
+    summary = {**_summary(experiment, run, records, chosen), **left_out, **read}
     run.write_evaluation(name, experiment.config, records, summary)
     _draw(run, name)
     own = evaluation_hash(run.config, trained_on)
     _tell(loggers, run.state["steps"], summary, "" if name == own else f"{name}/")
+
+
+def known_baselines(experiment: Experiment) -> Baselines | None:
+    """Where the baseline's records may come from; None where they are to be measured here."""
+    config, plan = experiment.config, experiment.evaluation
+    if config["baseline"] is None or not plan.reuse_baseline:
+        return None
+    facts = {
+        "seed": config["seed"],
+        "hardware": experiment.hardware.facts(),
+        "vectorize": experiment.vectorize,
+    }
+    known = Baselines(variants(config["baseline"], plan.baseline_search), config["model"], facts)
+    return known if known.usable else None
 
 
 def _summary(

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Len, Lt
 
 from coldstart_cli import metrics, ranks
+from coldstart_cli.baselines import Baselines
 from coldstart_cli.budgets import BATCH, Budget
 from coldstart_cli.core import Split, Strategy, Task, TaskShape, TaskSource
 from coldstart_cli.hardware import Hardware
@@ -33,6 +34,7 @@ class EvaluationPlan:
         baseline_steps: the same for the baseline.
         baseline_search: values of the baseline's hyper-parameters to choose from on validation tasks.
         n_selection_tasks: validation tasks that choose.
+        reuse_baseline: whether records of the baseline may come from an earlier run that measured the same.
         confidence: of the intervals.
         coverage: probability that a prediction set is to hold.
         batch_sizes: batches whose inference time is measured.
@@ -54,6 +56,7 @@ class EvaluationPlan:
     baseline_steps: Annotated[list[Annotated[int, Ge(0)]], Len(1)]
     baseline_search: dict[str, Annotated[list[float], Len(1)]]
     n_selection_tasks: Annotated[int, Ge(2)]
+    reuse_baseline: bool
     confidence: Annotated[float, Gt(0), Lt(1)]
     coverage: Annotated[float, Gt(0), Lt(1)]
     batch_sizes: Annotated[list[Annotated[int, Ge(1)]], Len(1)]
@@ -76,6 +79,7 @@ def evaluate(
     stop: StopOnSignal,
     *,
     trained_on_source: bool,
+    baselines: Baselines | None,
 ) -> tuple[list[Record], dict[str, dict[int, tuple[str, int]]]]:
     """Adapts every contestant to the same tasks, for every k.
 
@@ -84,6 +88,7 @@ def evaluate(
             variant and the adaptation step of each role.
         trained_on_source: whether the strategy was trained on this source; only then are there held-out
             examples of its training classes.
+        baselines: where records of the baseline may come from.
 
     Returns:
         The records, and what was chosen: role -> k_shot -> (variant, step).
@@ -102,7 +107,7 @@ def evaluate(
             chosen[job.role][job.k_shot] = choice
             variants = {choice[0]: variants[choice[0]]}
         for variant, strategy in variants.items():
-            for rows in _records(job, variant, strategy, plan, hardware):
+            for rows in _records(job, variant, strategy, plan, hardware, baselines):
                 stop.check()
                 records += rows
                 done += 1
@@ -117,17 +122,31 @@ def _n_adaptations(job: _Job, contestants: Mapping[str, Mapping[str, Strategy]])
 
 
 def _records(
-    job: _Job, variant: str, strategy: Strategy, plan: EvaluationPlan, hardware: Hardware
+    job: _Job,
+    variant: str,
+    strategy: Strategy,
+    plan: EvaluationPlan,
+    hardware: Hardware,
+    baselines: Baselines | None,
 ) -> Iterator[list[Record]]:
     """The rows of each task of a job. Validation tasks choose by the headline alone: theirs stay short."""
     labels = {"role": job.role, "variant": variant, "split": job.split, "k_shot": job.k_shot}
-    tasks = tasks_of(job.source, job.split, job.n_tasks)
+    tasks = partial(tasks_of, job.source, job.split, job.n_tasks)
     beside = job.split == "new"
     coverage = None if job.split == "validation" else plan.coverage
     score = partial(
         scored_together, strategy, steps=job.steps, hardware=hardware, beside=beside, coverage=coverage
     )
-    for rows in ranks.spread(tasks, score):
+
+    def fresh() -> Iterator[list[Record]]:
+        return ranks.spread(tasks(), score)
+
+    if baselines is None or job.role != "baseline":
+        found = fresh()
+    else:
+        asked = {"steps": list(job.steps), "beside": beside, "coverage": coverage}
+        found = baselines.records(variant, strategy, tasks, asked, fresh)
+    for rows in found:
         yield [{**labels, **row} for row in rows]
 
 

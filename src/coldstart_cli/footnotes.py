@@ -36,7 +36,14 @@ def footnotes(summary: Mapping[str, Any], numbers: Numbers) -> list[str]:
     """The lines below the table, in order."""
     parts = (_over_shots(summary, numbers), _similarity(summary, numbers), _calibration(summary))
     above = [line for part in parts for line in part]
-    return [*above, *([""] if above else []), *_costs(summary), *_budgets(summary), *_training(summary)]
+    return [
+        *above,
+        *([""] if above else []),
+        *_costs(summary),
+        *_budgets(summary),
+        *_training(summary),
+        *_read(summary),
+    ]
 
 
 def broken(summary: Mapping[str, Any]) -> list[str]:
@@ -160,6 +167,18 @@ def _training(summary: Mapping[str, Any]) -> list[str]:
         n = training["examples"]
         line += f"; {n:,} labelled source examples seen" if n else "; source examples not counted"
     return [line]
+
+
+def _read(summary: Mapping[str, Any]) -> list[str]:
+    """Time that this run did not spend is not its own saving: whoever compares runs must know."""
+    read = summary.get("baseline_read")
+    if read is None:
+        return []
+    share = "" if read["sets"] == read["of"] else f"{read['sets']} of {read['of']} sets of "
+    return [
+        f"{share}{summary['names']['baseline']}'s records and times were read from the cache, measured on "
+        f"equal hardware since {read['measured']} (evaluation.reuse_baseline=false measures them anew)"
+    ]
 
 
 def _scaled(value: float) -> str:

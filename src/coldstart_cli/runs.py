@@ -50,8 +50,9 @@ PLACES = ("root", "unlabelled")
 REPORTING = ("log_every", "checkpoint_seconds")
 """Keys of `training` that do not change the trained weights."""
 DIGEST = hashlib.sha256().digest_size
-JUDGING = ("budget", "beyond")
-"""Keys of `evaluation` that change no measurement: limits, and what is done about shots beyond the data."""
+JUDGING = ("budget", "beyond", "reuse_baseline")
+"""Keys of `evaluation` that change no result: limits, what is done about shots beyond the data, and whether
+records of the baseline may come from an earlier run."""
 
 
 def digest(value: object) -> str:
