@@ -40,8 +40,8 @@ lint: $(STAMP) ## ruff, mypy --strict, import directions, forbidden calls
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_packaging.py -k forbidden_call
 
-bench: $(STAMP) ## the benchmarks
-	$(BIN)/python -m benchmarks.bench $(ARGS)
+bench: $(STAMP) ## the benchmarks, beside the peers that install; writes docs/benchmarks.md (ten minutes)
+	$(BIN)/python -m benchmarks.page --write $(ARGS)
 
 torture: $(STAMP) ## every fault in full and the slow tests; writes docs/reliability.md
 	$(BIN)/python -m pytest -n 2 -m "slow or fault" --full --write-reliability --timeout 1200 --durations=15 $(ARGS)

@@ -32,6 +32,7 @@ from coldstart_cli.core import Task, map_inputs
 from coldstart_cli.measuring import FixedTasks, Step
 
 COLUMNS = ("learn2learn", "higher", "torchopt", "parallel-metalearn", "its vmap")
+BF16 = "learn2learn, bf16"
 TOLERANCE = 1e-6
 """Of the gradient's norm, in float64: rounding is 1e-14, through Adam's division some 1e-9."""
 Record = dict[str, Any]
@@ -52,7 +53,7 @@ def compared(case: Case, sides: Mapping[str, Side], peaks: Mapping[str, float], 
     n_flops = measuring.flops(lambda: plain(one)) * len(case.source.drawn)
     steps = {"ours": _in_mode(case.step(), deterministic=True), **steps}
     if case.hardware.precision == "bf16" and "learn2learn" in steps:
-        steps["learn2learn, bf16"] = _autocast(case, steps["learn2learn"])
+        steps[BF16] = _autocast(case, steps["learn2learn"])
     times = measuring.interleaved(steps, seconds, least=3, hardware=case.hardware)
     record: Record = {"name": case.row.name, "flops": n_flops, "different": different}
     record["ms"] = {side: measuring.spread([1e3 * t for t in ts]).as_dict() for side, ts in times.items()}
@@ -198,39 +199,40 @@ def section() -> str:
     return text(*measured(_arguments([])))
 
 
+SETTING = """\
+One process, all sides in turn, on the same tasks, drawn beforehand. Where a row does not say otherwise:
+5-way 1-shot, 15 queries a class, 28x28, Conv4 with 64 channels, batch statistics and pooling; the
+sinusoid has an MLP 40-40 and 10 points."""
+LIMIT = """\
+Peak: the best rate of a 3x3 convolution of 64 to 64 channels, channels last, {conv_fp32:.0f} GFLOP/s
+({conv_bf16:.0f} in bf16), for the sinusoid of a matrix product of 1,024, {gemm_fp32:.0f}
+({gemm_bf16:.0f}). FLOPs are those of convolutions and matrix products of the plain network
+(torch.utils.flop_counter), a multiply-add is 2; all else, such as normalisation, takes time and counts
+nothing."""
+EQUAL = """\
+The meta-gradient of every side was first found equal to plain autograd's in float64: at most
+{worst:.0e} of its norm off. Peers: milliseconds, **times ours** and the quartiles of this ratio, turn
+by turn; a dash where a peer has no such strategy, or vmap would take gigabytes. In rows of bf16 ours
+computes under bf16 autocast, the peers in fp32."""
+
+
 def text(peaks: Mapping[str, float], records: Sequence[Record], alone: Sequence[Record]) -> str:
+    """The section: the rows beside peers, then those beside ProtoNet."""
+    parts = ["## Outer steps", SETTING, LIMIT.format_map(peaks)]
+    if records:
+        worst = max(value for record in records for value in record["different"].values())
+        parts += [EQUAL.format(worst=worst), table(records)]
     bf16 = [
-        f"{r['name']} {r['ms']['learn2learn, bf16']['middle']:.1f} ms, "
-        f"{r['times']['learn2learn, bf16']['middle']:.2f}x"
+        f"{r['name']} {r['ms'][BF16]['middle']:.1f} ms, {r['times'][BF16]['middle']:.2f}x"
         for r in records
-        if "learn2learn, bf16" in r["ms"]
+        if BF16 in r["ms"]
     ]
-    worst = max((value for record in records for value in record["different"].values()), default=0.0)
-    parts = [
-        "## Outer steps",
-        "One process, all sides in turn, on the same tasks, drawn beforehand. 5-way 1-shot, Conv4 with 64 channels "
-        "and batch statistics on 28x28, 15 queries a class, where the row does not say otherwise; the sinusoid "
-        "has an MLP 40-40 and 10 points. "
-        + (
-            f"Every side's meta-gradient was first found equal to plain autograd's in float64 (at most {worst:.0e} of "
-            "its norm off). Peers: milliseconds, **times ours** and the quartiles of this ratio, turn by turn; a dash "
-            "where a peer has no such strategy. In rows of bf16 ours computes under bf16 autocast and the peers in fp32."
-            if records
-            else ""
-        ),
-        "Peak: the best rate of a 3x3 convolution of 64 to 64 channels, channels last, "
-        f"{peaks['conv_fp32']:.0f} GFLOP/s ({peaks['conv_bf16']:.0f} in bf16), and of a matrix product of 1,024, "
-        f"{peaks['gemm_fp32']:.0f} ({peaks['gemm_bf16']:.0f}). FLOPs are those of convolutions and matrix products "
-        "of the plain network (torch.utils.flop_counter), a multiply-add is 2; all else, such as normalisation, "
-        "costs time and counts nothing.",
-        table(records) if records else "",
-        f"With learn2learn under bf16 autocast too: {'; '.join(bf16)}." if bf16 else "",
-        "Strategies without a gradient on the support set, beside ProtoNet on the same tasks:"
-        if alone
-        else "",
-        without_steps(alone) if alone else "",
-    ]
-    return "\n\n".join(part for part in parts if part)
+    if bf16:
+        parts.append(f"With learn2learn under bf16 autocast too: {'; '.join(bf16)}.")
+    if alone:
+        words = "Strategies without a gradient on the support set, beside ProtoNet on the same tasks:"
+        parts += [words, without_steps(alone)]
+    return "\n\n".join(parts)
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:

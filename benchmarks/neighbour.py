@@ -1,4 +1,4 @@
-"""A step beside a busy neighbour: another process that spins on one core, as it often is on a shared machine."""
+"""A step beside a busy neighbour: a process that spins on one core, as there often is on a shared machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The peers' sides of a row, each as its own examples train: learn2learn, higher, torchopt, parallel-metalearn."""
+"""The steps of learn2learn, higher, torchopt and parallel-metalearn, each as its own examples train."""
 
 from __future__ import annotations
 

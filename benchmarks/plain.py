@@ -143,7 +143,7 @@ def reptile_step(case: Problem, network: PlainNetwork) -> Step:
             p.grad = torch.zeros_like(p)
         for task in tasks:
             learner = copy.deepcopy(network)
-            optimizer = torch.optim.Adam(learner.parameters(), values["inner_lr"], betas=(0, 0.999))
+            optimizer = torch.optim.Adam(learner.parameters(), values["inner_lr"], betas=(0.0, 0.999))
             for batch in islice(_batches(task, values["inner_batch_size"]), values["inner_steps"]):
                 optimizer.zero_grad()
                 loss(learner(batch.inputs), batch.targets).backward()

@@ -36,7 +36,7 @@ usage: coldstart COMMAND [overrides] [flags]
   ls           list strategies, models, data sets, ...      [GROUP] [--json]
   cat, cp      print a config; copy it to start one's own   GROUP/NAME [FILE]
   doctor       versions, devices, threads, a write test and a short training
-  bench        how fast this machine trains, beside the most it can do   [hardware.threads=N] [--json] [--quick]
+  bench        how fast training is here, of the most this machine can do   [--quick] [--json]
   completion   a completion script for bash, zsh or fish
 
 flags of train
@@ -242,29 +242,21 @@ def _bundles(name: str) -> Callable[[list[str]], int]:
     return command
 
 
-def _doctor(arguments: list[str]) -> int:
-    process.set_up()
-    from coldstart_cli import doctor
+def _machine(name: str) -> Callable[[list[str]], int]:
+    def command(arguments: list[str]) -> int:
+        process.set_up()
+        from coldstart_cli import bench, doctor
 
-    return doctor.main(arguments)
+        return bench.main(arguments) if name == "bench" else doctor.main(arguments)
 
-
-def _bench(arguments: list[str]) -> int:
-    switches = [a for a in arguments if a in ("--json", "--quick")]
-    flags = parse([a for a in arguments if a not in switches])
-    if flags.multirun or flags.dry_run or flags.cfg or flags.quiet or flags.config_dirs:
-        raise RequestError("bench: takes --json and --quick alone; leave the rest out")
-    process.set_up()
-    from coldstart_cli import bench
-
-    return bench.main(flags.overrides, "quick" if "--quick" in switches else "usual", "--json" in switches)
+    return command
 
 
-def _compare(name: str) -> Callable[[list[str]], int]:
+def _comparison(name: str) -> Callable[[list[str]], int]:
     def command(arguments: list[str]) -> int:
         from coldstart_cli import compare
 
-        return {"compare": compare.main, "diff": compare.diff}[name](arguments)
+        return compare.diff(arguments) if name == "diff" else compare.main(arguments)
 
     return command
 
@@ -285,10 +277,9 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "evaluate": _evaluate,
     "tune": _tune,
     **{name: _bundles(name) for name in ("adapt", "predict", "export")},
-    **{name: _compare(name) for name in ("compare", "diff")},
+    **{name: _comparison(name) for name in ("compare", "diff")},
     "data": _data,
-    "doctor": _doctor,
-    "bench": _bench,
+    **{name: _machine(name) for name in ("doctor", "bench")},
     **{name: _catalog(name) for name in ("ls", "cat", "cp", "completion", "_complete")},
 }
 

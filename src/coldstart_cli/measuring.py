@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -73,7 +74,7 @@ def flops(step: Step) -> int:
     """Arithmetic of convolutions and matrix products in a step; a multiply-add is 2, all else is 0."""
     with FlopCounterMode(display=False) as counter:
         step()
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 def peaks(hardware: Hardware, seconds: float) -> dict[str, float]:
@@ -89,9 +90,9 @@ def peaks(hardware: Hardware, seconds: float) -> dict[str, float]:
         kernel = torch.randn(64, 64, 3, 3, device=hardware.device, dtype=dtype)
         kernel = kernel.to(memory_format=torch.channels_last)
         square = torch.randn(1024, 1024, device=hardware.device, dtype=dtype)
-        sides = {
-            f"conv_{name}": lambda maps=maps, kernel=kernel: F.conv2d(maps, kernel, padding=1),
-            f"gemm_{name}": lambda square=square: square @ square,
+        sides: dict[str, Step] = {
+            f"conv_{name}": partial(F.conv2d, maps, kernel, padding=1),
+            f"gemm_{name}": partial(torch.mm, square, square),
         }
         with torch.no_grad():
             times = interleaved(sides, seconds / 2, least=10, hardware=hardware)

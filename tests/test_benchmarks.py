@@ -1,0 +1,116 @@
+"""The benchmarks of the repository: equal sides, the page, the fitted lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import growth, page
+from benchmarks.bench import _equal_sides, difference, table
+from benchmarks.peers import Side
+from benchmarks.plain import PlainNetwork, Problem, Step, plain_step, problem
+from coldstart_cli.bench import ROWS, built
+
+
+@pytest.fixture(autouse=True)
+def _process_settings() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
+
+
+def exact(name: str, *overrides: str) -> Problem:
+    """A row with two tasks, in float64."""
+    row = next(row for row in ROWS if row.name == name)
+    small = (*row.overrides, "strategy.meta_batch_size=2", *overrides)
+    case = built(replace(row, overrides=small), ("hardware=cpu", "hardware.threads=1"))
+    case.strategy.double()
+    return problem(case)
+
+
+LEARNERS = (
+    "MAML, sinusoid, 25 tasks", "MAML, 4 tasks", "FOMAML, 16 tasks", "ANIL, 16 tasks",
+    "Reptile, 5 tasks of 5 steps", "ProtoNet, 5-way, fp32",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_our_meta_gradient_is_that_of_plain_autograd(name: str) -> None:
+    few = () if "sinusoid" in name else ("dataset.n_query=3",)
+    asked = exact(name, *few)
+    _, different = _equal_sides(asked, asked.network(), {})
+    assert different["ours"] < 1e-7
+
+
+def test_a_peer_that_does_less_is_refused() -> None:
+    asked = exact("MAML, sinusoid, 25 tasks")
+
+    def lazy(case: Problem, network: PlainNetwork) -> Step:
+        full = plain_step(case, network)
+        return lambda tasks: full(tasks[:1])
+
+    sides: dict[str, Side] = {"lazy": lazy}
+    with pytest.raises(AssertionError, match="the meta-gradient of lazy"):
+        _equal_sides(asked, asked.network(), sides)
+
+
+def test_difference_is_relative_to_the_norm_and_infinite_where_a_tensor_lacks() -> None:
+    wanted = {"a": torch.tensor([3.0, 0.0]), "b": torch.tensor([4.0])}
+    found = {"a": torch.tensor([3.0, 0.3]), "b": torch.tensor([4.4])}
+    assert difference(found, wanted) == pytest.approx(0.1)
+    assert difference({"a": wanted["a"]}, wanted) == float("inf")
+
+
+def test_table_leaves_a_dash_where_a_peer_has_no_such_strategy() -> None:
+    spread = {"low": 1.0, "middle": 2.0, "high": 3.0, "n": 5}
+    rows = [
+        {
+            "name": "both",
+            "of_peak": 0.5,
+            "ms": {"ours": spread, "higher": spread},
+            "times": {"higher": spread},
+        },
+        {"name": "ours alone", "of_peak": 0.25, "ms": {"ours": spread}, "times": {}},
+    ]
+    lines = table(rows).splitlines()
+    assert lines[0].split(" | ")[-1] == "higher |"
+    assert lines[2].endswith("| 2.0, **2.00x** (1.00-3.00) |")
+    assert lines[3].endswith("| 25% | - |")
+
+
+def test_page_replaces_one_section_and_keeps_the_order() -> None:
+    old = page.replaced("", "growth", "## G")
+    both = page.replaced(old, "bench", "## B\n\n| a |")
+    assert both.index("## B") < both.index("## G")
+    again = page.replaced(both, "growth", "## new")
+    assert "## G" not in again
+    assert "## B\n\n| a |" in again
+    assert page.replaced(again, "growth", "## new") == again
+
+
+def test_fitted_line_is_that_of_numpys_least_squares() -> None:
+    x, y = [1.0, 2.0, 4.0, 9.0], [2.0, 3.5, 9.0, 17.0]
+    line = growth.fitted(x, y)
+    (intercept, slope), *_ = np.linalg.lstsq(np.c_[np.ones(4), x], np.array(y), rcond=None)
+    assert (line.intercept, line.slope) == pytest.approx((intercept, slope))
+    assert line.r2 == pytest.approx(np.corrcoef(x, y)[0, 1] ** 2)
+
+
+def test_verdict_tells_flat_linear_and_neither() -> None:
+    x = [1.0, 2.0, 4.0, 8.0]
+    assert growth.verdict(x, [10.0, 10.4, 9.9, 10.2]) == "flat"
+    assert growth.verdict(x, [3.0, 5.0, 9.0, 17.0]) == "linear"
+    assert growth.verdict(x, [1.0, 4.0, 16.0, 64.0]) == "no line"
+
+
+def test_growth_points_name_rows_and_keys_that_exist() -> None:
+    names = {row.name for row in ROWS}
+    assert all(axis.row in names and "." in axis.key for axis in growth.AXES)
+    found = {axis.title: [{"x": float(v), "seconds": v / 100, "bytes": 1e6 * v} for v in axis.values]
+             for axis in growth.AXES}  # fmt: skip
+    assert growth.text(found).count("linear: ") == 2 * len(growth.AXES)
