@@ -27,8 +27,8 @@ from tests.reliability import Tries
 
 SMALL = (
     "experiment=smoke", "hardware=cpu", "hardware.threads=1", "baseline=null", "logger=[]",
-    "training.steps=40", "training.log_every=1", "training.checkpoint_seconds=0.02", "training.validation.every=10",
-    "evaluation.n_tasks=4", "evaluation.n_selection_tasks=2",
+    "training.steps=40", "training.log_every=1", "training.checkpoint_seconds=0.02",
+    "training.validation.every=10", "evaluation.n_tasks=4", "evaluation.n_selection_tasks=2",
 )  # fmt: skip
 SINES = ("dataset=sinusoid", "model=mlp", "model.hidden=[8]")
 GLYPHS = ("dataset=glyphs", "model=mlp", "model.hidden=[8]")
