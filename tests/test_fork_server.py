@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import alive, gone_within, marked
+from tests.marked_processes import alive, gone_within, marked
 from tests.reliability import Tries
 
 pytestmark = [

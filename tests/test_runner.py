@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from coldstart_cli import composition
 from coldstart_cli.assembly import Experiment, assemble
-from coldstart_cli.errors import JobError
+from coldstart_cli.core import Task, TaskSource
+from coldstart_cli.errors import JobError, RequestError
 from coldstart_cli.runner import Training
 from coldstart_cli.runs import Run
+from coldstart_cli.scoring import optimizers
 from coldstart_cli.signals import StopOnSignal, Stopped
 
 SMALL = (
@@ -122,22 +126,145 @@ def test_best_state_is_none_of_a_teachers_steps(tmp_path: Path) -> None:
     assert training.best_step > 6
 
 
-def test_loss_that_is_not_finite_stops_the_job_at_once(tmp_path: Path) -> None:
+def broken_loss(experiment: Experiment, value: float) -> None:
+    fit = experiment.strategy.fit
+
+    def broken(source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
+        for step, values in enumerate(fit(source, start), start + 1):
+            yield {name: value if step == BROKEN else v for name, v in values.items()}
+
+    experiment.strategy.fit = broken  # type: ignore[method-assign]
+
+
+def broken_gradient(experiment: Experiment, value: float) -> None:
+    calls = itertools.count(1)
+
+    def hook(gradient: Tensor) -> Tensor:
+        return torch.full_like(gradient, value) if next(calls) == BROKEN else gradient
+
+    list(experiment.strategy.parameters())[2].register_hook(hook)
+
+
+def broken_weight(experiment: Experiment, value: float) -> None:
+    steps = itertools.count(1)
+
+    def hook(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+        if next(steps) == BROKEN:
+            list(experiment.strategy.parameters())[1].data[0] = value
+
+    for _, optimizer in optimizers(experiment.strategy):
+        optimizer.register_step_post_hook(hook)
+
+
+def broken_data(experiment: Experiment, value: float, split: str = "train", of: str = "support") -> None:
+    """One number of one task: of the step that is to stop, or of the validation after it."""
+    tasks = type(experiment.source).tasks
+    first = 2 * (BROKEN - 1) if split == "train" else 0  # of the step's two tasks
+
+    def broken(self: TaskSource, asked: str, indices: Sequence[int]) -> list[Task]:
+        drawn = tasks(self, asked, indices)  # type: ignore[arg-type]
+        if asked == split and first in indices:
+            getattr(drawn[list(indices).index(first)], of).targets[0] = value
+        return drawn
+
+    type(experiment.source).tasks = broken  # type: ignore[method-assign]
+
+
+BROKEN = 7
+"""The step that goes wrong; validation and a checkpoint come after every sixth."""
+
+
+@pytest.mark.fault("R7")
+@pytest.mark.parametrize(
+    ("strategy", "fault", "said"),
+    [
+        ("maml", lambda e: broken_loss(e, math.nan), "loss is nan at step 7"),
+        ("maml", lambda e: broken_loss(e, math.inf), "loss is inf at step 7"),
+        ("finetune", lambda e: broken_loss(e, -math.inf), "loss is -inf at step 7"),
+        ("maml", lambda e: broken_gradient(e, math.nan), r"the gradient of \S*weight is nan at step 7"),
+        ("maml", lambda e: broken_gradient(e, math.inf), r"the gradient of \S*weight is inf at step 7"),
+        ("finetune", lambda e: broken_gradient(e, -math.inf), r"the gradient of \S*weight is -inf at step 7"),
+        (
+            "maml optimizer.clip_norm=1",
+            lambda e: broken_gradient(e, math.nan),
+            r"the gradient of .* at step 7",
+        ),
+        ("finetune optimizer=sgd", lambda e: broken_gradient(e, math.nan), r"the gradient of .* at step 7"),
+        ("maml", lambda e: broken_weight(e, math.inf), r"\S*bias is inf at step 7"),
+        ("maml", lambda e: broken_data(e, math.nan), "loss is nan at step 7"),
+        ("maml", lambda e: broken_data(e, math.inf, of="query"), "loss is inf at step 7"),
+        ("maml", lambda e: broken_data(e, math.nan, "validation"), "validation_mse is nan at step 6"),
+    ],
+)
+def test_training_that_is_not_finite_stops_within_a_step(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    strategy: str,
+    fault: Callable[[Experiment], None],
+    said: str,
+) -> None:
+    small = [o for o in SMALL if "finetune" not in strategy or "meta_batch_size" not in o]
+    overrides = ["training.validation.every=6", "training.checkpoint_seconds=1e-9"]
+    ((_, config),) = composition.points([*small, *overrides, *f"strategy={strategy}".split()])
+    experiment = assemble(config)
+    source = type(experiment.source)
+    monkeypatch.setattr(source, "tasks", source.tasks)  # whatever the fault puts there is undone
+    run = new_run(tmp_path / "run", experiment)
+    fault(experiment)
+    with pytest.raises(JobError, match=rf"^training: {said}; lower optimizer\.lr .* step \d+ is kept\)$"):
+        fit(experiment, run, StopOnSignal())
+    state = latest(run)
+    assert state["step"] == int(said.split()[-1]) - 1
+    assert all(bool(tensor.isfinite().all()) for tensor in state["strategy"].values())
+
+
+@pytest.mark.fault("R7")
+def test_gradient_that_is_not_finite_reaches_a_checkpoint_where_weights_are_not_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = made("strategy=maml", "training.checkpoint_seconds=1e-9")
+    run = new_run(tmp_path / "run", experiment)
+    broken_gradient(experiment, math.nan)
+    monkeypatch.setattr(type(experiment.strategy), "named_parameters", lambda self: iter(()))
+    with pytest.raises(JobError, match="at step 8"):
+        fit(experiment, run, StopOnSignal())
+    assert not all(bool(tensor.isfinite().all()) for tensor in latest(run)["strategy"].values())
+
+
+def test_best_state_survives_the_loss_of_its_file(tmp_path: Path) -> None:
+    experiment = made("strategy=maml", "training.validation.every=6")
+    run = new_run(tmp_path / "run", experiment)
+    fit(experiment, run, StopOnSignal())
+    best = run.checkpoints.best()
+    (run.path / "checkpoints" / "best.ckpt").write_bytes(b"torn")
+    with pytest.warns(RuntimeWarning, match="best.ckpt: damaged"):
+        again = run.checkpoints.best()
+    assert again["step"] == best["step"]
+    assert all(torch.equal(again["strategy"][name], tensor) for name, tensor in best["strategy"].items())
+
+
+def test_history_that_was_lost_costs_a_warning_and_not_the_training(tmp_path: Path) -> None:
     experiment = made("strategy=maml")
     run = new_run(tmp_path / "run", experiment)
-    training = Training(
-        experiment.strategy, experiment.source, experiment.training, experiment.hardware, run, seed=0
-    )
-
-    def broken() -> Iterator[dict[str, float]]:
-        yield {"loss": 1.0}
-        yield {"loss": math.nan}
-
-    experiment.strategy.fit = lambda source, start=0: broken()  # type: ignore[method-assign,assignment]
-    with pytest.raises(JobError, match=r"^training: loss is nan at step 2; lower"):
-        training.fit([], StopOnSignal())
+    with pytest.raises(Stopped):
+        fit(experiment, run, StopAfter(12))
+    (run.path / "history.jsonl").unlink()
+    with pytest.warns(RuntimeWarning, match=r"history\.jsonl: has lost lines"):
+        fit(made("strategy=maml"), run, StopOnSignal())
+    rows = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "loss" in row] == list(range(11, 25))
 
 
+def test_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    experiment = made("strategy=maml")
+    run = new_run(tmp_path / "run", experiment)
+    with pytest.raises(Stopped):
+        fit(experiment, run, StopAfter(3))
+    with pytest.raises(RequestError, match=r"^run: .* has checkpoints of another training; start anew"):
+        fit(made("strategy=maml", "model.hidden=[9]"), run, StopOnSignal())
+
+
+@pytest.mark.fault("R14")
 def test_other_thread_count_on_resume_warns(tmp_path: Path) -> None:
     experiment = made("strategy=maml")
     run = new_run(tmp_path / "run", experiment)

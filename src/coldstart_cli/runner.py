@@ -96,7 +96,7 @@ class Training:
                 self._restore(state)
             except (KeyError, ValueError, RuntimeError) as error:
                 raise RequestError(
-                    f"run: the checkpoints of {run.path} are not of this training; train again with again=true"
+                    f"run: {run.path} has checkpoints of another training; start anew with again=true"
                 ) from error
         for name, length in self.lengths.items():
             if not ranks.first():
@@ -185,7 +185,7 @@ class Training:
         return self.step > self.validated and (regular or self.step == self.plan.steps)
 
     def _validate(self, loggers: Sequence[Logger], stop: StopOnSignal) -> None:
-        """Validates; whoever asks for a stop need not wait for all tasks: they are scored after the resume."""
+        """Validates; a stop need not wait for all tasks, they are scored after the resume."""
         plan = self.plan.validation
         source = self.source.with_shape(validation_shape(self.source, plan))
         tasks = tasks_of(source, "validation", plan.n_tasks)

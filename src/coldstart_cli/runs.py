@@ -36,6 +36,7 @@ from coldstart_cli.files import (
     finite,
     read_json,
     read_jsonl,
+    remove,
     umask,
     write_bytes,
     write_json,
@@ -128,7 +129,7 @@ class Run:
         """Starts a run anew in this directory: whatever training was here is gone."""
         # run.json goes first and comes last: a crash in between leaves no run, rather than half of one.
         for name in ("run.json", "history.jsonl", "timings.jsonl", "checkpoints", "evaluations", "plots"):
-            _remove(self.path / name)
+            remove(self.path / name)
         write_config(self.path / "config.yaml", config)
         write_json(self.path / "environment.json", environment)
         self.mark("unfinished", steps=0)
@@ -168,7 +169,7 @@ class Run:
                 handle.truncate(0)
                 handle.write(process)
             for partial in self.path.rglob(f".*{PARTIAL}"):  # of processes that were killed while they wrote
-                _remove(partial)
+                remove(partial)
             yield
 
     def evaluation(self, name: str) -> Path:
@@ -194,7 +195,7 @@ class Run:
             write_bytes(partial / "records.jsonl", lines)
             write_json(partial / "summary.json", summary)
             with writing(folder, len(lines)):
-                _remove(folder)
+                remove(folder)
                 partial.rename(folder)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -214,7 +215,7 @@ class Checkpoints:
     def save(self, state: Mapping[str, Any], step: int) -> None:
         self._write(state, f"step-{step:09d}.ckpt")
         for old in self._steps()[:-2]:
-            _remove(old)
+            remove(old)
 
     @ranks.alone
     def save_best(self, state: Mapping[str, Any]) -> None:
@@ -229,7 +230,7 @@ class Checkpoints:
         return None
 
     def best(self) -> dict[str, Any]:
-        """The best state: of its own file or, where that is damaged, of the newest checkpoint, which has it too.
+        """The best state, of its own file or, where that is damaged, of the newest checkpoint.
 
         Raises:
             RequestError: if both are missing or damaged.
@@ -281,21 +282,6 @@ class Checkpoints:
             warnings.warn(f"{path}: holds more than values; passed over", RuntimeWarning, stacklevel=3)
             return None
         return state
-
-
-def _remove(path: Path) -> None:
-    """A file, a folder or nothing: whatever is there is gone.
-
-    Raises:
-        RequestError: if the system refuses.
-    """
-    try:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise RequestError(f"{path}: cannot be removed ({error.strerror}); remove it yourself") from error
 
 
 def write_config(path: Path, config: Mapping[str, Any]) -> None:

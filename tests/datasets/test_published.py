@@ -17,7 +17,7 @@ import pytest
 from coldstart_cli.datasets import published
 from coldstart_cli.datasets.published import File, fetch, located, main, verify
 from coldstart_cli.errors import RequestError
-from tests.processes import gone_within, marked
+from tests.marked_processes import gone_within, marked
 from tests.reliability import Tries
 
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -1,0 +1,164 @@
+"""Faults put into a process before its command runs (tests/processes.py), and what guards taken away do."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+PIECE = 1024
+
+
+class _Slow:
+    """A file on a slow disk: what is written arrives piece by piece."""
+
+    def __init__(self, file: Any, seconds: float) -> None:
+        self._file, self._seconds = file, seconds
+
+    def __enter__(self) -> _Slow:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, data: bytes | memoryview) -> int:
+        for start in range(0, len(data), PIECE):
+            self._file.write(data[start : start + PIECE])
+            self._file.flush()
+            time.sleep(self._seconds)
+        return len(data)
+
+
+def slow_disk(seconds: float) -> None:
+    """Every piece of a file that is written whole takes so long: a kill meets half of one."""
+    from coldstart_cli import files
+
+    def slow_open(path: Any, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        file = builtins.open(path, mode, *rest, **options)  # noqa: SIM115
+        return _Slow(file, seconds) if mode == "wb" else file
+
+    files.open = slow_open  # type: ignore[attr-defined]
+
+
+def in_place(seconds: float) -> None:
+    """Without the guard: a checkpoint is written over, or into, its own name."""
+    from coldstart_cli import files, runs
+
+    slow_disk(seconds)
+
+    def write_in_place(path: Path, data: bytes | memoryview) -> None:
+        with files.open(path, "wb") as file:  # type: ignore[attr-defined]
+            file.write(data)
+
+    runs.write_bytes = write_in_place  # type: ignore[attr-defined]
+
+
+def no_digest() -> None:
+    """Without the guard: a checkpoint's content is not checked."""
+    import hashlib
+
+    from coldstart_cli import runs
+
+    class Blind:
+        digest_size = 32
+
+        def __init__(self, data: bytes = b"") -> None:
+            self.digest = lambda: bytes(32)
+
+    runs.hashlib = type("hashlib", (), {"sha256": Blind, "__getattr__": hashlib.__dict__.get})  # type: ignore
+
+
+def file_size(limit: int) -> None:
+    """No file may grow beyond so many bytes, as on a disk that is full."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+
+def memory(limit: int) -> None:
+    """The process may take so many bytes more of address space than it has."""
+    with open("/proc/self/statm", encoding="utf-8") as statm:
+        has = int(statm.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (has + limit, has + limit))
+
+
+def stop_after(checks: int) -> None:
+    """A SIGTERM comes when loops have asked so often whether one has: between two steps, or two tasks."""
+    import signal
+
+    from coldstart_cli.signals import StopOnSignal
+
+    left = checks
+
+    def asked(self: StopOnSignal) -> bool:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            self._received = signal.SIGTERM
+        return self._received is not None
+
+    def check(self: StopOnSignal) -> None:
+        if asked(self):
+            from coldstart_cli.signals import Stopped
+
+            raise Stopped(signal.SIGTERM)
+
+    StopOnSignal.requested = property(asked)  # type: ignore[assignment,method-assign]
+    StopOnSignal.check = check  # type: ignore[method-assign]
+
+
+def endless_step() -> None:
+    """A step that takes longer than anyone waits."""
+    from coldstart_cli.runner import Training
+
+    def one_step(self: Training, steps: object) -> None:
+        (self.run.path / "in_step").touch()
+        time.sleep(3600)
+
+    Training._one_step = one_step  # type: ignore[method-assign,assignment]
+
+
+def permissions_bind() -> None:
+    """Takes from root the right to write where permissions forbid it (Linux: CAP_DAC_OVERRIDE)."""
+    import ctypes
+
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; then their upper halves
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.capget(header, sets) != 0:
+        raise OSError(ctypes.get_errno(), "capget")
+    sets[0] &= ~(1 << 1)
+    if libc.capset(header, sets) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def watched(every: int) -> None:
+    """Writes resident memory, open files and seconds a step to watched.jsonl as a training goes on."""
+    import json
+
+    from coldstart_cli.runner import Training
+
+    one_step = Training._one_step
+    seconds: list[float] = []
+
+    def step(self: Training, steps: Any) -> Any:
+        before = time.process_time()
+        values = one_step(self, steps)
+        seconds.append(time.process_time() - before)
+        if self.step % every == 0:
+            write(Path("watched.jsonl"), step=self.step, seconds=sorted(seconds)[len(seconds) // 2])
+            seconds.clear()
+        return values
+
+    def write(path: Path, **row: float) -> None:
+        statm = Path("/proc/self/statm").read_text().split()
+        row["memory"] = int(statm[1]) * os.sysconf("SC_PAGE_SIZE")
+        row["files"] = len(os.listdir("/proc/self/fd"))
+        with path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    Training._one_step = step  # type: ignore[method-assign]
