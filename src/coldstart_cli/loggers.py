@@ -21,7 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from coldstart_cli.curve import LABEL, VALIDATION, Series, panel, printable
+from coldstart_cli.curve import LABEL, VALIDATION, Series, panel
+from coldstart_cli.errors import printable
 from coldstart_cli.files import read_jsonl
 
 

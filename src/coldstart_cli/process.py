@@ -7,6 +7,8 @@ import sys
 import warnings
 from typing import TextIO
 
+from coldstart_cli.errors import printable
+
 
 def set_up() -> None:
     """What must stand in the environment before torch is imported.
@@ -28,7 +30,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Our own (RuntimeWarning) in one line, and once in a process: a sweep builds every strategy twice."""
-    text = f"{message}\n"
+    text = f"{printable(' '.join(str(message).split()))}\n"
     if category is not RuntimeWarning:
         text = warnings.formatwarning(message, category, filename, lineno, line)
     elif text in _shown:
