@@ -13,10 +13,11 @@ from coldstart_cli import config as configs
 from coldstart_cli import plots, report
 from coldstart_cli.assembly import Experiment, assemble
 from coldstart_cli.environment import environment
-from coldstart_cli.errors import JobError, RequestError
+from coldstart_cli.errors import JobError, RequestError, printable
 from coldstart_cli.evaluation import evaluate, shape_of, source_refusal, tasks_of
 from coldstart_cli.files import read_json
 from coldstart_cli.forecast import forecast
+from coldstart_cli.foreign import shaped
 from coldstart_cli.inference import adaptation_ms, costs
 from coldstart_cli.loggers import Logger, Tolerated
 from coldstart_cli.runner import Training
@@ -238,13 +239,17 @@ def _show(experiment: Experiment, run: Run, name: str, options: Options) -> str:
     Raises:
         JobError: where a limit is broken and the budget is to be enforced.
     """
-    summary = read_json(run.evaluation(name) / "summary.json", "run")
+    place = run.evaluation(name) / "summary.json"
+    summary = read_json(place, "run")
     budget = experiment.evaluation.budget
-    summary["budgets"] = budget.verdicts(summary["costs"])
+    with shaped("run", place):
+        summary["budgets"] = budget.verdicts(summary["costs"])
+        told = report.headline(summary)
+        if not options.quiet:
+            report.show(summary)
     if options.quiet:
         print(run.path)
     else:
-        report.show(summary)
         print(f"\nRun directory: {run.path}")
         drawn = [file for file in plots.files(name) if (run.path / "plots" / file).exists()]
         if drawn:
@@ -262,20 +267,23 @@ def _show(experiment: Experiment, run: Run, name: str, options: Options) -> str:
             )
             + f"; raise the limit, or choose a smaller model ({run.path} is kept)"
         )
-    return report.headline(summary)
+    return told
 
 
 def _say(options: Options, text: str) -> None:
     if not options.quiet:
-        print(text, file=sys.stderr)
+        print(printable(text), file=sys.stderr)
 
 
 def _say_where_measured(experiment: Experiment, run: Run, name: str, options: Options) -> None:
     """A finished evaluation keeps its times; they say nothing of another machine or thread count."""
-    before = read_json(run.evaluation(name) / "summary.json", "run")["hardware"]
-    if before != experiment.hardware.facts():
-        _say(
-            options,
-            f"its times are of other hardware ({before['device']}: {before['name']}, {before['threads']} "
-            f"threads, {before['precision']}); coldstart evaluate run={run.path} again=true measures on this",
-        )
+    place = run.evaluation(name) / "summary.json"
+    with shaped("run", place):
+        before = read_json(place, "run")["hardware"]
+        if before != experiment.hardware.facts():
+            told = f"{before['device']}: {before['name']}, {before['threads']} threads, {before['precision']}"
+            _say(
+                options,
+                f"its times are of other hardware ({told}); coldstart evaluate run={run.path} again=true "
+                "measures on this",
+            )

@@ -117,9 +117,7 @@ def hostile_files(stage: Stage) -> list[tuple[str, Callable[[], Said]]]:
     def checkpoint(data: bytes) -> Said:
         path = stage.run / "checkpoints" / "best.ckpt"
         path.write_bytes(hashlib.sha256(data).digest() + data)
-        ended = said("evaluate", f"run={stage.run}", "again=true")
-        last = ended.err.strip().split("\n")[-1]  # before it, the warning that names the checkpoint
-        return Said(ended.code, ended.out, last)
+        return said("evaluate", f"run={stage.run}", "again=true").last  # after a warning that names it
 
     def array(members: dict[str, bytes]) -> Said:
         npz(stage.folder / "points.npz", **members)
@@ -170,9 +168,10 @@ def test_hostile_pickles_do_run_where_they_are_loaded_as_pickles(stage: Stage) -
 
 SECRET = "s3cret-value-of-the-environment"
 ALIASES = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 30))
 YAMLS: dict[str, str] = {
     "an alias bomb": ALIASES,
-    "a merge bomb": "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 30)),
+    "a merge bomb": MERGES,
     "10 MB": "a: [" + "1, " * 3_400_000 + "1]\n",
     "10 MB of one value": "a: " + "x" * 10_000_000 + "\n",
     "deep in brackets": "a: " + "[" * 100_000 + "]" * 100_000 + "\n",
@@ -193,9 +192,12 @@ YAMLS: dict[str, str] = {
 }  # fmt: skip
 
 
+TEXTS = ("a date", "the environment, as a key")
+
+
 def spoil(path: Path, text: str) -> None:
-    """Puts a text in front of a config, so that all else is there."""
-    path.write_text(text + path.read_text())
+    """Puts a text behind a config, so that all else is there; of two equal keys the last holds."""
+    path.write_text(path.read_text() + text)
 
 
 def hostile_yaml(stage: Stage, name: str, place: str) -> Said:
@@ -218,8 +220,10 @@ def hostile_yaml(stage: Stage, name: str, place: str) -> Said:
 def test_hostile_yaml_is_refused(stage: Stage, tries: Tries, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", SECRET)
     cases = [(name, place) for place in ("run", "compare", "configs") for name in YAMLS]
+    # as Hydra reads them these are texts, and what `--cfg` does not resolve is printed as it stands
+    cases = [case for case in cases if case not in {(name, "configs") for name in TEXTS}]
     for i in tries.of(len(cases) // 3, len(cases)):
-        name, place = cases[i if tries.full else (i * 22) % len(cases)]
+        name, place = cases[i if tries.full else (i * 11) % len(cases)]
         before = time.process_time()
         ended = hostile_yaml(stage, name, place)
         seconds = time.process_time() - before
@@ -303,7 +307,7 @@ def test_hostile_json_is_refused_or_read_as_it_is(stage: Stage, tries: Tries) ->
         lines = path.read_text().splitlines()
         value = json.loads(lines[0] if path.suffix == ".jsonl" else path.read_text())
         path.write_text(str(change(value)))
-        ended = said(*(word.format(run=stage.run) for word in command))
+        ended = said(*(word.format(run=stage.run) for word in command)).last
         wrong = ended.wrong if ended.code != 0 else None  # what a command does not need, may be anything
         if wrong:
             tries.failures.append(f"{path.name} {name} for {command[0]}: {wrong}")
