@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldstart_cli.curve import BINS, LABEL, Series, drawing, panel, printable
+from coldstart_cli.curve import BINS, LABEL, Series, drawing, panel
+from coldstart_cli.errors import printable
 
 numbers = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-10, 10)
 

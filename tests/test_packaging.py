@@ -23,13 +23,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.reliability import Tries
+
 PIP = ("--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-build-isolation")
 UNSAFE = {
-    "pickle.load", "pickle.loads", "pickle.Unpickler", "marshal.loads", "shelve.open", "dill.load",
-    "yaml.load", "yaml.load_all", "yaml.unsafe_load", "yaml.full_load",
-    "eval", "exec", "os.system", "os.popen",
-    "hydra.utils.instantiate", "hydra.utils.call", "numpy.load",
+    "pickle.load", "pickle.loads", "pickle.Unpickler", "marshal.load", "marshal.loads", "shelve.open",
+    "dill.load", "dill.loads", "cloudpickle.load", "cloudpickle.loads", "joblib.load", "pandas.read_pickle",
+    "yaml.load", "yaml.load_all", "yaml.unsafe_load", "yaml.full_load", "yaml.Loader", "yaml.UnsafeLoader",
+    "eval", "exec", "compile", "__import__", "os.system", "os.popen", "subprocess.getoutput",
+    "subprocess.getstatusoutput", "hydra.utils.instantiate", "hydra.utils.call", "hydra.utils.get_method",
+    "hydra.utils.get_object", "hydra.utils.get_class", "numpy.load", "torch.jit.load", "torch.hub.load",
+    "shutil.unpack_archive", "tempfile.mktemp",
 }  # fmt: skip
+IMPORTS = {"importlib.import_module": ["src/coldstart_cli/config.py"]}
+"""What may be called in the files named alone: there the targets of configs are checked before."""
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -197,19 +204,27 @@ def forbidden_calls(text: str) -> list[str]:
         safe_load = name == "numpy.load" and keywords.get("allow_pickle") == "False"
         if (
             (name in UNSAFE and not safe_load)
+            or name in IMPORTS
             or (name == "torch.load" and keywords.get("weights_only") != "True")
             or keywords.get("shell", "False") != "False"
-            or (name.endswith(".extractall") and keywords.get("filter") != "'data'")
+            or keywords.get("trust_remote_code", "False") != "False"
+            or keywords.get("allow_pickle", "False") != "False"
+            or (name.endswith((".extractall", ".extract")) and keywords.get("filter") != "'data'")
         ):
             found.append(f"line {call.lineno}: {name}")
     return found
 
 
-def test_source_has_no_forbidden_call(repository: Path) -> None:
-    files = sorted((repository / "src").rglob("*.py"))
+@pytest.mark.fault("S9")
+def test_source_has_no_forbidden_call(repository: Path, tries: Tries) -> None:
+    files = sorted(path for folder in ("src", "benchmarks") for path in (repository / folder).rglob("*.py"))
     assert len(files) > 10
     found = {str(file.relative_to(repository)): forbidden_calls(file.read_text()) for file in files}
-    assert {file: calls for file, calls in found.items() if calls} == {}
+    for name, allowed in IMPORTS.items():
+        for file in allowed:
+            assert found[file].pop().endswith(name), file
+    tries.n = len(files)
+    tries.failures += [f"{file} {call}" for file, calls in found.items() for call in calls]
 
 
 @pytest.mark.parametrize(
@@ -225,6 +240,25 @@ def test_source_has_no_forbidden_call(repository: Path) -> None:
         "import subprocess\nsubprocess.run(c, shell=True)",
         "eval(text)",
         "archive.extractall(folder)",
+        "archive.extract(member, folder, filter='tar')",
+        "import numpy as np\nnp.load(f, allow_pickle=True)",
+        "from numpy import load\nload(f)",
+        "from numpy.lib import format as npy\nnpy.read_array(f, allow_pickle=True)",
+        "from subprocess import Popen as start\nstart(c, shell=True)",
+        "import subprocess\nsubprocess.run(c, shell=shell)",
+        "exec(text)",
+        "compile(text, 'x', 'exec')",
+        "__import__(name)",
+        "from importlib import import_module\nimport_module(name)",
+        "import os\nos.system(c)",
+        "import pickle\npickle.Unpickler(f).load()",
+        "import marshal\nmarshal.loads(b)",
+        "import joblib\njoblib.load(f)",
+        "import yaml\nyaml.unsafe_load(f)",
+        "import torch\ntorch.hub.load(repo, 'model')",
+        "import shutil\nshutil.unpack_archive(f)",
+        "AutoModel.from_pretrained(path, trust_remote_code=True)",
+        "from hydra.utils import call\ncall(c)",
     ],
 )
 def test_forbidden_calls_are_seen(text: str) -> None:
@@ -233,7 +267,14 @@ def test_forbidden_calls_are_seen(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["import torch\ntorch.load(f, weights_only=True)", "model.eval()", "import yaml\nyaml.safe_load(f)"],
+    [
+        "import torch\ntorch.load(f, weights_only=True)",
+        "model.eval()",
+        "import yaml\nyaml.safe_load(f)",
+        "import numpy as np\nnp.load(f, allow_pickle=False)",
+        "archive.extractall(folder, filter='data')",
+        "import re\nre.compile(text)",
+    ],
 )
 def test_harmless_calls_are_not_seen_as_forbidden_calls(text: str) -> None:
     assert not forbidden_calls(text)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from coldstart_cli.errors import printable
 from coldstart_cli.findings import counted
 
 Row = Mapping[str, Any]
@@ -17,21 +18,26 @@ Row = Mapping[str, Any]
 def show(audit: Mapping[str, Any], console: Console | None = None) -> None:
     """Prints an audit as `data.summary` makes it."""
     console = console or _terminal()
-    console.print(Text(_title(audit)), style="bold", soft_wrap=True)
+    console.print(_plain(_title(audit)), style="bold", soft_wrap=True)
     console.print(_table(("what was checked", "how many", "result"), [_cells(f) for f in audit["findings"]]))
     for found in audit["findings"]:
         for line in found["leaks"]:
-            console.print(Text(f"LEAK {line}"), soft_wrap=True)
+            console.print(_plain(f"LEAK {line}"), soft_wrap=True)
         if found["n_leaks"] > len(found["leaks"]):
             more = found["n_leaks"] - len(found["leaks"])
-            console.print(Text(f"LEAK ... and {more:,} more: {found['check']}"), soft_wrap=True)
+            console.print(_plain(f"LEAK ... and {more:,} more: {found['check']}"), soft_wrap=True)
     for line in audit["not_served"]:
-        console.print(Text(f"left out, as in a run: {line}"), soft_wrap=True, style="dim")
+        console.print(_plain(f"left out, as in a run: {line}"), soft_wrap=True, style="dim")
     console.print()
-    console.print(Text(_bank_title(audit)), style="bold", soft_wrap=True)
+    console.print(_plain(_bank_title(audit)), style="bold", soft_wrap=True)
     console.print(_table(("tasks of", "shape", "different", "digest"), [_bank(row) for row in audit["bank"]]))
     console.print()
-    console.print(Text(_verdict(audit)), style="bold", soft_wrap=True)
+    console.print(_plain(_verdict(audit)), style="bold", soft_wrap=True)
+
+
+def _plain(text: str) -> Text:
+    """Names of others as they are, but for what a terminal would obey."""
+    return Text(printable(text))
 
 
 def _terminal() -> Console:
@@ -45,7 +51,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     for head in heads:
         table.add_column(head, overflow="fold", no_wrap=head == "digest")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*map(_plain, row))
     return table
 
 

@@ -15,7 +15,7 @@ from coldstart_cli.core import Inputs, joined, map_inputs, n_examples
 from coldstart_cli.datasets.labelled import Labelled
 from coldstart_cli.datasets.layouts import read_labelled, read_raw
 from coldstart_cli.datasets.problems import OnBad, Problems
-from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.errors import RequestError, printable, suggestion
 from coldstart_cli.foreign import shaped
 from coldstart_cli.models.preprocess import Preprocess
 from coldstart_cli.runs import Run
@@ -46,7 +46,7 @@ def run_adapt(overrides: Sequence[str], search_path: Sequence[str]) -> int:
             config = composition.changed(base, rest, search_path)
     else:
         ((_, config),) = composition.points([*search_path, *rest])
-    print(*_told(adapt(config, plan, run), plan.bundle), sep="\n")
+    print(*map(printable, _told(adapt(config, plan, run), plan.bundle)), sep="\n")
     return 0
 
 

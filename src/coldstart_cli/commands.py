@@ -12,10 +12,11 @@ from coldstart_cli import elastic, finished, plots, ranks, report, showing
 from coldstart_cli.assembly import Experiment, assemble, variants
 from coldstart_cli.baselines import Baselines
 from coldstart_cli.environment import environment
-from coldstart_cli.errors import JobError, RequestError
+from coldstart_cli.errors import JobError, RequestError, printable
 from coldstart_cli.evaluation import evaluate, shape_of, source_refusal, tasks_of
 from coldstart_cli.files import read_json
 from coldstart_cli.forecast import forecast
+from coldstart_cli.foreign import shaped
 from coldstart_cli.inference import adaptation_ms, costs
 from coldstart_cli.loggers import Logger, opened
 from coldstart_cli.runner import Training
@@ -268,17 +269,20 @@ def _show(experiment: Experiment, run: Run, name: str, options: Options) -> str:
 
 def _say(options: Options, text: str) -> None:
     if not options.quiet and ranks.first():
-        print(text, file=sys.stderr)
+        print(printable(text), file=sys.stderr)
 
 
 def _say_where_measured(experiment: Experiment, run: Run, name: str, options: Options) -> None:
     """A finished evaluation keeps its times; they say nothing of another machine or thread count."""
     if not ranks.first():
         return
-    before = read_json(run.evaluation(name) / "summary.json", "run")["hardware"]
-    if before != experiment.hardware.facts():
-        _say(
-            options,
-            f"its times are of other hardware ({before['device']}: {before['name']}, {before['threads']} "
-            f"threads, {before['precision']}); coldstart evaluate run={run.path} again=true measures on this",
-        )
+    place = run.evaluation(name) / "summary.json"
+    with shaped("run", place):
+        before = read_json(place, "run")["hardware"]
+        if before != experiment.hardware.facts():
+            told = f"{before['device']}: {before['name']}, {before['threads']} threads, {before['precision']}"
+            _say(
+                options,
+                f"its times are of other hardware ({told}); coldstart evaluate run={run.path} again=true "
+                "measures on this",
+            )

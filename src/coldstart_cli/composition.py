@@ -72,7 +72,8 @@ def run_jobs(overrides: Sequence[str], flags: Sequence[str], job: Callable[[Conf
 
 def _check_fixed(overrides: Sequence[str]) -> None:
     """Looks at what is composed without what a sweep varies, before Hydra's own machinery acts on it."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    with translated(overrides):
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
     for override in parsed:
         if override.is_sweep_override() and override.key_or_group.split(".")[0] == "hydra":
             raise RequestError(f"{override.key_or_group}: Hydra itself cannot be swept; give it one value")

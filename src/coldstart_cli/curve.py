@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from coldstart_cli.errors import printable
+
 BINS = 400
 """Stretches of a training whose means are kept, however many steps it has."""
 
@@ -101,8 +103,3 @@ def drawing(values: Sequence[float], rows: int, *, ascii_only: bool) -> list[str
         _ASCII if ascii_only else [" ", *map(chr, range(0x2801, 0x2900))]
     )  # U+2800 is no space everywhere
     return ["".join(characters[cell] for cell in line) for line in cells]
-
-
-def printable(text: str) -> str:
-    """The same text with every character that a terminal would obey, or not show, written as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -25,13 +25,18 @@ LONGEST_LINE = 300
 """Characters of a message: one line that a person reads to its end."""
 
 
+def printable(text: str) -> str:
+    """The same text with every character that a terminal would obey, or not show, written as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def line(message: str) -> str:
     """A message as one line that a terminal shows as it is: names in it may be anything.
 
     What is too long loses its middle, for the key stands in front and what to do at the end.
     """
     words = " ".join(message.split())
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in words)
+    shown = printable(words)
     if len(shown) <= LONGEST_LINE:
         return shown
     return f"{shown[: LONGEST_LINE - 123]}...{shown[-120:]}"

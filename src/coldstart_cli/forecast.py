@@ -7,6 +7,7 @@ import time
 
 from coldstart_cli.assembly import Experiment
 from coldstart_cli.core import Task
+from coldstart_cli.errors import printable
 from coldstart_cli.evaluation import shape_of, tasks_of
 from coldstart_cli.inference import costs
 from coldstart_cli.runs import Run
@@ -27,9 +28,9 @@ def forecast(experiment: Experiment, run: Run) -> str:
     state = "finished" if run.finished else "started" if run.exists else "new"
     print(f"run        {run.path} ({state})")
     for split, fact in experiment.source.facts().items():
-        print(f"{split:<10} {fact}")
+        print(printable(f"{split:<10} {fact}"))
     for k, reason in experiment.left_out.items():
-        print(f"left out   k={k}: {reason}")
+        print(printable(f"left out   k={k}: {reason}"))
     print(f"parameters {cost['parameters']:,}")
     print(f"FLOPs      {cost['flops']:,} for one input (a multiply-add is 2)")
     print(f"seconds    about {training:.0f} of training ({plan.steps} steps), {evaluating:.0f} of evaluation")

@@ -51,11 +51,7 @@ def yaml_values(text: str) -> Any:
     Raises:
         Foreign: where it is no YAML, or more than values.
     """
-    _scan(text)
-    try:
-        value = _LOADER(text).get_single_data()
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
-        raise Foreign("is no YAML") from error
+    value = _loaded(text)
     for found in _scalars(value, DEEPEST):
         if isinstance(found, str) and "${" in found:
             raise Foreign("holds an interpolation, which no resolved config has; do not trust it")
@@ -108,7 +104,7 @@ def check_configs(folder: Path) -> None:
             )
         try:
             text = read_text(file, LARGEST_YAML)
-            _scan(text)
+            _loaded(text)
             if text.count("${") > MOST_INTERPOLATIONS:
                 raise Foreign(f"holds more than {MOST_INTERPOLATIONS} interpolations")
         except (OSError, Foreign) as error:
@@ -187,6 +183,15 @@ def read_text(path: Path, largest: int) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         raise Foreign("is no UTF-8") from error
+
+
+def _loaded(text: str) -> Any:
+    """What a YAML text holds, once it is known to be bounded."""
+    _scan(text)
+    try:
+        return _LOADER(text).get_single_data()
+    except (yaml.YAMLError, ValueError, OverflowError, TypeError) as error:
+        raise Foreign("is no YAML") from error
 
 
 def _scan(text: str) -> None:

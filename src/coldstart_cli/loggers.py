@@ -24,8 +24,8 @@ from rich.text import Text
 
 from coldstart_cli import config as configs
 from coldstart_cli import ranks
-from coldstart_cli.curve import LABEL, VALIDATION, Series, panel, printable
-from coldstart_cli.errors import RequestError
+from coldstart_cli.curve import LABEL, VALIDATION, Series, panel
+from coldstart_cli.errors import RequestError, printable
 from coldstart_cli.files import read_jsonl
 
 

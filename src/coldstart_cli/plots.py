@@ -14,7 +14,8 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from coldstart_cli.curve import VALIDATION, printable
+from coldstart_cli.curve import VALIDATION
+from coldstart_cli.errors import printable
 from coldstart_cli.files import read_json, read_jsonl, write_bytes
 from coldstart_cli.runs import Run
 

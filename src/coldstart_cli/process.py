@@ -11,6 +11,8 @@ import warnings
 from multiprocessing.connection import Connection
 from typing import TextIO
 
+from coldstart_cli.errors import printable
+
 ORPHAN_SECONDS = 3.0
 """Between asking a process to stop, whose parent is gone, and its end."""
 
@@ -44,7 +46,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Our own (RuntimeWarning) in one line, and once in a process: a sweep builds every strategy twice."""
-    text = f"{message}\n"
+    text = f"{printable(' '.join(str(message).split()))}\n"
     if category is not RuntimeWarning:
         text = warnings.formatwarning(message, category, filename, lineno, line)
     elif text in _shown:

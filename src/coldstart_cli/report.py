@@ -9,10 +9,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as without_markup
 from rich.table import Table
 
+from coldstart_cli.errors import printable
 from coldstart_cli.footnotes import Numbers, Row, broken, footnotes
+
+
+def escape(text: str) -> str:
+    """Text as it is: no markup, and nothing that a terminal would obey."""
+    return without_markup(printable(text))
 
 
 def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
@@ -27,7 +33,7 @@ def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
             f"{k}-shot" if summary["n_way"] else f"{k} point{'' if k == '1' else 's'}", justify="right"
         )
     for section, rows in _sections(summary, numbers):
-        table.add_row(f"[bold]{section}[/bold]", *[""] * len(shots))
+        table.add_row(f"[bold]{escape(section)}[/bold]", *[""] * len(shots))
         for label, cells in rows:
             table.add_row(f"  {escape(label)}", *map(escape, cells))
     console.print()

@@ -6,6 +6,7 @@ from coldstart_cli import plots, report
 from coldstart_cli.budgets import Budget
 from coldstart_cli.errors import JobError
 from coldstart_cli.files import read_json
+from coldstart_cli.foreign import shaped
 from coldstart_cli.runs import Run
 
 FINISHED = "{} is finished; this is its result (again=true trains anew)"
@@ -20,12 +21,16 @@ def show(run: Run, name: str, budget: Budget, *, quiet: bool) -> str:
     Raises:
         JobError: where a limit is broken and the budget is to be enforced.
     """
-    summary = read_json(run.evaluation(name) / "summary.json", "run")
-    summary["budgets"] = budget.verdicts(summary["costs"])
+    place = run.evaluation(name) / "summary.json"
+    summary = read_json(place, "run")
+    with shaped("run", place):
+        summary["budgets"] = budget.verdicts(summary["costs"])
+        told = report.headline(summary)
+        if not quiet:
+            report.show(summary)
     if quiet:
         print(run.path)
     else:
-        report.show(summary)
         print(f"\nRun directory: {run.path}")
         drawn = [file for file in plots.files(name) if (run.path / "plots" / file).exists()]
         if drawn:
@@ -43,4 +48,4 @@ def show(run: Run, name: str, budget: Budget, *, quiet: bool) -> str:
             )
             + f"; raise the limit, or choose a smaller model ({run.path} is kept)"
         )
-    return report.headline(summary)
+    return told

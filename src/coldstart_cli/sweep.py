@@ -13,7 +13,7 @@ from pathlib import Path
 from coldstart_cli import commands, compare, composition
 from coldstart_cli import config as configs
 from coldstart_cli.assembly import assemble
-from coldstart_cli.errors import JobError, RequestError, Unserved
+from coldstart_cli.errors import JobError, RequestError, Unserved, line, printable
 from coldstart_cli.files import read_json, write_bytes, write_json
 from coldstart_cli.html_report import write_html
 from coldstart_cli.hydra_sweep import launch_by_hydra
@@ -177,13 +177,13 @@ def _compare(folder: Path, jobs: Sequence[Job]) -> None:
     try:
         found = compare.comparison_of(results, left_out, compare.Request())
     except RequestError as error:
-        print(f"\n{error}")
+        print("", line(str(error)), sep="\n")
         return
     write_bytes(folder / "summary.csv", compare.csv_of(found).encode())
     write_html(found, folder / "report.html")
     print()
     for sentence in found["sentences"]:
-        print(f"{sentence[:1].upper()}{sentence[1:]}.")
+        print(printable(f"{sentence[:1].upper()}{sentence[1:]}."))
     print(f"\nMore: coldstart compare {folder}, {folder / 'report.html'} and summary.csv beside it")
 
 

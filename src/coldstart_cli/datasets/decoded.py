@@ -31,6 +31,10 @@ Resize = Literal["crop", "stretch"]
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_SIDE = 30_000
 """Pixels of a side; beside it Pillow's own bound on the pixels of an image (89 million) holds."""
+MAX_COSTLY = 40_000_000
+"""Pixels of an image with transparency or 16 bits, which takes 16 bytes a pixel on its way: under a GB."""
+LARGEST_FILE = 256 << 20
+"""Bytes; an image of the most pixels has as many without any compression."""
 _RECIPE = 1  # counts the changes of this file that change the images
 
 
@@ -62,6 +66,8 @@ def channels_of(files: Sequence[ImageFile]) -> int:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                if not file.path.is_file():  # a pipe would never end
+                    continue
                 with Image.open(file.path, formats=FORMATS) as image:
                     if not (image.mode in ("1", "L", "I", "F") or image.mode.startswith(("LA", "I;"))):
                         return 3
@@ -114,7 +120,8 @@ def image(content: bytes, size: int, channels: int, resize: Resize) -> NDArray[n
                 if max(file.size) > MAX_SIDE:
                     width, height = file.size
                     raise Unreadable(f"it has {width:,} x {height:,} pixels, and sides end at {MAX_SIDE:,}")
-                upright = ImageOps.exif_transpose(_eight_bits(file), in_place=False)
+                upright = _eight_bits(file)
+                ImageOps.exif_transpose(upright, in_place=True)
     except Unreadable:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -123,7 +130,8 @@ def image(content: bytes, size: int, channels: int, resize: Resize) -> NDArray[n
         raise Unreadable("it is no PNG, JPEG or WebP image") from error
     except Exception as error:  # flipped bits raise nearly anything
         raise Unreadable(f"it is damaged ({' '.join(str(error).split())})") from error
-    flat = upright.convert("L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    flat = upright if upright.mode == mode else upright.convert(mode)
     width, height = flat.size
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
@@ -137,13 +145,16 @@ def _eight_bits(file: Any) -> Any:
     """The picture with 8 bits a channel and nothing transparent; its EXIF stays."""
     from PIL import Image
 
+    transparent = file.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in file.info
+    if (transparent or file.mode.startswith("I")) and file.size[0] * file.size[1] > MAX_COSTLY:
+        raise Unreadable(f"it has transparency or 16 bits and more than {MAX_COSTLY // 10**6} million pixels")
     if file.mode.startswith("I"):
-        wide = np.asarray(file).astype(np.float64).clip(0, 65535)
-        narrow = Image.fromarray((wide / 257).round().astype(np.uint8))
+        wide = np.asarray(file).astype(np.int32).clip(0, 65535)
+        narrow = Image.fromarray(((wide + 128) // 257).astype(np.uint8))  # 257 is odd: rounds to nearest
         narrow.info = file.info
         return narrow
     file.load()
-    if file.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in file.info:
+    if transparent:
         picture = file.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         flat = Image.alpha_composite(white, picture).convert("RGB")
@@ -161,7 +172,7 @@ def _make(
             temporary = Path(stream.name)
             for number, file in enumerate(files):
                 try:
-                    row = image(_content(file), size, channels, resize).tobytes()
+                    row = image(content_of(file), size, channels, resize).tobytes()
                 except Unreadable as error:
                     problems.add(file.name, str(error), "repair or remove it")
                     bad.append((file.name, str(error)))
@@ -182,8 +193,17 @@ def _make(
     return facts
 
 
-def _content(file: ImageFile) -> bytes:
+def content_of(file: ImageFile) -> bytes:
+    """The bytes of an image's file.
+
+    Raises:
+        Unreadable: where it cannot be read, is no file, or larger than any image.
+    """
     try:
+        if not file.path.is_file():
+            raise Unreadable("it is no file")
+        if file.path.stat().st_size > LARGEST_FILE:
+            raise Unreadable(f"it has more than {LARGEST_FILE >> 20} MiB")
         return file.path.read_bytes()
     except OSError as error:
         raise Unreadable(f"it cannot be read ({error.strerror})") from error

@@ -21,6 +21,7 @@ from coldstart_cli.datasets.decoded import (
     Resize,
     Unreadable,
     channels_of,
+    content_of,
     decoded,
     image,
 )
@@ -147,9 +148,9 @@ def raw_images(
     rows, names = [], []
     for file in _below(Path(path).expanduser()):
         try:
-            rows.append(image(file.path.read_bytes(), recipe.size, channels, recipe.resize))
+            rows.append(image(content_of(file), recipe.size, channels, recipe.resize))
             names.append(file.name)
-        except (Unreadable, OSError) as error:
+        except Unreadable as error:
             problems.add(file.name, str(error), "repair or remove it")
         if len(rows) == chunk:
             yield Raw(preprocess.images(torch.from_numpy(np.stack(rows))), tuple(names))

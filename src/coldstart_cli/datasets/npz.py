@@ -16,6 +16,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from coldstart_cli.caching import cache_folder
+from coldstart_cli.datasets import zips
 from coldstart_cli.errors import RequestError, suggestion
 
 IN_MEMORY = 256 << 20
@@ -30,10 +31,12 @@ class Archive:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if not path.is_file():
+            raise RequestError(f"{path}: is no file; save x and y with numpy.savez")
         if not path.stat().st_size:
             raise RequestError(f"{path}: is empty (0 bytes); save x and y with numpy.savez")
         try:
-            self.zip = zipfile.ZipFile(path)
+            self.zip = zips.opened(path)
         except (zipfile.BadZipFile, OSError) as error:
             raise RequestError(f"{path}: is no npz file ({error}); save x and y with numpy.savez") from error
 

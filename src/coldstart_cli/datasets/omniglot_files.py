@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from coldstart_cli.datasets import zips
 from coldstart_cli.datasets.cache import Arrays, load_or_make
 from coldstart_cli.datasets.published import fetch
 from coldstart_cli.errors import RequestError
@@ -23,9 +24,12 @@ Character = tuple[str, str]
 
 N_DRAWINGS = 20
 SIZE = 28
-"""Height and width of an image in pixels, resized from 105."""
+"""Height and width of an image in pixels, resized from `_STORED`."""
+_STORED = 105
 
 _FOLDERS = ("images_background", "images_evaluation")
+_LARGEST = 1 << 20
+"""Bytes of a drawing; the publisher's have some hundred."""
 _RECIPE = 1  # counts the changes of this file that change the images
 
 
@@ -139,10 +143,10 @@ def _files(place: Path) -> Iterator[tuple[Path, bytes]]:
                 yield path, path.read_bytes()
         return
     try:
-        with zipfile.ZipFile(place) as archive:
+        with zips.opened(place) as archive:
             for name in sorted(archive.namelist()):
                 if name.endswith(".png") and not name.startswith("__MACOSX"):
-                    yield Path(name), archive.read(name)
+                    yield Path(name), zips.content(archive, name, _LARGEST)
     except (zipfile.BadZipFile, zlib.error, OSError) as error:
         raise RequestError(f"dataset.root: {place} is a damaged zip ({error}); fetch it anew") from error
 
@@ -152,8 +156,10 @@ def _image(place: Path, name: Path, content: bytes) -> NDArray[Any]:
     from PIL import Image, ImageChops
 
     try:
-        with Image.open(io.BytesIO(content)) as file:
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as file:
+            if file.size != (_STORED, _STORED):
+                raise ValueError("it has another size")
             grey = ImageChops.invert(file.convert("L"))
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # flipped bits raise nearly anything
         raise RequestError(f"dataset.root: {name} of {place} is damaged; unpack it anew") from error
     return np.asarray(grey.resize((SIZE, SIZE), Image.Resampling.LANCZOS))
