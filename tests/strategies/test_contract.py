@@ -175,6 +175,20 @@ def test_vectorised_step_equals_looped_step(experiment: Make, name: str) -> None
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_step_on_threads_equals_looped_step_bit_for_bit(experiment: Make, name: str) -> None:
+    if not has_meta_batches(name):
+        pytest.skip(f"{name} learns from the pool of examples, not from tasks")
+    states = []
+    for threads in (1, 2):
+        made = experiment(f"strategy={name}", f"hardware.threads={threads}", "strategy.meta_batch_size=3")
+        strategy = made.strategy.train()
+        metrics = list(islice(strategy.fit(made.source, strategy.preparing_steps), 2))
+        states.append((metrics, strategy.state_dict()))
+    assert states[0][0] == states[1][0]
+    assert all(torch.equal(value, states[1][1][key]) for key, value in states[0][1].items())
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_regression_is_served_or_refused_with_the_reason(experiment: Make, name: str) -> None:
     try:
         made = experiment(f"strategy={name}", "dataset=sinusoid", "model=mlp")
