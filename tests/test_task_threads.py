@@ -181,13 +181,13 @@ def test_threads_share_what_they_do_not_learn() -> None:
 
 def test_tasks_of_unequal_shape_take_the_loop() -> None:
     def score(
-        each: Callable[..., object], weights: Mapping[str, Tensor], objective: Objective,
+        each: Callable[..., Callable[..., Tensor]], weights: Mapping[str, Tensor], objective: Objective,
         support: Examples, query: Examples,
     ) -> dict[str, Tensor]:  # fmt: skip
         def loss(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
             return objective.loss(x.flatten(1) @ w, y)
 
-        return {"loss": each(loss)(weights["w"], query.inputs, query.targets)}  # type: ignore[operator]
+        return {"loss": each(loss)(weights["w"], query.inputs, query.targets)}
 
     found = []
     for step in (vectorized_step, looped_step):
