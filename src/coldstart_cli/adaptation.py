@@ -61,10 +61,8 @@ def sgd(
                 name: momentum * state["velocity"][name] + (1 - dampening) * g
                 for name, g in gradients.items()
             }
-        if isinstance(lr, Mapping):
-            moved = {name: w - lr[name] * velocity[name] for name, w in weights.items()}
-        else:  # one operation, and one of its derivatives, instead of two
-            moved = {name: torch.sub(w, velocity[name], alpha=lr) for name, w in weights.items()}
+        rates = lr if isinstance(lr, Mapping) else dict.fromkeys(weights, lr)
+        moved = {name: w - rates[name] * velocity[name] for name, w in weights.items()}
         return moved, {"velocity": velocity}
 
     return rule

@@ -178,6 +178,7 @@ class Training:
             "examples": self.examples,
             "lengths": dict(self.lengths),
             "threads": self.hardware.threads,
+            "vectorize": self.strategy.vectorize,
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
@@ -188,6 +189,8 @@ class Training:
                 RuntimeWarning,
                 stacklevel=2,
             )
+        # What `auto` chose where it began: another device may choose otherwise.
+        self.strategy.vectorize = state.get("vectorize", self.strategy.vectorize)
         self.strategy.load_state_dict(state["strategy"])
         for name, optimizer in optimizers(self.strategy):
             optimizer.load_state_dict(state["optimizers"][name])

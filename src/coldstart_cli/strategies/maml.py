@@ -59,6 +59,7 @@ class MAML(Strategy):
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_outputs))
         self.n_outputs, self.vectorize = n_outputs, vectorize
         self.inner_lr, self.inner_steps, self.second_order = inner_lr, inner_steps, second_order
+        self.differentiates_twice = second_order
         self.adapted, self.learned_rates, self.meta_batch_size = adapted, learned_rates, meta_batch_size
         names = [name for name, _ in self.network.named_parameters() if self._adapts(name)]
         if not names:
