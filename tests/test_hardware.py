@@ -119,7 +119,10 @@ def test_hardware_vectorizes_unless_convolutions_run_on_a_cpu() -> None:
     assert not hardware(vectorize="loop").vectorizes(line)
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("fp32", torch.float32), ("bf16", torch.bfloat16), ("bf16_second_order", torch.bfloat16)],
+)
 def test_hardware_precision_is_that_of_the_forward_pass(precision: str, dtype: torch.dtype) -> None:
     line = nn.Linear(2, 2)
     with hardware(precision=precision).autocast():

@@ -275,6 +275,20 @@ def test_other_thread_count_on_resume_warns(tmp_path: Path) -> None:
         fit(other, run, StopOnSignal())
 
 
+def test_resumed_training_computes_tasks_as_it_did_whatever_auto_chooses_now(tmp_path: Path) -> None:
+    experiment = made("strategy=maml", "hardware.vectorize=vmap")
+    run = new_run(tmp_path / "run", experiment)
+    with pytest.raises(Stopped):
+        fit(experiment, run, StopAfter(3))
+    assert latest(run)["vectorize"]
+    other = made("strategy=maml", "hardware.vectorize=loop")  # as `auto` on another device
+    fit(other, run, StopOnSignal())
+    whole = new_run(tmp_path / "whole", experiment := made("strategy=maml", "hardware.vectorize=vmap"))
+    fit(experiment, whole, StopOnSignal())
+    assert (run.path / "history.jsonl").read_bytes() == (whole.path / "history.jsonl").read_bytes()
+    assert other.strategy.vectorize
+
+
 def test_training_counts_the_examples_that_it_draws(tmp_path: Path) -> None:
     experiment = made("strategy=maml", "dataset.k_shot=3", "dataset.n_query=4")
     training = fit(experiment, new_run(tmp_path / "run", experiment), StopOnSignal())

@@ -98,6 +98,7 @@ def assemble(config: Mapping[str, Any]) -> Experiment:
     for role, strategies in contestants.items():
         for strategy in strategies.values():
             _check_strategy(strategy, role, source, evaluation)
+    check_precision(hardware, contestants["strategy"][""])
     facts = {"n_way": source.shape.n_way, **builder.known}
     return Experiment(
         config, hardware, source, training, evaluation, left_out, contestants, builder.vectorize, facts
@@ -130,6 +131,15 @@ def check_values(config: Mapping[str, Any]) -> None:
     names = config.get("names")
     if not isinstance(names, Mapping) or not names.keys() >= {"strategy", "model", "dataset", "baseline"}:
         raise RequestError("names: does not say strategy, model, dataset and baseline; no config lacks it")
+
+
+def check_precision(hardware: Hardware, strategy: Strategy) -> None:
+    """Refuses a second-order gradient in bf16, unless it is forced."""
+    if strategy.differentiates_twice and hardware.precision == "bf16":
+        raise RequestError(
+            "hardware.precision: bf16 makes a gradient through inner steps some 18 % wrong; choose fp32, "
+            "strategy.second_order=false, or bf16_second_order to have it all the same"
+        )
 
 
 _NO_SOURCE = (

@@ -253,15 +253,17 @@ class Strategy(nn.Module, ABC):
         learns_from_source: False where `fit` has nothing to do, as for a baseline from scratch, or where
             no parameter of it learns, as over a frozen encoder (`assembly` says so).
         needs_classes: it cannot serve a regression.
-        needs_labels: it cannot serve a task without labels, k = 0. Without, it serves such a task
-            where new classes are classes of the source.
+        needs_labels: it cannot serve a task without labels, k = 0; else it can, of the source's classes.
         needs_unlabelled: it cannot serve a task without unlabelled examples.
-        preparing_steps: first outer steps, such as a teacher's, after which its own predictor is not yet
-            trained: no state among them is a candidate for the best one.
+        preparing_steps: first outer steps, such as a teacher's: no state among them can be the best one.
+        differentiates_twice: its outer gradient goes through inner gradients, which bf16 would spoil.
+        vectorize: tasks of a batch are computed in one call.
     """
 
     learns_from_source: bool = True
     preparing_steps: int = 0
+    differentiates_twice: bool = False
+    vectorize: bool = False
     needs_classes: bool = False
     needs_labels: bool = True
     needs_unlabelled: bool = False
@@ -288,10 +290,9 @@ class Strategy(nn.Module, ABC):
 
     @abstractmethod
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
-        """Learns from the source's training split; yields the metrics of each outer step.
+        """Learns from the source's training split; yields the metrics of each outer step, maybe for ever.
 
-        May be endless. `start` is the number of steps already taken (resume). All randomness is a
-        function of (seed, step).
+        `start`: steps taken before (resume). All randomness is a function of (seed, step).
         """
 
     @abstractmethod

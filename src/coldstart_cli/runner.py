@@ -246,6 +246,7 @@ class Training:
             "lengths": dict(self.lengths),
             "threads": self.hardware.threads,
             "processes": ranks.world(),
+            "vectorize": self.strategy.vectorize,
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
@@ -257,6 +258,8 @@ class Training:
                 f"{self.run.path}: was trained on {before[unit]} {unit} and goes on with "
                 f"{now[unit]}; its numbers will differ in rounding (hardware.{unit})"
             )
+        # What `auto` chose where it began: another device may choose otherwise.
+        self.strategy.vectorize = state.get("vectorize", self.strategy.vectorize)
         self.strategy.load_state_dict(state["strategy"])
         for name, optimizer in optimizers(self.strategy):
             optimizer.load_state_dict(state["optimizers"][name])

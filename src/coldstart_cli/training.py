@@ -13,16 +13,18 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
-from typing import Annotated, Any, Protocol, cast
+from typing import Annotated, Any, Protocol
 
 import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
 from coldstart_cli import batch_parts, ranks
-from coldstart_cli.core import Examples, Inputs, Objective, Pool, Task, TaskSource
+from coldstart_cli.core import Examples, Objective, Pool, Task, TaskSource
 from coldstart_cli.eager import eagerly
+from coldstart_cli.meta_steps import looped_step, vectorized_step
 from coldstart_cli.schedules import Schedule, lr_factor, scheduled
+from coldstart_cli.task_threads import TaskThreads, one_thread_each
 
 Each = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Lifts a function of one task to all tasks of a batch: the identity, or torch.func.vmap."""
@@ -81,22 +83,30 @@ def episodic(
         prepare: what is done to each task before it is stacked with others: there its own seed is
             known, and so random choices can differ between tasks that are computed in one call.
         vectorize: all tasks in one call under vmap (right for small networks and for GPUs), else
-            one task after another with a backward pass each, which keeps memory flat.
+            one task after another with a backward pass each, which keeps memory flat: convolutions on a
+            CPU on several threads, a task on each. Tasks of unequal shape are never stacked.
     """
     if not learns(optimizer):
         return
-    step_of = _vectorized_step if vectorize and not source.unequal else _looped_step
     device = next(iter(weights.values())).device
-    for step in itertools.count(start):
-        indices = range(step * meta_batch_size, (step + 1) * meta_batch_size)
-        drawn = source.tasks("train", indices[ranks.mine()])
-        tasks = [prepare(task).to(device) for task in drawn]
-        optimizer.zero_grad(set_to_none=True)
-        share = ranks.weight(len(tasks), meta_batch_size)
-        metrics = step_of(task_loss, source.objective, weights, tasks, share)
-        batch_parts.settle(len(tasks), meta_batch_size)
-        optimizer.step()
-        yield _told(metrics, sum(len(task.support) + len(task.query) for task in drawn))
+    n_mine = len(range(meta_batch_size)[ranks.mine()])
+    with contextlib.ExitStack() as stack:
+        step_of = vectorized_step if vectorize else looped_step
+        if not vectorize and one_thread_each(task_loss, weights, n_mine):
+            threads = TaskThreads(task_loss, weights, torch.get_num_threads(), n_mine)
+            stack.enter_context(contextlib.closing(threads))
+            step_of = threads.step
+        for step in itertools.count(start):
+            indices = range(step * meta_batch_size, (step + 1) * meta_batch_size)
+            drawn = source.tasks("train", indices[ranks.mine()])
+            tasks = [prepare(task) for task in drawn]
+            if device.type != "cpu":  # where they are: for tiny networks a tenth of the step
+                tasks = [task.to(device) for task in tasks]
+            optimizer.zero_grad(set_to_none=True)
+            metrics = step_of(task_loss, weights, tasks, meta_batch_size / ranks.world())
+            batch_parts.settle(len(tasks), meta_batch_size)
+            optimizer.step()
+            yield _told(metrics, sum(len(task.support) + len(task.query) for task in drawn))
 
 
 def supervised(
@@ -236,46 +246,3 @@ class SGD:
 def _group(parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
     """Those that learn as a group, which torch takes empty too."""
     return [{"params": [p for p in parameters if p.requires_grad]}]
-
-
-def _looped_step(
-    task_loss: TaskLoss, objective: Objective, weights: Mapping[str, Tensor], tasks: list[Task], share: float
-) -> dict[str, float]:
-    totals: dict[str, float] = {}
-    for task in tasks:
-        metrics = task_loss(_same, weights, task.support.objective, task.support, task.query)
-        torch.autograd.backward(metrics["loss"] * share / len(tasks))
-        for name, value in metrics.items():
-            totals[name] = totals.get(name, 0.0) + float(value.detach()) * share / len(tasks)
-    return totals
-
-
-def _vectorized_step(
-    task_loss: TaskLoss, objective: Objective, weights: Mapping[str, Tensor], tasks: list[Task], share: float
-) -> dict[str, float]:
-    stacked = {name: w.expand(len(tasks), *w.shape) for name, w in weights.items()}
-    metrics = task_loss(
-        partial(torch.func.vmap, randomness="different"),
-        stacked,
-        objective,
-        _stacked([task.support for task in tasks]),
-        _stacked([task.query for task in tasks]),
-    )
-    torch.autograd.backward(metrics["loss"].mean() * share)
-    return {name: float(values.detach().mean()) * share for name, values in metrics.items()}
-
-
-def _stacked(examples: Sequence[Examples]) -> Examples:
-    """Examples of equal shape, (n, ...) each -> (n_tasks, n, ...)."""
-    inputs: Inputs
-    first = examples[0].inputs
-    if isinstance(first, Tensor):
-        inputs = torch.stack([cast("Tensor", e.inputs) for e in examples])
-    else:
-        mappings = [cast("Mapping[str, Tensor]", e.inputs) for e in examples]
-        inputs = {name: torch.stack([mapping[name] for mapping in mappings]) for name in first}
-    return Examples(inputs, torch.stack([e.targets for e in examples]))
-
-
-def _same(function: Callable[..., Any]) -> Callable[..., Any]:
-    return function

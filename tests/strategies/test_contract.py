@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ import torch
 from coldstart_cli import composition
 from coldstart_cli.assembly import Experiment
 from coldstart_cli.core import Strategy
-from coldstart_cli.errors import Unserved
+from coldstart_cli.errors import RequestError, Unserved
 from coldstart_cli.scoring import optimizers
 
 NAMES = sorted(p.stem for p in (Path(__file__).parents[2] / "conf" / "strategy").glob("*.yaml"))
@@ -172,6 +173,41 @@ def test_vectorised_step_equals_looped_step(experiment: Make, name: str) -> None
         states.append(strategy.state_dict())
     for key, value in states[0].items():
         torch.testing.assert_close(value, states[1][key], rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_step_on_threads_equals_looped_step_bit_for_bit(experiment: Make, name: str) -> None:
+    if not has_meta_batches(name):
+        pytest.skip(f"{name} learns from the pool of examples, not from tasks")
+    states = []
+    for threads in (1, 2):  # from step 15 of 20: past a first phase, which learns from the pool
+        made = experiment(f"strategy={name}", f"hardware.threads={threads}", "strategy.meta_batch_size=3")
+        strategy = made.strategy.train()
+        metrics = list(islice(strategy.fit(made.source, start=15), 2))
+        states.append((metrics, strategy.state_dict()))
+    assert states[0][0] == states[1][0]
+    assert all(torch.equal(value, states[1][1][key]) for key, value in states[0][1].items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bf16_is_refused_where_and_only_where_a_gradient_goes_through_gradients(
+    experiment: Make, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = experiment(f"strategy={name}", "hardware.precision=bf16_second_order")
+    graphs = [False]
+    grad = torch.autograd.grad
+
+    def seen(*args: Any, create_graph: bool = False, **kwargs: Any) -> Any:
+        graphs.append(create_graph)
+        return grad(*args, create_graph=create_graph, **kwargs)
+
+    monkeypatch.setattr(torch.autograd, "grad", seen)
+    with made.hardware.autocast():
+        list(islice(made.strategy.train().fit(made.source, start=15), 1))
+    assert made.strategy.differentiates_twice == any(graphs)
+    if made.strategy.differentiates_twice:
+        with pytest.raises(RequestError, match=r"^hardware.precision: bf16 .*second_order=false"):
+            experiment(f"strategy={name}", "hardware.precision=bf16")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from coldstart_cli.assembly import Experiment
 from coldstart_cli.core import Strategy, Task
 from coldstart_cli.errors import RequestError
+from coldstart_cli.meta_steps import same
 from coldstart_cli.models.mlp import MLP
 from coldstart_cli.strategies.film import CAVIA, FiLM
-from coldstart_cli.training import _same
 
 Make = Callable[..., Experiment]
 REGRESSION = ("dataset=harder_sinusoids", "model=mlp", "model.hidden=[4]", "dataset.k_shot=3")
@@ -29,7 +29,7 @@ def randomised(module: nn.Module) -> None:
 
 def meta_loss(strategy: FiLM | CAVIA, task: Task) -> Tensor:
     weights = dict(strategy.named_parameters())
-    return strategy._task_loss(_same, weights, task.support.objective, task.support, task.query)["loss"]
+    return strategy._task_loss(same, weights, task.support.objective, task.support, task.query)["loss"]
 
 
 def test_film_regression_equals_explicit_layers(experiment: Make) -> None:
@@ -126,7 +126,7 @@ def test_cavia_meta_gradient_equals_finite_differences(experiment: Make, overrid
             name: p.detach() + sign * epsilon * d
             for (name, p), d in zip(strategy.named_parameters(), directions, strict=True)
         }
-        found = strategy._task_loss(_same, moved, task.support.objective, task.support, task.query)
+        found = strategy._task_loss(same, moved, task.support.objective, task.support, task.query)
         values.append(float(found["loss"].detach()))
     difference = (values[0] - values[1]) / (2 * epsilon)
     assert abs(slope - difference) <= 1e-6 * abs(difference)

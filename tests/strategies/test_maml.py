@@ -11,15 +11,15 @@ from torch import Tensor
 
 from coldstart_cli.assembly import Experiment
 from coldstart_cli.core import Task
+from coldstart_cli.meta_steps import same
 from coldstart_cli.strategies.maml import MAML
-from coldstart_cli.training import _same
 
 Make = Callable[..., Experiment]
 
 
 def meta_loss(strategy: MAML, task: Task) -> Tensor:
     weights = dict(strategy.network.named_parameters())
-    return strategy._task_loss(_same, weights, task.support.objective, task.support, task.query)["loss"]
+    return strategy._task_loss(same, weights, task.support.objective, task.support, task.query)["loss"]
 
 
 @pytest.mark.parametrize("norm", ["group", "batch_transductive"])

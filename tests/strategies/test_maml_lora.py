@@ -13,15 +13,15 @@ from torch import Tensor
 
 from coldstart_cli.core import Task
 from coldstart_cli.errors import RequestError
+from coldstart_cli.meta_steps import same
 from coldstart_cli.strategies.maml_lora import LowRankMAML
-from coldstart_cli.training import _same
 
 Make = Callable[..., Any]
 
 
 def meta_loss(strategy: LowRankMAML, task: Task) -> Tensor:
     loss: Tensor = strategy._task_loss(
-        _same, strategy._start(), task.support.objective, task.support, task.query
+        same, strategy._start(), task.support.objective, task.support, task.query
     )["loss"]
     return loss
 

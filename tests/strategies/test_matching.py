@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from coldstart_cli.assembly import Experiment
+from coldstart_cli.meta_steps import same
 from coldstart_cli.strategies.embedding import task_scores
 from coldstart_cli.strategies.matching import MatchingNetwork, log_attended, logits_by_attention
-from coldstart_cli.training import _same
 
 Make = Callable[..., Experiment]
 
@@ -35,7 +35,7 @@ def test_loss_and_accuracy_equal_numpy(experiment: Make) -> None:
     scores = task_scores(
         strategy.encoder,
         logits_by_attention,
-        _same,
+        same,
         weights,
         task.support.objective,
         task.support,

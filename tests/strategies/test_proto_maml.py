@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from coldstart_cli.assembly import Experiment
 from coldstart_cli.core import Task
+from coldstart_cli.meta_steps import same
 from coldstart_cli.strategies.proto_maml import ProtoMAML
 from coldstart_cli.strategies.protonet import NearestPrototype, prototypes
-from coldstart_cli.training import _same
 
 Make = Callable[..., Experiment]
 
@@ -30,7 +30,7 @@ def made_with(experiment: Make, *overrides: str) -> tuple[ProtoMAML, Task]:
 
 def meta_loss(strategy: ProtoMAML, task: Task) -> Tensor:
     weights = dict(strategy.named_parameters())
-    return strategy._task_loss(_same, weights, task.support.objective, task.support, task.query)["loss"]
+    return strategy._task_loss(same, weights, task.support.objective, task.support, task.query)["loss"]
 
 
 def test_first_predictor_is_the_classifier_by_prototypes(experiment: Make) -> None:

@@ -11,9 +11,9 @@ import torch
 from coldstart_cli.assembly import Experiment
 from coldstart_cli.discrepancy import squared_distances
 from coldstart_cli.errors import RequestError
+from coldstart_cli.meta_steps import same
 from coldstart_cli.strategies.embedding import task_scores
 from coldstart_cli.strategies.protonet import ProtoNet, logits_by_prototypes, prototypes
-from coldstart_cli.training import _same
 
 Make = Callable[..., Experiment]
 
@@ -44,7 +44,7 @@ def test_loss_and_accuracy_equal_numpy(experiment: Make) -> None:
     scores = task_scores(
         strategy.encoder,
         logits_by_prototypes,
-        _same,
+        same,
         dict(strategy.named_parameters()),
         task.support.objective,
         task.support,

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from coldstart_cli.assembly import Experiment
+from coldstart_cli.meta_steps import same
 from coldstart_cli.strategies.embedding import task_scores
 from coldstart_cli.strategies.r2d2 import R2D2, outputs_by_ridge, ridge
-from coldstart_cli.training import _same
 
 Make = Callable[..., Experiment]
 
@@ -67,7 +67,7 @@ def test_outputs_and_loss_equal_numpy(experiment: Make, overrides: tuple[str, ..
         expected = 3 * q @ solved(x, np.eye(3)[support.targets.numpy()], 0.2) + 0.5
     assert outputs.numpy() == pytest.approx(expected, abs=1e-5)  # lambda is learned in fp32 first
     scores = task_scores(
-        strategy.encoder, outputs_by_ridge, _same, dict(strategy.named_parameters()), made.source.objective,
+        strategy.encoder, outputs_by_ridge, same, dict(strategy.named_parameters()), made.source.objective,
         support, query,
     )  # fmt: skip
     loss = made.source.objective.loss(torch.from_numpy(expected), query.targets)

@@ -12,8 +12,8 @@ from torch import nn
 
 from coldstart_cli.assembly import Experiment
 from coldstart_cli.core import Task
+from coldstart_cli.meta_steps import same
 from coldstart_cli.strategies.task_encoder import GeneratedClassifier, NeuralProcess, TaskEncoder
-from coldstart_cli.training import _same
 
 Make = Callable[..., Experiment]
 Reals = NDArray[np.float64]
@@ -58,7 +58,7 @@ def test_neural_process_equals_numpy(experiment: Make) -> None:
         outputs = adapted.module(task.query.inputs).numpy()
     np.testing.assert_allclose(outputs, expected, rtol=1e-10)
     weights = dict(network.named_parameters())
-    found = strategy._task_loss(_same, weights, task.support.objective, task.support, task.query)
+    found = strategy._task_loss(same, weights, task.support.objective, task.support, task.query)
     error = ((expected - task.query.targets.numpy()) ** 2).mean()
     assert float(found["loss"].detach()) == pytest.approx(error)
 

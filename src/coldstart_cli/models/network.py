@@ -55,7 +55,8 @@ class Network(nn.Module):
 
     def outputs(self, weights: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
         """(n, n_outputs) with `weights` in place of the network's own."""
-        return self.from_features(weights, self.features(weights, inputs))
+        outputs: Tensor = functional_call(self, dict(weights), (inputs,))
+        return outputs
 
     def features(self, weights: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
         """(n, feature_dim), read by the encoder with `weights`."""

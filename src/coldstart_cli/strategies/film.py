@@ -159,6 +159,8 @@ class CAVIA(Strategy):
         meta_batch_size: tasks in one outer step.
     """
 
+    differentiates_twice = True
+
     def __init__(
         self,
         encoder: Encoder,

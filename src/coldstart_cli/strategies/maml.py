@@ -59,6 +59,7 @@ class MAML(Strategy):
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_outputs))
         self.n_outputs, self.vectorize = n_outputs, vectorize
         self.inner_lr, self.inner_steps, self.second_order = inner_lr, inner_steps, second_order
+        self.differentiates_twice = second_order
         self.adapted, self.learned_rates, self.meta_batch_size = adapted, learned_rates, meta_batch_size
         names = [name for name, _ in self.network.named_parameters() if self._adapts(name)]
         if not names:
@@ -85,7 +86,9 @@ class MAML(Strategy):
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         weights = {name: w.detach() for name, w in self.network.named_parameters()}
-        inputs = self._prepared(weights, support.inputs)
+        inputs = support.inputs
+        if self.adapted == "head":  # features, computed once (ANIL)
+            inputs = self.network.features(weights, inputs)
 
         def loss(adapted: Weights) -> Tensor:
             outputs = self._outputs({**weights, **adapted}, inputs)
@@ -110,23 +113,22 @@ class MAML(Strategy):
         query: Examples,
     ) -> dict[str, Tensor]:
         """The loss on the query set of weights adapted to the support set: equation 1's sum's term."""
-        encode = each(self._prepared)
+        if self.adapted == "head":
+            encode = each(self.network.features)
+            support = replace(support, inputs=encode(weights, support.inputs))
+            query = replace(query, inputs=encode(weights, query.inputs))
         return scores_after(
             each,
             self._outputs,
             objective,
             weights,
             self._inner(weights, grad=False),
-            replace(support, inputs=encode(weights, support.inputs)),
-            replace(query, inputs=encode(weights, query.inputs)),
+            support,
+            query,
             rule=self._rule(learning=True),
             inner_steps=self.inner_steps,
             second_order=self.second_order,
         )
-
-    def _prepared(self, weights: Mapping[str, Tensor], inputs: Inputs) -> Inputs:
-        """What inner steps read: where only the head adapts, features, computed once (ANIL)."""
-        return self.network.features(weights, inputs) if self.adapted == "head" else inputs
 
     def _outputs(self, weights: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
         if self.adapted == "head":

@@ -68,6 +68,7 @@ class LowRankMAML(Strategy):
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_outputs))
         self.n_outputs, self.vectorize, self.rank, self.alpha = n_outputs, vectorize, rank, alpha
         self.inner_lr, self.inner_steps, self.second_order = inner_lr, inner_steps, second_order
+        self.differentiates_twice = second_order
         self.meta_batch_size = meta_batch_size
         factors = low_rank(self._frozen(), rank, seed)
         self.factors = nn.ParameterDict({name.replace(".", "/"): f for name, f in factors.items()})

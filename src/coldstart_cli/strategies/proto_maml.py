@@ -58,6 +58,7 @@ class ProtoMAML(Strategy):
         refuse_running_statistics(encoder)
         self.encoder, self.vectorize, self.meta_batch_size = encoder, vectorize, meta_batch_size
         self.inner_lr, self.inner_steps, self.second_order = inner_lr, inner_steps, second_order
+        self.differentiates_twice = second_order
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
