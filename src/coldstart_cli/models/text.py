@@ -165,7 +165,7 @@ class FrozenText(FrozenFeatures):
         return self.tokens
 
     @cached_property
-    def encoder(self) -> HFText:  # type: ignore[override]
+    def encoder(self) -> HFText:
         return HFText(
             {"input_ids": (1,), "attention_mask": (1,)},
             path=self.path,

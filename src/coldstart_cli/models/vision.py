@@ -171,7 +171,7 @@ class FrozenImage(FrozenFeatures):
         return self.pixels
 
     @cached_property
-    def encoder(self) -> HFImage:  # type: ignore[override]
+    def encoder(self) -> HFImage:
         channels, size = int(self.image_channels or 3), int(self.image_size or 1)
         return HFImage(
             (channels, size, size),
