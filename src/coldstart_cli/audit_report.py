@@ -12,12 +12,26 @@ from rich.text import Text
 from coldstart_cli.findings import counted
 
 Row = Mapping[str, Any]
+MOST_UNREADABLE = 20
+"""Files or rows that are named."""
+
+
+def show_read(facts: Mapping[str, str], unreadable: Sequence[str], console: Console | None = None) -> None:
+    """Prints what was read: the facts of each split, and what could not be."""
+    console = console or _terminal()
+    for name, fact in facts.items():
+        console.print(Text(f"{name}: {fact}"), soft_wrap=True)
+    for line in unreadable[:MOST_UNREADABLE]:
+        console.print(Text(f"UNREADABLE {line}"), soft_wrap=True)
+    if len(unreadable) > MOST_UNREADABLE:
+        console.print(Text(f"UNREADABLE ... and {len(unreadable) - MOST_UNREADABLE:,} more"))
 
 
 def show(audit: Mapping[str, Any], console: Console | None = None) -> None:
     """Prints an audit as `data.summary` makes it."""
     console = console or _terminal()
     console.print(Text(_title(audit)), style="bold", soft_wrap=True)
+    show_read({}, audit["unreadable"], console)  # the title has the facts
     console.print(_table(("what was checked", "how many", "result"), [_cells(f) for f in audit["findings"]]))
     for found in audit["findings"]:
         for line in found["leaks"]:

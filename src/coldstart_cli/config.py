@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
+from annotated_types import DocInfo
+
 from coldstart_cli.errors import RequestError, suggestion
 
 TRUSTED = (
@@ -192,6 +194,9 @@ def mismatch(value: object, annotation: Any) -> str | None:
     if annotation is Any:
         return None
     if origin is typing.Annotated:
+        told = next((a.documentation for a in arguments[1:] if isinstance(a, DocInfo)), None)
+        if value is None and told is not None:
+            return f"is null; give {told}"
         return mismatch(value, arguments[0]) or _out_of_range(value, arguments[1:])
     if origin is typing.Literal:
         if value in arguments and type(value) in {type(a) for a in arguments}:

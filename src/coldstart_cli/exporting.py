@@ -185,7 +185,7 @@ def _program(flat: _Flat, probe: Inputs) -> torch.export.ExportedProgram:
     tensors = flat.split(probe)
     free: dict[int, Any] = {0: Dim("batch")}
     if flat.names is not None and "attention_mask" in flat.names:
-        free[1] = Dim.AUTO  # type: ignore[attr-defined]
+        free[1] = Dim.AUTO
     # Names, dtypes and all other sizes are those of the probe.
     return torch.export.export(flat, tensors, dynamic_shapes=((free,) * len(tensors),), strict=False)
 
