@@ -273,7 +273,16 @@ def test_one_class_is_no_task(capsys: pytest.CaptureFixture[str]) -> None:
         (("predict", "bundle=none", "input=x"), "bundle: none is no bundle"),
         (("predict", "bundle=b"), "input: is needed"),
         (("predict", "bundel=b"), "bundel=b: predict has no such key; did you mean bundle?"),
-        (("predict", "bundle=b", "input=absent.npz"), "absent.npz"),
+        (("predict", "bundle=b", "input=absent.npz"), "input: absent.npz is not there; "),
+        (
+            ("predict", "bundle=b", "input=point.npz"),
+            "input: point.npz is not there; did you mean points.npz",
+        ),
+        (("export", "bundle=b", "input=point.npz"), "input: point.npz is not there; did you mean points.npz"),
+        (
+            ("adapt", "model=hf_text", "dataset=text"),
+            "model.path: is null; give a folder, package:NAME/FOLDER",
+        ),
         (("predict", "bundle=b", "input=points.npz", "threshold=2"), "threshold: '2' is not between 0 and 1"),
         (("predict", "bundle=b", "input=points.npz", "on_bad=maybe"), "on_bad: 'maybe' is no choice"),
         (("export", "bundle=b", "input=points.npz", "format=exe"), "format: 'exe' is no choice"),

@@ -205,7 +205,23 @@ def test_data_summary_is_json_of_plain_values(check: Check) -> None:
     threads = torch.get_num_threads()
     found: dict[str, Any] = json.loads(check("experiment=smoke", "--tasks=2", "--json")[1])
     assert {*found} == {
-        "name", "settings", "fingerprint", "facts", "n_leaks", "findings", "not_served", "bank"
+        "name", "settings", "fingerprint", "facts", "n_leaks", "findings", "not_served", "unreadable", "bank"
     }  # fmt: skip
     assert {*found["findings"][0]} == {"check", "checked", "n_leaks", "leaks", "note"}
     assert torch.get_num_threads() == threads
+
+
+@pytest.mark.filterwarnings("ignore:.*could not be read:RuntimeWarning")
+def test_data_check_reports_what_cannot_be_read_and_goes_on(
+    check: Check, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    mine = tmp_path_factory.mktemp("data") / "mine.csv"
+    rows = [f"{c + i / 10},c{c:02d}" for c in range(12) for i in range(8)]
+    mine.write_text("\n".join(["x,label", *rows, "none at all,c00", "3,"]) + "\n")
+    own = ("dataset=tabular", f"dataset.root={mine}", "experiment=smoke", "--tasks=2")
+    code, out, _ = check(*own, "dataset.n_way=2")
+    assert code == 0, out
+    assert "UNREADABLE mine.csv row 99: column label is empty" in out and out.count("UNREADABLE") == 2
+    code, out, err = check(*own, "dataset.n_way=6")  # tasks that cannot be had; what there is, is told
+    assert code == 2 and "new: 4 classes x 8 examples" in out and "UNREADABLE" in out
+    assert err.count("\n") == 1 and "which has 4; lower n_way" in err

@@ -36,7 +36,9 @@ class Tasks:
         n = 6 + 3 * self.growing * (index % N_TASKS)
         images = torch.randn(3 + n, 2, 8, 8, generator=generator)
         targets = torch.arange(3).repeat(1 + n // 3)
-        return Task(Support(images[:3], targets[:3], self.objective, index), Examples(images[3:], targets[3:]), "")
+        return Task(
+            Support(images[:3], targets[:3], self.objective, index), Examples(images[3:], targets[3:]), ""
+        )
 
 
 class Learner(nn.Module):

@@ -8,6 +8,8 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from annotated_types import DocInfo
+
 from coldstart_cli.errors import suggestion
 
 
@@ -17,6 +19,9 @@ def mismatch(value: object, annotation: Any) -> str | None:
     if annotation is Any:
         return None
     if origin is typing.Annotated:
+        told = next((a.documentation for a in arguments[1:] if isinstance(a, DocInfo)), None)
+        if value is None and told is not None:
+            return f"is null; give {told}"
         return mismatch(value, arguments[0]) or _out_of_range(value, arguments[1:])
     if origin is typing.Literal:
         if value in arguments and type(value) in {type(a) for a in arguments}:
@@ -83,6 +88,9 @@ def classes(annotation: Any) -> list[type]:
         return [object]
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
+        told = next((a.documentation for a in arguments[1:] if isinstance(a, DocInfo)), None)
+        if value is None and told is not None:
+            return f"is null; give {told}"
         return classes(arguments[0])
     if origin is not None:
         return [found for argument in arguments for found in classes(argument)]

@@ -13,12 +13,26 @@ from coldstart_cli.errors import printable
 from coldstart_cli.findings import counted
 
 Row = Mapping[str, Any]
+MOST_UNREADABLE = 20
+"""Files or rows that are named."""
+
+
+def show_read(facts: Mapping[str, str], unreadable: Sequence[str], console: Console | None = None) -> None:
+    """Prints what was read: the facts of each split, and what could not be."""
+    console = console or _terminal()
+    for name, fact in facts.items():
+        console.print(_plain(f"{name}: {fact}"), soft_wrap=True)
+    for line in unreadable[:MOST_UNREADABLE]:
+        console.print(_plain(f"UNREADABLE {line}"), soft_wrap=True)
+    if len(unreadable) > MOST_UNREADABLE:
+        console.print(_plain(f"UNREADABLE ... and {len(unreadable) - MOST_UNREADABLE:,} more"))
 
 
 def show(audit: Mapping[str, Any], console: Console | None = None) -> None:
     """Prints an audit as `data.summary` makes it."""
     console = console or _terminal()
     console.print(_plain(_title(audit)), style="bold", soft_wrap=True)
+    show_read({}, audit["unreadable"], console)  # the title has the facts
     console.print(_table(("what was checked", "how many", "result"), [_cells(f) for f in audit["findings"]]))
     for found in audit["findings"]:
         for line in found["leaks"]:

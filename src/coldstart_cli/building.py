@@ -17,6 +17,7 @@ from coldstart_cli.files import read_json
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.models.network import Encoder, InputShape, Trained
 from coldstart_cli.models.preprocess import Plain, Preprocess
+from coldstart_cli.models.pretrained import FrozenFeatures
 from coldstart_cli.runs import Run, digest
 from coldstart_cli.training import OptimizerFactory
 
@@ -28,7 +29,11 @@ def source_of(config: Mapping[str, Any]) -> TaskSource:
     """The data set as the model reads it; points of a sweep that agree on both share one."""
     key = digest([config["dataset"], config["model"].get("preprocess")])
     if key not in _sources:
-        facts = {"preprocess": preprocess_of(config["model"], "model", config["trust"])}
+        preprocess = preprocess_of(config["model"], "model", config["trust"])
+        if isinstance(preprocess, FrozenFeatures):
+            hardware: Hardware = configs.build(config["hardware"], "hardware", Hardware, config["trust"], {})
+            preprocess.device = hardware.device
+        facts = {"preprocess": preprocess}
         _sources[key] = configs.build(config["dataset"], "dataset", TaskSource, config["trust"], facts)
     return _sources[key]
 

@@ -15,6 +15,7 @@ from coldstart_cli.core import Inputs, joined, map_inputs, n_examples
 from coldstart_cli.datasets.labelled import Labelled
 from coldstart_cli.datasets.layouts import read_labelled, read_raw
 from coldstart_cli.datasets.problems import OnBad, Problems
+from coldstart_cli.datasets.tables import STDIN
 from coldstart_cli.errors import RequestError, printable, suggestion
 from coldstart_cli.foreign import shaped
 from coldstart_cli.models.preprocess import Preprocess
@@ -96,6 +97,7 @@ def run_predict(arguments: Sequence[str]) -> int:
     )
     on_bad = _choice("on_bad", values.get("on_bad", "stop"), get_args(OnBad))
     bundle = Bundle.load(values["bundle"])
+    _check_there(values["input"])
     if "threshold" in values:
         bundle.card = {**bundle.card, "threshold": _share("threshold", values["threshold"])}
     form = "json" if "--json" in flags else "csv" if "--csv" in flags else "text"
@@ -120,6 +122,8 @@ def run_export(arguments: Sequence[str]) -> int:
         n = exporting.export_peft(bundle, file)
         print(f"{file}: peft, {n:,} low-rank weights of {bundle.card['build']['model']['path']}")
         return 0
+    if "input" in values:
+        _check_there(values["input"])
     probe = _probe(bundle, values.get("input"))
     worst = exporting.export(bundle, file, form, probe)
     print(f"{file}: {form}, {file.stat().st_size:,} bytes, any batch size")
@@ -198,6 +202,16 @@ def _parsed(
             example = " ".join(f"{name}={'DIR' if name == 'bundle' else 'PATH'}" for name in needed)
             raise RequestError(f"{key}: is needed; coldstart {command} {example}")
     return values, flags
+
+
+def _check_there(path: str) -> None:
+    """Refuses an input that is not there, with a name that resembles it."""
+    if path != STDIN and not Path(path).exists():
+        folder = Path(path).parent
+        beside = [str(folder / entry.name) for entry in folder.iterdir()] if folder.is_dir() else []
+        close = suggestion(path, beside) if beside else ""
+        remedy = close if close.startswith("did") else "name a file or folder of the bundle's layout, or -"
+        raise RequestError(f"input: {path} is not there; {remedy}")
 
 
 def _choice(key: str, value: str, choices: Sequence[str]) -> Any:

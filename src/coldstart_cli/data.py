@@ -85,7 +85,7 @@ def check(overrides: Sequence[str], request: Request) -> int:
 
 
 def _audited(config: Mapping[str, Any], request: Request) -> dict[str, Any]:
-    from coldstart_cli import assembly, building
+    from coldstart_cli import assembly, audit_report, building
     from coldstart_cli import config as configs
     from coldstart_cli.audit import audit
     from coldstart_cli.evaluation import EvaluationPlan
@@ -94,8 +94,15 @@ def _audited(config: Mapping[str, Any], request: Request) -> dict[str, Any]:
     assembly.check_values(config)
     training = configs.build(config["training"], "training", TrainingPlan, config["trust"], {})
     evaluation = configs.build(config["evaluation"], "evaluation", EvaluationPlan, config["trust"], {})
+    if "on_bad" in config["dataset"]:  # what cannot be read is a finding, and ends no check
+        config = {**config, "dataset": {**config["dataset"], "on_bad": "skip"}}
     source = building.source_of(config)
-    assembly.check_shapes(source, training, evaluation)
+    try:
+        assembly.check_shapes(source, training, evaluation)
+    except RequestError:
+        if hasattr(source, "labelled") and not request.as_json:  # what was read tells why it cannot serve
+            audit_report.show_read(source.facts(), _unreadable(source))
+        raise
     asked, not_served = _asked(source, training, evaluation, request.n_tasks)
     listed = {"known_duplicates": [], **config["dataset"]}["known_duplicates"]
     found = audit(source, asked, listed)
@@ -134,6 +141,11 @@ def _enough(shape: TaskShape) -> int:
     return min(N_TASKS, MOST_EXAMPLES // examples)
 
 
+def _unreadable(source: TaskSource) -> list[str]:
+    """What data of one's own hold that could not be read, a line each."""
+    return list(getattr(getattr(source, "labelled", None), "skipped", ()))
+
+
 def summary(
     config: Mapping[str, Any], source: TaskSource, found: Audit, not_served: Sequence[str]
 ) -> dict[str, Any]:
@@ -146,5 +158,6 @@ def summary(
         "n_leaks": found.n_leaks,
         "findings": [asdict(one) for one in found.findings],
         "not_served": list(not_served),
+        "unreadable": _unreadable(source),
         "bank": [asdict(row) for row in found.bank],
     }

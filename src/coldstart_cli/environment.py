@@ -30,7 +30,7 @@ def _git_commit() -> str | None:
 def environment(experiment: Experiment, command_line: Sequence[str]) -> dict[str, Any]:
     """What a reader needs to run this again, and to judge its figures of time."""
     packages = {}
-    for package in ("coldstart-cli", "torch", "numpy", "hydra-core", "omegaconf", "scipy"):
+    for package in ("coldstart-cli", "torch", "numpy", "hydra-core", "omegaconf", "scipy", "transformers"):
         try:
             packages[package] = version(package)
         except PackageNotFoundError:

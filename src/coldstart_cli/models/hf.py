@@ -13,15 +13,18 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import doc
 from torch import Tensor, nn
 
 from coldstart_cli.errors import RequestError
 
 PACKAGE = "package:"
 """`package:NAME/FOLDER` is a folder inside an installed Python package, which is not imported."""
+
+ModelPath = Annotated[str, doc(f"a folder, {PACKAGE}NAME/FOLDER, or a hub name")]
 
 _READ = ("*.json", "*.safetensors", "*.txt", "*.model")
 _TRUE = ("1", "true", "yes", "on")

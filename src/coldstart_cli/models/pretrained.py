@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from coldstart_cli.core import Inputs
 from coldstart_cli.errors import RequestError
-from coldstart_cli.models.hf import make_constant
+from coldstart_cli.models.hf import ModelPath, make_constant
 from coldstart_cli.models.network import Encoder, InputShape
 from coldstart_cli.models.preprocess import Preprocess
 
@@ -77,15 +77,17 @@ class FrozenFeatures(Preprocess):
     """Raw examples to features (n, feature_dim), by a frozen encoder, once for each content.
 
     They are kept under the fingerprint and the examples' content, so that the second command over the same
-    data loads no encoder. Computed on the CPU, on the threads that are set.
+    data loads no encoder.
 
     Attributes:
+        device: where they are computed; they lie on the CPU.
         cached: keeps arrays.
         batch_size: examples in one call of the encoder.
         encoder: what computes them.
         before: makes the encoder's inputs.
     """
 
+    device: torch.device = torch.device("cpu")
     cached: Cached
     batch_size: int
 
@@ -129,7 +131,7 @@ class Features(Encoder):
     """
 
     def __init__(
-        self, input_shape: InputShape, *, path: str, preprocess: FrozenFeatures, normalise: bool
+        self, input_shape: InputShape, *, path: ModelPath, preprocess: FrozenFeatures, normalise: bool
     ) -> None:
         super().__init__()
         if not isinstance(input_shape, tuple) or len(input_shape) != 1:

@@ -15,8 +15,8 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coldstart_cli.core import Inputs
-from coldstart_cli.models.hf import content_digest, folder_of, keep_used, network_of, tokenizer_of
+from coldstart_cli.core import Inputs, map_inputs
+from coldstart_cli.models.hf import ModelPath, content_digest, folder_of, keep_used, network_of, tokenizer_of
 from coldstart_cli.models.network import Encoder, InputShape
 from coldstart_cli.models.preprocess import Preprocess
 from coldstart_cli.models.pretrained import BatchSize, Cached, FrozenFeatures, Pretrained
@@ -37,7 +37,7 @@ class Tokens(Preprocess):
         max_length: tokens of one text; the rest is cut off.
     """
 
-    def __init__(self, *, path: str, max_length: Annotated[int, Ge(4)]) -> None:
+    def __init__(self, *, path: ModelPath, max_length: Annotated[int, Ge(4)]) -> None:
         self.path, self.max_length = path, max_length
         self.folder = folder_of(path)
         self.fingerprint = f"tokens-{content_digest(self.folder, _TOKENIZER)}-{max_length}"
@@ -87,7 +87,7 @@ class HFText(Pretrained):
         self,
         input_shape: InputShape,
         *,
-        path: str,
+        path: ModelPath,
         preprocess: Tokens,
         pooling: TextPooling,
         normalise: bool,
@@ -131,7 +131,7 @@ class FrozenText(FrozenFeatures):
         self,
         cached: Cached,
         *,
-        path: str,
+        path: ModelPath,
         max_length: Annotated[int, Ge(4)],
         pooling: TextPooling,
         batch_size: BatchSize,
@@ -153,11 +153,13 @@ class FrozenText(FrozenFeatures):
 
     def computed(self, examples: Sequence[str]) -> Tensor:
         order = sorted(range(len(examples)), key=lambda i: len(examples[i]))
-        features = torch.zeros(len(examples), self.encoder.feature_dim)
+        encoder = self.encoder.to(self.device)
+        features = torch.zeros(len(examples), encoder.feature_dim)
         with torch.no_grad():
             for start in range(0, len(order), self.batch_size):
                 rows = order[start : start + self.batch_size]
-                features[rows] = self.encoder(self.tokens.texts([examples[i] for i in rows]))
+                tokens = self.tokens.texts([examples[i] for i in rows])
+                features[rows] = encoder(map_inputs(lambda t: t.to(self.device), tokens)).cpu()
         return features
 
     @property
@@ -197,7 +199,7 @@ class EmbeddingBag(Encoder):
         self,
         input_shape: InputShape,
         *,
-        path: str,
+        path: ModelPath,
         preprocess: Tokens,
         embedding_dim: Annotated[int, Ge(1)],
         hidden: Annotated[int, Ge(1)],

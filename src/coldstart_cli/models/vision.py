@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coldstart_cli.core import Inputs
-from coldstart_cli.models.hf import content_digest, folder_of, keep_used, network_of
+from coldstart_cli.models.hf import ModelPath, content_digest, folder_of, keep_used, network_of
 from coldstart_cli.models.network import InputShape
 from coldstart_cli.models.preprocess import Preprocess
 from coldstart_cli.models.pretrained import BatchSize, Cached, FrozenFeatures, Pretrained
@@ -90,7 +90,7 @@ class HFImage(Pretrained):
         self,
         input_shape: InputShape,
         *,
-        path: str,
+        path: ModelPath,
         preprocess: Pixels,
         pooling: ImagePooling,
         normalise: bool,
@@ -147,7 +147,9 @@ class FrozenImage(FrozenFeatures):
         batch_size: images in one call.
     """
 
-    def __init__(self, cached: Cached, *, path: str, pooling: ImagePooling, batch_size: BatchSize) -> None:
+    def __init__(
+        self, cached: Cached, *, path: ModelPath, pooling: ImagePooling, batch_size: BatchSize
+    ) -> None:
         self.cached, self.path, self.pooling, self.batch_size = cached, path, pooling, batch_size
         self.pixels = Pixels(path=path)
         self.image_size, self.image_channels = self.pixels.image_size, self.pixels.image_channels
@@ -164,7 +166,8 @@ class FrozenImage(FrozenFeatures):
 
     def computed(self, examples: Tensor) -> Tensor:
         with torch.no_grad():
-            return torch.cat([self.encoder(part) for part in torch.split(examples, self.batch_size)])
+            encoder, parts = self.encoder.to(self.device), torch.split(examples, self.batch_size)
+            return torch.cat([encoder(part.to(self.device)).cpu() for part in parts])
 
     @property
     def before(self) -> Pixels:
