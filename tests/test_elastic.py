@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -69,9 +69,24 @@ def test_more_processes_than_tasks_or_examples_are_refused(overrides: list[str],
 
 def train(outputs: Path, *overrides: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "coldstart_cli", "train", *QUICK, f"outputs={outputs}", *overrides]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
+    _started.append(process)
+    return process
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    yield
+    for process in _started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    _started.clear()
+
+
+_started: list[subprocess.Popen[str]] = []
 
 
 def done(outputs: Path, *overrides: str) -> tuple[int, str]:
@@ -82,7 +97,7 @@ def done(outputs: Path, *overrides: str) -> tuple[int, str]:
 
 def processes_of(parent: int) -> list[int]:
     """Those that the elastic agent started, by age."""
-    found = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    found = subprocess.run(["ps", "-wweo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in found.splitlines()[1:]]
     return sorted(int(r[0]) for r in rows if int(r[1]) == parent and "spawn_main" in r[2])
 
@@ -111,9 +126,10 @@ def test_absent_gpus_are_refused_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_run_of_two_processes_is_that_of_one_and_goes_on_exactly(tmp_path: Path) -> None:
     """Stopped by a signal to one process, continued, it ends as the run that nobody stopped."""
-    steps = "training.steps=150"
+    steps = "training.steps=300"
     assert done(tmp_path / "one", "hardware=cpu", steps)[0] == 0
     assert done(tmp_path / "two", "hardware=cpu_x2", steps)[0] == 0
     stopped = train(tmp_path / "stopped", "hardware=cpu_x2", steps)
@@ -139,6 +155,7 @@ def test_a_run_of_two_processes_is_that_of_one_and_goes_on_exactly(tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_run_goes_on_with_another_number_of_processes_and_says_so(tmp_path: Path) -> None:
     process = train(tmp_path, "hardware=cpu_x2", "training.steps=150", "training.checkpoint_seconds=.1")
     wait_for(lambda: bool(list(tmp_path.glob("maml-*/checkpoints/step-*"))))
@@ -151,6 +168,7 @@ def test_a_run_goes_on_with_another_number_of_processes_and_says_so(tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_dies_ends_the_others_and_the_run_can_go_on(tmp_path: Path, rank: int) -> None:
     process = train(tmp_path, "hardware=cpu_x2", "training.steps=100000", "training.checkpoint_seconds=.1")
@@ -169,6 +187,7 @@ def test_a_process_that_dies_ends_the_others_and_the_run_can_go_on(tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_no_process_outlives_the_command(tmp_path: Path) -> None:
     process = train(tmp_path, "hardware=cpu_x2", "training.steps=100000", "training.checkpoint_seconds=.1")
     wait_for(lambda: bool(list(tmp_path.glob("maml-*/checkpoints/step-*"))))
@@ -179,6 +198,7 @@ def test_no_process_outlives_the_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_group_of_torchrun_is_joined(tmp_path: Path) -> None:
     arguments = [*QUICK, "training.steps=10", "hardware=cpu", f"outputs={tmp_path}", "--quiet"]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m"]

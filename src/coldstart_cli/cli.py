@@ -163,6 +163,8 @@ def _train(arguments: list[str]) -> int:
     if flags.cfg is not None:
         if flags.cfg not in ("job", "hydra", "all"):
             raise RequestError(f"--cfg: {flags.cfg!r} is no choice; choose job, hydra or all")
+        if flags.multirun:  # of the first point
+            overrides, _ = next(composition.points(overrides))
         composition.run_jobs(overrides, ["--cfg", flags.cfg], lambda config: None)
         return 0
     from coldstart_cli import commands
