@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from coldstart_cli.cli import main
 from coldstart_cli.launcher import Job, SweepPlan, n_at_once
 from coldstart_cli.sweep import _varied
 from coldstart_cli.sweep_view import SweepView
@@ -228,10 +229,17 @@ def test_no_job_outlives_its_sweep(tmp_path: Path, tries: Tries, number: int, gr
     [("sweep.n_jobs=0", "sweep.n_jobs: 0 is out of range"), ("sweep.timeout_minutes=-1", "out of range"),
      ("sweep.jobs=2", "sweep.jobs: there is no such key; did you mean sweep.n_jobs?")],
 )  # fmt: skip
-def test_a_wrong_plan_is_refused_before_any_job(tmp_path: Path, override: str, line: str) -> None:
-    done = sweep(tmp_path, "seed=0,1", override)
-    assert done.returncode == 2 and line in done.stderr and done.stderr.count("\n") == 1
-    assert not (tmp_path / "outputs").exists()
+def test_a_wrong_plan_is_refused_before_any_job(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    override: str,
+    line: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "-m", *QUICK, "seed=0,1", override]) == 2
+    err = capsys.readouterr().err
+    assert line in err and err.count("\n") == 1 and not (tmp_path / "outputs").exists()
 
 
 def test_jobs_at_once_follow_the_plan_then_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
