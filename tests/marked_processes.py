@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import sys
 import time
 import uuid
+from collections.abc import Sequence
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 MARK = "COLDSTART_TEST_MARK"
@@ -37,3 +41,33 @@ def gone_within(environment: dict[str, str], seconds: float) -> bool:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
     return not left
+
+
+def main_at_once(barrier: Barrier, folder: Path, argv: Sequence[str], said: Path) -> None:
+    """In a process of its own: `coldstart *argv` in a folder, begun when all others are there."""
+    from coldstart_cli.cli import main
+
+    os.chdir(folder)
+    descriptor = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (1, 2):
+        os.dup2(descriptor, stream)
+    barrier.wait(120)
+    code = main(argv)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def append_at_once(barrier: Barrier, path: Path, number: int, n: int, in_parts: bool) -> None:
+    """In a process of its own: n records of up to 30 kB, by the product's writer or as json.dump writes."""
+    from coldstart_cli.files import append_jsonl
+
+    barrier.wait(120)
+    for i in range(n):
+        row = {"process": number, "record": i, "text": "x" * (i % 10 * 3000)}
+        if in_parts:
+            with open(path, "a") as file:
+                json.dump(row, file)
+                file.write("\n")
+        else:
+            append_jsonl(path, row)

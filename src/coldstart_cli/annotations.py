@@ -88,9 +88,6 @@ def classes(annotation: Any) -> list[type]:
         return [object]
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
-        told = next((a.documentation for a in arguments[1:] if isinstance(a, DocInfo)), None)
-        if value is None and told is not None:
-            return f"is null; give {told}"
         return classes(arguments[0])
     if origin is not None:
         return [found for argument in arguments for found in classes(argument)]

@@ -18,14 +18,15 @@ from coldstart_cli.errors import RequestError
 
 
 def cache_folder() -> Path:
-    """The cache folder; made where it is missing.
+    """The cache folder; made where it is missing. One that COLDSTART_CACHE names need only be readable.
 
     Raises:
-        RequestError: where no candidate can be written.
+        RequestError: where no candidate can be used.
     """
     asked = os.environ.get("COLDSTART_CACHE")
     if asked:
-        if not _usable(Path(asked)):
+        shared = Path(asked).is_dir() and os.access(asked, os.R_OK | os.X_OK)  # filled by another, to be read
+        if not shared and not _usable(Path(asked)):
             raise RequestError(f"COLDSTART_CACHE: {asked} cannot be written; name a folder of yours")
         return Path(asked)
     candidates = [

@@ -71,6 +71,7 @@ class Flags:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code; refusals are one line on standard error."""
+    process.open_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:

@@ -1,8 +1,9 @@
-"""What must stand in a process before torch is imported, and how it shows warnings."""
+"""What must stand in a process before torch is imported: its streams, its environment, its warnings."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -15,6 +16,24 @@ from coldstart_cli.errors import printable
 
 ORPHAN_SECONDS = 3.0
 """Between asking a process to stop, whose parent is gone, and its end."""
+
+
+def open_streams() -> None:
+    """Closed standard streams lead nowhere, and what a locale has no character for is shown as `?`.
+
+    Else the next file that is opened would be standard output, and whoever prints would write into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it takes the lowest free number
+        if getattr(sys, name) is None:
+            mode = "w" if number else "r"
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def set_up() -> None:

@@ -98,6 +98,21 @@ def test_unusable_home_falls_back_to_temporary_files(tmp_path: Path, monkeypatch
     assert cache_folder().parent == tmp_path
 
 
+@pytest.mark.fault("R13")
+def test_a_read_only_folder_serves_what_it_holds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_or_make("things", make)
+    read_only = lambda path, mode: not mode & os.W_OK  # noqa: E731
+    monkeypatch.setattr("os.access", read_only)
+    load_or_make("things", refuse)
+
+    def no_file(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", no_file)
+    with pytest.raises(RequestError, match=r"COLDSTART_CACHE: .*other.npz cannot be written \(Read-only"):
+        load_or_make("other", make)
+
+
 def test_unusable_named_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("COLDSTART_CACHE", str(tmp_path / "file" / "cache"))

@@ -31,6 +31,12 @@ print(published.fetch("toy", None)["a.txt"].stat().st_size)
 """
 
 
+PLAIN = """
+import pooch, sys
+pooch.retrieve(*sys.argv[1:3], fname="toy-a.txt", path=sys.argv[3])
+"""
+
+
 class Publisher(BaseHTTPRequestHandler):
     """Serves the file in the way that the path says."""
 
@@ -160,7 +166,7 @@ def test_clients_at_once_get_one_file_and_a_killed_one_leaves_none(
             time.sleep(0.02)
         victim.kill()
         victim.communicate()
-        assert not visible(own_cache)  # pooch's own folder would show a part of it
+        assert not visible(own_cache)
         several = [client(f"{served[0]}/slow", environment) for _ in range(8)]
         said = [one.communicate(timeout=60)[0] for one in several]
         if said != 8 * [f"{len(CONTENT)}\n"] or served[1] != ["/stall", "/slow"]:
@@ -169,9 +175,21 @@ def test_clients_at_once_get_one_file_and_a_killed_one_leaves_none(
         assert gone_within(environment, 5)
 
 
-def client(url: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+def test_without_a_hidden_folder_a_killed_client_leaves_a_part(
+    served: tuple[str, list[str]], own_cache: Path
+) -> None:
+    own_cache.mkdir()
+    victim = client(f"{served[0]}/stall", marked(), PLAIN, str(own_cache))
+    while "/stall" not in served[1] or not visible(own_cache):
+        time.sleep(0.02)
+    victim.kill()
+    victim.communicate()
+    assert visible(own_cache)
+
+
+def client(url: str, environment: dict[str, str], script: str = CLIENT, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", CLIENT, url, f"sha256:{DIGEST}"],
+        [sys.executable, "-c", script, url, f"sha256:{DIGEST}", *more],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
 
