@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,3 +119,36 @@ def test_unusable_named_folder_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("COLDSTART_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(RequestError, match=r"COLDSTART_CACHE: .* cannot be written; name"):
         cache_folder()
+
+
+def anonymous() -> int:
+    """KiB that this process shares with no file."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc is Linux's")
+def test_large_arrays_are_mapped_and_nobody_has_a_copy(folder: Path) -> None:
+    made = {"images": np.random.default_rng(0).integers(0, 256, (64, 1 << 19), dtype=np.uint8)}
+    load_or_make("large", lambda: made)
+    before = anonymous()
+    again = load_or_make("large", refuse)
+    assert np.array_equal(again["images"].sum(axis=1), made["images"].sum(axis=1))
+    assert anonymous() - before < 8 << 10  # of 32 MiB that were all read
+    again["images"][0, 0] += 1  # whoever writes has a page of its own
+    assert np.array_equal(load_or_make("large", refuse)["images"], made["images"])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, np.dtype("<U3"), np.bool_])
+def test_arrays_of_every_kind_come_back(folder: Path, dtype: Any) -> None:
+    for shape in ((3, 5), (0, 2), (), (700, 700)):
+        made = {
+            "a": np.ones(shape, dtype),
+            "odd": np.ones((1 << 20) + 3, np.uint8),
+            "b": np.ones(shape, dtype),
+        }
+        name = f"kind-{np.dtype(dtype).num}-{len(shape)}-{sum(shape)}"
+        first, again = load_or_make(name, lambda made=made: made), load_or_make(name, refuse)  # type: ignore[misc]
+        for key, array in made.items():
+            assert again[key].dtype == array.dtype and again[key].shape == array.shape
+            assert np.array_equal(again[key], array) and np.array_equal(first[key], array)

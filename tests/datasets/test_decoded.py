@@ -124,13 +124,13 @@ def test_images_are_decoded_once_and_mapped_from_disk(
     tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = []
-    real = image
+    real = module._image
 
     def counting(content: bytes, *rest: object) -> object:
         counted.append(1)
         return real(content, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "image", counting)
+    monkeypatch.setattr(module, "_image", counting)
     files = folder_of(tmp_path, 7)
     first, again = (decoded(files, 6, 1, "crop", Problems("stop")) for _ in range(2))
     assert len(counted) == 7 and isinstance(again.images, np.memmap)
@@ -191,3 +191,16 @@ def test_channels_are_those_of_the_files(tmp_path: Path) -> None:
     assert channels_of(files) == 1
     Image.new("P", (4, 4)).save(files[0].path)
     assert channels_of(files) == 3
+
+
+def test_colours_of_an_image_of_the_size_asked_for_are_its_own() -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    found = image(encoded(Image.fromarray(colours)), 9, 3, "crop")
+    assert np.array_equal(found, colours.transpose(2, 0, 1))
+
+
+def test_image_is_turned_by_its_xmp_as_by_its_exif() -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="3"/></x:xmpmeta>'
+    content = encoded(Image.fromarray(colours), "WEBP", lossless=True, xmp=xmp)
+    assert np.array_equal(image(content, 8, 3, "crop"), colours[::-1, ::-1].transpose(2, 0, 1))

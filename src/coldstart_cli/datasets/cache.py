@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
+import struct
 import tempfile
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ Arrays = dict[str, NDArray[Any]]
 
 _log = logging.getLogger(__name__)
 _DIGEST = "sha256"
+_MAPPED = 1 << 20  # bytes; smaller arrays are read
 
 
 def load_or_make(name: str, make: Callable[[], Arrays]) -> Arrays:
@@ -39,6 +43,7 @@ def load_or_make(name: str, make: Callable[[], Arrays]) -> Arrays:
         if kept is None:
             kept = make()
             _save(path, kept)
+            kept = _load(path, warn=False) or kept  # mapped, as whoever reads it later has it
     return kept
 
 
@@ -49,7 +54,10 @@ def _load(path: Path, *, warn: bool) -> Arrays | None:
     try:
         # Opened here, because numpy leaves a damaged file open.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays: Arrays = {key: file[key] for key in file.files}
+            arrays: Arrays = {}
+            for key in file.files:
+                mapped = _mapped(path, key)
+                arrays[key] = file[key] if mapped is None else mapped
         if arrays.pop(_DIGEST).item() == _digest(arrays):
             return arrays
         reason = "its content does not match its sha256"
@@ -58,6 +66,27 @@ def _load(path: Path, *, warn: bool) -> Arrays | None:
     if warn:
         _log.warning("%s: %s; it is made again", path, reason)
     return None
+
+
+def _mapped(path: Path, name: str) -> NDArray[Any] | None:
+    """A large array of an uncompressed .npz as a map of the file, or None where that cannot be.
+
+    Processes that read the same file share its pages: a sweep's children hold one copy. The map is private:
+    nothing is written to the file, which is only ever replaced as a whole.
+    """
+    with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+        member = archive.getinfo(f"{name}.npy")
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size < _MAPPED:
+            return None
+        # The local header has lengths of its own (APPNOTE.TXT, 4.3.7): 30 bytes, name, extra field, data.
+        stream.seek(member.header_offset + 26)
+        stream.seek(sum(struct.unpack("<HH", stream.read(4))), os.SEEK_CUR)
+        if np.lib.format.read_magic(stream) != (1, 0):
+            return None
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+        if fortran or dtype.hasobject or stream.tell() % dtype.alignment:
+            return None
+        return np.memmap(path, dtype=dtype, mode="c", offset=stream.tell(), shape=shape)
 
 
 def _save(path: Path, arrays: Arrays) -> None:
@@ -79,5 +108,5 @@ def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-        digest.update(array.tobytes())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
