@@ -148,7 +148,8 @@ def table(records: Sequence[Record]) -> str:
         "| --- |" + " ---: |" * (2 + len(columns)),
     ]
     for record in records:
-        cells = [record["name"], cell(record["ms"]["ours"]), f"{record['of_peak']:.0%}"]
+        share = f"{record['of_peak']:.{0 if record['of_peak'] >= 0.1 else 1}%}"
+        cells = [record["name"], cell(record["ms"]["ours"]), share]
         for name in columns:
             if name not in record["times"]:
                 cells.append("-")

@@ -172,10 +172,10 @@ def draw(points: dict[str, list[dict[str, float]]], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.hashsalt": "growth", "font.size": 8})
+    matplotlib.rcParams.update({"svg.hashsalt": "growth", "svg.fonttype": "none", "font.size": 8})
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(2, 3, figsize=(9, 5), constrained_layout=True)
+    figure, panels = pyplot.subplots(2, 3, figsize=(10, 5), constrained_layout=True)
     for axis, panel in zip(AXES, panels.flat, strict=True):
         x = [p["x"] for p in points[axis.title]]
         right = panel.twinx()
@@ -183,6 +183,7 @@ def draw(points: dict[str, list[dict[str, float]]], path: Path) -> None:
             (panel, "seconds", "tab:blue", 1e3),
             (right, "bytes", "tab:orange", 1 / MEBIBYTE),
         ):
+            place.set_ylabel("ms of a step" if name == "seconds" else "MiB above the start", color=colour)
             y = [factor * p[name] for p in points[axis.title]]
             line = fitted(x, y)
             place.plot(x, y, "o", color=colour, markersize=4)
@@ -191,10 +192,8 @@ def draw(points: dict[str, list[dict[str, float]]], path: Path) -> None:
             place.set_ylim(bottom=0)
             place.tick_params(axis="y", colors=colour)
         panel.set_title(axis.title)
-    figure.supylabel("ms of a step (blue)")
-    figure.text(1.0, 0.5, "MiB above the start (orange)", rotation=90, va="center", ha="right")
     path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, metadata={"Date": None}, bbox_inches="tight")
+    figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 
 
