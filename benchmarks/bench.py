@@ -244,7 +244,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print records instead of a table")
     parser.add_argument("--write", action="store_true", help="write the section into docs/benchmarks.md")
     parser.add_argument("--only", default="", help="rows whose name begins so")
-    parser.add_argument("--seconds", type=float, default=10.0, help="time for each row, all sides together")
+    parser.add_argument("--seconds", type=float, default=8.0, help="time for each row, all sides together")
     return parser.parse_args(words)
 
 
