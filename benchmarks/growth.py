@@ -3,7 +3,8 @@
     python -m benchmarks.growth             prints the section
     python -m benchmarks.growth --write     writes it into docs/benchmarks.md, and docs/figures/growth.svg
 
-Each point is measured in a process of its own. Memory is what it allocated, without the pages of libraries, which are read in when it pleases the system.
+Each point is measured in a process of its own. Memory is what it allocated, without the pages of
+libraries, which are read in when it pleases the system.
 """
 
 from __future__ import annotations
