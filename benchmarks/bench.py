@@ -148,7 +148,8 @@ def table(records: Sequence[Record]) -> str:
         "| --- |" + " ---: |" * (2 + len(columns)),
     ]
     for record in records:
-        cells = [record["name"], cell(record["ms"]["ours"]), f"{record['of_peak']:.0%}"]
+        share = f"{record['of_peak']:.{0 if record['of_peak'] >= 0.1 else 1}%}"
+        cells = [record["name"], cell(record["ms"]["ours"]), share]
         for name in columns:
             if name not in record["times"]:
                 cells.append("-")
@@ -243,7 +244,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print records instead of a table")
     parser.add_argument("--write", action="store_true", help="write the section into docs/benchmarks.md")
     parser.add_argument("--only", default="", help="rows whose name begins so")
-    parser.add_argument("--seconds", type=float, default=10.0, help="time for each row, all sides together")
+    parser.add_argument("--seconds", type=float, default=8.0, help="time for each row, all sides together")
     return parser.parse_args(words)
 
 

@@ -195,7 +195,7 @@ def sampling(seconds: float) -> dict[str, float]:
 
 def startup(turns: int) -> dict[str, Any]:
     """Seconds from typing a command to its answer, each in a process of its own."""
-    found = {name: [_seconds_of([name]) for _ in range(turns)] for name in ("--help", "ls")}
+    found = {name: [seconds_of([name]) for _ in range(turns)] for name in ("--help", "ls")}
     found["train, end of the first step"] = [_seconds_to_first_step() for _ in range(turns)]
     return {name: measuring.spread(times).as_dict() for name, times in found.items()}
 
@@ -203,7 +203,8 @@ def startup(turns: int) -> dict[str, Any]:
 COLDSTART = (sys.executable, "-m", "coldstart_cli")
 
 
-def _seconds_of(words: Sequence[str]) -> float:
+def seconds_of(words: Sequence[str]) -> float:
+    """From typing a command to its end."""
     started = time.perf_counter()
     subprocess.run([*COLDSTART, *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - started

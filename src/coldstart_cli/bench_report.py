@@ -57,7 +57,7 @@ def _step(row: Record) -> tuple[str, ...]:
         f"{ms['middle']:.1f}",
         f"{ms['low']:.1f} to {ms['high']:.1f}",
         f"{row['flops'] / 1e9:.3g}",
-        f"{row['of_peak']:.0%}",
+        f"{row['of_peak']:.0%}" if row["of_peak"] >= 0.1 else f"{row['of_peak']:.1%}",
         times,
     )
 
