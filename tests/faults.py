@@ -136,29 +136,39 @@ def permissions_bind() -> None:
         raise OSError(ctypes.get_errno(), "capset")
 
 
-def watched(every: int) -> None:
-    """Writes resident memory, open files and seconds a step to watched.jsonl as a training goes on."""
+def watched(steps: int, tasks: int) -> None:
+    """Writes memory, open files and median seconds of so many steps, or tasks, to watched.jsonl."""
     import json
 
+    from coldstart_cli import evaluation
     from coldstart_cli.runner import Training
 
-    one_step = Training._one_step
-    seconds: list[float] = []
+    one_step, records = Training._one_step, evaluation._records
+    seconds: dict[str, list[float]] = {"training": [], "evaluation": []}
 
-    def step(self: Training, steps: Any) -> Any:
+    def timed(phase: str, every: int, call: Any) -> Any:
         before = time.process_time()
-        values = one_step(self, steps)
-        seconds.append(time.process_time() - before)
-        if self.step % every == 0:
-            write(Path("watched.jsonl"), step=self.step, seconds=sorted(seconds)[len(seconds) // 2])
-            seconds.clear()
-        return values
+        value = call()
+        seconds[phase].append(time.process_time() - before)
+        if len(seconds[phase]) == every:
+            statm = Path("/proc/self/statm").read_text().split()
+            row = {
+                "phase": phase,
+                "seconds": sorted(seconds[phase])[every // 2],
+                "memory": int(statm[1]) * os.sysconf("SC_PAGE_SIZE"),
+                "files": len(os.listdir("/proc/self/fd")),
+            }
+            with Path("watched.jsonl").open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            seconds[phase].clear()
+        return value
 
-    def write(path: Path, **row: float) -> None:
-        statm = Path("/proc/self/statm").read_text().split()
-        row["memory"] = int(statm[1]) * os.sysconf("SC_PAGE_SIZE")
-        row["files"] = len(os.listdir("/proc/self/fd"))
-        with path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+    def each_record(*arguments: Any) -> Any:
+        rows = records(*arguments)
+        while (row := timed("evaluation", tasks, lambda: next(rows, None))) is not None:
+            yield row
 
-    Training._one_step = step  # type: ignore[method-assign]
+    Training._one_step = lambda self, given: timed(  # type: ignore[method-assign]
+        "training", steps, lambda: one_step(self, given)
+    )
+    evaluation._records = each_record  # type: ignore[assignment]

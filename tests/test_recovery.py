@@ -112,7 +112,7 @@ def left_behind(run: Path) -> dict[str, Any]:
     newest = max(run.glob("checkpoints/step-*.ckpt"))
     state = state_of(newest)
     assert state is not None
-    del state["seconds"], state["lengths"]["timings.jsonl"]
+    del state["seconds"], state["lengths"]  # of lines of times; those of history are compared as they are
     facts = json.loads((run / "run.json").read_text())
     del facts["seconds"]
     lines = [
@@ -335,3 +335,137 @@ def test_memory_that_runs_out_is_said_in_a_line_with_a_hint(
     ended = processes.run([*COMMANDS["maml"], large], tmp_path, "memory", [100 << 20])
     assert ended.code == 1, ended.err
     assert re.fullmatch(r"memory: not enough; lower \S+.*\n", ended.err)
+
+
+FILES = (
+    "run.json", "config.yaml", "environment.json", "history.jsonl", "timings.jsonl", "checkpoints/best.ckpt",
+    "checkpoints/step-*.ckpt", "checkpoints", "evaluations/*/summary.json", "evaluations/*/records.jsonl",
+    "evaluations/*/config.yaml",
+)  # fmt: skip
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def missing(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def folder_instead(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.fault("R5")
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_file_that_is_damaged_is_done_without_or_named(
+    processes: Processes, undisturbed: Undisturbed, tmp_path: Path, tries: Tries, finished: bool
+) -> None:
+    expected, _ = undisturbed.of("maml")
+    made = tmp_path / "made"
+    made.mkdir()
+    processes.run(COMMANDS["maml"], made, "" if finished else "stop_after", [] if finished else [30])
+    cases = [
+        (name, damage)
+        for name in FILES[: None if finished else 8]
+        for damage in (cut, emptied, missing, folder_instead)
+        if (damage is missing or name != "checkpoints")
+    ]
+    for i in tries.of(3, len(cases)):
+        name, damage = cases[i if tries.full else 5 * i + 2]
+        folder = tmp_path / f"case{i}"
+        shutil.copytree(made, folder)
+        run = run_of(folder)
+        paths = sorted(run.glob(name))
+        for path in paths:
+            damage(path)
+        command = ["evaluate", f"run=outputs/{run.name}"] if finished else COMMANDS["maml"]
+        ended = processes.run(command, folder)
+        if ended.code == 0:
+            keep = {"records", "best", "state"} if "step" not in name else {"records"}
+            wrong = [] if finished else [d for d in differences(run, expected) if d in keep]
+        else:
+            line = ended.err.splitlines()[-1] if ended.err else ""
+            wrong = [] if ended.code == 2 and str(run.relative_to(folder)) in line else ["refusal"]
+        if wrong or "Traceback" in ended.err:
+            tries.failures.append(f"{name} {damage.__name__}: {ended.code}, {wrong}, {ended.err}")
+        shutil.rmtree(folder)
+
+
+TEACHERS = ("born_again", "distill_unlabelled", "distillation", "relational")
+STRATEGIES = sorted(p.stem for p in (Path(__file__).parents[1] / "conf" / "strategy").glob("*.yaml"))
+
+
+@pytest.mark.fault("R15")
+def test_each_strategy_learns_the_same_in_any_process(tmp_path: Path, tries: Tries) -> None:
+    names = STRATEGIES if tries.full else ["cdan", "guarded", "maml", "relational"]
+    left: list[list[dict[str, Any]]] = []
+    for hash_seed in ("1", "4321"):
+        place = tmp_path / hash_seed
+        place.mkdir()
+        with Processes(place, {"PYTHONHASHSEED": hash_seed}) as processes:
+            left.append([trained(processes, name, place / name) for name in names])
+    for i in tries.of(4, len(STRATEGIES)):
+        ours, theirs = left[0][i], left[1][i]
+        if wrong := [name for name in ours if ours[name] != theirs[name]]:
+            tries.failures.append(f"{names[i]}: other {', '.join(wrong)}")
+
+
+def trained(processes: Processes, name: str, folder: Path) -> dict[str, Any]:
+    """What a strategy leaves behind on small images with unlabelled ones."""
+    folder.mkdir()
+    teacher = ("model@strategy.teacher=conv4", "strategy.teacher.hidden=4") if name in TEACHERS else ()
+    images = ("dataset.n_way=3", "dataset.n_unlabelled=3", "dataset.n_query=4", "model.hidden=4")
+    fewer = ("training.steps=8", "training.log_every=1", "training.checkpoint_seconds=60")
+    ended = processes.run(["train", f"strategy={name}", *teacher, *SMALL, *images, *fewer], folder)
+    if ended.code != 0:
+        return {"refused": ended.err}
+    return left_behind(run_of(folder))
+
+
+@pytest.mark.fault("R16")
+def test_a_run_of_format_1_is_read_and_a_newer_one_named(
+    processes: Processes, repository: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(repository / "tests" / "data" / "run_format_1", tmp_path / "old")
+    for command in (
+        ["evaluate", "run=old", "evaluation.n_tasks=3"],
+        ["evaluate", "run=old"],
+        ["compare", "old"],
+    ):
+        ended = processes.run(command, tmp_path)
+        assert (ended.code, ended.err.count("Traceback")) == (0, 0), ended.err
+    facts = json.loads((tmp_path / "old" / "run.json").read_text())
+    assert facts["format"] == 1  # it is read as it is
+    (tmp_path / "old" / "run.json").write_text(json.dumps({**facts, "format": 99}))
+    ended = processes.run(["evaluate", "run=old"], tmp_path)
+    assert ended.code == 2
+    assert ended.err == "run: old has format 99, this coldstart reads up to 2; install a newer one\n"
+
+
+@pytest.mark.fault("R17")
+@pytest.mark.timeout(900)
+def test_long_runs_grow_in_nothing(processes: Processes, tmp_path: Path, tries: Tries) -> None:
+    steps, tasks = (10_000, 1_000) if tries.full else (600, 60)
+    every = steps // 10
+    tries.n += steps + 2 * tasks
+    long = (
+        f"training.steps={steps}", "training.log_every=10", "training.checkpoint_seconds=0.1",
+        "training.validation.every=100", f"evaluation.n_tasks={tasks}",
+    )  # fmt: skip
+    ended = processes.run([*COMMANDS["maml"], *long], tmp_path, "watched", [every, tasks // 5])
+    assert ended.code == 0, ended.err
+    rows = [json.loads(line) for line in (tmp_path / "watched.jsonl").read_text().splitlines()]
+    for phase, least in (("training", 10), ("evaluation", 10)):
+        told = [row for row in rows if row["phase"] == phase]
+        assert len(told) >= least
+        warm, last = told[1:4], told[-3:]  # a median of three: one slow moment of the machine is no growth
+        for what, share in (("memory", 1.05), ("files", 1.0), ("seconds", 1.25 if tries.full else 2.0)):
+            before, after = (sorted(row[what] for row in part)[1] for part in (warm, last))
+            if after > share * before:
+                tries.failures.append(f"{phase}: {what} grew from {before} to {after}")

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import errno
 import json
 import math
 import os
+import random
 import re
+import shutil
 import subprocess
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from coldstart_cli import composition, runs
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files import append_jsonl, read_jsonl, truncate, write_bytes
 from coldstart_cli.runs import Checkpoints, Run, best_on_validation, evaluation_hash, run_name
+from tests.reliability import Tries
 
 HOLD = """\
 import fcntl, os, sys
@@ -138,34 +142,76 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-@settings(max_examples=40, deadline=None)
-def test_checkpoint_with_a_flipped_bit_is_passed_over(intact: Path, place: float, bit: int) -> None:
+def latest_and_warnings(folder: Path) -> tuple[Any, list[str]]:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        latest = Checkpoints(folder).latest()
+    return latest, [str(warning.message) for warning in warned]
+
+
+def flips(path: Path, n: range) -> Iterator[int]:
+    """Flips one random bit of a file at a time, and mends it."""
+    whole, dice = path.read_bytes(), random.Random(4)
+    for _ in n:
+        damaged, place = bytearray(whole), dice.randrange(len(whole))
+        damaged[place] ^= 1 << dice.randrange(8)
+        path.write_bytes(bytes(damaged))
+        yield place
+    path.write_bytes(whole)
+
+
+@pytest.mark.fault("R4")
+def test_checkpoint_with_a_flipped_bit_is_passed_over(intact: Path, tries: Tries) -> None:
     path = intact / "step-000000002.ckpt"
-    whole = path.read_bytes()
-    damaged = bytearray(whole)
-    damaged[int(place * len(whole))] ^= 1 << bit
-    path.write_bytes(bytes(damaged))
-    try:
-        with pytest.warns(RuntimeWarning, match=re.escape(f"{path}: damaged; passed over")):
-            latest = Checkpoints(intact).latest()
-    finally:
-        path.write_bytes(whole)
-    assert latest is not None
-    assert latest["step"] == 1
+    for place in flips(path, tries.of(30, 300)):
+        latest, warned = latest_and_warnings(intact)
+        if latest is None or latest["step"] != 1 or warned != [f"{path}: damaged; passed over"]:
+            tries.failures.append(f"byte {place}: step {latest and latest['step']}, {warned}")
 
 
-@pytest.mark.parametrize("length", [0, 1, 31, 32, 33, 500, -1])
-def test_checkpoint_cut_short_is_passed_over(tmp_path: Path, length: int) -> None:
+@pytest.mark.fault("R4")
+def test_flipped_bit_is_not_seen_without_the_digest(intact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = intact / "step-000000002.ckpt"
+
+    class Blind:
+        def __init__(self, data: bytes) -> None:
+            self.digest = lambda: path.read_bytes()[: runs.DIGEST]
+
+    monkeypatch.setattr(runs.hashlib, "sha256", Blind)
+    seen = 0
+    for _ in flips(path, range(30)):
+        with contextlib.suppress(Exception):  # what torch itself makes of it
+            latest, warned = latest_and_warnings(intact)
+            seen += latest is not None and latest["step"] == 2 and not warned
+    assert seen > 15
+
+
+@pytest.mark.fault("R5")
+def test_checkpoint_cut_short_is_passed_over(intact: Path, tmp_path: Path, tries: Tries) -> None:
+    folder = tmp_path / "cut"
+    shutil.copytree(intact, folder)
+    path = folder / "step-000000002.ckpt"
+    whole, dice = path.read_bytes(), random.Random(5)
+    for i in tries.of(7, 56):
+        known = [0, 1, 31, 32, 33, 500, len(whole) - 1]
+        length = known[i] if i < len(known) else dice.randrange(len(whole))
+        path.write_bytes(whole[:length])
+        latest, warned = latest_and_warnings(folder)
+        if latest is None or latest["step"] != 1 or warned != [f"{path}: damaged; passed over"]:
+            tries.failures.append(f"{length} bytes: step {latest and latest['step']}, {warned}")
+
+
+@pytest.mark.fault("R5")
+def test_checkpoint_that_is_a_folder_is_passed_over_and_cleared_away(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(state(1), 1)
-    checkpoints.save(state(2), 2)
-    path = tmp_path / "step-000000002.ckpt"
-    path.write_bytes(path.read_bytes()[:length])
-    with pytest.warns(RuntimeWarning, match="damaged"):
-        latest = checkpoints.latest()
+    (tmp_path / "step-000000002.ckpt" / "deeper").mkdir(parents=True)
+    latest, warned = latest_and_warnings(tmp_path)
     assert latest is not None
-    assert latest["step"] == 1
+    assert (latest["step"], len(warned)) == (1, 1)
+    for step in (3, 4):
+        checkpoints.save(state(step), step)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000003.ckpt", "step-000000004.ckpt"]
 
 
 def test_checkpoints_all_damaged_are_none(tmp_path: Path) -> None:

@@ -124,9 +124,10 @@ def truncate(path: Path, length: int) -> int:
         RequestError: if the file cannot be written.
     """
     with writing(path, length), open(path, "ab") as file:
-        if file.tell() > length:
-            file.truncate(length)
-        return min(file.tell(), length)
+        if file.tell() < length:  # a crash of the machine; half a line would spoil the next one
+            length = path.read_bytes().rfind(b"\n") + 1
+        file.truncate(length)
+    return length
 
 
 def read_json(path: Path, key: str) -> dict[str, Any]:
