@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
 import json
 import random
 import string
@@ -15,9 +15,11 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from coldstart_cli import assembly, composition
+from coldstart_cli import config as configs
 from coldstart_cli.catalog import packaged_conf
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files import flat
+from coldstart_cli.loggers import Logger
 from tests.reliability import Tries
 from tests.trust.conftest import DATA, SMALL, TRAINED, Stage, said
 
@@ -84,18 +86,28 @@ def test_any_command_line_is_served_or_refused_in_one_line(tries: Tries, stage: 
     attempt()
 
 
-def leaves() -> list[tuple[str, str, Any]]:
-    """(group=choice, key, value) of every value of every packaged config that a run composes."""
-    found = []
-    for group in ("strategy", "model", "dataset", "optimizer", "hardware", "evaluation", "logger"):
-        for choice in CHOICES[group]:
-            base = f"{group}=[{choice}]" if group == "logger" else f"{group}={choice}"
-            ((_, config),) = composition.points([base])
-            found += [(base, f"{group}.{key}", value) for key, value in flat(config[group]).items()]
-    ((_, config),) = composition.points([])
-    for node in ("training", "sweep"):
-        found += [("seed=0", f"{node}.{key}", value) for key, value in flat(config[node]).items()]
-    return found
+@functools.cache
+def composed(base: str) -> dict[str, Any]:
+    ((_, config),) = composition.points([base])
+    return config
+
+
+def leaves(every: int) -> list[tuple[str, str, Any]]:
+    """(group=choice, key, value) of every value of every packaged config, or of some of them."""
+    bases = [
+        (f"{group}=[{choice}]" if group == "logger" else f"{group}={choice}", group)
+        for group in (*assembly.PARTS, "logger")
+        for choice in CHOICES.get(group, ())
+    ]
+    found = [
+        (base, f"{group}.{key}", value)
+        for base, group in bases[::every]
+        for key, value in flat(composed(base)[group]).items()
+    ]
+    return [
+        *found,
+        *(("seed=0", f"training.{k}", v) for k, v in flat(composed("seed=0")["training"]).items()),
+    ]
 
 
 def mutations(value: Any) -> Iterator[Any]:
@@ -134,29 +146,28 @@ def mutated(config: Mapping[str, Any], key: str, change: str, value: Any) -> dic
 @pytest.mark.fault("S1")
 def test_every_key_refuses_what_it_cannot_be(tries: Tries) -> None:
     """Wrong types, values out of range, missing and unknown keys: accepted or one line."""
-    rest = itertools.groupby(leaves(), key=lambda leaf: leaf[0])
     every = 1 if tries.full else 12
-    for number, (base, group) in enumerate(rest):
-        ((_, config),) = composition.points([base])
-        cases = [
-            (key, change, other)
-            for _, key, value in group
-            for change, others in (("value", mutations(value)), ("missing", [None]), ("unknown", [None]))
-            for other in others
-        ]
-        for key, change, other in cases[number % every :: every]:
+    for base, key, value in leaves(every):
+        group = key.split(".")[0]
+        name = ".".join(key.split(".")[: 2 if group == "logger" else 1])
+        kind = Logger if group == "logger" else assembly.PARTS[group]
+        changes = [("missing", None), ("unknown", None), *(("value", other) for other in mutations(value))]
+        for change, other in changes:
             tries.n += 1
+            node: Any = mutated(composed(base), key, change, other)
+            for part in name.split("."):
+                node = node[part]
+            words = f"{base} {key} {change} {other!r}"
             try:
-                assembly.check_values(mutated(config, key, change, other))
+                configs.check(node, name, kind, [])
             except RequestError as error:
                 if "\n" in str(error) or len(str(error)) > 300 or ";" not in str(error):
-                    tries.failures.append(f"{base} {key} {change} {other!r}: {str(error)[:100]!r}")
-                continue
+                    tries.failures.append(f"{words}: {str(error)[:100]!r}")
             except Exception as error:
-                tries.failures.append(f"{base} {key} {change} {other!r}: {type(error).__name__} {error}")
-                continue
-            if change != "value" and not key.startswith("evaluation.baseline_search"):
-                tries.failures.append(f"{base} {key} {change}: was accepted")
+                tries.failures.append(f"{words}: {type(error).__name__} {error}")
+            else:
+                if change != "value" and "baseline_search" not in key:
+                    tries.failures.append(f"{words}: was accepted")
 
 
 def typos(word: str, random_: random.Random) -> str:
@@ -172,18 +183,18 @@ def typos(word: str, random_: random.Random) -> str:
     return word[:i] + random_.choice(string.ascii_lowercase) + word[i + 1 :]
 
 
-def typed_wrong() -> Iterator[tuple[tuple[str, ...], str]]:
+def typed_wrong(every: int) -> Iterator[tuple[tuple[str, ...], str]]:
     """(a command with a typo, the word that was meant): every choice, key, command and flag."""
     random_ = random.Random(0)
     for group, choices in CHOICES.items():
         for choice in choices:
             wrong = typos(choice, random_)
             if wrong not in choices and wrong.strip("/"):
-                yield ("train", f"{group}={wrong}", "--cfg", "job"), choice
-    for base, key, _ in leaves():
+                yield ("train", f"{group}={wrong}", "--cfg", "job"), choice.rpartition("/")[2]
+    for base, key, _ in leaves(every):
         head, _, last = key.rpartition(".")
         if last != "_target_" and not key.startswith("logger."):
-            yield ("train", base, f"{head}.{typos(last, random_)}=1", "--cfg", "job"), last
+            yield ("train", base, f"{head}.{typos(last, random_)}=1", "--cfg", "job"), key
     for key in ("seed", "outputs", "again", "trust", "training", "sweep", "dataset", "strategy"):
         yield ("train", f"{typos(key, random_)}=1", "--cfg", "job"), key
     for command in (
@@ -211,8 +222,8 @@ def typed_wrong() -> Iterator[tuple[tuple[str, ...], str]]:
 
 @pytest.mark.fault("S1")
 def test_a_typo_gets_a_suggestion(tries: Tries, stage: Stage) -> None:
-    cases = list(typed_wrong())
-    every = 1 if tries.full else 12
+    cases = list(typed_wrong(1 if tries.full else 20))
+    every = 4 if tries.full else 6
     missed = []
     for arguments, meant in cases[::every]:
         tries.n += 1

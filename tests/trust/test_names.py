@@ -19,7 +19,7 @@ from coldstart_cli.errors import LONGEST_LINE, line
 from coldstart_cli.files import csv_text
 from coldstart_cli.runs import Run, folder_name, run_name
 from tests.reliability import Tries
-from tests.trust.conftest import DATA, SMALL, Said, Stage, said
+from tests.trust.conftest import DATA, SMALL, TRAINED, Said, Stage, said
 
 NAMES = [
     "..", ".", "../x", "../../../x", "/", "/x", "//x", "x/..", "x/../../y", "./x", "~", "~root", "\0", "a\0b",
@@ -38,7 +38,7 @@ INJECTIONS = [
     "\\[red]", "{{7*7}}", "${7}", "%n",
 ]  # fmt: skip
 QUICK_BUNDLE = (
-    "strategy=logistic", "bundle=new", "steps=1", "folds_to_estimate=2", "repeats_to_estimate=1",
+    "strategy=nearest_centroid", "bundle=new", "steps=1", "folds_to_estimate=2", "repeats_to_estimate=1",
 )  # fmt: skip
 FORMULA = re.compile(r"[\s\u00a0]*[=+\-@\N{FULLWIDTH EQUALS SIGN}\t\r]")
 NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?$")
@@ -234,7 +234,7 @@ def test_names_of_runs_are_written_as_text(
                 tries.failures += [f"{name!r}: cell {cell!r}" for cell in harmful_cells(ended.out)]
         text = (stage.folder / "x.html").read_text()
         page = Page(text)
-        raw = ">" in name and "<" in name and name in text
+        raw = ">" in name and "<" in name and name in text  # escaped, it is not
         if page.tags != expected.tags or page.handlers or raw:
             tries.failures.append(f"{name!r}: changes the page")
         tries.failures += [f"{name!r}: {row!r} in the page" for row in unprintable(text)]
@@ -281,3 +281,11 @@ def test_line_keeps_both_ends() -> None:
     assert line("a: b\nc\x1b[0m") == "a: b c\\x1b[0m"
     long = line("key: " + "x" * 1000 + "; do this")
     assert len(long) == LONGEST_LINE and long.startswith("key: ") and long.endswith("; do this")
+
+
+@pytest.mark.fault("S7")
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", ".x", "a/b", "-x", "x" * 100])
+def test_a_study_is_a_file_below_the_outputs(stage: Stage, name: str) -> None:
+    space = ("optimizer.lr=choice(0.1,0.2)", f"tune.study={name}", "tune.n_trials=1")
+    found, ended = outside(stage, lambda: said("tune", *TRAINED, *space), "outputs")
+    assert not found and ended.wrong is None and ended.err.startswith("tune.study: ")
