@@ -101,6 +101,8 @@ class Bundle:
 
         if path.exists() and not (path / CARD).exists() and (not path.is_dir() or any(path.iterdir())):
             raise RequestError(f"bundle: {path} exists and is no bundle; name a new folder")
+        if path.is_dir() and any(file.is_symlink() for file in path.rglob("*")):
+            raise RequestError(f"bundle: {path} holds links, which writing would follow; name a new folder")
         state = tensors_of(self.module)
         of_base = {} if base is None else base_tensors(self.card["build"])
         left = [n for n, t in of_base.items() if n in state and torch.equal(state[n].cpu(), t)]

@@ -15,7 +15,7 @@ from typing import Any
 
 from coldstart_cli import comparison_report, need
 from coldstart_cli.comparison import compare
-from coldstart_cli.errors import RequestError, line, suggestion
+from coldstart_cli.errors import RequestError, line, printable, suggestion
 from coldstart_cli.files import csv_text, flat, read_json
 from coldstart_cli.foreign import shaped
 from coldstart_cli.results import LeftOut, Result, read
@@ -58,7 +58,7 @@ def _tell(comparison: dict[str, Any], request: Request) -> None:
 
         write_html(comparison, request.html)
     if request.need is not None:
-        print("\n".join(need.answer(comparison, request.need)))
+        print(*map(printable, need.answer(comparison, request.need)), sep="\n")
     elif request.form == "json":
         print(json.dumps(comparison, allow_nan=False))
     elif request.form == "csv":

@@ -211,6 +211,8 @@ def translated(overrides: Sequence[str]) -> Iterator[None]:
         ) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise RequestError(_composition(error, overrides)) from error
+    except OSError as error:  # a name that is too long for a file, a folder that cannot be read
+        raise RequestError(f"config: {error.strerror} ({str(error.filename)[-60:]}); name another") from error
     except ValueError as error:
         if "Config group override" not in str(error):
             raise

@@ -166,12 +166,16 @@ def csv_text(rows: Sequence[Mapping[str, object]]) -> str:
     return out.getvalue()
 
 
+FORMULAS = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
+"""What begins a formula, and the full-width forms that some spreadsheets take for it."""
+
+
 def csv_cell(value: object) -> object:
     """OWASP's rule for CSV: a cell must not begin with what starts a formula."""
     if value is None or isinstance(value, int | float):
         return value
     text = "".join(c if c.isprintable() else " " for c in str(value))
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
+    return f"'{text}" if text.lstrip().startswith(FORMULAS) else text
 
 
 def flat(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:

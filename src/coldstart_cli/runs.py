@@ -20,6 +20,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -70,7 +71,13 @@ def run_name(config: Mapping[str, Any], fingerprint: str) -> str:
     determining |= {"fingerprint": fingerprint, "precision": config["hardware"]["precision"]}
     names = config["names"]
     parts = [names["strategy"], names["dataset"], names["model"], f"s{config['seed']}", digest(determining)]
-    return "-".join(part.replace("/", "_") for part in parts)
+    return "-".join(map(folder_name, parts))
+
+
+def folder_name(name: str) -> str:
+    """A name that may be anything as a part of a folder's name: [A-Za-z0-9._-]{1,60}, no leading . or -."""
+    text = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:60]
+    return f"_{text[1:]}" if text[:1] in ("", ".", "-") else text
 
 
 def evaluation_hash(config: Mapping[str, Any], fingerprint: str) -> str:
@@ -148,6 +155,7 @@ class Run:
         if not ranks.first():
             yield
             return
+        self._check_links()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             handle = open(self.path / ".lock", "a+b", buffering=0)  # noqa: SIM115
@@ -171,6 +179,13 @@ class Run:
             for partial in self.path.rglob(f".*{PARTIAL}"):  # of processes that were killed while they wrote
                 remove(partial)
             yield
+
+    def _check_links(self) -> None:
+        """A run of somebody else's may hold a link to a file of the user's, which writing would change."""
+        inside = self.path.resolve()
+        for path in self.path.rglob("*"):
+            if path.is_symlink() and not path.resolve().is_relative_to(inside):
+                raise RequestError(f"run: {path} is a link to elsewhere; remove it, if you trust the rest")
 
     def evaluation(self, name: str) -> Path:
         return self.path / "evaluations" / name

@@ -27,7 +27,7 @@ from coldstart_cli import config as configs
 from coldstart_cli.assembly import assemble
 from coldstart_cli.errors import RequestError
 from coldstart_cli.launcher import Child, Job, SweepPlan, children, n_at_once, stop_all
-from coldstart_cli.runs import Run, best_on_validation, digest, run_name
+from coldstart_cli.runs import Run, best_on_validation, digest, folder_name, run_name
 from coldstart_cli.searching import Searched
 from coldstart_cli.signals import StopOnSignal
 
@@ -87,7 +87,13 @@ class _Search:
         names = self.first["names"]
         self.outputs = Path(self.first["outputs"])
         searched = digest([sorted(fixed), {key: str(s) for key, s in sorted(space.items())}])
-        self.name = plan.study or f"{names['strategy']}-{names['dataset']}-{searched}"
+        self.name = (
+            plan.study or f"{folder_name(names['strategy'])}-{folder_name(names['dataset'])}-{searched}"
+        )
+        if plan.study and folder_name(plan.study) != plan.study:
+            raise RequestError(
+                f"tune.study: {plan.study!r} is no file name; write letters, digits, ., _ and -"
+            )
         storage = Path(plan.storage) if plan.storage else self.outputs / "tune" / f"{self.name}.db"
         storage.parent.mkdir(parents=True, exist_ok=True)
         self.storage = storage
