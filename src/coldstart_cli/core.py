@@ -256,14 +256,13 @@ class Strategy(nn.Module, ABC):
         needs_labels: it cannot serve a task without labels, k = 0; else it can, of the source's classes.
         needs_unlabelled: it cannot serve a task without unlabelled examples.
         preparing_steps: first outer steps, such as a teacher's: no state among them can be the best one.
-        differentiates_twice: its outer gradient goes through inner gradients, which bf16 would spoil.
-        vectorize: tasks of a batch are computed in one call.
+        differentiates_twice: its outer gradient goes through inner ones, which bf16 spoils.
     """
 
     learns_from_source: bool = True
     preparing_steps: int = 0
     differentiates_twice: bool = False
-    vectorize: bool = False
+    vectorize: bool = False  # all tasks of a batch in one call
     needs_classes: bool = False
     needs_labels: bool = True
     needs_unlabelled: bool = False
@@ -290,7 +289,7 @@ class Strategy(nn.Module, ABC):
 
     @abstractmethod
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
-        """Learns from the source's training split; yields the metrics of each outer step, maybe for ever.
+        """Yields the metrics of each outer step on the training split, maybe for ever.
 
         `start`: steps taken before (resume). All randomness is a function of (seed, step).
         """

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
-from coldstart_cli.models.conv import Conv4, _channels_last
+from coldstart_cli.models.conv import Conv4, Convolution, _channels_last
 from coldstart_cli.models.norm import Norm
 
 NORMS: tuple[Norm, ...] = ("group", "batch", "batch_transductive")
@@ -154,3 +154,42 @@ def test_conv4_refuses_images_too_small_for_its_pools() -> None:
     ):
         conv4((1, 15, 28))
     assert conv4((1, 1, 1), downsample="stride")(torch.rand(2, 1, 1, 1)).shape == (2, 8)
+
+
+@pytest.mark.parametrize("bias_cancels", [False, True])
+@pytest.mark.parametrize("lifted", [False, True])
+def test_convolution_has_torchs_derivatives_to_second_order(bias_cancels: bool, lifted: bool) -> None:
+    torch.manual_seed(0)
+    ours = Convolution(2, 4, stride=1, bias_cancels=bias_cancels).double()
+    theirs = nn.Conv2d(2, 4, 3, padding=1).double()
+    images, pull = torch.randn(3, 5, 2, 6, 6).double(), torch.randn(3, 5, 4, 6, 6).double()
+    start = {n: w.detach() + 0.1 * torch.randn(3, *w.shape).double() for n, w in ours.named_parameters()}
+    results = []
+    for conv in (ours, theirs):
+        weights = {n: w.clone().requires_grad_() for n, w in start.items()}
+
+        def loss(w: dict[str, Tensor], x: Tensor, p: Tensor, conv: nn.Module = conv) -> Tensor:
+            maps = functional_call(conv, w, (x,))
+            if bias_cancels:  # as the norm behind it does
+                maps = maps - maps.mean((0, 2, 3), keepdim=True)
+            return (maps.sin() * p).sum()
+
+        def total(w: dict[str, Tensor], loss: Callable[..., Tensor] = loss) -> Tensor:
+            if lifted:
+                return torch.func.vmap(loss)(w, images, pull).sum()
+            each = zip(images, pull, strict=True)
+            return torch.stack([loss({n: v[i] for n, v in w.items()}, *x) for i, x in enumerate(each)]).sum()
+
+        first = torch.autograd.grad(total(weights), list(weights.values()), create_graph=True)
+        moved = {n: w - 0.01 * g for (n, w), g in zip(weights.items(), first, strict=True)}
+        second = torch.autograd.grad(total(moved), list(weights.values()))
+        results.append((*first, *second))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+    assert results[0][1].abs().max() > 1e-3 or bias_cancels
+
+
+def test_bias_cancels_only_where_the_norm_takes_the_means_always() -> None:
+    for norm, cancels in (("group", False), ("batch", False), ("batch_transductive", True)):
+        layers = conv4((1, 16, 16), norm).convs  # type: ignore[arg-type]
+        assert [layer.bias_cancels for layer in layers] == [cancels] * 4
