@@ -78,7 +78,10 @@ def _told(card: Mapping[str, Any], bundle: str) -> list[str]:
     if card["data"]["skipped"]:
         lines.append(f"{card['data']['skipped']} examples could not be read and were left out")
     if card["labels"]:
-        lines.append(f"probabilities at temperature {card['temperature']:.3g}, by {card['temperature_from']}")
+        origin = card["temperature_from"].removeprefix("none: ")
+        calibrated = f"probabilities at temperature {card['temperature']:.3g}, by {origin}"
+        known = origin == card["temperature_from"]
+        lines.append(calibrated if known else f"probabilities are not calibrated: {origin}")
     return [*lines, "Next:", f"  coldstart predict bundle={bundle} input=PATH"]
 
 

@@ -170,10 +170,8 @@ class TaskSource(ABC):
         input_shape: shape of one input, without n; for mappings, of each tensor.
         shape: the shape of its tasks.
         fingerprint: a digest of the content, so that a run knows the data it was trained on.
-        shares_labels: the classes of its new tasks are classes of the source, as in domain shift;
-            `Support.source_classes` says which.
-        unequal: its tasks have `shape.n_way` classes and `shape.k_shot` support examples of each at most;
-            what a task has, its support says.
+        shares_labels: new classes are those of the source (domain shift), as `Support.source_classes` says.
+        unequal: a task has `shape.n_way` classes and `shape.k_shot` support examples of each at most.
         has_source: it has a split `train`; without, it serves strategies that learn nothing from a source.
     """
 
@@ -253,7 +251,7 @@ class Strategy(nn.Module, ABC):
         learns_from_source: False where `fit` has nothing to do, as for a baseline from scratch, or where
             no parameter of it learns, as over a frozen encoder (`assembly` says so).
         needs_classes: it cannot serve a regression.
-        needs_labels: it cannot serve a task without labels, k = 0; else it can, of the source's classes.
+        needs_labels: it cannot serve k = 0; without, it can where new classes are classes of the source.
         needs_unlabelled: it cannot serve a task without unlabelled examples.
         preparing_steps: first outer steps, such as a teacher's: no state among them can be the best one.
         differentiates_twice: its outer gradient goes through inner ones, which bf16 spoils.

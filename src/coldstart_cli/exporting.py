@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -212,6 +213,9 @@ def _onnx(flat: _Flat, path: Path, probe: Inputs) -> Any:
         raise RequestError(
             "format: onnx needs packages that are not installed; pip install 'coldstart-cli[onnx]'"
         ) from error
+    logging.getLogger("torch.onnx").setLevel(
+        logging.ERROR
+    )  # torchvision, which nothing here needs, is absent
     names = flat.names or ["input"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own, of what it will do otherwise one day
