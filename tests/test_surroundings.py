@@ -45,14 +45,11 @@ ALL = {
     "locale C": Surroundings(C_LOCALE),
     "no HOME": Surroundings(NO_HOME),
     "a HOME that cannot be written": Surroundings({**NO_HOME, "HOME": "/proc/none"}),
-    "no colour": Surroundings({"NO_COLOR": "1", "FORCE_COLOR": None}),
     "a dumb terminal": Surroundings({"TERM": "dumb", "COLUMNS": "20"}),
     "stdout closed": Surroundings(redirected=">&-"),
     "stderr closed": Surroundings(redirected="2>&-"),
     "stdin closed": Surroundings(redirected="<&-"),
     "stdout full": Surroundings(redirected=">/dev/full", overrides=("--quiet",)),
-    "umask 077": Surroundings(umask=0o077),
-    "another zone": Surroundings({"TZ": "Pacific/Apia"}),
     "a zone that is none": Surroundings({"TZ": "Nowhere/At_all"}),
 }
 QUICK = 2

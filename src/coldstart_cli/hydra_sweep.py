@@ -29,7 +29,8 @@ def launch_by_hydra(jobs: Sequence[Job], overrides: Sequence[str], options: comm
     """
     folder = jobs[0].log.parent.absolute()
     if not any(o.startswith("hydra.sweep.dir=") for o in overrides):
-        overrides = [*overrides, f"hydra.sweep.dir='{folder}'"]
+        quoted = str(folder).replace("'", "\\'")
+        overrides = [*overrides, f"hydra.sweep.dir='{quoted}'"]
 
     def work(config: composition.Config) -> None:
         job = next(job for job in jobs if job.config == config)
