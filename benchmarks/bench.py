@@ -245,7 +245,10 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--write", action="store_true", help="write the section into docs/benchmarks.md")
     parser.add_argument("--only", default="", help="rows whose name begins so")
     parser.add_argument("--seconds", type=float, default=8.0, help="time for each row, all sides together")
-    return parser.parse_args(words)
+    arguments = parser.parse_args(words)
+    if arguments.write and arguments.only:
+        parser.error("--write: takes the place of all rows; leave --only out")
+    return arguments
 
 
 def main() -> None:

@@ -167,8 +167,10 @@ def _series(x: Sequence[float], y: Sequence[float]) -> str:
 
 
 def _line(x: Sequence[float], y: Sequence[float], unit: str) -> str:
-    line = fitted(x, y)
-    return f"{verdict(x, y)}: {line.intercept:.3g} + {line.slope:.3g} {unit} each, R² {line.r2:.3f}"
+    line, found = fitted(x, y), verdict(x, y)
+    if found == "flat":
+        return found
+    return f"{found}: {line.intercept:.3g} + {line.slope:.3g} {unit} each, R² {line.r2:.3f}"
 
 
 def draw(points: dict[str, list[dict[str, float]]], path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks import growth, page
-from benchmarks.bench import _equal_sides, difference, table
+from benchmarks.bench import BF16, _arguments, _equal_sides, difference, table, text
 from benchmarks.peers import Side
 from benchmarks.plain import PlainNetwork, Problem, Step, plain_step, problem
 from coldstart_cli.bench import ROWS, built
@@ -81,6 +81,31 @@ def test_table_leaves_a_dash_where_a_peer_has_no_such_strategy() -> None:
     assert lines[0].split(" | ")[-1] == "higher |"
     assert lines[2].endswith("| 2.0, **2.00x** (1.00-3.00) |")
     assert lines[3].endswith("| 25% | - |")
+
+
+def test_section_says_what_was_measured_with_and_without_peers() -> None:
+    peaks = {"conv_fp32": 219.0, "conv_bf16": 441.0, "gemm_fp32": 150.0, "gemm_bf16": 500.0}
+    spread = {"low": 1.0, "middle": 2.0, "high": 3.0, "n": 5}
+    both = {"ours": spread, "learn2learn": spread, BF16: spread}
+    times = {"learn2learn": spread, BF16: spread}
+    row = {"name": "ProtoNet, bf16", "of_peak": 0.5, "ms": both, "times": times, "different": {"ours": 3e-13}}
+    alone = [
+        {"name": "ProtoNet, 4 tasks", "ms": spread, "times": None},
+        {"name": "FiLM", "ms": spread, "times": spread},
+    ]
+    with_peers = text(peaks, [row], alone)
+    assert "219 GFLOP/s" in with_peers
+    assert "at most 3e-13 of its norm off" in " ".join(with_peers.split())
+    assert "bf16 autocast too: ProtoNet, bf16 2.0 ms, 2.00x." in with_peers
+    assert "| FiLM | 2.0 (1.0-3.0) | 2.00 (1.00-3.00) |" in with_peers
+    assert "| ProtoNet, 4 tasks | 2.0 (1.0-3.0) | 1 |" in with_peers
+    assert "| ProtoNet, bf16 |" not in text(peaks, [], alone)
+
+
+def test_writing_some_rows_alone_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        _arguments(["--only", "MAML", "--write"])
+    assert "leave --only out" in capsys.readouterr().err
 
 
 def test_page_replaces_one_section_and_keeps_the_order() -> None:
