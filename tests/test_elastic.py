@@ -99,7 +99,8 @@ def done(outputs: Path, *overrides: str) -> tuple[int, str]:
 
 def processes_of(parent: int) -> list[int]:
     """Those that the elastic agent started, by age."""
-    found = subprocess.run(["ps", "-wweo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    listed = ["ps", "-wweo", "pid,ppid,args"]
+    found = subprocess.run(listed, capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in found.splitlines()[1:]]
     return sorted(int(r[0]) for r in rows if int(r[1]) == parent and "spawn_main" in r[2])
 
