@@ -105,7 +105,7 @@ def _memory(override: str, results: Any) -> None:
 
 def memory(override: str, values: Sequence[int]) -> list[float]:
     """Bytes that two steps add to the peak of a process that has built all it needs, a process each."""
-    context = multiprocessing.get_context("fork")  # one thread, nothing trained: its peak is what is there
+    context = multiprocessing.get_context("fork")  # its peak begins where ours is
     found = []
     for value in values:
         ours, theirs = context.Pipe(duplex=False)
@@ -123,17 +123,17 @@ def in_pair(configs: dict[str, dict[str, Any]], folder: str, repeats: int) -> No
     for n in SIZES:
         parameter = torch.nn.Parameter(torch.zeros(n))
         parameter.grad = torch.zeros(n)
-        speaks[n] = min(_clocked(partial(ranks.average_gradients, [parameter])) for _ in range(12))
+        speaks[n] = min(_clocked(partial(ranks.average_gradients, [parameter])) for _ in range(30))
     steps = {}
     for name, config in configs.items():
         together, alone = training_of(config), training_of(config)
-        times: list[tuple[float, float]] = []
+        times: list[tuple[float, ...]] = []
         for _ in range(repeats + 1):
             ranks.largest(0)  # the second waits here while the first is alone
             torch.set_num_threads(1)
             pair = _clocked(together)
-            torch.set_num_threads(2)
-            times.append((pair, _alone(alone) if ranks.first() else 0.0))
+            single = [_alone(alone, threads) for threads in (1, 2)] if ranks.first() else []
+            times.append((pair, *single))
         steps[name] = times[1:]
     if ranks.first():
         torch.save({"speaks": speaks, "steps": steps}, Path(folder, "found.pt"))
@@ -145,7 +145,8 @@ def _clocked(call: Callable[[], Any]) -> float:
     return time.perf_counter() - before
 
 
-def _alone(call: Callable[[], Any]) -> float:
+def _alone(call: Callable[[], Any], threads: int) -> float:
+    torch.set_num_threads(threads)
     place, ranks._place = ranks.place(), ranks.Place()
     try:
         return _clocked(call)
@@ -164,10 +165,8 @@ def drawn_at(index: int) -> float:
 
 
 def growth_table(repeats: int) -> list[str]:
-    rows = [
-        "| what grows | CPU time of a step, ms | fitted | added to peak memory, MiB | fitted |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    rows = ["| what grows | CPU time of a step, ms | fitted | added to peak memory, MiB | fitted |"]
+    rows += ["| --- | --- | --- | --- | --- |"]
     spaces_of = {name: memory(*grows) for name, grows in GROWTH.items()}  # before anything is trained here
     for name, (override, values) in GROWTH.items():
         times = [1e3 * t for t in growth(override, values, repeats)]
@@ -182,15 +181,17 @@ def growth_table(repeats: int) -> list[str]:
 
 def pair_tables(found: dict[str, Any]) -> list[str]:
     rows = [
-        "| step | two processes, ms | one process of two threads, ms | times faster (quartiles) |",
-        "| --- | --- | --- | --- |",
+        "| step | two processes, ms | one of one thread | times faster | one of two threads | times faster |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, times in found["steps"].items():
-        pair, alone = (statistics.median(t[i] for t in times) for i in (0, 1))
-        low, middle, high = statistics.quantiles([b / a for a, b in times], n=4)
-        rows.append(
-            f"| {name} | {1e3 * pair:.1f} | {1e3 * alone:.1f} | {middle:.2f} ({low:.2f}-{high:.2f}) |"
-        )
+        row = f"| {name} | {1e3 * statistics.median(t[0] for t in times):.1f} |"
+        for i in (1, 2):
+            low, middle, high = statistics.quantiles([t[i] / t[0] for t in times], n=4)
+            row += (
+                f" {1e3 * statistics.median(t[i] for t in times):.1f} | {middle:.2f} ({low:.2f}-{high:.2f}) |"
+            )
+        rows.append(row)
     bytes_of = [4.0 * n for n in SIZES]
     seconds = [found["speaks"][n] for n in SIZES]
     a, b, off = fitted(bytes_of, seconds)
@@ -264,7 +265,7 @@ def report(repeats: int) -> str:
         found = torch.load(Path(folder, "found.pt"), weights_only=False)
     lines = [
         f"Measured with torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} cores, by "
-        "`python -m benchmarks.scaling --write`.",
+        f"`python -m benchmarks.scaling --write`, at a load average of {os.getloadavg()[0]:.0f}.",
         "",
         "### One process: MAML, second order, Conv4 of 64 channels, 5-way 1-shot, 15 queries, 4 tasks",
         "",
@@ -289,7 +290,7 @@ def report(repeats: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser()
     parser.add_argument("--write", action="store_true", help="put it into docs/scale.md")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()

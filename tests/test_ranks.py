@@ -45,6 +45,7 @@ def _set(node: dict[str, Any], values: dict[str, Any]) -> None:
             _set(below, values)
 
 
+@pytest.mark.timeout(600)
 def test_two_processes_train_every_strategy_as_one_does(tmp_path: Path) -> None:
     configs = {name: tiny(f"strategy={name}") for name in NAMES}
     configs |= {name: tiny(*overrides) for name, overrides in MORE.items()}

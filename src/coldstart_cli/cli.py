@@ -164,8 +164,7 @@ def _train(arguments: list[str]) -> int:
     if flags.cfg is not None:
         if flags.cfg not in ("job", "hydra", "all"):
             raise RequestError(f"--cfg: {flags.cfg!r} is no choice; choose job, hydra or all")
-        if flags.multirun:  # of the first point
-            overrides, _ = next(composition.points(overrides))
+        overrides = next(composition.points(overrides))[0] if flags.multirun else overrides
         composition.run_jobs(overrides, ["--cfg", flags.cfg], lambda config: None)
         return 0
     from coldstart_cli import commands

@@ -91,6 +91,8 @@ def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int
         except ChildFailedError as error:
             _raise_told(folder)
             rank, failure = error.get_first_failure()
+            if -failure.exitcode in HANDLED:  # before it could listen, or after
+                raise Stopped(-failure.exitcode) from None
             raise JobError(_death(rank, failure.exitcode)) from None
         _raise_told(folder)
 
