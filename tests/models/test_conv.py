@@ -193,3 +193,15 @@ def test_bias_cancels_only_where_the_norm_takes_the_means_always() -> None:
     for norm, cancels in (("group", False), ("batch", False), ("batch_transductive", True)):
         layers = conv4((1, 16, 16), norm).convs  # type: ignore[arg-type]
         assert [layer.bias_cancels for layer in layers] == [cancels] * 4
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_conv4_reads_a_single_image_and_differentiates_it(norm: Norm) -> None:
+    encoder = conv4((1, 16, 16), norm)
+    image = torch.rand(1, 1, 16, 16)
+    with torch.no_grad():
+        alone = encoder(image)
+    learned = encoder(image)
+    learned.square().sum().backward()
+    torch.testing.assert_close(alone, learned)
+    assert all(p.grad is not None for p in encoder.parameters())

@@ -37,6 +37,8 @@ class Convolution(nn.Conv2d):
         self.bias_cancels = bias_cancels
 
     def forward(self, maps: Tensor) -> Tensor:
+        if not torch.is_grad_enabled() or torch.compiler.is_compiling():  # as where a network is exported
+            return super().forward(maps)
         assert self.bias is not None
         convolved = F.conv2d(maps, self.weight, self.bias.detach(), self.stride, self.padding)
         with_bias: Tensor = _BiasApart.apply(convolved, self.bias, self.bias_cancels)  # type: ignore[no-untyped-call]
@@ -50,7 +52,7 @@ class _BiasApart(Function):
 
     @staticmethod
     def forward(maps: Tensor, bias: Tensor, cancels: bool) -> Tensor:
-        return maps.view_as(maps)
+        return torch.ops.aten.alias(maps)  # type: ignore[no-any-return]  # `view_as` rewrites one image's strides
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
