@@ -26,6 +26,7 @@ from coldstart_cli.files import PARTIAL
 from tests.processes import Child, Processes
 from tests.reliability import Tries
 
+pytestmark = pytest.mark.timeout(1200)  # with all tries; a server that is interrupted answers no more
 SMALL = (
     "experiment=smoke", "hardware=cpu", "hardware.threads=1", "baseline=null", "logger=[]",
     "training.steps=40", "training.log_every=1", "training.checkpoint_seconds=0.02",
@@ -501,7 +502,6 @@ def test_a_run_of_format_1_is_read_and_a_newer_one_named(
 
 
 @pytest.mark.fault("R17")
-@pytest.mark.timeout(900)
 def test_long_runs_grow_in_nothing(processes: Processes, tmp_path: Path, tries: Tries) -> None:
     steps, tasks = (10_000, 1_000) if tries.full else (600, 60)
     every = steps // 10
