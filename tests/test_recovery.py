@@ -13,8 +13,9 @@ import random
 import re
 import shutil
 import signal
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from coldstart_cli.files import PARTIAL
 from tests.processes import Child, Processes
 from tests.reliability import Tries
 
+pytestmark = pytest.mark.timeout(1200)  # with all tries; a server that is interrupted answers no more
 SMALL = (
     "experiment=smoke", "hardware=cpu", "hardware.threads=1", "baseline=null", "logger=[]",
     "training.steps=40", "training.log_every=1", "training.checkpoint_seconds=0.02",
@@ -209,7 +211,7 @@ def wait_for(child: Child, folder: Path, pattern: str) -> Path:
 
 
 ASKED = 71
-"""How often SMALL's loops ask for a stop: 41 times beside steps, at 20 validation tasks and 10 others."""
+"""How often SMALL asks for a stop: 41 times beside steps, at 20 validation tasks and 10 others."""
 
 
 @pytest.mark.fault("R2")
@@ -307,6 +309,57 @@ def test_a_file_that_does_not_fit_is_named_with_its_bytes(
             tries.failures.append(f"{limit} bytes: {wrong}")
 
 
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a disk of its own for a test, or mounts it again with other options."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mounted(options: str) -> Path:
+        again = "remount," if folder.is_mount() else ""
+        command = ["mount", "-t", "tmpfs", "-o", f"{again}{options}", "tmpfs", str(folder)]
+        if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode != 0:
+            pytest.skip("no right to mount a small disk")
+        return folder
+
+    yield mounted
+    if folder.is_mount():
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.fault("R6")
+def test_a_disk_that_fills_up_is_named_and_with_more_room_the_run_continues(
+    processes: Processes, undisturbed: Undisturbed, disk: Callable[[str], Path], tries: Tries
+) -> None:
+    expected, _ = undisturbed.of("maml")
+    for i in tries.of(1, 6):
+        pages = (12, 4, 6, 8, 10, 11)[i]
+        folder = disk(f"size={4096 * pages}")
+        ended = processes.run(COMMANDS["maml"], folder)
+        if ended.code != 2 or not re.fullmatch(LINE.format(path=r"\S+", reason="No space .*"), ended.err):
+            tries.failures.append(f"{pages} pages: exit {ended.code}, {ended.err}")
+        tries.failures += [f"{pages} pages: {name} is unreadable" for name in unreadable(run_of(folder))]
+        disk("size=4m")
+        if wrong := continued(processes, "maml", folder, expected):
+            tries.failures.append(f"{pages} pages: {wrong}")
+        shutil.rmtree(folder / "outputs")
+
+
+@pytest.mark.fault("R6")
+def test_a_disk_that_can_only_be_read_is_named(
+    processes: Processes, undisturbed: Undisturbed, disk: Callable[[str], Path]
+) -> None:
+    expected, _ = undisturbed.of("maml")
+    folder = disk("size=4m")
+    assert processes.run(COMMANDS["maml"], folder, "stop_after", [20]).code == 143
+    disk("ro,size=4m")
+    ended = processes.run(COMMANDS["maml"], folder)
+    assert ended.code == 2
+    assert re.fullmatch(r"outputs: \S+ cannot be written \(Read-only file system\); .*\n", ended.err)
+    disk("rw,size=4m")
+    assert not continued(processes, "maml", folder, expected)
+
+
 @pytest.mark.fault("R6")
 @pytest.mark.parametrize("place", [".", "checkpoints"])
 def test_a_folder_without_permission_is_named(
@@ -397,7 +450,7 @@ def test_a_file_that_is_damaged_is_done_without_or_named(
         shutil.rmtree(folder)
 
 
-TEACHERS = ("born_again", "distill_unlabelled", "distillation", "relational")
+TEACHERS = ("distill_unlabelled", "distillation", "relational")
 STRATEGIES = sorted(p.stem for p in (Path(__file__).parents[1] / "conf" / "strategy").glob("*.yaml"))
 
 
@@ -449,7 +502,6 @@ def test_a_run_of_format_1_is_read_and_a_newer_one_named(
 
 
 @pytest.mark.fault("R17")
-@pytest.mark.timeout(900)
 def test_long_runs_grow_in_nothing(processes: Processes, tmp_path: Path, tries: Tries) -> None:
     steps, tasks = (10_000, 1_000) if tries.full else (600, 60)
     every = steps // 10

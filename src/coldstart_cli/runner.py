@@ -148,12 +148,15 @@ class Training:
         self.step += 1
         for name, value in values.items():
             self._refuse_unless_finite(name, value)
+        self._refuse_unless_weights_are_finite()
+        return values
+
+    def _refuse_unless_weights_are_finite(self) -> None:
         learning = {name: p for name, p in self.strategy.named_parameters() if p.requires_grad}
         # A sum reads each weight once, which no norm does as fast; one number comes from the device.
         total = float(sum(weights.detach().sum() for weights in learning.values()))
         if not math.isfinite(total):  # the loss before this step was finite, its gradient was not
             self._refuse_unless_finite(*_not_finite(learning))
-        return values
 
     def _refuse_unless_finite(self, name: str, value: float) -> None:
         """
