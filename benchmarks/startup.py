@@ -34,10 +34,22 @@ def seconds_to_first_step() -> float:
         return elapsed
 
 
+def seconds_of_a_finished_run(folder: str) -> float:
+    """The same `train` again, after it has ended."""
+    return seconds_of("train", "experiment=smoke", "hardware=cpu", f"outputs={folder}")
+
+
 def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        _main(folder)
+
+
+def _main(folder: str) -> None:
     for name, measure in (
         ("coldstart --help", lambda: seconds_of("--help")),
         ("coldstart ls", lambda: seconds_of("ls")),
+        ("completion", lambda: seconds_of("_complete", "3", "coldstart", "train", "strategy=")),
+        ("coldstart train of a finished run", lambda: seconds_of_a_finished_run(folder)),
         ("coldstart train strategy=maml, end of the first step", seconds_to_first_step),
     ):
         measure()
