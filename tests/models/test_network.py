@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import vmap
 
 from coldstart_cli.models.conv import Conv4
 from coldstart_cli.models.mlp import MLP
-from coldstart_cli.models.network import Network, Predictor, linear_head
+from coldstart_cli.models.network import Network, Predictor, linear_head, tree_of
 
 
 def sinusoid_network() -> Network:
@@ -88,3 +88,29 @@ def test_predictor_can_be_exported() -> None:
     predictor = Predictor(network, shifted(network))
     exported = torch.export.export(predictor, (inputs,))
     torch.testing.assert_close(exported.module()(inputs), predictor(inputs))
+
+
+def test_tree_is_its_own_around_the_same_tensors() -> None:
+    plain = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    odd = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    odd.first = [odd[0]]  # type: ignore[assignment]
+    shared = nn.Linear(3, 3)
+    twice = nn.Sequential(shared, shared)
+    hooked = nn.Sequential(nn.Linear(3, 2))
+    hooked.register_forward_hook(lambda *_: None)
+    for network in (plain, odd, twice, hooked):
+        tree = tree_of(network)
+        assert all(a is b for a, b in zip(tree.parameters(), network.parameters(), strict=True))
+        assert not {id(m) for m in tree.modules()} & {id(m) for m in network.modules()}
+        assert len(list(tree.modules())) == len(list(network.modules()))
+        inputs = torch.ones(2, 3)
+        assert torch.equal(tree(inputs), network(inputs))
+        tree.eval()
+        first = next(tree.children())
+        assert isinstance(first, nn.Linear) and network.training
+        first.weight = nn.Parameter(torch.zeros_like(first.weight))
+        assert next(network.parameters()).abs().sum() > 0
+    copied = tree_of(odd)
+    assert isinstance(copied, nn.Sequential) and copied.first[0] is copied[0]  # type: ignore[index]
+    both = tree_of(twice)
+    assert isinstance(both, nn.Sequential) and both[0] is both[1]
