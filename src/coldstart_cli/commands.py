@@ -153,7 +153,7 @@ def _evaluate(
     plan, source = experiment.evaluation, experiment.source
     try:
         experiment.strategy.load_state_dict(run.checkpoints.best()["strategy"])
-    except RuntimeError as error:
+    except (RuntimeError, KeyError, TypeError) as error:
         raise RequestError(
             f"dataset: the weights of {run.path} do not fit its inputs or classes; evaluate on data like the "
             "run's own, or train on this"

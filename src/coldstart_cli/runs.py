@@ -219,7 +219,7 @@ class Checkpoints:
             RequestError: if it is missing or damaged.
         """
         state = self._read(self.folder / "best.ckpt")
-        if state is None or not isinstance(state.get("strategy"), dict):
+        if state is None or not isinstance(state.get("strategy", {}), dict):
             raise RequestError(
                 f"run: {self.folder / 'best.ckpt'} is missing or damaged; train again with again=true"
             )
