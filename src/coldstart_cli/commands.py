@@ -162,7 +162,7 @@ def _evaluate(experiment: Experiment, run: Run, loggers: Sequence[Logger], stop:
     name = evaluation_hash(experiment.config, source.fingerprint)
     try:
         experiment.strategy.load_state_dict(ranks.agreed(run.checkpoints.best)["strategy"])
-    except RuntimeError as error:
+    except (RuntimeError, KeyError, TypeError) as error:
         raise RequestError(
             f"dataset: the weights of {run.path} do not fit its inputs or classes; evaluate on data like the "
             "run's own, or train on this"

@@ -19,6 +19,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, OmegaConfBaseException
 
+from coldstart_cli.catalog import packaged_conf
 from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.foreign import check_hydra, check_loggers, check_typed
 from coldstart_cli.searching import Searched, searched
@@ -223,18 +224,13 @@ def translated(overrides: Sequence[str]) -> Iterator[None]:
 def _composed(overrides: Sequence[str]) -> Config:
     check_typed(overrides)
     config = hydra.compose("train", list(overrides), return_hydra_config=True)
-    _check_hydra(config, overrides)
+    node: Any = OmegaConf.to_container(config.hydra, resolve=False)
+    check_hydra(node, overrides, config.get("trust"))
     choices = dict(config.hydra.runtime.choices)
     with contextlib.suppress(KeyError):
         OmegaConf.set_struct(config, False)
         del config["hydra"]
     return resolved(config, choices)
-
-
-def _check_hydra(config: DictConfig, overrides: Sequence[str]) -> None:
-    node = OmegaConf.to_container(config.hydra, resolve=False)
-    assert isinstance(node, dict)
-    check_hydra({str(key): value for key, value in node.items()}, overrides, config.get("trust"))
 
 
 def _container(config: DictConfig) -> Config:
@@ -248,6 +244,8 @@ def _missing(error: MissingConfigException) -> str:
     missing = str(error.missing_cfg_file)
     group, _, name = missing.rpartition("/")
     options = [str(option) for option in error.options or []]
+    if re.fullmatch(r"[a-z_]+(/\w{1,40})+", group):  # of a group in a group Hydra lists the outer one's
+        options = [path.stem for path in (packaged_conf() / group).glob("*.yaml")] or options
     if group and options:
         return f"{group}: there is no {name!r}; {suggestion(name, options)} (coldstart ls {group})"
     return f"{missing}: there is no such config; see coldstart ls"

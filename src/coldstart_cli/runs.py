@@ -256,7 +256,7 @@ class Checkpoints:
             whole = self._read(steps[-1])
             if whole is not None and whole.get("best") is not None:
                 state = {"strategy": whole["best"], "step": whole["best_step"]}
-        if state is None or not isinstance(state.get("strategy"), dict):
+        if state is None or not isinstance(state.get("strategy", {}), dict):
             raise RequestError(
                 f"run: {self.folder / 'best.ckpt'} is missing or damaged; train again with again=true"
             )
