@@ -61,7 +61,9 @@ def _machine() -> str:
 
     from coldstart_cli.hardware import Hardware, usable_cores
 
-    plain = Hardware(device="cpu", threads=None, precision="fp32", deterministic=True, vectorize="auto")
+    plain = Hardware(
+        device="cpu", threads=None, processes=1, precision="fp32", deterministic=True, vectorize="auto"
+    )
     return (
         f"Written by `make bench`: {plain.facts()['name']}, {usable_cores()} cores and as many threads, "
         f"torch {torch.__version__}, Python {platform.python_version()}. Medians, with quartiles in brackets."

@@ -8,6 +8,7 @@ machine cannot run is computed from what was fitted; docs/scale.md says which is
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
 import platform
@@ -136,7 +137,7 @@ def in_pair(configs: dict[str, dict[str, Any]], folder: str, repeats: int) -> No
             times.append((pair, *single))
         steps[name] = times[1:]
     if ranks.first():
-        torch.save({"speaks": speaks, "steps": steps}, Path(folder, "found.pt"))
+        Path(folder, "found.json").write_text(json.dumps({"speaks": [*speaks.items()], "steps": steps}))
 
 
 def _clocked(call: Callable[[], Any]) -> float:
@@ -262,7 +263,8 @@ def report(repeats: int) -> str:
     first, last = 1e3 * drawn_at(0), 1e3 * drawn_at(10**6)
     with tempfile.TemporaryDirectory() as folder:
         elastic.launch(in_pair, (configs, folder, 5 * repeats), 2)
-        found = torch.load(Path(folder, "found.pt"), weights_only=False)
+        found = json.loads(Path(folder, "found.json").read_text())
+        found["speaks"] = dict(found["speaks"])
     lines = [
         f"Measured with torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} cores, by "
         f"`python -m benchmarks.scaling --write`, at a load average of {os.getloadavg()[0]:.0f}.",

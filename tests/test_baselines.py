@@ -83,7 +83,7 @@ def test_records_read_are_those_of_the_first_run_and_equal_fresh_ones_but_for_ti
         "seed=1", "model.hidden=[9]", "dataset.bank_seed=1", "dataset.amplitude=[0.1,4.0]",
         "evaluation.k_shots=[2]", "evaluation.n_query=4", "evaluation.baseline_steps=[0,2]",
         "evaluation.n_tasks=4", "evaluation.coverage=0.8", "baseline.momentum=0.5",
-        "hardware.precision=bf16", "hardware.threads=2",
+        "hardware.precision=bf16_second_order", "hardware.threads=2",
         "evaluation.baseline_search.lr=[0.0010000001,0.0100000001]",
     ],
 )  # fmt: skip

@@ -14,7 +14,9 @@ from tests.small_sources import episodes
 
 @pytest.fixture
 def hardware() -> Hardware:
-    return Hardware(device="cpu", threads=1, precision="fp32", deterministic=False, vectorize="auto")
+    return Hardware(
+        device="cpu", threads=1, processes=1, precision="fp32", deterministic=False, vectorize="auto"
+    )
 
 
 def test_spread_is_of_linear_quartiles() -> None:

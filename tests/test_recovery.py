@@ -140,7 +140,10 @@ def continued(processes: Processes, name: str, folder: Path, expected: dict[str,
     ended = processes.run(COMMANDS[name], folder)
     if ended.code != 0 or "damaged" in ended.err:
         return f"goes on to exit {ended.code}, {ended.err}"
-    wrong = differences(run_of(folder), expected)
+    found = left_behind(run_of(folder))
+    wrong = [name for name in expected if found[name] != expected[name]]
+    if "files" in wrong:
+        wrong += sorted(found["files"] ^ expected["files"])
     return f"leaves other {', '.join(wrong)} behind" if wrong else ""
 
 

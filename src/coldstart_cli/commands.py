@@ -150,10 +150,11 @@ def _train(
         seconds=training.seconds,
         examples=training.examples,
     )
-    _draw(run)
 
 
-_draw = ranks.alone(plots.draw)
+@ranks.alone
+def _draw(run: Run, evaluation: str | None = None) -> None:
+    plots.draw(run, evaluation)
 
 
 def _evaluate(experiment: Experiment, run: Run, loggers: Sequence[Logger], stop: StopOnSignal) -> None:
@@ -261,9 +262,12 @@ def _costs(experiment: Experiment, steps: Mapping[int, int]) -> dict[str, Any]:
 
 
 def _show(experiment: Experiment, run: Run, name: str, options: Options) -> str:
-    """What `showing.show` prints and says, by the first process alone."""
+    """What `showing.show` prints and says, by the first process alone; pictures that are missing are drawn."""
     if not ranks.first():
         return ""
+    for evaluation, file in zip((None, name), plots.files(name), strict=True):
+        if not (run.path / "plots" / file).exists():
+            plots.draw(run, evaluation)
     return showing.show(run, name, experiment.evaluation.budget, quiet=options.quiet)
 
 

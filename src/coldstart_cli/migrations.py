@@ -40,13 +40,27 @@ MIGRATIONS: dict[int, Any] = {1: _examples_unknown}
 """format n -> a function that turns a run.json of format n into one of n + 1."""
 
 
+_OWN = {
+    f"coldstart_cli.datasets.{m}.{m}": {"unequal": False}
+    for m in ("arrays", "image_folder", "tabular", "text")
+}
+GAINED: dict[str, dict[str, Any]] = {
+    "coldstart_cli.strategies.transfer.FineTune": {"support_batch_size": None},
+    "coldstart_cli.strategies.lora.LoRA": {"support_batch_size": None},
+    "coldstart_cli.strategies.r2d2.R2D2": {"source_training": True},
+    **_OWN,
+}
+"""class -> keys that it has gained, with the values that change nothing."""
+
+
 def completed(config: dict[str, Any]) -> dict[str, Any]:
     """A run's config with all that its evaluation can be asked today.
 
     Keys that `EvaluationPlan` has gained since the run was written get their values of
-    conf/evaluation/standard.yaml, which are chosen so that they leave what was asked as it was. What
-    determines the trained weights is never filled: a run is what it was trained with.
+    conf/evaluation/standard.yaml, which are chosen so that they leave what was asked as it was; keys that a
+    strategy or a data set has gained (`GAINED`), the values that do what it did without them.
     """
+    config = {name: _as_it_was(node) for name, node in config.items()}
     hardware = config.get("hardware")
     if isinstance(hardware, dict) and "processes" not in hardware:
         config = {**config, "hardware": {**hardware, "processes": 1}}
@@ -66,3 +80,13 @@ def _filled(given: Mapping[str, Any], standard: Mapping[str, Any]) -> dict[str, 
             if isinstance(other, dict) and other.get("_target_") == value["_target_"]:
                 filled[key] = _filled(value, other)
     return filled
+
+
+def _as_it_was(node: Any) -> Any:
+    """The node, and all below it, with the keys that its class has gained."""
+    if isinstance(node, list):
+        return [_as_it_was(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    below = {key: _as_it_was(value) for key, value in node.items()}
+    return {**GAINED.get(str(node.get("_target_")), {}), **below}

@@ -115,8 +115,8 @@ def hostile_files(stage: Stage) -> list[tuple[str, Callable[[], Said]]]:
     """Every file in its place, and the command that reads it."""
 
     def checkpoint(data: bytes) -> Said:
-        path = stage.run / "checkpoints" / "best.ckpt"
-        path.write_bytes(hashlib.sha256(data).digest() + data)
+        for path in (stage.run / "checkpoints").glob("*.ckpt"):  # each would stand in for another
+            path.write_bytes(hashlib.sha256(data).digest() + data)
         return said("evaluate", f"run={stage.run}", "again=true").last  # after a warning that names it
 
     def array(members: dict[str, bytes]) -> Said:
