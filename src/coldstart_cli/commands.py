@@ -262,7 +262,7 @@ def _costs(experiment: Experiment, steps: Mapping[int, int]) -> dict[str, Any]:
 
 
 def _show(experiment: Experiment, run: Run, name: str, options: Options) -> str:
-    """What `showing.show` prints and says, by the first process alone; pictures that are missing are drawn."""
+    """What `showing.show` prints and says, by the first process; pictures that are missing are drawn."""
     if not ranks.first():
         return ""
     for evaluation, file in zip((None, name), plots.files(name), strict=True):
