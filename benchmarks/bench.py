@@ -71,7 +71,10 @@ def _equal_sides(
     plain = copy.deepcopy(start)
     plain_step(asked, plain)(exact)
     wanted = gradients(plain)
-    next(case.strategy.fit(FixedTasks(case.source.source, exact)))
+    strategy: Any = case.strategy
+    whole, strategy.meta_batch_size = strategy.meta_batch_size, len(exact)
+    next(strategy.fit(FixedTasks(case.source.source, exact)))
+    strategy.meta_batch_size = whole
     different = {"ours": difference(gradients(_learner(asked)), wanted)}
     steps: dict[str, Step] = {}
     for name, side in sides.items():
