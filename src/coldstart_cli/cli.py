@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coldstart_cli import __version__, process
-from coldstart_cli.errors import JobError, RequestError, line, out_of_memory, suggestion
+from coldstart_cli.errors import JobError, RequestError, line, suggestion, unforeseen
 
 USAGE = """\
 coldstart: which strategy gets a model working on a new task with the fewest labels?
@@ -86,11 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         number = getattr(error, "number", int(signal.SIGINT))
         return _failed("stopped: the same command goes on from here", 128 + number, debug)
+    except SystemExit as error:  # of an argument parser that showed its help
+        return int(error.code or 0)
     except Exception as error:
-        if out_of_memory(error):
-            return _failed("memory: not enough; lower strategy.meta_batch_size or dataset.n_query", 1, debug)
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        return _failed(f"coldstart: {what[:200]}; run it with --debug for the stack", 1, debug)
+        return _failed(*unforeseen(error), debug)
 
 
 def _failed(message: str, code: int, debug: bool) -> int:

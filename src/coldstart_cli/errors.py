@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -49,6 +50,16 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {close[0]}?"
     return f"known: {', '.join(names)}" if names else "nothing is known here"
+
+
+def unforeseen(error: Exception) -> tuple[str, int]:
+    """The line and the exit code of an error that nobody turned into a refusal."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"{str(error.filename)[:60]}...: no name may be as long; give a shorter one", 2
+    if out_of_memory(error):
+        return "memory: not enough; lower strategy.meta_batch_size or dataset.n_query", 1
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"coldstart: {what[:200]}; run it with --debug for the stack", 1
 
 
 def out_of_memory(error: BaseException) -> bool:

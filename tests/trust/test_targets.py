@@ -105,8 +105,8 @@ def test_hostile_targets_never_run(stage: Stage, tries: Tries) -> None:
         if stage.mark.exists():
             tries.failures.append(f"{words} ran")
             stage.mark.unlink()
-        elif ended.wrong:
-            tries.failures.append(f"{words}: {ended.wrong}")
+        elif ended.wrong and not (way is in_a_run_to_adapt and place.startswith("dataset")):
+            tries.failures.append(f"{words}: {ended.wrong}")  # whose data set gives way to the user's
         stage.fresh()
 
 
