@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from coldstart_cli.core import Inputs, n_examples
 from coldstart_cli.errors import RequestError
 from coldstart_cli.inference import parameter_count
-from coldstart_cli.models.pretrained import WORTH_KEEPING, Features
+from coldstart_cli.models.pretrained import AT_ONCE, WORTH_KEEPING, Features
 from coldstart_cli.models.text import FrozenText, HFText, Tokens
 
 SHAPE = {"input_ids": (6,), "attention_mask": (6,)}
@@ -81,3 +82,20 @@ def test_state_of_a_trainable_encoder_loads_into_another(tiny_bert: Path) -> Non
     second.load_state_dict(first.state_dict())
     inputs = Tokens(path=str(tiny_bert), max_length=16).texts(TEXTS)
     assert torch.equal(first(inputs), second(inputs))
+
+
+def test_many_examples_are_encoded_a_few_at_a_time_where_no_gradient_is_asked_for(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = encoder_at(tiny_bert)
+    inputs = Tokens(path=str(tiny_bert), max_length=16).texts((TEXTS * AT_ONCE)[: 2 * AT_ONCE + 5])
+    whole, sizes, encoded = encoder(inputs), [], encoder.encoded
+
+    def counted(part: Inputs) -> torch.Tensor:
+        sizes.append(n_examples(part))
+        return encoded(part)
+
+    monkeypatch.setattr(encoder, "encoded", counted)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(inputs), whole.detach())
+    assert sizes == [AT_ONCE, AT_ONCE, 5]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Annotated, Any, Protocol, final
 
 import torch
@@ -13,12 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from coldstart_cli.core import Inputs
+from coldstart_cli.core import Inputs, map_inputs, n_examples
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.hf import ModelPath, make_constant
 from coldstart_cli.models.network import Encoder, InputShape
 from coldstart_cli.models.preprocess import Preprocess
 
+AT_ONCE = 64
+"""Examples of a call that keeps no graph."""
 WORTH_KEEPING = 256
 """Examples from which features are kept on disk: fewer are soon computed, and predictions leave nothing."""
 
@@ -42,6 +45,22 @@ class Pretrained(Encoder):
     vectorizable = False
     path: str
     body: torch.nn.Module
+
+    @abstractmethod
+    def encoded(self, inputs: Inputs) -> Tensor:
+        """Features (n, feature_dim) of n examples in one call."""
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Features (n, feature_dim); where no gradient is asked for, a few examples at a time.
+
+        So a query set of thousands of texts takes the memory of a few, and each part is trimmed to its
+        longest.
+        """
+        whole = torch.compiler.is_exporting() or torch.is_grad_enabled()
+        if whole or (n := n_examples(inputs)) <= AT_ONCE:
+            return self.encoded(inputs)
+        parts = (slice(start, start + AT_ONCE) for start in range(0, n, AT_ONCE))
+        return torch.cat([self.encoded(map_inputs(itemgetter(part), inputs)) for part in parts])
 
     def freeze(self) -> None:
         """Makes every weight a constant; the state then has none of them, but a digest to check them by.

@@ -106,7 +106,7 @@ class HFText(Pretrained):
         if frozen:
             self.freeze()
 
-    def forward(self, inputs: Inputs) -> Tensor:
+    def encoded(self, inputs: Inputs) -> Tensor:
         ids, mask = trimmed(inputs)
         features = self._pooled(ids, mask)
         return F.normalize(features, dim=-1) if self.normalise else features

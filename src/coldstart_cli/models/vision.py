@@ -110,7 +110,7 @@ class HFImage(Pretrained):
         if frozen:
             self.freeze()
 
-    def forward(self, inputs: Inputs) -> Tensor:
+    def encoded(self, inputs: Inputs) -> Tensor:
         assert isinstance(inputs, Tensor)
         images = inputs.to(self.mean.dtype)
         images = images / 255 if inputs.dtype == torch.uint8 else images
