@@ -132,7 +132,7 @@ def test_absent_gpus_are_refused_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_a_run_of_two_processes_is_that_of_one_and_goes_on_exactly(tmp_path: Path) -> None:
     """Stopped by a signal to one process, continued, it ends as the run that nobody stopped."""
-    steps = "training.steps=600"
+    steps = "training.steps=3000"  # some seconds: the signal is to come in the midst of them
     assert done(tmp_path / "one", "hardware=cpu", steps)[0] == 0
     assert done(tmp_path / "two", "hardware=cpu_x2", steps)[0] == 0
     stopped = train(tmp_path / "stopped", "hardware=cpu_x2", steps)
