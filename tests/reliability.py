@@ -124,13 +124,14 @@ class Table:
             "| row | fault | tries | failures | seconds |",
             "| --- | --- | ---: | ---: | ---: |",
         ]
+        before = PAGE.read_text(encoding="utf-8").splitlines() if PAGE.exists() else []
         for row, fault in ROWS.items():
             entry = self.rows.get(row)
-            cells = (
-                ["not run", "", ""]
-                if entry is None
-                else [f"{entry['tries']:.0f}", f"{entry['failures']:.0f}", f"{entry['seconds']:.0f}"]
-            )
+            if entry is None:  # not tried in this session: what the last one found stands
+                kept = [line for line in before if line.startswith(f"| {row} |")]
+                lines += kept or [f"| {row} | {fault} | not run |  |  |"]
+                continue
+            cells = [f"{entry[name]:.0f}" for name in ("tries", "failures", "seconds")]
             lines.append(f"| {row} | {fault} | {' | '.join(cells)} |")
         return "\n".join(lines) + "\n"
 
