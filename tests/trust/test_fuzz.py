@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import random
+import signal
 import string
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -279,14 +281,33 @@ def spoil(data: bytes, random_: random.Random) -> bytes:
     return data[:at] + random_.choice(words) + data[at + 1 :]
 
 
+@contextlib.contextmanager
+def at_most(seconds: int) -> Iterator[list[int]]:
+    """Ends what takes longer, which then stands in the list: a file may ask for much work (SECURITY.md)."""
+    late: list[int] = []
+
+    def end(number: int, frame: object) -> None:
+        late.append(number)
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(seconds)
+    try:
+        yield late
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
 @pytest.mark.fault("S1")
 def test_spoiled_files_are_served_or_refused_in_one_line(tries: Tries, stage: Stage) -> None:
     random_ = random.Random(0)
     for _, (path, command) in zip(tries.of(25, 300), spoiled_files(stage, random_), strict=False):
         sound = path.read_bytes()
         path.write_bytes(spoil(sound, random_))
-        ended = said(*command)
-        if ended.code != 0 and ended.last.wrong:
+        with at_most(20) as late:
+            ended = said(*command)
+        if ended.code != 0 and ended.last.wrong and not late:
             tries.failures.append(f"{path}: {ended.last.wrong}")
         path.write_bytes(sound)
         for made in stage.run.glob("evaluations/*"):
