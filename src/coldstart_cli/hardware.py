@@ -10,6 +10,7 @@ import random
 import resource
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -151,7 +152,15 @@ def _available(device: str, processes: int | None) -> str:
     """The device; `auto` takes one that has room for all processes."""
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto" and processes is not None and processes > 1:
-        return "cuda" if present["cuda"] and torch.cuda.device_count() >= processes else "cpu"
+        gpus = torch.cuda.device_count() if present["cuda"] else 0
+        if 0 < gpus < processes:
+            warnings.warn(
+                f"hardware.device: {processes} processes need a GPU each, this machine has {gpus}; the CPU "
+                "is taken (hardware.processes=null takes the GPUs)",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return "cuda" if gpus >= processes else "cpu"
     if device == "auto":
         return next(name for name in ("cuda", "mps", "cpu") if present[name])
     if not present[device]:
