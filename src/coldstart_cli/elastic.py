@@ -27,13 +27,14 @@ from typing import Any
 
 from coldstart_cli import ranks
 from coldstart_cli.errors import JobError, RequestError, Unserved
-from coldstart_cli.process import die_with
 from coldstart_cli.signals import Stopped
 
 GRACE_SECONDS = 8
 """Between asking a process to stop, which saves the state between two steps, and its end."""
 PR_SET_PDEATHSIG = 1
 HANDLED = (signal.SIGINT, signal.SIGTERM)
+ORPHAN_SECONDS = 3.0
+"""Between asking a process to stop, whose parent is gone, and its end."""
 LOST_SECONDS = 3.0
 """A process whose peer is gone waits as long to be ended, so that the peer's end is seen first."""
 
@@ -116,7 +117,7 @@ def _rank(work: Callable[..., None], arguments: tuple[Any, ...], folder: str, wa
     os.setsid()  # a terminal's Ctrl-C reaches the first process alone, which asks these to stop
     if sys.platform == "linux":  # else torch's own SIGINT at the parent's death would be a second signal
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, 0)
-    threading.Thread(target=die_with, args=(watched,), daemon=True).start()
+    threading.Thread(target=_die_with, args=(watched,), daemon=True).start()
     _end_soon_after_sigterm()
     place = _place()
     end = 0
@@ -145,6 +146,15 @@ def _rank(work: Callable[..., None], arguments: tuple[Any, ...], folder: str, wa
     sys.stderr.flush()
     if end:
         os._exit(end)  # no clean-up that would wait for peers
+
+
+def _die_with(watched: Connection) -> None:
+    """Ends this process when the other end is closed, which a parent does that is done or dead."""
+    with contextlib.suppress(EOFError, OSError):
+        watched.recv_bytes()
+    os.kill(os.getpid(), signal.SIGTERM)  # saves the state, between two steps
+    time.sleep(ORPHAN_SECONDS)
+    os._exit(143)
 
 
 AGAIN = "the others were stopped, the same command goes on from the last checkpoint"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import fcntl
 import io
 import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,30 @@ def writing(path: Path, n_bytes: int) -> Iterator[None]:
         raise RequestError(
             f"{path}: cannot write {n_bytes} bytes ({error.strerror}); make room, or choose outputs=DIR"
         ) from error
+
+
+@contextlib.contextmanager
+def held(path: Path, taken: Callable[[str], str]) -> Iterator[None]:
+    """Holds a lock file that says which process holds it; the lock goes with the process, however it ends.
+
+    Args:
+        taken: what to say where another process holds it, by that process's number.
+
+    Raises:
+        OSError: where the file cannot be opened.
+        RequestError: where another process holds it, or it cannot be written.
+    """
+    with open(path, "a+b", buffering=0) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            handle.seek(0)
+            raise RequestError(taken(handle.read().decode().strip() or "?")) from error
+        process = str(os.getpid()).encode()
+        with writing(path, len(process)):
+            handle.truncate(0)
+            handle.write(process)
+        yield
 
 
 def sync(path: Path) -> None:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-import signal
 import sys
-import time
 import warnings
-from multiprocessing.connection import Connection
 from typing import TextIO
 
 from coldstart_cli.errors import printable
-
-ORPHAN_SECONDS = 3.0
-"""Between asking a process to stop, whose parent is gone, and its end."""
 
 
 def open_streams() -> None:
@@ -45,15 +38,6 @@ def set_up() -> None:
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     warnings.showwarning = _show_warning
-
-
-def die_with(watched: Connection) -> None:
-    """Ends this process when the other end is closed, which a parent does that is done or dead."""
-    with contextlib.suppress(EOFError, OSError):
-        watched.recv_bytes()
-    os.kill(os.getpid(), signal.SIGTERM)  # saves the state, between two steps
-    time.sleep(ORPHAN_SECONDS)
-    os._exit(143)
 
 
 def _show_warning(

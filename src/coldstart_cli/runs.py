@@ -15,11 +15,9 @@ A run is its training: the hash covers what determines the trained weights and n
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -35,6 +33,7 @@ from coldstart_cli.errors import RequestError
 from coldstart_cli.files import (
     PARTIAL,
     finite,
+    held,
     read_json,
     read_jsonl,
     remove,
@@ -156,29 +155,24 @@ class Run:
             yield
             return
         self._check_links()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = open(self.path / ".lock", "a+b", buffering=0)  # noqa: SIM115
-        except OSError as error:
-            raise RequestError(
-                f"outputs: {self.path} cannot be written ({error.strerror}); choose another with outputs=DIR"
-            ) from error
-        with handle:
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(held(self.path / ".lock", self._in_progress))
             except OSError as error:
-                handle.seek(0)
                 raise RequestError(
-                    f"run: {self.path} is in progress in process {handle.read().decode().strip() or '?'}; "
-                    "wait for it, or change what it trains (seed=1)"
+                    f"outputs: {self.path} cannot be written ({error.strerror}); choose another with "
+                    "outputs=DIR"
                 ) from error
-            process = str(os.getpid()).encode()
-            with writing(self.path / ".lock", len(process)):
-                handle.truncate(0)
-                handle.write(process)
             for partial in self.path.rglob(f".*{PARTIAL}"):  # of processes that were killed while they wrote
                 remove(partial)
             yield
+
+    def _in_progress(self, process: str) -> str:
+        return (
+            f"run: {self.path} is in progress in process {process}; wait for it, or change what it trains "
+            "(seed=1)"
+        )
 
     def _check_links(self) -> None:
         """A run of somebody else's may hold a link to a file of the user's, which writing would change."""

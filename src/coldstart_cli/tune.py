@@ -9,8 +9,6 @@ trial's. New tasks are touched once at the end, by the best trial, and only wher
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +24,7 @@ from coldstart_cli import commands, composition
 from coldstart_cli import config as configs
 from coldstart_cli.assembly import assemble
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files import held
 from coldstart_cli.launcher import Child, Job, SweepPlan, children, n_at_once, stop_all
 from coldstart_cli.runs import Run, best_on_validation, digest, folder_name, run_name
 from coldstart_cli.searching import Searched
@@ -107,19 +106,14 @@ class _Search:
             RequestError: if another process holds it.
         """
         path = self.storage.with_name(f".{self.storage.name}.{self.name}.lock")
-        with open(path, "a+", encoding="utf-8") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                handle.seek(0)
-                raise RequestError(
-                    f"tune: {self.name} is searched in process {handle.read().strip() or '?'}; wait for it, "
-                    "or begin another with tune.study=NAME"
-                ) from error
-            handle.truncate(0)
-            handle.write(str(os.getpid()))
-            handle.flush()
+        with held(path, self._searched_by):
             yield
+
+    def _searched_by(self, process: str) -> str:
+        return (
+            f"tune: {self.name} is searched in process {process}; wait for it, or begin another with "
+            "tune.study=NAME"
+        )
 
     def run(self, stop: StopOnSignal) -> None:
         """Asks, trains and tells until there are as many trials as were asked for."""
