@@ -2,4 +2,4 @@
 
 import os
 
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line does; read when torch is imported
+os.environ.setdefault("GOMP_SPINCOUNT", "1500")  # as the command line does; read when torch is imported

@@ -20,7 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # The user's cache, even for tests that change HOME: the built-in glyphs are rendered once.
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "coldstart")
     os.environ.setdefault("COLDSTART_CACHE", str(cache))
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line does
+    os.environ.setdefault("GOMP_SPINCOUNT", "1500")  # as the command line does
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:  # else every worker starts as many threads as there are cores
         threads = str(max(1, (os.cpu_count() or 1) // workers))

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from coldstart_cli import composition
 from coldstart_cli.assembly import Experiment, assemble
@@ -137,12 +136,15 @@ def broken_loss(experiment: Experiment, value: float) -> None:
 
 
 def broken_gradient(experiment: Experiment, value: float) -> None:
-    calls = itertools.count(1)
+    steps, broken = itertools.count(1), list(experiment.strategy.parameters())[2]
 
-    def hook(gradient: Tensor) -> Tensor:
-        return torch.full_like(gradient, value) if next(calls) == BROKEN else gradient
+    def hook(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+        if next(steps) == BROKEN and broken.grad is not None:
+            broken.grad.fill_(value)
 
-    list(experiment.strategy.parameters())[2].register_hook(hook)
+    for _, optimizer in optimizers(experiment.strategy):
+        handle = optimizer.register_step_pre_hook(hook)
+        optimizer._optimizer_step_pre_hooks.move_to_end(handle.id, last=False)  # before it is clipped
 
 
 def broken_weight(experiment: Experiment, value: float) -> None:

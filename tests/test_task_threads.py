@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from coldstart_cli.core import Examples, Objective, Support, Task
-from coldstart_cli.meta_steps import looped_step, vectorized_step
+from coldstart_cli.meta_steps import TaskGradients
 from coldstart_cli.objectives import Classification
-from coldstart_cli.task_threads import TaskThreads, one_thread_each
+from coldstart_cli.task_threads import TINY, TaskThreads, tiny
 from coldstart_cli.training import Each, episodic
 
 N_TASKS, CLASSES = 5, Classification(3)
@@ -50,14 +50,14 @@ class Learner(nn.Module):
         self.network = nn.Sequential(nn.Conv2d(2, 4, 3), *layers, nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
         self.scale = nn.Parameter(torch.tensor(0.3))
         self.optimizer = torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
-        self.names: set[str] = set()
+        self.n_calls = 0
         self.dtype = torch.float32
 
     def loss(
         self, each: Each, weights: Mapping[str, Tensor], objective: Objective, support: Examples,
         query: Examples,
     ) -> dict[str, Tensor]:  # fmt: skip
-        self.names.add(threading.current_thread().name)
+        self.n_calls += 1
 
         def score(weights: Mapping[str, Tensor], x: Tensor, y: Tensor, qx: Tensor, qy: Tensor) -> Tensor:
             loss = objective.loss(functional_call(self.network, dict(weights), (x,)), y)
@@ -75,6 +75,10 @@ class Learner(nn.Module):
             self.loss, dict(self.network.named_parameters()), source, self.optimizer,  # type: ignore[arg-type]
             meta_batch_size=N_TASKS, vectorize=False, start=start,
         )  # fmt: skip
+
+    def gradients(self) -> TaskGradients:
+        weights = dict(self.network.named_parameters())
+        return TaskGradients(self.loss, weights, list(self.parameters()), N_TASKS)
 
 
 def task_threads() -> list[str]:
@@ -99,14 +103,14 @@ def test_step_has_the_same_bits_for_any_number_of_threads(growing: bool) -> None
 def test_step_uses_threads_of_its_own_and_ends_them() -> None:
     torch.set_num_threads(2)
     learner = Learner()
-    seen: list[str] = []
     steps = learner.fit(Tasks())
     next(steps)
-    seen = task_threads()
-    assert len(seen) == 2
+    assert len(task_threads()) == 2
+    called = learner.n_calls
+    next(steps)
+    assert learner.n_calls == called == 2, "all but the first two tasks are replayed"
     steps.close()  # type: ignore[attr-defined]
     assert not task_threads()
-    assert not learner.names, "the originals' tree is not the threads'"
     assert all(module.grad is not None for module in learner.parameters())
 
 
@@ -134,65 +138,55 @@ def test_failing_task_raises_its_own_error_and_leaves_no_thread() -> None:
     assert next(learner.fit(source)) == next(fresh.fit(source))
 
 
+def test_task_that_fails_on_its_thread_raises_there_and_the_others_are_not_begun() -> None:
+    learner = Learner()
+    gradients, threads = learner.gradients(), TaskThreads(2, N_TASKS)
+    tasks = Tasks().tasks("", range(N_TASKS))
+    list(threads(gradients, tasks))
+    broken = next(iter(gradients._recordings.values()))
+    broken._replay = lambda *inputs: 1 / 0  # type: ignore[assignment, return-value]
+    with pytest.raises(ZeroDivisionError):
+        list(threads(gradients, tasks))
+    threads.close()
+    assert not task_threads()
+
+
 def test_threads_compute_in_the_precision_of_their_caller() -> None:
     torch.set_num_threads(2)
     learner = Learner()
     learner.dtype = torch.bfloat16
-    with torch.autocast("cpu", torch.bfloat16):
-        next(learner.fit(Tasks()))
+    found = []
+    for n in (1, 2):
+        torch.set_num_threads(n)
+        again = Learner()
+        again.dtype = torch.bfloat16
+        with torch.autocast("cpu", torch.bfloat16):
+            found.append(list(islice(again.fit(Tasks()), 3)))
+    assert found[0] == found[1]
     with pytest.raises(TypeError, match="float32"):
         next(learner.fit(Tasks()))
 
 
-@pytest.mark.parametrize(
-    ("layers", "n_threads", "n_tasks", "expected"),
-    [
-        ((), 2, 4, True),
-        ((), 1, 4, False),
-        ((), 2, 1, False),
-        ((nn.Dropout(0.5),), 2, 4, False),
-        ((nn.Dropout(0.0),), 2, 4, True),
-    ],
-)
-def test_one_thread_each_asks_for_convolutions_without_chance(
-    layers: tuple[nn.Module, ...], n_threads: int, n_tasks: int, expected: bool
-) -> None:
-    torch.set_num_threads(n_threads)
-    learner = Learner(*layers)
-    weights = dict(learner.network.named_parameters())
-    assert one_thread_each(partial(learner.loss), weights, n_tasks) == expected
-    linear = nn.Linear(1, 1)
-    assert not one_thread_each(partial(linear.forward), dict(linear.named_parameters()), 4)  # type: ignore[arg-type]
+class Linear(Learner):
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Sequential(nn.Flatten(), nn.Linear(128, 3))
 
 
-def test_threads_share_what_they_do_not_learn() -> None:
-    learner = Learner()
-    learner.register_buffer("constants", torch.zeros(3))
-    learner.network[0].bias.requires_grad_(False)
-    threads = TaskThreads(learner.loss, dict(learner.network.named_parameters()), 2, 4)
-    replica = threads.replicas.get()
+@pytest.mark.parametrize("made", [partial(Learner, nn.Dropout(0.5)), Linear])
+def test_what_cannot_be_recorded_or_does_not_convolve_has_all_threads(made: Callable[[], Learner]) -> None:
+    learner = made()
+    torch.set_num_threads(3)
+    gradients, threads = learner.gradients(), TaskThreads(3, N_TASKS)
+    seen = []
+    for _ in threads(gradients, Tasks().tasks("", range(N_TASKS))):
+        seen.append(torch.get_num_threads())
     threads.close()
-    copied = replica.task_loss.__self__  # type: ignore[attr-defined]
-    assert copied.constants is learner.constants
-    assert copied.optimizer is learner.optimizer
-    assert copied.network[0].bias is learner.network[0].bias
-    assert copied.network[0].weight is not learner.network[0].weight
-    assert copied.network[0].weight.data_ptr() == learner.network[0].weight.data_ptr()
-    assert replica.weights["0.weight"] is copied.network[0].weight
+    assert gradients.recordable == isinstance(learner, Linear)
+    assert seen == [3] * N_TASKS
 
 
-def test_tasks_of_unequal_shape_take_the_loop() -> None:
-    def score(
-        each: Callable[..., Callable[..., Tensor]], weights: Mapping[str, Tensor], objective: Objective,
-        support: Examples, query: Examples,
-    ) -> dict[str, Tensor]:  # fmt: skip
-        def loss(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
-            return objective.loss(x.flatten(1) @ w, y)
-
-        return {"loss": each(loss)(weights["w"], query.inputs, query.targets)}
-
-    found = []
-    for step in (vectorized_step, looped_step):
-        w = torch.ones(128, 3, requires_grad=True)
-        found.append((step(score, {"w": w}, Tasks(growing=True).tasks("", range(3)), 3), w.grad))
-    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+def test_tiny_counts_the_weights_of_all_tasks() -> None:
+    weights = {"w": torch.zeros(TINY // 8)}
+    assert tiny(weights, 7)
+    assert not tiny(weights, 8)

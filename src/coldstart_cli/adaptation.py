@@ -9,7 +9,7 @@ task's gradient.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from torch import Tensor
 from coldstart_cli.core import Examples
 
 Weights = dict[str, Tensor]
-State = dict[str, Weights]
+State = dict[str, Any]
 Rule = Callable[[Weights, Weights, State], tuple[Weights, State]]
 """(weights, gradients, state) -> (new weights, new state); the first state is empty. Pure."""
 
@@ -78,13 +78,13 @@ def adam(lr: float, *, beta1: float) -> Rule:
     def rule(weights: Weights, gradients: Weights, state: State) -> tuple[Weights, State]:
         if not state:
             zeros = {name: torch.zeros_like(g) for name, g in gradients.items()}
-            state = {"mean": zeros, "square": zeros, "step": {"": torch.zeros(())}}
-        step = state["step"][""] + 1
+            state = {"mean": zeros, "square": zeros, "step": 0}
+        step = state["step"] + 1
         mean = {n: beta1 * state["mean"][n] + (1 - beta1) * g for n, g in gradients.items()}
         square = {n: beta2 * state["square"][n] + (1 - beta2) * g * g for n, g in gradients.items()}
-        scale, root = lr / (1 - beta1 ** float(step)), (1 - beta2 ** float(step)) ** 0.5
+        scale, root = lr / (1 - beta1**step), (1 - beta2**step) ** 0.5
         moved = {n: w - scale * mean[n] / (square[n].sqrt() / root + epsilon) for n, w in weights.items()}
-        return moved, {"mean": mean, "square": square, "step": {"": step}}
+        return moved, {"mean": mean, "square": square, "step": step}
 
     return rule
 

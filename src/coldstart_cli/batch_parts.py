@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, distributed
 from torch.autograd import Function
 
-from coldstart_cli import ranks
+from coldstart_cli import ranks, recorder
 
 _in_parts: ContextVar[bool] = ContextVar("_in_parts", default=False)
 _moves: list[tuple[Tensor, Tensor, float]] = []
@@ -81,6 +81,7 @@ def move(running: Tensor, value: Tensor, momentum: float) -> None:
     if ranks.world() == 1 or in_parts():
         running.lerp_(value.to(running.dtype), momentum)
     else:
+        recorder.refuse("running statistics move")
         _moves.append((running, value.to(running.dtype).clone(), momentum))
 
 

@@ -108,6 +108,11 @@ class Regression(Objective):
         return outputs * self.deviation + self.mean
 
 
+def one_hot(targets: Tensor, n_outputs: int) -> Tensor:
+    """(n,) in [0, n_outputs) -> (n, n_outputs) int64. torch's own reads the values, to check them first."""
+    return (targets.unsqueeze(-1) == torch.arange(n_outputs, device=targets.device)).to(torch.int64)
+
+
 def _confidence_bins(confidence: Tensor, right: Tensor) -> list[list[float]]:
     """[m, n, sum of confidences, number right] of each bin that has examples. Both (n,)."""
     bins = (confidence * N_BINS).ceil().long().clamp(1, N_BINS)

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from coldstart_cli import batch_parts, ranks
 from coldstart_cli.core import Examples, Objective, Pool, Task, TaskSource
 from coldstart_cli.eager import eagerly
-from coldstart_cli.meta_steps import looped_step, vectorized_step
+from coldstart_cli.meta_steps import TaskGradients, add_gradients, in_one_call, one_after_another
 from coldstart_cli.schedules import Schedule, lr_factor, scheduled
-from coldstart_cli.task_threads import TaskThreads, one_thread_each
+from coldstart_cli.task_threads import TaskThreads, in_one_call_on_one_thread, tiny
 
 Each = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Lifts a function of one task to all tasks of a batch: the identity, or torch.func.vmap."""
@@ -90,12 +90,15 @@ def episodic(
         return
     device = next(iter(weights.values())).device
     n_mine = len(range(meta_batch_size)[ranks.mine()])
+    n = meta_batch_size / ranks.world()
+    parameters = [w for group in optimizer.param_groups for w in group["params"] if w.requires_grad]
+    gradients = TaskGradients(task_loss, weights, parameters, n)
     with contextlib.ExitStack() as stack:
-        step_of = vectorized_step if vectorize else looped_step
-        if not vectorize and one_thread_each(task_loss, weights, n_mine):
-            threads = TaskThreads(task_loss, weights, torch.get_num_threads(), n_mine)
-            stack.enter_context(contextlib.closing(threads))
-            step_of = threads.step
+        computed = in_one_call if vectorize else one_after_another
+        if vectorize and device.type == "cpu" and tiny(weights, n_mine):
+            computed = in_one_call_on_one_thread
+        if not vectorize and device.type == "cpu" and min(n_mine, torch.get_num_threads()) > 1:
+            computed = stack.enter_context(contextlib.closing(TaskThreads(torch.get_num_threads(), n_mine)))
         for step in itertools.count(start):
             indices = range(step * meta_batch_size, (step + 1) * meta_batch_size)
             drawn = source.tasks("train", indices[ranks.mine()])
@@ -103,7 +106,7 @@ def episodic(
             if device.type != "cpu":  # where they are: for tiny networks a tenth of the step
                 tasks = [task.to(device) for task in tasks]
             optimizer.zero_grad(set_to_none=True)
-            metrics = step_of(task_loss, weights, tasks, meta_batch_size / ranks.world())
+            metrics = add_gradients(computed(gradients, tasks), parameters, n)
             batch_parts.settle(len(tasks), meta_batch_size)
             optimizer.step()
             yield _told(metrics, sum(len(task.support) + len(task.query) for task in drawn))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from coldstart_cli import composition
+from coldstart_cli import composition, training
 from coldstart_cli.assembly import Experiment
-from coldstart_cli.core import Strategy
+from coldstart_cli.core import Strategy, Task
 from coldstart_cli.errors import RequestError, Unserved
+from coldstart_cli.meta_steps import Found, TaskGradients
 from coldstart_cli.scoring import optimizers
 
 NAMES = sorted(p.stem for p in (Path(__file__).parents[2] / "conf" / "strategy").glob("*.yaml"))
@@ -187,6 +188,26 @@ def test_step_on_threads_equals_looped_step_bit_for_bit(experiment: Make, name: 
         states.append((metrics, strategy.state_dict()))
     assert states[0][0] == states[1][0]
     assert all(torch.equal(value, states[1][1][key]) for key, value in states[0][1].items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tasks_are_replayed_after_two_of_them(
+    experiment: Make, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a loss reads or changes beside its tasks would slow down every step of its strategy."""
+    if not has_meta_batches(name):
+        pytest.skip(f"{name} learns from the pool of examples, not from tasks")
+    known: list[bool] = []
+
+    def seen(gradients: TaskGradients, tasks: Sequence[Task]) -> Iterator[Found]:
+        for task in tasks:
+            known.append(gradients.known([task]))
+            yield gradients([task])
+
+    monkeypatch.setattr(training, "one_after_another", seen)
+    made = experiment(f"strategy={name}", "strategy.meta_batch_size=3")
+    list(islice(made.strategy.train().fit(made.source, start=15), 2))
+    assert known == [False, False, True, True, True, True]
 
 
 @pytest.mark.parametrize("name", NAMES)

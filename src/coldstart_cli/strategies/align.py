@@ -37,6 +37,7 @@ from coldstart_cli.core import (
 from coldstart_cli.discrepancy import squared_distances
 from coldstart_cli.models.alignment import AlignmentModel, Knowledge
 from coldstart_cli.models.network import Encoder, Network, Predictor, below, linear_head
+from coldstart_cli.objectives import one_hot
 from coldstart_cli.strategies.protonet import prototypes
 from coldstart_cli.strategies.source_classifier import fit_classifier
 from coldstart_cli.training import Each, OptimizerFactory, episodic, in_turn
@@ -231,7 +232,7 @@ class Align(Strategy):
         """What the alignment model says, and the means t (n_way, feature_dim) in the target model."""
         source_means = prototypes(of_source, targets, n_way)
         means = prototypes(features, targets, n_way)
-        counts = F.one_hot(targets, n_way).sum(0)
+        counts = one_hot(targets, n_way).sum(0)
         hidden = nearest(source_means, self.known) & hide
         said: Knowledge = functional_call(
             self.alignment, dict(weights), (source_means, means, counts, self.known, hidden)
@@ -260,7 +261,7 @@ def nearest_head(means: Tensor, said: Knowledge) -> Weights:
 
 def nearest(means: Tensor, known: Tensor) -> Tensor:
     """(n_way, n_source) bool: for each of the means, the one source class that lies nearest."""
-    return F.one_hot(squared_distances(means, known).argmin(-1), len(known)).bool()
+    return one_hot(squared_distances(means, known).argmin(-1), len(known)).bool()
 
 
 @torch.no_grad()
@@ -273,7 +274,7 @@ def class_means(encoder: nn.Module, pool: Pool) -> Tensor:
         indices = torch.arange(first, min(first + READ_AT_ONCE, len(pool)))
         examples = pool.examples(indices).to(device)
         features = encoder(examples.inputs)
-        members = F.one_hot(examples.targets, pool.objective.n_outputs).to(features.dtype)
+        members = one_hot(examples.targets, pool.objective.n_outputs).to(features.dtype)
         sums, counts = sums + members.T @ features, counts + members.sum(0)
     assert isinstance(sums, Tensor) and isinstance(counts, Tensor)
     return sums / counts.clamp(min=1).unsqueeze(1)

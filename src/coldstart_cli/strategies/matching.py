@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from coldstart_cli.core import Adapted, Examples, Inputs, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder
+from coldstart_cli.objectives import one_hot
 from coldstart_cli.strategies.embedding import fit_embedding, full_precision
 from coldstart_cli.training import OptimizerFactory
 
@@ -62,7 +63,7 @@ class MatchingNetwork(Strategy):
         """Yields once: there is no step to take."""
         with torch.no_grad():
             features = full_precision(self.encoder(support.inputs))
-            labels = F.one_hot(support.targets, support.objective.n_outputs).to(features.dtype)
+            labels = one_hot(support.targets, support.objective.n_outputs).to(features.dtype)
         changed = {"features": features, "labels": labels}
         yield Adapted(partial(Attention, self.encoder, features, labels), changed)
 
@@ -88,7 +89,7 @@ def logits_by_attention(
 ) -> Tensor:
     """An `embedding.Compare` without weights of its own."""
     assert isinstance(support.inputs, Tensor)
-    return log_attended(query, support.inputs, F.one_hot(support.targets, n_outputs))
+    return log_attended(query, support.inputs, one_hot(support.targets, n_outputs))
 
 
 def log_attended(query: Tensor, features: Tensor, labels: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from coldstart_cli.core import Adapted, Examples, Inputs, Strategy, Support, TaskSource
 from coldstart_cli.discrepancy import squared_distances
 from coldstart_cli.models.network import Encoder
+from coldstart_cli.objectives import one_hot
 from coldstart_cli.strategies.embedding import fit_embedding
 from coldstart_cli.training import OptimizerFactory
 
@@ -85,5 +86,5 @@ def logits_by_prototypes(
 
 def prototypes(features: Tensor, targets: Tensor, n_way: int) -> Tensor:
     """The mean feature of each class. (n, d), (n,) -> (n_way, d). A class without examples is at 0."""
-    members = nn.functional.one_hot(targets, n_way).to(features.dtype)
+    members = one_hot(targets, n_way).to(features.dtype)
     return (members.T @ features) / members.sum(0).clamp(min=1).unsqueeze(1)

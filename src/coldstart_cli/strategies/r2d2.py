@@ -18,10 +18,10 @@ from typing import Annotated
 import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from coldstart_cli.core import Adapted, Examples, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
+from coldstart_cli.objectives import one_hot
 from coldstart_cli.strategies.embedding import fit_embedding, full_precision
 from coldstart_cli.training import OptimizerFactory
 
@@ -99,7 +99,7 @@ def ridge_head(weights: Mapping[str, Tensor], support: Examples, n_outputs: int)
     """W (feature_dim + 1, n_outputs), the bias in the last row, scale and bias of classes worked in."""
     assert isinstance(support.inputs, Tensor)
     reals = support.targets.is_floating_point()
-    targets = support.targets if reals else F.one_hot(support.targets, n_outputs)
+    targets = support.targets if reals else one_hot(support.targets, n_outputs)
     with torch.autocast(support.inputs.device.type, enabled=False):
         x = _with_ones(full_precision(support.inputs))
         solution = ridge(x, targets.to(x.dtype), weights["log_lambda"].exp())
