@@ -11,13 +11,13 @@ from torch import Tensor
 
 from coldstart_cli.core import Examples, Objective, Support, Task
 from coldstart_cli.meta_steps import (
-    N_SHAPES,
     TaskGradients,
     add_gradients,
     in_one_call,
     one_after_another,
 )
 from coldstart_cli.objectives import Classification, Regression
+from coldstart_cli.replays import N_KINDS
 from coldstart_cli.training import Each
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
@@ -121,11 +121,11 @@ def test_objectives_that_differ_have_recordings_that_differ() -> None:
 def test_shapes_beyond_a_number_are_computed_as_they_are_written() -> None:
     loss = Loss()
     found, _w = gradients(loss)
-    drawn = tasks(N_SHAPES + 1, growing=1)
+    drawn = tasks(N_KINDS + 1, growing=1)
     for _ in range(3):
         list(one_after_another(found, drawn))
-    assert loss.n_calls == 2 * N_SHAPES + 3
-    assert found.recordable
+    assert loss.n_calls == 2 * N_KINDS + 3
+    assert found.replays.recordable
 
 
 def test_loss_that_is_no_function_of_its_task_is_found_out_and_computed_as_it_is_written() -> None:
@@ -139,7 +139,7 @@ def test_loss_that_is_no_function_of_its_task_is_found_out_and_computed_as_it_is
     with pytest.warns(RuntimeWarning, match="depends on more than the task"):
         losses = [float(found([task]).metrics["loss"]) for _ in range(5)]
     assert losses == pytest.approx([losses[0] * i for i in range(1, 6)])
-    assert not found.recordable
+    assert not found.replays.recordable
 
 
 def test_loss_that_draws_random_numbers_is_never_recorded() -> None:
@@ -149,7 +149,7 @@ def test_loss_that_draws_random_numbers_is_never_recorded() -> None:
     found, _ = gradients(random)
     (task,) = tasks(1)
     assert len({float(found([task]).metrics["loss"]) for _ in range(5)}) == 5
-    assert not found.recordable
+    assert not found.replays.recordable
 
 
 def test_parameter_beside_the_loss_has_no_gradient() -> None:

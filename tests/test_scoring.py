@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from coldstart_cli import composition
+from coldstart_cli.adaptations import Adaptations
 from coldstart_cli.assembly import Experiment, assemble
 from coldstart_cli.core import Adapted, Strategy, Support, TaskSource
 from coldstart_cli.evaluation import tasks_of
@@ -55,7 +56,7 @@ def made(*overrides: str) -> Experiment:
 def test_scored_gives_rows_to_what_is_beside_and_keeps_notes() -> None:
     experiment = made()
     task = next(tasks_of(experiment.source, "new", 1))
-    rows = scored(Steps(), task, [0, 2, 5], experiment.hardware, beside=True)
+    rows = scored(Steps(), task, Adaptations([0, 2, 5], experiment.hardware, beside=True))
     assert [(r.get("role"), r["step"]) for r in rows] == [
         (None, 0), ("teacher", 0), (None, 2), ("teacher", 2), (None, 5), ("teacher", 5)
     ]  # fmt: skip
@@ -65,16 +66,19 @@ def test_scored_gives_rows_to_what_is_beside_and_keeps_notes() -> None:
         pytest.approx(1 / 3),
     ]
     assert all(r["value"] == pytest.approx(1 / 3) for r in rows)
-    assert all(len(rows) == 1 for rows in [scored(Steps(), task, [1], experiment.hardware, beside=False)])
+    assert all(
+        len(rows) == 1
+        for rows in [scored(Steps(), task, Adaptations([1], experiment.hardware, beside=False))]
+    )
 
 
 def test_scored_with_coverage_has_columns_of_calibration() -> None:
     experiment = made()
     task = next(tasks_of(experiment.source, "new", 1))
     columns = {"brier", "coverage", "set_size", "confidence_bins"}
-    bare = scored(Steps(), task, [0], experiment.hardware, beside=True)
+    bare = scored(Steps(), task, Adaptations([0], experiment.hardware, beside=True))
     assert not any(columns & row.keys() for row in bare)
-    own, teacher = scored(Steps(), task, [0], experiment.hardware, beside=True, coverage=0.5)
+    own, teacher = scored(Steps(), task, Adaptations([0], experiment.hardware, beside=True), coverage=0.5)
     assert columns < own.keys()
     assert columns < teacher.keys()
     # Outputs 1 0 0: class 0 has e / (e + 2) = .576 for every query, a third of which are of class 0.

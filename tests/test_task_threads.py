@@ -143,7 +143,7 @@ def test_task_that_fails_on_its_thread_raises_there_and_the_others_are_not_begun
     gradients, threads = learner.gradients(), TaskThreads(2, N_TASKS)
     tasks = Tasks().tasks("", range(N_TASKS))
     list(threads(gradients, tasks))
-    broken = next(iter(gradients._recordings.values()))
+    broken = next(iter(gradients.replays._recordings.values()))
     broken._replay = lambda *inputs: 1 / 0  # type: ignore[assignment, return-value]
     with pytest.raises(ZeroDivisionError):
         list(threads(gradients, tasks))
@@ -182,7 +182,7 @@ def test_what_cannot_be_recorded_or_does_not_convolve_has_all_threads(made: Call
     for _ in threads(gradients, Tasks().tasks("", range(N_TASKS))):
         seen.append(torch.get_num_threads())
     threads.close()
-    assert gradients.recordable == isinstance(learner, Linear)
+    assert gradients.replays.recordable == isinstance(learner, Linear)
     assert seen == [3] * N_TASKS
 
 

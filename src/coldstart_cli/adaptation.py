@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from coldstart_cli import recorder
 from coldstart_cli.core import Examples
 
 Weights = dict[str, Tensor]
@@ -99,6 +100,7 @@ def canonical(support: Examples) -> Examples:
 
     By target, then by content: mini-batches drawn from it are those of every permutation.
     """
+    recorder.refuse("the examples are put in an order that depends on their values")
     inputs = [support.inputs] if isinstance(support.inputs, Tensor) else list(support.inputs.values())
     columns = [tensor.detach().cpu().flatten(1).numpy() for tensor in (*inputs, _column(support.targets))]
     keys = [b"".join(column[i].tobytes() for column in reversed(columns)) for i in range(len(support))]

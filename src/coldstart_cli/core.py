@@ -85,8 +85,12 @@ class Examples:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """Applies `function` to every tensor, always in the same order."""
+        return replace(self, inputs=map_inputs(function, self.inputs), targets=function(self.targets))
+
     def to(self, device: torch.device) -> Self:
-        return replace(self, inputs=_moved(self.inputs, device), targets=self.targets.to(device))
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def take(self, indices: Tensor) -> Examples:
         return Examples(map_inputs(lambda t: t[indices], self.inputs), self.targets[indices])
@@ -109,13 +113,13 @@ class Support(Examples):
     unlabelled: Inputs | None = None
     source_classes: Tensor | None = None
 
-    def to(self, device: torch.device) -> Self:
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         return replace(
             self,
-            inputs=_moved(self.inputs, device),
-            targets=self.targets.to(device),
-            unlabelled=None if self.unlabelled is None else _moved(self.unlabelled, device),
-            source_classes=None if self.source_classes is None else self.source_classes.to(device),
+            inputs=map_inputs(function, self.inputs),
+            targets=function(self.targets),
+            unlabelled=None if self.unlabelled is None else map_inputs(function, self.unlabelled),
+            source_classes=None if self.source_classes is None else function(self.source_classes),
         )
 
 
@@ -295,7 +299,3 @@ class Strategy(nn.Module, ABC):
     @abstractmethod
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields a predictor after 0 gradient steps, then after each step. Changes nothing of self."""
-
-
-def _moved(inputs: Inputs, device: torch.device) -> Inputs:
-    return map_inputs(lambda tensor: tensor.to(device, non_blocking=True), inputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 
+from coldstart_cli.adaptations import Adaptations
 from coldstart_cli.assembly import Experiment
 from coldstart_cli.core import Task
 from coldstart_cli.errors import printable
@@ -63,7 +64,7 @@ def _evaluation_seconds(experiment: Experiment) -> tuple[float, Task]:
             steps = plan.steps if role == "strategy" else plan.baseline_steps
             before = time.perf_counter()
             strategy = next(iter(variants.values()))
-            scored(strategy, task, steps, experiment.hardware, beside=role == "strategy")
+            scored(strategy, task, Adaptations(steps, experiment.hardware, beside=role == "strategy"))
             n = (2 if role == "strategy" else 1) * plan.n_tasks + len(variants) * plan.n_selection_tasks
             seconds += (time.perf_counter() - before) * n
     assert task is not None  # k_shots holds one at least

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 Values = list[Tensor | None]
 _aten = torch.ops.aten
-_active: ContextVar[bool] = ContextVar("_active", default=False)
+_active: ContextVar[Recorder | None] = ContextVar("_active", default=None)
+LONGEST = 20_000
+"""Calls of a recording: a longer one would take seconds to write down."""
 _READING = {Tensor.numpy, Tensor.tolist, Tensor.__array__}
 _SCALINGS = {_aten.mul.Scalar, _aten.mul.Tensor, _aten.div.Scalar, _aten.div.Tensor}
 
@@ -30,8 +33,16 @@ def refuse(what: str) -> None:
     Raises:
         UnrecordableError: inside a recording.
     """
-    if _active.get():
+    if _active.get() is not None:
         raise UnrecordableError(what)
+
+
+def call(function: Callable[[], None]) -> None:
+    """Calls it now and, from inside a recording, at this place of every replay."""
+    recorder = _active.get()
+    if recorder is not None:
+        recorder.calls.append(Call(function, (), {}, (), several=False))
+    function()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +69,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`results` is empty where the first argument is changed in place."""
+    """`results` is empty where the first argument is changed in place, or there are no arguments at all."""
 
     operation: Any
     args: tuple[Any, ...]
@@ -89,6 +100,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.read: dict[Name, Tensor] = {}
         self._named = WeakTensorKeyDictionary()  # by identity
         self._places: list[Place] = []
+        self._memories: dict[int, tuple[StorageWeakRef, list[Name]]] = {}
         self._same: dict[Name, Name] = {}
         self._scaled: dict[Name, Name] = {}
         self.view_of: dict[Name, Name] = {}
@@ -96,7 +108,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._given = {self._new(tensor) for tensor in inputs}
 
     def __enter__(self) -> Recorder:
-        self._token, self._outside = _active.set(True), _Outside()
+        self._token, self._outside = _active.set(self), _Outside()
         self._outside.__enter__()  # type: ignore[no-untyped-call]
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -116,6 +128,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise UnrecordableError(f"{func} draws random numbers")
         if func is _aten._local_scalar_dense.default:
             raise UnrecordableError("a value is read, and may decide what is done")
+        if len(self.calls) >= LONGEST:
+            raise UnrecordableError(f"it is longer than {LONGEST:,} calls")
         kwargs = kwargs or {}
         named = (self._of(args), {name: self._of(value) for name, value in kwargs.items()})
         if func._schema.is_mutable:
@@ -149,7 +163,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             args, kwargs = _renamed(call.args, same), _renamed(call.kwargs, same)
             call = Call(call.operation, args, kwargs, call.results, call.several)
             key = (call.operation, repr(args), repr(kwargs))
-            lasting = self._lasting(*call.arguments, *filter(None, call.results))
+            lasting = bool(call.results) and self._lasting(*call.arguments, *filter(None, call.results))
             if lasting and key in known:
                 for result, first in zip(call.results, known[key], strict=True):
                     if result is not None and first is not None:
@@ -163,7 +177,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         roots = set(map(self._root, waiting))
         kept = []
         for call in reversed(calls):
-            if waiting.intersection(call.results) or (not call.results and self._root(call.args[0]) in roots):
+            if call.results:
+                needed = bool(waiting.intersection(call.results))
+            else:
+                needed = not call.args or self._root(call.args[0]) in roots
+            if needed:
                 kept.append(call)
                 waiting |= call.arguments
                 roots |= set(map(self._root, call.arguments))
@@ -173,18 +191,37 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = Name(len(self._places))
         self._places.append(Place.of(tensor))
         self._named[tensor] = name
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() == 0:  # it has no values: of size 0, or on the meta device
+            return name
+        known, names = self._memories.get(storage.data_ptr(), (None, []))
+        if known is None or known.expired():  # type: ignore[no-untyped-call]
+            self._memories[storage.data_ptr()] = (StorageWeakRef(storage), [name])  # type: ignore[no-untyped-call]
+        else:
+            names.append(name)
         return name
 
     def _of(self, value: Any) -> Any:
         if isinstance(value, Tensor):
             name = self._named.get(value)  # type: ignore[no-untyped-call]
-            if name is None:
-                name = self._new(value)
-                self.read[name] = value
-            return name
+            return self._unknown(value) if name is None else name
         if isinstance(value, list | tuple):
             return type(value)(self._of(part) for part in value)
         return value
+
+    def _unknown(self, tensor: Tensor) -> Name:
+        """What was there before, or a tensor of the recording under another wrapper (`nn.Parameter(x)`)."""
+        storage, names = self._memories.get(tensor.untyped_storage().data_ptr(), (None, []))
+        if storage is None or storage.expired():  # type: ignore[no-untyped-call]
+            name = self._new(tensor)
+            self.read[name] = tensor
+            return name
+        place = Place.of(tensor)
+        for name in names:
+            if self._places[name.number] == place:
+                self._named[tensor] = name
+                return name
+        raise UnrecordableError("a tensor is seen through another that no operation made")
 
     def _root(self, name: Name) -> Name:
         """The tensor in whose memory this one lies."""
@@ -206,7 +243,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _compare(self, operation: Any, args: Any, given: Tensor, result: Name, tensor: Tensor) -> None:
         """Notes where a result is a tensor that was there before: the same values, read in the same way."""
         place, earlier = self._places[result.number], args[0]
-        if tensor.untyped_storage().data_ptr() == given.untyped_storage().data_ptr():
+        if tensor.untyped_storage().data_ptr() == given.untyped_storage().data_ptr() != 0:
             self.view_of[result] = earlier
             while place != self._places[earlier.number]:
                 if earlier not in self.view_of:

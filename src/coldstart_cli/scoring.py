@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
@@ -12,9 +12,10 @@ from queue import SimpleQueue
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from coldstart_cli.core import Adapted, Strategy, Task
+from coldstart_cli.adaptations import Adaptations
+from coldstart_cli.core import Strategy, Task
 from coldstart_cli.hardware import Hardware
 
 Record = dict[str, Any]
@@ -36,7 +37,8 @@ def scored_together(
     module tree of its own, for a functional call changes the tree while it lasts; tensors are shared.
     """
     n = hardware.threads if hardware.device.type == "cpu" else 1
-    one = partial(scored, steps=steps, hardware=hardware, beside=beside, coverage=coverage)
+    adaptations = Adaptations(steps, hardware, beside=beside)
+    one = partial(scored, adaptations=adaptations, coverage=coverage)
     if n == 1:
         yield from (one(strategy, task) for task in tasks)
         return
@@ -78,62 +80,34 @@ def optimizers(strategy: Strategy) -> list[tuple[str, torch.optim.Optimizer]]:
 
 
 def scored(
-    strategy: Strategy,
-    task: Task,
-    steps: Sequence[int],
-    hardware: Hardware,
-    *,
-    beside: bool,
-    coverage: float | None = None,
+    strategy: Strategy, task: Task, adaptations: Adaptations, *, coverage: float | None = None
 ) -> list[Record]:
-    """Adapts to one task and scores its query set at `steps`.
+    """Adapts to one task and scores its query set.
 
-    adapt_seconds is the time inside the strategy's generator, in which other tasks may share the machine
-    (`inference.adaptation_ms` times adaptation alone). A strategy that takes fewer steps keeps its last
-    predictor. With `beside`, what it gives to be scored beside it has rows too, with a role of their own.
-    With `coverage`, rows have the columns of `Objective.calibration` as well.
+    adapt_seconds is the time inside the strategy's generator, in which other tasks may share the machine, or
+    that of its replay (`inference.adaptation_ms` times adaptation alone, as it is written). What a strategy
+    gives to be scored beside it has rows too, with a role of their own. With `coverage`, rows have the
+    columns of `Objective.calibration` as well.
     """
     strategy.eval()
     task_hash = content_hash(task)
-    task = task.to(hardware.device)
-    adaptation = strategy.adapt(task.support)
+    task = task.to(adaptations.hardware.device)
+    known: dict[int, Record] = {}
     rows: list[Record] = []
-    seconds, latest = 0.0, None
-    scores: list[Record] = []
-    for step in range(max(steps) + 1):
-        before = hardware.now()
-        with hardware.autocast():
-            item = next(adaptation, None)
-        if item is not None:
-            seconds += hardware.now() - before
-            latest, scores = item, []
-        if step in steps and latest is not None:
-            scores = scores or _scores(latest, task, hardware, beside, coverage)
-            labels = {"task": task.name, "task_hash": task_hash, "step": step}
-            clock = {"adapt_seconds": round(seconds, 7)}
-            rows += [{**labels, **row, **clock} for row in scores]
-    adaptation.close()
+    for answer in adaptations(strategy, task):
+        outputs = id(answer.outputs)
+        if outputs not in known:
+            known[outputs] = _score(answer.outputs, task, coverage)
+        role = {} if answer.role is None else {"role": answer.role}
+        notes = {"notes": dict(answer.notes)} if answer.notes else {}
+        labels = {"task": task.name, "task_hash": task_hash, "step": answer.step}
+        seconds = round(answer.seconds, 7)
+        rows.append({**labels, **role, **known[outputs], **notes, "adapt_seconds": seconds})
     return rows
 
 
-def _scores(
-    adapted: Adapted, task: Task, hardware: Hardware, beside: bool, coverage: float | None
-) -> list[Record]:
-    """The rows of a predictor and, with `beside`, of those that are scored beside it."""
-    own = _score(adapted.build, task, hardware, coverage)
-    if adapted.notes:
-        own["notes"] = dict(adapted.notes)
-    others = adapted.beside if beside else {}
-    return [own, *({"role": r, **_score(build, task, hardware, coverage)} for r, build in others.items())]
-
-
-def _score(build: Callable[[], nn.Module], task: Task, hardware: Hardware, coverage: float | None) -> Record:
-    objective = task.support.objective
-    with hardware.autocast():
-        module = build()
-        with torch.no_grad():
-            outputs = module(task.query.inputs).float()
-    targets = task.query.targets
+def _score(outputs: Tensor, task: Task, coverage: float | None) -> Record:
+    objective, targets = task.support.objective, task.query.targets
     value = float(objective.metrics(outputs, targets)[objective.headline])
     row: Record = {"value": value, "loss": float(objective.loss(outputs, targets))}
     return row if coverage is None else row | objective.calibration(outputs, targets, coverage)

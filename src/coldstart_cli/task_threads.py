@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from coldstart_cli.core import Task
-from coldstart_cli.meta_steps import Found, TaskGradients, in_one_call, one_after_another
+from coldstart_cli.meta_steps import Found, TaskGradients, in_one_call, kind, one_after_another
 
 TINY = 1 << 16
 """Weights of all tasks of a call below which a second thread has next to nothing to do."""
@@ -48,10 +48,11 @@ class TaskThreads:
             Exception: what a task raised; no other task is begun then.
         """
         first: list[Found] = []
-        if gradients.recordable and not gradients.known(tasks[:1]):
+        replays, shape = gradients.replays, kind(tasks[:1])
+        if replays.recordable and not replays.known(shape):
             with intra_op_threads(self.n_each):
                 first.append(gradients(tasks[:1]))
-        if not gradients.convolves(tasks[:1]):
+        if not replays.convolves(shape):
             yield from one_after_another(gradients, tasks)
             return
         yield from first
@@ -65,7 +66,7 @@ class TaskThreads:
         waiting: deque[Future[Found]] = deque()
         try:
             for task in tasks:
-                if gradients.known([task]):
+                if gradients.replays.known(kind([task])):
                     waiting.append(self.pool.submit(gradients, [task]))
                 else:
                     found, done = gradients([task]), Future[Found]()

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from coldstart_cli import composition, training
+from coldstart_cli.adaptations import Adaptations
 from coldstart_cli.assembly import Experiment
 from coldstart_cli.core import Strategy, Task
 from coldstart_cli.errors import RequestError, Unserved
-from coldstart_cli.meta_steps import Found, TaskGradients
+from coldstart_cli.meta_steps import Found, TaskGradients, kind
 from coldstart_cli.scoring import optimizers
 
 NAMES = sorted(p.stem for p in (Path(__file__).parents[2] / "conf" / "strategy").glob("*.yaml"))
@@ -201,13 +202,35 @@ def test_tasks_are_replayed_after_two_of_them(
 
     def seen(gradients: TaskGradients, tasks: Sequence[Task]) -> Iterator[Found]:
         for task in tasks:
-            known.append(gradients.known([task]))
+            known.append(gradients.replays.known(kind([task])))
             yield gradients([task])
 
     monkeypatch.setattr(training, "one_after_another", seen)
     made = experiment(f"strategy={name}", "strategy.meta_batch_size=3")
     list(islice(made.strategy.train().fit(made.source, start=15), 2))
     assert known == [False, False, True, True, True, True]
+
+
+AS_WRITTEN = {
+    "align", "baseline_pp", "ccsa", "cdan", "co_tuning", "coral", "dann", "distill_unlabelled", "guarded",
+    "leep", "logistic", "logme", "lora", "mmd", "reptile", "task2vec",
+}  # fmt: skip
+"""They draw random numbers, decide by values, or note some."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_replayed_adaptations_have_the_bits_of_written_ones(experiment: Make, name: str) -> None:
+    made = experiment(f"strategy={name}")
+    strategy, steps = made.strategy.eval(), [0, 1, 2]
+    replayed = Adaptations(steps, made.hardware, beside=True)
+    for task in made.source.tasks("new", range(6)):
+        expected = Adaptations(steps, made.hardware, beside=True)(strategy, task)
+        found = replayed(strategy, task)
+        for one, other in zip(found, expected, strict=True):
+            assert (one.step, one.role) == (other.step, other.role)
+            assert torch.equal(one.outputs, other.outputs)
+            assert one.seconds > 0
+    assert replayed.replays.recordable == (name not in AS_WRITTEN)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -97,6 +97,16 @@ def linear_head(feature_dim: int, n_outputs: int) -> nn.Linear:
     return nn.Linear(feature_dim, n_outputs)
 
 
+def blank_head(feature_dim: int, n_outputs: int) -> nn.Linear:
+    """A head for weights that are yet to come. It draws no random numbers, so adaptation can be recorded."""
+    head = nn.Linear.__new__(nn.Linear)  # its constructor draws some
+    nn.Module.__init__(head)
+    head.in_features, head.out_features = feature_dim, n_outputs
+    head.weight = nn.Parameter(torch.zeros(n_outputs, feature_dim))
+    head.bias = nn.Parameter(torch.zeros(n_outputs))
+    return head
+
+
 @final
 class Predictor(nn.Module):
     """The network with some of its tensors replaced, in evaluation mode; the network stays as it is.

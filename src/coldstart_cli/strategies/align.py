@@ -36,7 +36,7 @@ from coldstart_cli.core import (
 )
 from coldstart_cli.discrepancy import squared_distances
 from coldstart_cli.models.alignment import AlignmentModel, Knowledge
-from coldstart_cli.models.network import Encoder, Network, Predictor, below, linear_head
+from coldstart_cli.models.network import Encoder, Network, Predictor, below, blank_head, linear_head
 from coldstart_cli.objectives import one_hot
 from coldstart_cli.strategies.protonet import prototypes
 from coldstart_cli.strategies.source_classifier import fit_classifier
@@ -110,7 +110,7 @@ class Align(Strategy):
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         start = {f"encoder.{name}": w.detach() for name, w in self.target.named_parameters()}
-        network = Network(self.target, linear_head(self.target.feature_dim, support.objective.n_outputs))
+        network = Network(self.target, blank_head(self.target.feature_dim, support.objective.n_outputs))
         with torch.no_grad():
             features = self.target(support.inputs)
             of_source = self.network.encoder(support.inputs)

@@ -22,7 +22,7 @@ from coldstart_cli.adaptation import Weights, descend, sgd
 from coldstart_cli.core import Adapted, Examples, Inputs, Objective, Strategy, Support, TaskSource
 from coldstart_cli.models.mlp import perceptron, zeroed
 from coldstart_cli.models.modulation import modulate, modulated_layers, prototype_head
-from coldstart_cli.models.network import Encoder, Network, Predictor, below, linear_head
+from coldstart_cli.models.network import Encoder, Network, Predictor, below, blank_head, linear_head
 from coldstart_cli.models.norm import learn_affine_alone, refuse_running_statistics
 from coldstart_cli.strategies.maml import other_width
 from coldstart_cli.strategies.protonet import prototypes
@@ -91,7 +91,7 @@ class FiLM(Strategy):
         with torch.no_grad():
             weights = dict(self.named_parameters())
             changed = self._adapted(support.objective, weights, support.inputs, support.targets)
-        network = Network(self.encoder, linear_head(self.encoder.feature_dim, support.objective.n_outputs))
+        network = Network(self.encoder, blank_head(self.encoder.feature_dim, support.objective.n_outputs))
         yield Adapted(partial(Predictor, network, changed), changed)
 
     def _task_loss(

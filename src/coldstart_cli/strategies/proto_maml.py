@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from coldstart_cli.adaptation import Weights, descend, sgd
 from coldstart_cli.core import Adapted, Examples, Inputs, Objective, Strategy, Support, TaskSource
-from coldstart_cli.models.network import Encoder, Network, Predictor, below, linear_head
+from coldstart_cli.models.network import Encoder, Network, Predictor, below, blank_head
 from coldstart_cli.models.norm import refuse_running_statistics
 from coldstart_cli.strategies.embedding import full_precision
 from coldstart_cli.strategies.maml import scores_after
@@ -78,7 +78,7 @@ class ProtoMAML(Strategy):
         with torch.no_grad():
             weights = self._with_head(n_way, dict(self.named_parameters()), support.inputs, support.targets)
         weights = {name: w.detach().requires_grad_() for name, w in weights.items()}
-        head = linear_head(self.encoder.feature_dim, n_way).to(weights["head.weight"])
+        head = blank_head(self.encoder.feature_dim, n_way).to(weights["head.weight"])
         network = Network(self.encoder, head)
 
         def loss(weights: Weights) -> Tensor:

@@ -20,7 +20,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from coldstart_cli.core import Adapted, Examples, Strategy, Support, TaskSource
-from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
+from coldstart_cli.models.network import Encoder, Network, Predictor, blank_head
 from coldstart_cli.objectives import one_hot
 from coldstart_cli.strategies.embedding import fit_embedding, full_precision
 from coldstart_cli.training import OptimizerFactory
@@ -82,7 +82,7 @@ class R2D2(Strategy):
         with torch.no_grad():
             learned = Examples(self.encoder(support.inputs), support.targets)
             head = ridge_head(dict(self.named_parameters()), learned, n_outputs)
-        network = Network(self.encoder, linear_head(self.encoder.feature_dim, n_outputs).to(self.scale))
+        network = Network(self.encoder, blank_head(self.encoder.feature_dim, n_outputs).to(self.scale))
         changed = {"head.weight": head[:-1].T, "head.bias": head[-1]}
         yield Adapted(partial(Predictor, network, changed), changed)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from coldstart_cli.adaptation import Rule, Weights, batches, canonical, descend
 from coldstart_cli.batch_parts import batch_mean
 from coldstart_cli.core import Examples, Objective, Support, TaskSource
-from coldstart_cli.models.network import Network, linear_head
+from coldstart_cli.models.network import Network, blank_head
 from coldstart_cli.training import supervised
 
 
@@ -60,7 +60,7 @@ def head_for(support: Support, source_head: nn.Linear, *, keep: bool) -> nn.Line
     Args:
         keep: whether the source head has learned anything that is worth keeping.
     """
-    head = linear_head(source_head.in_features, support.objective.n_outputs).to(source_head.weight)
+    head = blank_head(source_head.in_features, support.objective.n_outputs).to(source_head.weight)
     with torch.no_grad():
         if support.source_classes is None or not keep:
             head.weight.zero_()

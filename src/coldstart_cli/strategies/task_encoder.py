@@ -30,7 +30,7 @@ from coldstart_cli.core import (
 )
 from coldstart_cli.models.mlp import perceptron, zeroed
 from coldstart_cli.models.modulation import beside, prototype_head
-from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
+from coldstart_cli.models.network import Encoder, Network, Predictor, blank_head
 from coldstart_cli.strategies.protonet import prototypes
 from coldstart_cli.strategies.source_classifier import scores
 from coldstart_cli.training import Each, OptimizerFactory, episodic
@@ -211,6 +211,6 @@ class GeneratedClassifier(ConditionedNetwork):
     def adapted(self, support: Support) -> Adapted:
         features, n_way = self.encoder(support.inputs), support.objective.n_outputs
         weight, bias = self.head(features, support.targets, n_way)
-        network = Network(self.encoder, linear_head(features.shape[1], n_way))
+        network = Network(self.encoder, blank_head(features.shape[1], n_way))
         changed = {"head.weight": weight, "head.bias": bias}
         return Adapted(partial(Predictor, network, changed), changed)
