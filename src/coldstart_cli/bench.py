@@ -69,7 +69,7 @@ def _one_pass(strategy: str, title: str, extent: Extent) -> Row:
 ROWS = (
     Row("MAML, sinusoid, 25 tasks", "sinusoid", "quick",
         (*SINES, "strategy=maml", "strategy.meta_batch_size=25", "strategy.inner_lr=0.01")),
-    _maml("MAML, 4 tasks", "quick", "strategy=maml", "dataset.n_query=15"),
+    _maml("MAML, 4 tasks", "quick", "strategy=maml", "dataset.n_query=15", "strategy.meta_batch_size=4"),
     _maml("MAML, 16 tasks", "usual", "strategy=maml", "dataset.n_query=15", "strategy.meta_batch_size=16"),
     _maml("MAML, 32 tasks, 5 queries", "all",
           "strategy=maml", "dataset.n_query=5", "strategy.meta_batch_size=32"),
@@ -77,7 +77,7 @@ ROWS = (
           "strategy=maml", "dataset.n_query=15", "strategy.meta_batch_size=16", "strategy.inner_steps=5"),
     _maml("MAML, 20-way, 4 tasks", "all",
           "strategy=maml", "dataset.n_query=15", "dataset.n_way=20", "evaluation.n_query=5",
-          "training.validation.n_query=5"),
+          "training.validation.n_query=5", "strategy.meta_batch_size=4"),
     _maml("FOMAML, 16 tasks", "usual",
           "strategy=fomaml", "dataset.n_query=15", "strategy.meta_batch_size=16"),
     _maml("ANIL, 16 tasks", "usual", "strategy=anil", "dataset.n_query=15", "strategy.meta_batch_size=16"),

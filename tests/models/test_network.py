@@ -8,7 +8,7 @@ from torch.func import vmap
 
 from coldstart_cli.models.conv import Conv4
 from coldstart_cli.models.mlp import MLP
-from coldstart_cli.models.network import Network, Predictor, linear_head, tree_of
+from coldstart_cli.models.network import Network, Predictor, blank_head, linear_head, tree_of
 
 
 def sinusoid_network() -> Network:
@@ -114,3 +114,17 @@ def test_tree_is_its_own_around_the_same_tensors() -> None:
     assert isinstance(copied, nn.Sequential) and copied.first[0] is copied[0]  # type: ignore[index]
     both = tree_of(twice)
     assert isinstance(both, nn.Sequential) and both[0] is both[1]
+
+
+def test_blank_head_is_a_linear_layer_that_draws_no_random_numbers() -> None:
+    before = torch.get_rng_state()
+    head, known = blank_head(3, 2), linear_head(3, 2)
+    assert torch.equal(torch.get_rng_state(), before) is False  # by the other one
+    torch.set_rng_state(before)
+    blank_head(3, 2)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert vars(head).keys() == vars(known).keys()
+    assert repr(head) == repr(known)
+    assert {n: w.shape for n, w in head.state_dict().items()} == {
+        n: w.shape for n, w in known.state_dict().items()
+    }
