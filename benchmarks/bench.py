@@ -29,6 +29,7 @@ from benchmarks.plain import PlainNetwork, Problem, gradients, plain_step, probl
 from coldstart_cli import bench, measuring
 from coldstart_cli.bench import ROWS, Case
 from coldstart_cli.core import Task, map_inputs
+from coldstart_cli.flops import flops
 from coldstart_cli.measuring import FixedTasks, Step
 
 COLUMNS = ("learn2learn", "higher", "torchopt", "parallel-metalearn", "its vmap")
@@ -50,7 +51,7 @@ def compared(case: Case, sides: Mapping[str, Side], peaks: Mapping[str, float], 
     steps, different = _equal_sides(asked, start, sides)
     case.strategy.float()
     plain, one = plain_step(asked, copy.deepcopy(start).float()), case.source.drawn[:1]
-    n_flops = measuring.flops(lambda: plain(one)) * len(case.source.drawn)
+    n_flops = flops(lambda: plain(one)) * len(case.source.drawn)
     steps = {"ours": _in_mode(case.step(), deterministic=True), **steps}
     if case.hardware.precision == "bf16" and "learn2learn" in steps:
         steps[BF16] = _autocast(case, steps["learn2learn"])

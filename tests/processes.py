@@ -149,8 +149,6 @@ def _serve() -> None:
 def _warm_up() -> None:
     """Imports what a command imports, and starts no thread."""
     import torch
-    import torch._dynamo  # what torch imports at a first optimizer step
-    import torch.utils.flop_counter
 
     from coldstart_cli import commands  # noqa: F401
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from coldstart_cli import assembly, bench_report, composition, measuring
 from coldstart_cli.core import Examples, Inputs, Strategy, Task, map_inputs
 from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.flops import flops
 from coldstart_cli.hardware import Hardware, usable_cores
 from coldstart_cli.measuring import FixedTasks, Step
 
@@ -110,7 +111,7 @@ class Case:
     def flops(self) -> int:
         """Of a step: what the step on one task takes, times the tasks."""
         one = replace(self, source=FixedTasks(self.source.source, self.source.drawn[:1]))
-        return measuring.flops(one.step()) * len(self.source.drawn)
+        return flops(one.step()) * len(self.source.drawn)
 
     @property
     def limit(self) -> str:

@@ -65,7 +65,8 @@ class Hardware:
         keep_freed_memory()
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            torch.use_deterministic_algorithms(True, warn_only=self.device.type == "mps")
+            # use_deterministic_algorithms sets the same flag, after it has imported torch's compiler (.7 s)
+            torch.set_deterministic_debug_mode("warn" if self.device.type == "mps" else "error")
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         random.seed(seed)
         np.random.seed(seed % 2**32)

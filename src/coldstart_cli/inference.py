@@ -16,6 +16,7 @@ from coldstart_cli import metrics
 from coldstart_cli.adaptations import Adaptations
 from coldstart_cli.core import Inputs, Strategy, Task, map_inputs, n_examples
 from coldstart_cli.evaluation import EvaluationPlan
+from coldstart_cli.flops import flops
 from coldstart_cli.hardware import Hardware
 
 Key = TypeVar("Key", bound=Hashable)
@@ -59,6 +60,9 @@ def costs(strategy: Strategy, task: Task, plan: EvaluationPlan, hardware: Hardwa
             for size, batch in batches.items()
         }
         seconds = timed(calls, hardware, least=plan.timed_calls, total=plan.timed_seconds)
+    one = repeated(task.query.inputs, 1)
+    with torch.no_grad():
+        operations = {role: flops(partial(module, one)) for role, module in modules.items()}
     found = {
         role: {
             "inference": {
@@ -66,7 +70,7 @@ def costs(strategy: Strategy, task: Task, plan: EvaluationPlan, hardware: Hardwa
                 for size in batches
             },
             "parameters": parameter_count(module),
-            "flops": flops(module, repeated(task.query.inputs, 1)),
+            "flops": operations[role],
         }
         for role, module in modules.items()
     }
@@ -123,12 +127,3 @@ def parameter_count(module: nn.Module) -> int:
     """
     tensors = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     return sum(tensor.numel() for tensor in tensors.values() if tensor.is_floating_point())
-
-
-def flops(module: nn.Module, inputs: Inputs) -> int:
-    """Floating-point operations of a call, a multiply-add counted as 2."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(inputs)
-    return int(counter.get_total_flops())

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from coldstart_cli.core import Objective, Pool, Split, Task, TaskShape, TaskSource
+from coldstart_cli.flops import flops
 from coldstart_cli.hardware import Hardware
 
 Step = Callable[[], object]
@@ -68,13 +68,6 @@ def interleaved(
 def ratios(times: Mapping[str, Sequence[float]], slow: str, fast: str) -> Spread:
     """How many times the step of `slow` takes that of `fast`, turn by turn."""
     return spread([s / f for s, f in zip(times[slow], times[fast], strict=True)])
-
-
-def flops(step: Step) -> int:
-    """Arithmetic of convolutions and matrix products in a step; a multiply-add is 2, all else is 0."""
-    with FlopCounterMode(display=False) as counter:
-        step()
-    return int(counter.get_total_flops())
 
 
 def peaks(hardware: Hardware, seconds: float) -> dict[str, float]:
