@@ -14,8 +14,9 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from coldstart_cli.core import Inputs
+from coldstart_cli.models.folded_norm import folds, normalised
 from coldstart_cli.models.network import Encoder, InputShape, scaled
-from coldstart_cli.models.norm import Norm, norm_layer
+from coldstart_cli.models.norm import BatchNorm, Norm, norm_layer
 
 N_BLOCKS = 4
 
@@ -126,11 +127,17 @@ class Conv4(Encoder):
         assert isinstance(first, nn.Conv2d)
         maps = scaled(_channels_last(inputs), first.weight.dtype)
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            maps = norm(conv(maps))
-            if self.downsample == "pool":
-                maps = F.max_pool2d(maps, 2)  # before ReLU: the same values from a quarter of the work
+            maps = self._pooled(conv, norm, maps) if self.downsample == "pool" else norm(conv(maps))
             maps = F.relu(maps)
         return maps.flatten(1) if self.downsample == "pool" else maps.mean((2, 3))
+
+    def _pooled(self, conv: nn.Module, norm: nn.Module, maps: Tensor) -> Tensor:
+        """Before ReLU: the same values from a quarter of the work."""
+        if not (isinstance(conv, Convolution) and isinstance(norm, BatchNorm) and folds(conv, norm)):
+            return F.max_pool2d(norm(conv(maps)), 2)
+        maps, shift = normalised(conv, norm, maps)
+        shifted: Tensor = _BiasApart.apply(F.max_pool2d(maps, 2), shift, False)  # type: ignore[no-untyped-call]
+        return shifted
 
 
 def _image_shape(input_shape: InputShape) -> tuple[int, int, int]:

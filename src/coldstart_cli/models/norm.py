@@ -143,7 +143,7 @@ class BatchNorm(nn.Module):
             return self._by_whole_batch(images)
         outputs, mean, inverse_std = _BatchNorm.apply(images, self.weight, self.bias)  # type: ignore[no-untyped-call]
         if self.running_statistics:
-            self._move(mean, inverse_std**-2 - EPSILON, images.numel() // images.shape[1])
+            self.move(mean, inverse_std**-2 - EPSILON, images.numel() // images.shape[1])
         normalised: Tensor = outputs
         return normalised
 
@@ -156,14 +156,15 @@ class BatchNorm(nn.Module):
         """By the statistics of a mini-batch of which other processes have parts (to first order only)."""
         mean, var, n_values = batch_parts.moments(images)
         if self.running_statistics:
-            self._move(mean.detach(), var.detach(), n_values)
+            self.move(mean.detach(), var.detach(), n_values)
         scale = self.weight * torch.rsqrt(var + EPSILON)
         return torch.addcmul(
             _over_images(self.bias - mean * scale, images), images, _over_images(scale, images)
         )
 
     @torch.no_grad()
-    def _move(self, mean: Tensor, var: Tensor, n_values: int) -> None:
+    def move(self, mean: Tensor, var: Tensor, n_values: int) -> None:
+        """The running statistics, towards a batch's mean and biased variance of n values a channel."""
         # The running variance is the unbiased one, as torch's, so that checkpoints can be exchanged.
         batch_parts.move(self.running_mean, mean, MOMENTUM)
         batch_parts.move(self.running_var, var * n_values / max(1, n_values - 1), MOMENTUM)
