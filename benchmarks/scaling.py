@@ -29,7 +29,14 @@ from coldstart_cli.assembly import assemble
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "scale.md"
 BEGIN, END = "<!-- measured -->\n", "<!-- end -->\n"
-CONV4 = ("strategy=maml", "dataset=glyphs", "hardware=cpu", "hardware.threads=1", "baseline=null")
+CONV4 = (
+    "strategy=maml",
+    "strategy.meta_batch_size=4",
+    "dataset=glyphs",
+    "hardware=cpu",
+    "hardware.threads=1",
+    "baseline=null",
+)
 """5-way 1-shot, 15 queries, 64 channels: what varies is set after it."""
 GROWTH = {
     "tasks in a meta-batch": ("strategy.meta_batch_size={}", (1, 2, 4, 8)),
@@ -127,17 +134,21 @@ def in_pair(configs: dict[str, dict[str, Any]], folder: str, repeats: int) -> No
         speaks[n] = min(_clocked(partial(ranks.average_gradients, [parameter])) for _ in range(30))
     steps = {}
     for name, config in configs.items():
-        together, alone = training_of(config), training_of(config)
+        together, alone = training_of(config), {n: training_of(_with_threads(config, n)) for n in (1, 2)}
         times: list[tuple[float, ...]] = []
         for _ in range(repeats + 1):
             ranks.largest(0)  # the second waits here while the first is alone
             torch.set_num_threads(1)
             pair = _clocked(together)
-            single = [_alone(alone, threads) for threads in (1, 2)] if ranks.first() else []
+            single = [_alone(alone[n], n) for n in (1, 2)] if ranks.first() else []
             times.append((pair, *single))
         steps[name] = times[1:]
     if ranks.first():
         Path(folder, "found.json").write_text(json.dumps({"speaks": [*speaks.items()], "steps": steps}))
+
+
+def _with_threads(config: dict[str, Any], n: int) -> dict[str, Any]:
+    return {**config, "hardware": {**config["hardware"], "threads": n}}
 
 
 def _clocked(call: Callable[[], Any]) -> float:
