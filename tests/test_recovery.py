@@ -254,7 +254,7 @@ def test_a_signal_stops_a_training_within_a_step_and_it_continues(
         folder.mkdir()
         child = processes.start(COMMANDS["maml"], folder, "slow_disk", [0.002])
         history = wait_for(child, folder, "history.jsonl")
-        child.kill(signal.SIGSTOP, after=dice.uniform(0, life / 4))
+        child.kill(signal.SIGSTOP, after=dice.uniform(0, life / 10))  # while it trains
         before = len(history.read_bytes().splitlines())
         child.kill(number)
         child.kill(signal.SIGCONT)
