@@ -133,6 +133,8 @@ def test_results_are_copies_of_what_is_no_new_tensor() -> None:
         (lambda a: [torch.tensor([1.0]).add_(a[0])], "in place"),
         (lambda a: [(a + 1).resize_(2)], "in place"),
         (lambda a: [refuse("a bell rings"), a][1:], "a bell rings"),
+        (lambda a: [a[a > 0].mean()], "values decide the shape"),
+        (lambda a: [a.nonzero()], "values decide the shape"),
     ],
 )
 def test_what_a_replay_would_not_do_again_is_refused(function: Callable[..., Values], words: str) -> None:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
+
+from coldstart_cli.dispatch import Mode
 
 Values = list[Tensor | None]
 _aten = torch.ops.aten
@@ -91,11 +92,18 @@ class _Outside(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+def _by_numbers(func: Any, args: Any) -> bool:
+    """Whether it indexes by numbers, whose shapes are the result's; by a mask, their values are."""
+    return func is _aten.index.Tensor and not any(
+        index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
+    )
+
+
+class Recorder(Mode):
     """Writes down each operation below autograd and vmap, and finds those that change nothing."""
 
     def __init__(self, inputs: Iterable[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.calls: list[Call] = []
         self.read: dict[Name, Tensor] = {}
         self._named = WeakTensorKeyDictionary()  # by identity
@@ -118,16 +126,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._outside.__exit__(*error)  # type: ignore[no-untyped-call]
         _active.reset(self._token)
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Without this, torch imports a second's worth of compiler in order not to use it here."""
-        return False
-
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise UnrecordableError(f"{func} draws random numbers")
         if func is _aten._local_scalar_dense.default:
             raise UnrecordableError("a value is read, and may decide what is done")
+        if torch.Tag.dynamic_output_shape in func.tags and not _by_numbers(func, args):
+            raise UnrecordableError(f"values decide the shape that {func} gives")
         if len(self.calls) >= LONGEST:
             raise UnrecordableError(f"it is longer than {LONGEST:,} calls")
         kwargs = kwargs or {}

@@ -211,11 +211,12 @@ def test_tasks_are_replayed_after_two_of_them(
     assert known == [False, False, True, True, True, True]
 
 
-AS_WRITTEN = {
-    "align", "baseline_pp", "ccsa", "cdan", "co_tuning", "coral", "dann", "distill_unlabelled", "guarded",
-    "leep", "logistic", "logme", "lora", "mmd", "reptile", "task2vec",
+REPLAYED = {
+    "anil", "boil", "born_again", "cavia", "distillation", "film", "finetune", "fomaml", "l2_sp",
+    "linear_probe", "lp_ft", "maml", "maml_lora", "matching", "meta_sgd", "nearest_centroid", "proto_maml",
+    "protonet", "r2d2", "relational", "scratch", "task_encoder",
 }  # fmt: skip
-"""They draw random numbers, decide by values, or note some."""
+"""Whose adaptation must stay fast; others draw random numbers, decide by values, or note some, and may."""
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -230,7 +231,7 @@ def test_replayed_adaptations_have_the_bits_of_written_ones(experiment: Make, na
             assert (one.step, one.role) == (other.step, other.role)
             assert torch.equal(one.outputs, other.outputs)
             assert one.seconds > 0
-    assert replayed.replays.recordable == (name not in AS_WRITTEN)
+    assert replayed.replays.recordable or name not in REPLAYED
 
 
 @pytest.mark.parametrize("name", NAMES)

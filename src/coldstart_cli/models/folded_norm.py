@@ -7,7 +7,7 @@ variance diag(W cov(p) W'), and
 
 Images of one channel have patches of 9 values: mean and covariance cost little, and three passes over the
 largest images of a network are saved, five where a gradient goes through gradients. Derivatives of every
-order are autograd's own of this formula.
+order are autograd's own of this formula. Forward hooks of the two layers are not called.
 """
 
 from __future__ import annotations
