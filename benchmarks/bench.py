@@ -26,11 +26,12 @@ from torch import Tensor
 from benchmarks import page, peers
 from benchmarks.peers import Side
 from benchmarks.plain import PlainNetwork, Problem, gradients, plain_step, problem
-from coldstart_cli import bench, measuring
-from coldstart_cli.bench import ROWS, Case
-from coldstart_cli.core import Task, map_inputs
-from coldstart_cli.flops import flops
-from coldstart_cli.measuring import FixedTasks, Step
+from coldstart_cli.bench import measuring
+from coldstart_cli.bench import rows as bench
+from coldstart_cli.bench.measuring import FixedTasks, Step
+from coldstart_cli.bench.rows import ROWS, Case
+from coldstart_cli.core.tasks import Task, map_inputs
+from coldstart_cli.tracing.flops import flops
 
 COLUMNS = ("learn2learn", "higher", "torchopt", "parallel-metalearn", "its vmap")
 BF16 = "learn2learn, bf16"

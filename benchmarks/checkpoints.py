@@ -13,10 +13,11 @@ import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from coldstart_cli import composition, process
-from coldstart_cli.assembly import assemble
-from coldstart_cli.runner import Training
-from coldstart_cli.runs import Run
+from coldstart_cli.config import composition
+from coldstart_cli.experiment.assembly import assemble
+from coldstart_cli.experiment.trainer import Training
+from coldstart_cli.processes import streams
+from coldstart_cli.runs.run import Run
 
 CASES = {
     "maml, Conv4, glyphs": ("strategy=maml",),
@@ -62,7 +63,7 @@ def measured(overrides: Iterable[str], folder: Path) -> str:
 
 
 def main() -> None:
-    process.set_up()
+    streams.set_up()
     warnings.simplefilter("ignore")
     print(f"{'':32}  step, ms check, ms   share  save, ms     share  MiB of three files")
     with tempfile.TemporaryDirectory() as folder:

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from coldstart_cli.datasets.decoded import ImageFile, channels_of, decoded
-from coldstart_cli.datasets.problems import Problems
+from coldstart_cli.datasets.readers.images import ImageFile, channels_of, decoded
+from coldstart_cli.datasets.readers.problems import Problems
 
 
 def pillow(files: list[ImageFile], size: int, mode: str) -> float:

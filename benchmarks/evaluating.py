@@ -8,9 +8,9 @@ from functools import partial
 from unittest.mock import patch
 
 from benchmarks import page
-from coldstart_cli import bench, measuring
-from coldstart_cli.bench import Case
-from coldstart_cli.scoring import scored_together
+from coldstart_cli.bench import measuring, rows
+from coldstart_cli.bench.rows import Case
+from coldstart_cli.evaluation.scoring import scored_together
 
 STEPS, N_TASKS = (0, 1, 5, 10), 64
 
@@ -18,13 +18,13 @@ STEPS, N_TASKS = (0, 1, 5, 10), 64
 def evaluation(case: Case, *, replayed: bool) -> None:
     """Adapts to tasks and scores them; not replayed, as where adaptation cannot be recorded."""
     drawn = case.source.source.tasks("new", range(N_TASKS))
-    with nullcontext() if replayed else patch("coldstart_cli.replays.N_KINDS", 0):
+    with nullcontext() if replayed else patch("coldstart_cli.tracing.replays.N_KINDS", 0):
         list(scored_together(case.strategy, drawn, STEPS, case.hardware, beside=False))
 
 
 def section() -> str:
-    row = next(row for row in bench.ROWS if row.name == "FOMAML, 16 tasks")
-    case = bench.built(row, ["hardware=cpu"])
+    row = next(row for row in rows.ROWS if row.name == "FOMAML, 16 tasks")
+    case = rows.built(row, ["hardware=cpu"])
     sides = {
         "as written": partial(evaluation, case, replayed=False),
         "evaluation": partial(evaluation, case, replayed=True),

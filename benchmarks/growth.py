@@ -109,10 +109,10 @@ def point(row: str, overrides: Sequence[str]) -> dict[str, Any]:
     """
     from dataclasses import replace
 
-    from coldstart_cli import bench, measuring
+    from coldstart_cli.bench import measuring, rows
 
-    chosen = next(r for r in bench.ROWS if r.name == row)
-    case = bench.built(
+    chosen = next(r for r in rows.ROWS if r.name == row)
+    case = rows.built(
         replace(chosen, overrides=(*chosen.overrides, *overrides)), ["hardware=cpu", "hardware.threads=1"]
     )
     step, before = case.step(), _memory()

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks import page
-from coldstart_cli import bench, measuring
-from coldstart_cli.bench import Case
-from coldstart_cli.measuring import Spread
+from coldstart_cli.bench import measuring, rows
+from coldstart_cli.bench.measuring import Spread
+from coldstart_cli.bench.rows import Case
 
 NAMES = ("MAML, sinusoid, 25 tasks", "MAML, 4 tasks", "ProtoNet, 5-way, fp32")
 
@@ -62,8 +62,8 @@ def _block(step: measuring.Step) -> float:
 def section() -> str:
     lines = ["| outer step | ms alone | times beside a busy neighbour |", "| --- | ---: | ---: |"]
     for name in NAMES:
-        row = next(row for row in bench.ROWS if row.name == name)
-        alone, times = slowed(bench.built(row, ["hardware=cpu"]), seconds=4.0)
+        row = next(row for row in rows.ROWS if row.name == name)
+        alone, times = slowed(rows.built(row, ["hardware=cpu"]), seconds=4.0)
         lines.append(
             f"| {name} | {alone.middle:.1f} ({alone.low:.1f}-{alone.high:.1f}) "
             f"| {times.middle:.2f} ({times.low:.2f}-{times.high:.2f}) |"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.plain import PlainNetwork, Problem, Step, reptile_step
-from coldstart_cli.core import Task
+from coldstart_cli.core.tasks import Task
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PEERS = REPOSITORY / ".venv-bench"

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from coldstart_cli.adaptation import batches
-from coldstart_cli.bench import Case
-from coldstart_cli.core import Examples, Task, joined
+from coldstart_cli.bench.rows import Case
+from coldstart_cli.core.tasks import Examples, Task, joined
+from coldstart_cli.training.inner_loop import batches
 
 Step = Callable[[list[Task]], object]
 FAMILIES = {"MAML": "gradient", "ProtoNet": "prototypes", "Reptile": "reptile"}

@@ -8,8 +8,9 @@ import time
 import torch
 
 from benchmarks import page
-from coldstart_cli import composition, measuring
-from coldstart_cli.building import source_of
+from coldstart_cli.bench import measuring
+from coldstart_cli.config import composition
+from coldstart_cli.experiment.parts import source_of
 
 SHAPE = ("dataset.n_way=5", "dataset.k_shot=1", "dataset.n_query=15")
 

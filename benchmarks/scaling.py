@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from coldstart_cli import composition, elastic, process, ranks
-from coldstart_cli.assembly import assemble
+from coldstart_cli.config import composition
+from coldstart_cli.experiment.assembly import assemble
+from coldstart_cli.processes import launch, ranks, streams
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "scale.md"
 BEGIN, END = "<!-- measured -->\n", "<!-- end -->\n"
@@ -273,7 +274,7 @@ def report(repeats: int) -> str:
     step = growth("strategy.meta_batch_size={}", (4,), repeats)[0]
     first, last = 1e3 * drawn_at(0), 1e3 * drawn_at(10**6)
     with tempfile.TemporaryDirectory() as folder:
-        elastic.launch(in_pair, (configs, folder, 5 * repeats), 2)
+        launch.launch(in_pair, (configs, folder, 5 * repeats), 2)
         found = json.loads(Path(folder, "found.json").read_text())
         found["speaks"] = dict(found["speaks"])
     lines = [
@@ -318,5 +319,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    process.set_up()
+    streams.set_up()
     main()

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from coldstart_cli.metrics import Interval, interval
+from coldstart_cli.metrics.measures import Interval, interval
 
 CONFIDENCE = 0.95
 

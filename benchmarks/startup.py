@@ -6,16 +6,16 @@ import sys
 import tempfile
 
 from benchmarks import page
-from coldstart_cli import bench, measuring
+from coldstart_cli.bench import measuring, rows
 
 SMOKE = ("train", "experiment=smoke", "dataset=sinusoid", "model=mlp")
 
 
 def section() -> str:
-    found = bench.startup(3)
+    found = rows.startup(3)
     with tempfile.TemporaryDirectory() as folder:
-        bench.seconds_of([*SMOKE, f"outputs={folder}"])
-        times = [bench.seconds_of([*SMOKE, f"outputs={folder}"]) for _ in range(3)]
+        rows.seconds_of([*SMOKE, f"outputs={folder}"])
+        times = [rows.seconds_of([*SMOKE, f"outputs={folder}"]) for _ in range(3)]
         found["train, of a run that is finished"] = measuring.spread(times).as_dict()
     lines = ["| coldstart | seconds |", "| --- | ---: |"]
     for name, s in found.items():

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-pytest_plugins = ["tests.reliability"]
+from tests.kit.places import REPOSITORY
+
+pytest_plugins = ["tests.kit.reliability"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -230,10 +231,11 @@ def text_experiment(torch_settings: None, monkeypatch: pytest.MonkeyPatch) -> Ca
     """
     import random
 
-    from coldstart_cli import assembly, building, composition
-    from coldstart_cli.core import TaskShape
-    from coldstart_cli.datasets.classes import class_table
-    from coldstart_cli.datasets.episodes import Episodes
+    from coldstart_cli.config import composition
+    from coldstart_cli.core.tasks import TaskShape
+    from coldstart_cli.datasets.episodes.classes import class_table
+    from coldstart_cli.datasets.episodes.episodes import Episodes
+    from coldstart_cli.experiment import assembly, parts
 
     generator = random.Random(0)
     made_up = [
@@ -255,7 +257,7 @@ def text_experiment(torch_settings: None, monkeypatch: pytest.MonkeyPatch) -> Ca
         ((_, config),) = composition.points([*base, *overrides])
         n, size = len(texts), min(map(len, texts))
         flat = [text for members in texts for text in members[:size]]
-        inputs = building.preprocess_of(config["model"], "model", []).texts(flat)
+        inputs = parts.preprocess_of(config["model"], "model", []).texts(flat)
         ids = [[size * label + i for i in range(size)] for label in range(n)]
         halves = {"train": ids[: n // 2], "validation": ids[n // 2 : 3 * n // 4], "new": ids[3 * n // 4 :]}
         tables = {

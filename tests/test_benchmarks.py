@@ -13,7 +13,7 @@ from benchmarks import growth, page
 from benchmarks.bench import BF16, _arguments, _equal_sides, difference, table, text
 from benchmarks.peers import Side
 from benchmarks.plain import PlainNetwork, Problem, Step, plain_step, problem
-from coldstart_cli.bench import ROWS, built
+from coldstart_cli.bench.rows import ROWS, built
 
 
 @pytest.fixture(autouse=True)

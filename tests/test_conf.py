@@ -6,14 +6,13 @@ import importlib
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from coldstart_cli import catalog, composition
+from coldstart_cli.config import catalog, composition
+from tests.kit.places import CONF
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
 CHOICES = [name for name in FILES if "/" in name]
 LAUNCHERS = [name for name in CHOICES if name.startswith("hydra/")]

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reliability import Tries
+from tests.kit.reliability import Tries
 
 PIP = ("--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-build-isolation")
 UNSAFE = {

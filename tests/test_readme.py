@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from coldstart_cli.cli import main
+from tests.kit.places import CONF, REPOSITORY
 
-TEXT = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+TEXT = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
     line
     for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S)
@@ -43,5 +44,5 @@ def test_readme_command_works(
 
 
 def test_readme_lists_every_strategy() -> None:
-    folder = Path(__file__).parents[1] / "conf" / "strategy"
+    folder = CONF / "strategy"
     assert not [p.stem for p in folder.glob("*.yaml") if f"`{p.stem}`" not in TEXT]

@@ -2,7 +2,7 @@
 
 import sys
 
-from coldstart_cli.cli import main
+from coldstart_cli.cli.command_line import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -19,8 +19,8 @@ import torch
 from annotated_types import Ge
 from torch import nn
 
-from coldstart_cli import ranks
 from coldstart_cli.errors import RequestError
+from coldstart_cli.processes import ranks
 
 
 class Hardware:

@@ -13,10 +13,9 @@ import torch
 import yaml
 from torch import Tensor
 
-from coldstart_cli.core import Inputs
+from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.models.preprocess import Preprocess
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.kit.places import REPOSITORY
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from coldstart_cli.building import encoder_of, preprocess_of
+from coldstart_cli.experiment.parts import encoder_of, preprocess_of
 from coldstart_cli.models.preprocess import Plain
 
 
@@ -17,7 +17,7 @@ def test_plain_keeps_numbers_and_refuses_text() -> None:
 
 
 def test_a_model_without_a_preprocess_reads_numbers_as_they_are() -> None:
-    node = {"_target_": "coldstart_cli.models.mlp.MLP", "hidden": [4], "activation": "relu"}
+    node = {"_target_": "coldstart_cli.models.MLP", "hidden": [4], "activation": "relu"}
     assert isinstance(preprocess_of(node, "model", []), Plain)
 
     class Source:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from coldstart_cli.core import Inputs, n_examples
+from coldstart_cli.core.tasks import Inputs, n_examples
 from coldstart_cli.errors import RequestError
-from coldstart_cli.inference import parameter_count
+from coldstart_cli.evaluation.costs import parameter_count
 from coldstart_cli.models.pretrained import AT_ONCE, WORTH_KEEPING, Features
 from coldstart_cli.models.text import FrozenText, HFText, Tokens
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from coldstart_cli import composition
-from coldstart_cli.assembly import Experiment, assemble
+from coldstart_cli.config import composition
+from coldstart_cli.experiment.assembly import Experiment, assemble
 
 CPU = ("hardware=cpu", "hardware.threads=1")
 TINY = ("experiment=smoke", "dataset.n_query=4", "baseline=null", *CPU)

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from coldstart_cli import composition, training
-from coldstart_cli.adaptations import Adaptations
-from coldstart_cli.assembly import Experiment
-from coldstart_cli.core import Strategy, Task
+from coldstart_cli.config import composition
+from coldstart_cli.core.tasks import Strategy, Task
 from coldstart_cli.errors import RequestError, Unserved
-from coldstart_cli.meta_steps import Found, TaskGradients, kind
-from coldstart_cli.scoring import optimizers
+from coldstart_cli.evaluation.adaptations import Adaptations
+from coldstart_cli.experiment.assembly import Experiment
+from coldstart_cli.training import outer_loops
+from coldstart_cli.training.meta_batch import Found, TaskGradients, kind
+from coldstart_cli.training.optimizers import optimizers
+from tests.kit.places import STRATEGIES
 
-NAMES = sorted(p.stem for p in (Path(__file__).parents[2] / "conf" / "strategy").glob("*.yaml"))
+NAMES = STRATEGIES
 STARTS_FROM_SUPPORT = {"align", "proto_maml"}  # their head before the first step is made of the support set
 Make = Callable[..., Experiment]
 
@@ -205,7 +206,7 @@ def test_tasks_are_replayed_after_two_of_them(
             known.append(gradients.replays.known(kind([task])))
             yield gradients([task])
 
-    monkeypatch.setattr(training, "one_after_another", seen)
+    monkeypatch.setattr(outer_loops, "one_after_another", seen)
     made = experiment(f"strategy={name}", "strategy.meta_batch_size=3")
     list(islice(made.strategy.train().fit(made.source, start=15), 2))
     assert known == [False, False, True, True, True, True]

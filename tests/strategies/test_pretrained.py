@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from coldstart_cli import composition
+from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
+from tests.kit.places import STRATEGIES
 
-NAMES = sorted(p.stem for p in (Path(__file__).parents[2] / "conf" / "strategy").glob("*.yaml"))
+NAMES = STRATEGIES
 REFUSED = {  # over features there are no weights to change
     "boil": r"^strategy\.adapted: body has no weights",
     "cavia": "no layer with a weight and a bias to modulate",

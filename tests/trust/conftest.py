@@ -19,8 +19,8 @@ import torch
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 
-from coldstart_cli import building
 from coldstart_cli.cli import main
+from coldstart_cli.experiment import parts
 
 SMALL = ("model=mlp", "model.hidden=[8]", "hardware=cpu", "hardware.threads=1", "experiment=smoke")
 DATA = ("dataset=arrays", "dataset.root=points.npz", "dataset.n_way=2")
@@ -96,7 +96,7 @@ def said(*argv: str) -> Said:
     """A command in this process; warnings go where a user sees them."""
     out, err = io.StringIO(), io.StringIO()
     GlobalHydra.instance().clear()
-    building._sources.clear()  # kept by path, and paths are relative here
+    parts._sources.clear()  # kept by path, and paths are relative here
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
         warnings.simplefilter("always")
         code = main(list(argv))
@@ -133,7 +133,7 @@ def stage(
     (tmp_path / "path" / "evil.py").write_text(EVIL.format(mark=str(mark)))
     monkeypatch.syspath_prepend(str(tmp_path / "path"))
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("coldstart_cli.building._sources", {})
+    monkeypatch.setattr("coldstart_cli.experiment.parts._sources", {})
     (run,) = (path for path in (folder / "outputs").iterdir() if (path / "run.json").exists())
     yield Stage(folder, run.relative_to(folder), mark)
     sys.modules.pop("evil", None)

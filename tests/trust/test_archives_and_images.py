@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coldstart_cli.datasets import omniglot_files, zips
-from coldstart_cli.datasets.decoded import ImageFile, Unreadable, content_of, image
-from coldstart_cli.datasets.npz import Archive
+from coldstart_cli.datasets.readers import omniglot, zips
+from coldstart_cli.datasets.readers.images import ImageFile, Unreadable, content_of, image
+from coldstart_cli.datasets.readers.npz import Archive
 from coldstart_cli.errors import RequestError
-from tests.reliability import Tries
+from tests.kit.reliability import Tries
 
 
 def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
@@ -133,7 +133,7 @@ def test_hostile_zips_are_refused_and_write_nothing(place: Path, tries: Tries) -
             make(place / file)
         outer = place.parents[1]
         before = everything(outer)
-        for read in (lambda: omniglot_files.drawings("."), arrays_of_the_zip):
+        for read in (lambda: omniglot.drawings("."), arrays_of_the_zip):
             try:
                 read()
             except RequestError as error:

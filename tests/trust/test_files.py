@@ -18,9 +18,9 @@ import pytest
 import torch
 import yaml
 
-from coldstart_cli import foreign
-from coldstart_cli.foreign import Foreign, json_values, yaml_values
-from tests.reliability import Tries
+from coldstart_cli.files import untrusted
+from coldstart_cli.files.untrusted import Foreign, json_values, yaml_values
+from tests.kit.reliability import Tries
 from tests.trust.conftest import DATA, SMALL, TRAINED, Said, Stage, said
 
 
@@ -263,7 +263,7 @@ def test_json_values_refuses(text: str) -> None:
 
 def test_large_files_are_not_read_to_their_end(tmp_path: Path) -> None:
     with pytest.raises(Foreign, match="more than 1 MiB"):
-        foreign.read_text(Path("/dev/zero"), 1 << 20)
+        untrusted.read_text(Path("/dev/zero"), 1 << 20)
 
 
 JSONS: list[tuple[str, Callable[[Any], object]]] = [

@@ -16,13 +16,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from coldstart_cli import assembly, composition
-from coldstart_cli import config as configs
-from coldstart_cli.catalog import packaged_conf
+from coldstart_cli.config import composition
+from coldstart_cli.config.building import check
 from coldstart_cli.errors import RequestError
-from coldstart_cli.files import flat
-from coldstart_cli.loggers import Logger
-from tests.reliability import Tries
+from coldstart_cli.experiment import assembly
+from coldstart_cli.files.durable import flat
+from coldstart_cli.loggers.logger import Logger
+from coldstart_cli.package import packaged_conf
+from tests.kit.reliability import Tries
 from tests.trust.conftest import DATA, SMALL, TRAINED, Stage, said
 
 CONF = packaged_conf()
@@ -165,7 +166,7 @@ def test_every_key_refuses_what_it_cannot_be(tries: Tries) -> None:
                 node = node[part]
             words = f"{base} {key} {change} {other!r}"
             try:
-                configs.check(node, name, kind, [])
+                check(node, name, kind, [])
             except RequestError as error:
                 if "\n" in str(error) or len(str(error)) > 300 or ";" not in str(error):
                     tries.failures.append(f"{words}: {str(error)[:100]!r}")

@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from coldstart_cli.errors import LONGEST_LINE, line
-from coldstart_cli.files import csv_text
-from coldstart_cli.runs import Run, folder_name, run_name
-from tests.reliability import Tries
+from coldstart_cli.files.durable import csv_text
+from coldstart_cli.runs.run import Run, folder_name, run_name
+from tests.kit.reliability import Tries
 from tests.trust.conftest import DATA, SMALL, TRAINED, Said, Stage, said
 
 NAMES = [

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from coldstart_cli import composition
-from tests.reliability import Tries
+from coldstart_cli.config import composition
+from tests.kit.reliability import Tries
 from tests.trust.conftest import DATA, SMALL, TRAINED, Stage, said
 
 TARGETS: list[dict[str, Any]] = [
@@ -22,11 +22,11 @@ TARGETS: list[dict[str, Any]] = [
     {"_target_": "builtins.exec", "source": "open('{mark}', 'w')"},
     {"_target_": "importlib.import_module", "name": "evil"},
     {"_target_": "pathlib.Path.touch", "self": "{mark}"},
-    {"_target_": "coldstart_cli.files.write_bytes", "path": "{mark}", "data": "x"},
+    {"_target_": "coldstart_cli.files.durable.write_bytes", "path": "{mark}", "data": "x"},
     {"_target_": "coldstart_cli.cli.main", "argv": ["cp", "strategy/maml", "{mark}"]},
-    {"_target_": "coldstart_cli.runs.os.system", "command": "touch {mark}"},
-    {"_target_": "coldstart_cli.composition.hydra.utils.call", "config": {"_target_": "evil.mark"}},
-    {"_target_": "coldstart_cli.files.append_jsonl", "path": "{mark}", "row": {}},
+    {"_target_": "coldstart_cli.runs.run.os.system", "command": "touch {mark}"},
+    {"_target_": "coldstart_cli.config.composition.hydra.utils.call", "config": {"_target_": "evil.mark"}},
+    {"_target_": "coldstart_cli.files.durable.append_jsonl", "path": "{mark}", "row": {}},
     {"_target_": "torch.hub.load", "repo_or_dir": "evil", "model": "x", "source": "local"},
     {"_target_": "hydra.utils.instantiate", "config": {"_target_": "evil.mark"}},
 ]
@@ -159,7 +159,7 @@ def test_trust_in_a_config_is_refused(stage: Stage) -> None:
 
 
 def test_loggers_of_a_run_send_nowhere_unasked(stage: Stage) -> None:
-    node = {"_target_": "coldstart_cli.trackers.MLflow", "tracking_uri": "https://theirs.example/",
+    node = {"_target_": "coldstart_cli.loggers.MLflow", "tracking_uri": "https://theirs.example/",
             "experiment": "x", "flush_seconds": 1.0}  # fmt: skip
     for name in ("mlflow", "console", "x!"):
         stage.edit_config(lambda config, name=name: config.update(logger={name: node}))

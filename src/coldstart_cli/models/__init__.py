@@ -1,1 +1,16 @@
 """Encoders, heads and the network they make. What is trainable is the strategy's matter."""
+
+from coldstart_cli.faces import face
+
+__getattr__, __dir__ = face(
+    __name__,
+    {
+        "conv": "Conv4",
+        "mlp": "MLP",
+        "network": "Encoder Network Predictor",
+        "preprocess": "Plain Preprocess",
+        "pretrained": "Features",
+        "text": "EmbeddingBag FrozenText HFText Tokens",
+        "vision": "FrozenImage HFImage Pixels",
+    },
+)

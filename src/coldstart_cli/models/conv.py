@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from coldstart_cli.core import Inputs
+from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.models.folded_norm import folds, normalised
 from coldstart_cli.models.network import Encoder, InputShape, scaled
 from coldstart_cli.models.norm import BatchNorm, Norm, norm_layer

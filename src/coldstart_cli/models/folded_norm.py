@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coldstart_cli import batch_parts
 from coldstart_cli.models.norm import EPSILON, BatchNorm
+from coldstart_cli.processes import batch_parts
 
 
 class Moments(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, final
 from annotated_types import Ge, Len
 from torch import Tensor, nn
 
-from coldstart_cli.core import Inputs
+from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.models.network import Encoder, InputShape, scaled
 
 

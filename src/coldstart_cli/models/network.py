@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from coldstart_cli.core import Inputs
+from coldstart_cli.core.tasks import Inputs
 
 InputShape = tuple[int, ...] | Mapping[str, tuple[int, ...]]
 """Shape of one input, without n; for mappings, of each tensor."""

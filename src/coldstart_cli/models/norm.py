@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from coldstart_cli import batch_parts
+from coldstart_cli.processes import batch_parts
 
 Norm = Literal["group", "batch", "batch_transductive"]
 

@@ -13,7 +13,7 @@ from typing import final
 
 from torch import Tensor
 
-from coldstart_cli.core import Inputs
+from coldstart_cli.core.tasks import Inputs
 
 
 class Preprocess(ABC):

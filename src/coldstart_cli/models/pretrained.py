@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from coldstart_cli.core import Inputs, map_inputs, n_examples
+from coldstart_cli.core.tasks import Inputs, map_inputs, n_examples
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.hf import ModelPath, make_constant
 from coldstart_cli.models.network import Encoder, InputShape

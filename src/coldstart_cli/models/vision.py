@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coldstart_cli.core import Inputs
+from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.models.hf import ModelPath, content_digest, folder_of, keep_used, network_of
 from coldstart_cli.models.network import InputShape
 from coldstart_cli.models.preprocess import Preprocess

@@ -1,0 +1,31 @@
+"""Ways out of a cold start, by family; every class by its public name."""
+
+from coldstart_cli.faces import face
+
+__getattr__, __dir__ = face(
+    __name__,
+    {
+        "meta_learning.maml": "MAML",
+        "meta_learning.maml_lora": "LowRankMAML",
+        "meta_learning.reptile": "Reptile",
+        "meta_learning.proto_maml": "ProtoMAML",
+        "meta_learning.protonet": "ProtoNet",
+        "meta_learning.matching": "MatchingNetwork",
+        "meta_learning.r2d2": "R2D2",
+        "meta_learning.task_encoder": "TaskEncoder",
+        "meta_learning.film": "FiLM",
+        "meta_learning.cavia": "CAVIA",
+        "distillation.distillation": "Distillation",
+        "distillation.born_again": "BornAgain",
+        "transfer.fine_tune": "FineTune L2SP LPFT",
+        "transfer.frozen_features": "Logistic NearestCentroid",
+        "transfer.lora": "LoRA",
+        "transfer.baseline_pp": "BaselinePP",
+        "transfer.source_selection": "SourceSelection",
+        "alignment.task_alignment": "Align",
+        "alignment.co_tuning": "CoTuning",
+        "alignment.feature_distance": "CCSA Coral MMD",
+        "alignment.adversarial": "DomainAdversarial",
+        "alignment.guarded": "Guarded",
+    },
+)

@@ -1,0 +1,261 @@
+"""`coldstart adapt`: a strategy, trained or pretrained, meets one labelled task; the result is a bundle."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le
+
+from coldstart_cli import __version__
+from coldstart_cli.bundles import temperature
+from coldstart_cli.bundles.bundle import Bundle
+from coldstart_cli.bundles.card import CARD, FORMAT
+from coldstart_cli.bundles.held_out_labels import CONFIDENCE, Rehearsal
+from coldstart_cli.bundles.rebuild import build_section
+from coldstart_cli.bundles.source_temperature import source_temperature
+from coldstart_cli.config.building import build
+from coldstart_cli.core.tasks import Strategy, Support
+from coldstart_cli.datasets.own.labelled import Labelled
+from coldstart_cli.datasets.own.layouts import read_labelled
+from coldstart_cli.datasets.own.one_task import OneTask
+from coldstart_cli.errors import RequestError, Unserved
+from coldstart_cli.experiment.assembly import check_values
+from coldstart_cli.experiment.parts import StrategyBuilder, preprocess_of, source_of
+from coldstart_cli.files.durable import read_json
+from coldstart_cli.hardware import Hardware
+from coldstart_cli.runs.run import Run
+from coldstart_cli.training.cross_validation import CrossValidated
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdaptPlan:
+    """What `adapt` is asked for beside the config; see conf/adapt.yaml."""
+
+    bundle: str
+    steps: Annotated[int, Ge(0)] | None
+    folds_to_select: Annotated[int, Ge(2)]
+    folds_to_estimate: Annotated[int, Ge(2)]
+    repeats_to_estimate: Annotated[int, Ge(1)]
+    tasks_to_calibrate: Annotated[int, Ge(1)]
+    threshold: Annotated[float, Ge(0), Le(1)]
+    copy_base: bool
+    licence: str | None
+
+
+def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> dict[str, Any]:
+    """Adapts, writes the bundle, and returns its card.
+
+    Args:
+        config: resolved; the run's own with another data set, or one composed anew.
+
+    Raises:
+        RequestError: where the strategy cannot serve the task, or the run's weights do not fit it.
+    """
+    check_values(config)
+    hardware: Hardware = build(config["hardware"], "hardware", Hardware, config["trust"], {})
+    hardware.prepare(config["seed"])
+    labelled = labelled_of(config, run)
+    task = OneTask(labelled, config["seed"])
+    known = _facts(run, task)
+    builder = StrategyBuilder(config, hardware, task, config["training"]["steps"], known)
+    strategy = builder.build(config["strategy"], "strategy").eval()
+    reason = strategy.refusal(task)
+    if reason is not None:
+        raise Unserved(f"strategy: {reason}")
+    if run is not None:
+        _load(strategy, run)
+    support = task.support().to(hardware.device)
+    candidates = [plan.steps] if plan.steps is not None else config["evaluation"]["steps"]
+    started = time.perf_counter()
+    step, how = _chosen(strategy, support, candidates, plan, run)
+    rehearsal = Rehearsal(strategy, support, [step])
+    estimate = rehearsal.estimate(plan.folds_to_estimate, plan.repeats_to_estimate)
+    before = time.perf_counter()
+    *_, adapted = islice(strategy.adapt(support), step + 1)
+    seconds = time.perf_counter() - before
+    card = _card(config, plan, run, task, known, step, how)
+    card |= _measured(task, estimate)
+    card["temperature"], card["temperature_from"] = _calibrated(config, hardware, plan, run, task, rehearsal)
+    card["seconds"] = {"adaptation": round(seconds, 4), "in_all": round(time.perf_counter() - started, 3)}
+    preprocess = preprocess_of(config["model"], "model", config["trust"])
+    bundle = Bundle(card, adapted.module.cpu(), preprocess)
+    bundle.save(Path(plan.bundle), base_of(config["model"]), copy_base=plan.copy_base)
+    return read_json(Path(plan.bundle) / CARD, "bundle")
+
+
+LEARNED = ("layout", "columns", "categories", "ignore", "max_categories", "size", "channels", "resize",
+           "example_shape", "images", "target_scale")  # fmt: skip
+"""Keys of a recipe that a run's own data have settled; the others say where the new files hold what."""
+
+
+def labelled_of(config: Mapping[str, Any], run: Run | None) -> Labelled:
+    """The examples of a layout, whole; those for a trained run are read as its own were.
+
+    Raises:
+        RequestError: where the data set is none of one's own, or has one class alone.
+    """
+    node = config["dataset"]
+    labelled: Labelled | None
+    recipe = read_json(run.path / "environment.json", "run").get("recipe") if run is not None else None
+    if recipe and recipe["layout"] == config["names"]["dataset"]:
+        asked = {key: node[key] for key in recipe if key in node and key not in LEARNED}
+        preprocess = preprocess_of(config["model"], "model", config["trust"])
+        labelled = read_labelled(
+            {**recipe, **asked},
+            preprocess,
+            node["root"],
+            unlabelled=node["unlabelled"],
+            on_bad=node["on_bad"],
+        )
+    else:
+        labelled = getattr(source_of(config), "labelled", None)
+    if not isinstance(labelled, Labelled):
+        raise RequestError(
+            f"dataset: {config['names']['dataset']} is no data of your own; choose image_folder, text, "
+            "tabular or arrays with dataset.root=PATH"
+        )
+    if len(labelled.classes) == 1:
+        raise RequestError(
+            f"dataset.root: all {len(labelled)} examples are of one class, {labelled.classes[0]}; give two "
+            "classes or more"
+        )
+    return labelled
+
+
+def _facts(run: Run | None, task: OneTask) -> dict[str, Any]:
+    """What building the strategy takes and a task of one's own cannot know: facts of its training."""
+    n = task.objective.n_outputs
+    if run is None:  # nothing was learned from a source: its head is as good as any
+        return {"n_way": task.shape.n_way, "n_source_outputs": n, "source_groups": []}
+    facts = read_json(run.path / "environment.json", "run").get("facts")
+    if facts is None:
+        raise RequestError(
+            f"run: {run.path} was trained by an older coldstart and does not say what its source was; "
+            "repeat its train command with again=true"
+        )
+    return {**facts, "n_source_outputs": facts.get("n_source_outputs", n)}
+
+
+def _load(strategy: Strategy, run: Run) -> None:
+    try:
+        strategy.load_state_dict(run.checkpoints.best()["strategy"])
+    except RuntimeError as error:
+        raise RequestError(
+            f"dataset: the weights of {run.path} do not fit this task's inputs or number of classes; choose "
+            "a run on inputs like these, of a strategy that serves any number of ways (protonet, finetune)"
+        ) from error
+
+
+def _chosen(
+    strategy: Strategy, support: Support, candidates: list[int], plan: AdaptPlan, run: Run | None
+) -> tuple[int, str]:
+    """The number of adaptation steps, and how it was chosen."""
+    if len(candidates) == 1:
+        return candidates[0], "given"
+    best = Rehearsal(strategy, support, candidates).best(plan.folds_to_select)
+    if best is not None:
+        return best, "cross-validation on the labels"
+    known = _steps_of(run)
+    if known is not None:
+        return known, "validation tasks of the run (too few labels for cross-validation)"
+    return max(candidates), "the most of evaluation.steps (too few labels for cross-validation)"
+
+
+def _steps_of(run: Run | None) -> int | None:
+    """What validation chose in the run's newest evaluation, at its smallest k."""
+    if run is None or not (run.path / "evaluations").is_dir():
+        return None
+    summaries = sorted((run.path / "evaluations").glob("*/summary.json"), key=lambda p: p.stat().st_mtime)
+    if not summaries:
+        return None
+    shots = read_json(summaries[-1], "run")["shots"]
+    return int(shots[min(shots, key=int)]["new"]["step"])
+
+
+def base_of(model: Mapping[str, Any]) -> Path | None:
+    """The folder of the pretrained weights that a model's node names, or None."""
+    if not isinstance(model.get("path"), str):
+        return None
+    from coldstart_cli.models.hf import folder_of
+
+    return folder_of(model["path"])
+
+
+def _card(
+    config: Mapping[str, Any],
+    plan: AdaptPlan,
+    run: Run | None,
+    task: OneTask,
+    known: Mapping[str, Any],
+    step: int,
+    how: str,
+) -> dict[str, Any]:
+    """Who made it, from what, and how to build it again."""
+    labelled = task.labelled
+    counts = labelled.targets.bincount(minlength=len(labelled.classes)).tolist() if labelled.classes else []
+    return {
+        "format": FORMAT,
+        "made_by": f"coldstart {__version__}",
+        "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "strategy": config["names"]["strategy"],
+        "model": config["names"]["model"],
+        "run": None if run is None else run.path.name,
+        "licence": plan.licence,
+        "data": {
+            "root": config["dataset"]["root"],
+            "on_bad": config["dataset"]["on_bad"],
+            "hash": labelled.fingerprint,
+            "examples": len(labelled),
+            "skipped": len(labelled.skipped),
+        },
+        "labels": list(labelled.classes),
+        "examples_of": dict(zip(labelled.classes, counts, strict=True)) if counts else {},
+        "steps": step,
+        "steps_chosen_by": how,
+        "threshold": plan.threshold,
+        "build": build_section(config, task, known),
+    }
+
+
+def _measured(task: OneTask, estimate: CrossValidated | None) -> dict[str, Any]:
+    """The metric by cross-validation with its interval."""
+    if estimate is None:
+        return {"cross_validation": None}
+    return {
+        "cross_validation": {
+            "metric": task.objective.headline,
+            "mean": estimate.mean,
+            "half_width": estimate.half_width if math.isfinite(estimate.half_width) else None,
+            "confidence": CONFIDENCE,
+            "folds": estimate.n_folds,
+            "repeats": estimate.n_repeats,
+        }
+    }
+
+
+def _calibrated(
+    config: Mapping[str, Any],
+    hardware: Hardware,
+    plan: AdaptPlan,
+    run: Run | None,
+    task: OneTask,
+    rehearsal: Rehearsal,
+) -> tuple[float, str]:
+    """The temperature of the probabilities, and what it was fitted on."""
+    if not task.labelled.classes:
+        return 1.0, "none: a regression"
+    if rehearsal.targets:
+        return temperature.temperature(*rehearsal.predicted()), "cross-validation on the labels"
+    few = "too few labels"
+    if run is None:
+        return 1.0, f"none: {few}, and no trained run whose validation tasks could tell"
+    try:
+        return source_temperature(config, hardware, run, task, rehearsal.steps[0], plan.tasks_to_calibrate)
+    except RequestError as error:
+        return 1.0, f"none: {few}, and the run's validation tasks cannot be had ({error})"

@@ -1,0 +1,88 @@
+"""`coldstart doctor`: what this machine has, whether outputs can be written, and a short training."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from coldstart_cli.config import composition
+from coldstart_cli.errors import RequestError
+from coldstart_cli.experiment import running
+from coldstart_cli.files.caching import cache_folder
+from coldstart_cli.files.durable import write_bytes
+from coldstart_cli.hardware import usable_cores
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Prints a line for each check.
+
+    Returns:
+        0, or 1 where a check failed.
+    """
+    if arguments:
+        raise RequestError(f"doctor: takes no {arguments[0]!r}; leave it out")
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("versions", _versions),
+        ("devices", _devices),
+        ("threads", _threads),
+        ("cache", lambda: f"{cache_folder()} can be written"),
+        ("outputs", _writes),
+        ("training", _trains),
+    ]
+    failed = 0
+    for name, check in checks:
+        try:
+            print(f"ok    {name:<9} {check()}", flush=True)
+        except Exception as error:
+            failed += 1
+            print(f"FAIL  {name:<9} {' '.join(str(error).split())}", flush=True)
+    return 1 if failed else 0
+
+
+def _versions() -> str:
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "hydra-core", "scipy"))
+    return f"coldstart {version('coldstart-cli')}, Python {platform.python_version()}, {packages}"
+
+
+def _devices() -> str:
+    found = ["cpu"]
+    if torch.cuda.is_available():
+        found += [f"cuda ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return f"{', '.join(found)}; hardware=auto takes {'cuda' if len(found) > 1 else 'cpu'}"
+
+
+def _threads() -> str:
+    return f"{usable_cores()} cores may be used, torch takes {torch.get_num_threads()} of them"
+
+
+def _writes() -> str:
+    folder = Path("outputs")
+    existed = folder.exists()
+    folder.mkdir(exist_ok=True)
+    probe = folder / ".doctor"
+    write_bytes(probe, b"probe")
+    probe.unlink()
+    if not existed:
+        folder.rmdir()
+    return f"{folder.resolve()} can be written"
+
+
+def _trains() -> str:
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        overrides = ["experiment=smoke", "dataset=sinusoid", "model=mlp", f"outputs={folder}", "logger=[]"]
+        options = running.Options(True, False, ["coldstart", "doctor"])
+        results: list[str] = []
+        with contextlib.redirect_stdout(io.StringIO()):
+            composition.run_jobs(overrides, [], lambda c: results.append(running.train(c, options)))
+    return f"MAML on sinusoids in {time.perf_counter() - started:.1f} s: {results[0]}"

@@ -1,0 +1,1 @@
+"""Configurations: found, composed, checked, built."""

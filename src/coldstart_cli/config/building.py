@@ -1,0 +1,222 @@
+"""From a composed config to objects: trusted targets only, names and types from signatures.
+
+`check` validates a whole tree and builds nothing; `build` makes the objects. A mapping with `_target_`
+is a call; its keys are the callable's keyword-only parameters, all of them and no others, so that YAML
+holds every value and Python none. Positional parameters are facts of the run (`encoder`, `n_outputs`,
+...), injected by name. A target must make what its place asks for: `strategy` a Strategy, and a parameter
+what it is annotated with; so no config can call a function that merely lies in a trusted package.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import re
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import Any
+
+from coldstart_cli.config.annotations import classes, mismatch, shown
+from coldstart_cli.errors import RequestError, suggestion
+
+TRUSTED = (
+    "coldstart_cli",
+    *sorted(
+        point.value.partition(":")[0].partition(".")[0] for point in entry_points(group="coldstart.plugins")
+    ),
+)
+"""Packages whose classes a config may name: ours, and plug-ins that the user installed."""
+DEEPEST = 32
+"""Levels of a node; a composed config has six."""
+
+
+def check(node: object, key: str, kind: type, trust: Sequence[str]) -> None:
+    """Validates names, types and ranges of everything below `node`.
+
+    Args:
+        kind: what its target must make: a class, or a protocol by its methods.
+
+    Raises:
+        RequestError: at the first thing wrong, naming its key.
+    """
+    trusted = (*TRUSTED, *trust)
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise RequestError(
+            f"{key}: {shown(node)} describes no {kind.__name__}; give a config with a _target_"
+        )
+    _check_names(node, key, trusted, DEEPEST)
+    _check_values(node, key, kind, trusted)
+
+
+def build(node: object, key: str, kind: type, trust: Sequence[str], runtime: Mapping[str, object]) -> Any:
+    """Makes the object that `node` describes; `key` is where it stands, for messages.
+
+    Args:
+        kind: as in `check`.
+        runtime: facts of the run by parameter name; a callable takes those it names.
+
+    Raises:
+        RequestError: where the tree is invalid, or a constructor refuses a value.
+    """
+    check(node, key, kind, trust)
+    return _built(node, key, (*TRUSTED, *trust), runtime)
+
+
+def _built(node: object, key: str, trusted: tuple[str, ...], runtime: Mapping[str, object]) -> Any:
+    if isinstance(node, Mapping):
+        values = {n: _built(v, f"{key}.{n}", trusted, runtime) for n, v in node.items() if n != "_target_"}
+        if "_target_" not in node:
+            return values
+        target = _located(node["_target_"], key, trusted)
+        facts, _ = _parameters(target)
+        try:
+            return target(**{name: runtime[name] for name in facts if name in runtime}, **values)
+        except ValueError as error:
+            raise RequestError(_placed(str(error), key)) from error
+    if isinstance(node, list):
+        return [_built(value, f"{key}[{i}]", trusted, runtime) for i, value in enumerate(node)]
+    return node
+
+
+def runtime_parameters(node: Mapping[str, Any], key: str, trust: Sequence[str]) -> set[str]:
+    """The names of the run's facts that the target of `node`, and of any node in it, asks for."""
+    facts, _ = _parameters(_located(node["_target_"], key, (*TRUSTED, *trust)))
+    nested = (value for value in node.values() if isinstance(value, Mapping) and "_target_" in value)
+    return set(facts).union(*(runtime_parameters(value, key, trust) for value in nested))
+
+
+def _placed(message: str, key: str) -> str:
+    """A constructor names its own parameter; the key says where that stands."""
+    if "." in key:  # a model that is not the run's, such as strategy.teacher, is chosen by another name
+        message = re.sub(r"^model(?=:)", key, message).replace("model=", f"model@{key}=")
+        message = message.replace("model.", f"{key}.")
+    head, colon, _ = message.partition(":")
+    if not colon:
+        return f"{key}: {message}"
+    # a data set passes on what the model's preprocess says of itself
+    said = "." in head or head in (key.split(".")[0], "model")
+    return message if said else f"{key}.{message}"
+
+
+def _check_names(node: object, key: str, trusted: tuple[str, ...], deepest: int) -> None:
+    """Refuses untrusted targets of the whole tree before anything is imported."""
+    if not deepest:
+        raise RequestError(f"{key[:60]}: more than {DEEPEST} levels deep; no config is")
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            target = node["_target_"]
+            if not isinstance(target, str) or not _is_below(target, trusted):
+                raise RequestError(
+                    f"{key}._target_: {shown(target)} is not trusted; targets lie in {', '.join(trusted)}, "
+                    "name others on the command line with trust=[their_package]"
+                )
+        for name, value in node.items():
+            _check_names(value, f"{key}.{name}", trusted, deepest - 1)
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
+            _check_names(value, f"{key}[{i}]", trusted, deepest - 1)
+
+
+def _check_values(node: object, key: str, wanted: Any, trusted: tuple[str, ...]) -> None:
+    """`wanted`: the annotation of the place where `node` stands."""
+    if isinstance(node, list):
+        for i, value in enumerate(node):
+            _check_values(value, f"{key}[{i}]", wanted, trusted)
+    if not isinstance(node, Mapping):
+        return
+    parameters: Mapping[str, Any] = {}
+    if "_target_" in node:
+        target = _located(node["_target_"], key, trusted)
+        _check_kind(target, key, wanted)
+        _check_installed(target, key)
+        _, parameters = _parameters(target)
+        given = set(node) - {"_target_"}
+        for name in sorted(given - set(parameters)):
+            raise RequestError(
+                f"{key}.{name}: {_name(target)} has no such parameter; {suggestion(name, parameters)}"
+            )
+        for name in sorted(set(parameters) - given):
+            raise RequestError(f"{key}.{name}: missing; {_name(target)} needs it, give {key}.{name}=VALUE")
+        for name, annotation in parameters.items():
+            if not (isinstance(node[name], Mapping) and "_target_" in node[name]):
+                wrong = mismatch(node[name], annotation)
+                if wrong:
+                    raise RequestError(f"{key}.{name}: {wrong}")
+    for name, value in node.items():
+        _check_values(value, f"{key}.{name}", parameters.get(name, wanted), trusted)
+
+
+def _check_kind(target: Callable[..., Any], key: str, wanted: Any) -> None:
+    """Refuses a target that makes something else than its place asks for."""
+    kinds = [kind for kind in classes(wanted) if kind not in (bool, int, float, str, type(None))]
+    made = [target] if inspect.isclass(target) else classes(typing.get_type_hints(target).get("return"))
+    made = [one for one in made if one is not type(None)]
+    if made and all(any(_provides(one, kind) for kind in kinds) for one in made):
+        return
+    asked = " or ".join(kind.__name__ for kind in kinds) or "object here"
+    raise RequestError(f"{key}._target_: {_name(target)} makes no {asked}; name one that does")
+
+
+def _provides(made: type, kind: type) -> bool:
+    if getattr(kind, "_is_protocol", False):
+        methods = [name for name in vars(kind) if not name.startswith("_") or name == "__call__"]
+        return all(any(name in vars(parent) for parent in made.__mro__) for name in methods)
+    return issubclass(made, kind)
+
+
+def _check_installed(target: Callable[..., Any], key: str) -> None:
+    """Refuses a class whose `packages`, those of the optional `extra` it names, are not there."""
+    absent = [name for name in getattr(target, "packages", ()) if importlib.util.find_spec(name) is None]
+    if absent:
+        extra = getattr(target, "extra", "")
+        raise RequestError(
+            f"{key}: the package {absent[0]} is not installed; pip install 'coldstart-cli[{extra}]'"
+        )
+
+
+def _located(target: str, key: str, trusted: tuple[str, ...]) -> Callable[..., Any]:
+    """Imports a target; refuses what only passes through a trusted name (coldstart_cli.runs.run.os)."""
+    module_name, _, name = target.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RequestError(
+            f"{key}._target_: {shown(target)} cannot be imported ({str(error)[:120]!r}); check its name"
+        ) from error
+    defined_in = getattr(found, "__module__", None) or ""
+    if not callable(found) or not _is_below(f"{defined_in}.", trusted):
+        raise RequestError(
+            f"{key}._target_: {shown(target)} is not defined in {', '.join(trusted)}; "
+            "name the place of its definition"
+        )
+    try:
+        _parameters(found)
+    except (NameError, TypeError, ValueError) as error:  # built in, or annotated for type checkers only
+        raise RequestError(
+            f"{key}._target_: {shown(target)} has no signature to read; choose another"
+        ) from error
+    return typing.cast("Callable[..., Any]", found)
+
+
+def _is_below(name: str, packages: Sequence[str]) -> bool:
+    return any(name.startswith(f"{package}.") for package in packages)
+
+
+def _parameters(target: Callable[..., Any]) -> tuple[list[str], dict[str, Any]]:
+    """(the run's facts: positional parameters; hyper-parameters: keyword-only, with their annotations)."""
+    signature = inspect.signature(target)
+    function = target.__init__ if inspect.isclass(target) else target
+    hints = typing.get_type_hints(function, include_extras=True)
+    facts = [n for n, p in signature.parameters.items() if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    values = {
+        name: hints.get(name, Any)
+        for name, parameter in signature.parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    return facts, values
+
+
+def _name(target: Callable[..., Any]) -> str:
+    return getattr(target, "__name__", str(target))

@@ -1,0 +1,116 @@
+"""The configurations at hand: `coldstart ls`, `cat` and `cp`.
+
+Reads folders and first lines only. Nothing heavy is imported, because a person waits for the answer.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.package import packaged_conf
+
+PLUGIN_GROUP = "coldstart.plugins"
+_HYDRA = "hydra"  # its subfolders (hydra/launcher) are groups; elsewhere they are parts of names
+_SKIPPED = ("@package", "@package:")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One configuration that may be chosen as `group=name`.
+
+    Attributes:
+        group: `strategy`, `hydra/launcher`, or empty for a primary config such as train.
+        name: its name in the group; `paper/x` for a nested one.
+        path: the YAML file.
+    """
+
+    group: str
+    name: str
+    path: Path
+
+    @property
+    def address(self) -> str:
+        """What `cat` and `cp` call it."""
+        return f"{self.group}/{self.name}" if self.group else self.name
+
+    @property
+    def description(self) -> str:
+        """The first comment line of the file that is no `@package` line, or nothing."""
+        with self.path.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if not line.startswith("#"):
+                    if line.strip():
+                        return ""
+                    continue
+                text = line.lstrip("#").strip()
+                if text and not text.startswith(_SKIPPED):
+                    # a foreign file may hold control characters, which a terminal would obey
+                    return "".join(letter for letter in text if letter.isprintable())
+        return ""
+
+
+def plugin_confs() -> list[Path]:
+    """The conf folder of every package registered in the entry point group `coldstart.plugins`."""
+    from importlib.metadata import entry_points  # takes half of the time of a whole `ls`
+
+    found = []
+    for entry in sorted(entry_points(group=PLUGIN_GROUP), key=lambda point: point.name):
+        top, _, below = entry.value.partition(":")[0].partition(".")
+        spec = importlib.util.find_spec(top)  # finds without importing
+        places = list(spec.submodule_search_locations or ()) if spec else []
+        folders = [Path(place, *filter(None, below.split(".")), "conf") for place in places]
+        found += [folder for folder in folders if folder.is_dir()]
+    return found
+
+
+def search_roots(config_dirs: Sequence[str] = ()) -> list[Path]:
+    """Folders of configurations; as with Hydra, of two equal names the first is taken.
+
+    Raises:
+        RequestError: where a folder of `config_dirs` is none.
+    """
+    extra = [Path(name).expanduser() for name in config_dirs]
+    for folder in extra:
+        if not folder.is_dir():
+            raise RequestError(f"--config-dir: {folder} is not a folder; name one that holds strategy/, ...")
+    return [packaged_conf(), *extra, *plugin_confs()]
+
+
+def catalogue(roots: Sequence[Path]) -> dict[str, list[Entry]]:
+    """Every group with its entries, both sorted; the group "" holds the primary configs."""
+    found: dict[str, dict[str, Entry]] = {}
+    for root in roots:
+        for entry in _entries(root):
+            found.setdefault(entry.group, {}).setdefault(entry.name, entry)
+    return {group: sorted(found[group].values(), key=lambda e: e.name) for group in sorted(found)}
+
+
+def _entries(root: Path) -> Iterator[Entry]:
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if name[0] not in "._")
+        parts = Path(folder).relative_to(root).parts
+        width = 2 if parts[:1] == (_HYDRA,) else 1
+        for file in files:
+            name = file.removesuffix(".yaml")
+            if name != file and name[:1] not in ("", ".", "_"):
+                yield Entry("/".join(parts[:width]), "/".join((*parts[width:], name)), Path(folder, file))
+
+
+def find(address: str, roots: Sequence[Path]) -> Entry:
+    """The entry called `strategy/maml`, `strategy=maml`, `strategy/maml.yaml` or `train`.
+
+    Raises:
+        RequestError: where there is none.
+    """
+    wanted = address.replace("=", "/", 1).removesuffix(".yaml")
+    known = {entry.address: entry for entries in catalogue(roots).values() for entry in entries}
+    if wanted in known:
+        return known[wanted]
+    group = wanted.rpartition("/")[0]
+    siblings = [name for name in known if group and name.startswith(f"{group}/")]
+    raise RequestError(f"{address}: there is no such configuration; {suggestion(wanted, siblings or known)}")

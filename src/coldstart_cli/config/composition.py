@@ -1,0 +1,315 @@
+"""All that knows Hydra: overrides in, resolved configs out, and its errors in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, OmegaConfBaseException
+
+from coldstart_cli.config.catalog import search_roots
+from coldstart_cli.config.search_space import Searched, searched
+from coldstart_cli.config.untrusted import check_configs, check_hydra, check_loggers, check_typed
+from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.package import packaged_conf
+from coldstart_cli.renamed import renamed, warn_of_renamed
+
+CONF = "coldstart_cli.conf"
+Config = dict[str, Any]
+
+OmegaConf.clear_resolver("oc.env")  # no config, which may be somebody else's, reads the environment
+
+EVALUATED = ("dataset", "evaluation", "hardware", "logger", "baseline", "again", "trust")
+"""What `evaluate` may change of a run's config; the rest belongs to its training."""
+
+
+def run_jobs(overrides: Sequence[str], flags: Sequence[str], job: Callable[[Config], float | None]) -> None:
+    """Lets Hydra compose `train` and call `job` with the resolved config, once for each point of a sweep.
+
+    What `job` returns is what a sweeper that searches is told of the point.
+
+    Args:
+        flags: Hydra's own, such as `-m` or `--cfg job`.
+
+    Raises:
+        RequestError: where the composition fails.
+    """
+    if not flags:
+        with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
+            config = _composed(overrides)
+        job(config)
+        return
+    _check_fixed(overrides)
+    failures: list[Exception] = []
+
+    def task(config: DictConfig) -> float | None:
+        try:
+            return job(resolved(config, HydraConfig.get().runtime.choices))
+        except Exception as error:  # kept from Hydra, which would print it in its own way
+            failures.append(error)
+        return None
+
+    arguments = sys.argv
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
+    sys.argv = ["coldstart", *flags, *overrides]
+    try:
+        with translated(overrides):
+            hydra.main(version_base="1.3", config_path=f"pkg://{CONF}", config_name="train")(task)()
+            if failures:
+                raise failures[0]
+    finally:
+        sys.argv = arguments
+
+
+def _check_fixed(overrides: Sequence[str]) -> None:
+    """Looks at what is composed without what a sweep varies, before Hydra's own machinery acts on it."""
+    with translated(overrides):
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    for override in parsed:
+        if override.is_sweep_override() and override.key_or_group.split(".")[0] == "hydra":
+            raise RequestError(f"{override.key_or_group}: Hydra itself cannot be swept; give it one value")
+    fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
+    with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
+        _composed(fixed)
+
+
+def points(overrides: Sequence[str]) -> Iterator[tuple[list[str], Config]]:
+    """The points of a sweep by Hydra's basic sweeper, each with its overrides, before any is run."""
+    with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+        for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None):
+            for point in batch:
+                yield point, _composed(point)
+
+
+def values_of(name: str, overrides: Sequence[str]) -> Config:
+    """What conf/<name>.yaml holds, a file of values for one command, with `<name>.key=value` or `key=value`.
+
+    Raises:
+        RequestError: for a key that it does not have.
+    """
+    stripped = [o.removeprefix(f"{name}.") for o in overrides]
+    with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
+        config = hydra.compose(name, [])
+        for override in OverridesParser.create().parse_overrides(stripped):
+            key = override.key_or_group
+            if key not in config:
+                known = [str(k) for k in config if k != "_target_"]
+                raise RequestError(f"{name}.{key}: there is no such key; {suggestion(key, known)}")
+            config[key] = override.value()
+    return _container(config)
+
+
+def search_space(overrides: Sequence[str]) -> tuple[list[str], dict[str, Searched]]:
+    """(what is fixed, key -> what is searched), by the grammar of Hydra's sweeps.
+
+    Raises:
+        RequestError: for an interval that is none.
+    """
+    fixed: list[str] = []
+    space: dict[str, Searched] = {}
+    with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+        for override in parsed:
+            if not override.is_sweep_override():
+                fixed.append(str(override.input_line))
+                continue
+            space[override.key_or_group] = searched(override)
+    return fixed, space
+
+
+def changed(base: Config, overrides: Sequence[str], search_path: Sequence[str]) -> Config:
+    """A run's config with overrides: a chosen group replaces the whole node, dotted ones apply after.
+
+    Raises:
+        RequestError: where an override belongs to the training, or names nothing.
+    """
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    for override in parsed:
+        root = re.split(r"[.@]", override.key_or_group)[0]
+        root = "baseline" if override.package == "baseline" else root
+        if root not in EVALUATED:
+            raise RequestError(
+                f"{override.key_or_group}: belongs to the training of this run; evaluate changes "
+                f"{', '.join(EVALUATED)}, train with other values by coldstart train"
+            )
+    groups = [o for o in parsed if _is_group(o)]
+    loggers = _completed(base["logger"], search_path)
+    check_loggers(base["logger"], [o.key_or_group for o in parsed], base["outputs"])
+    config = OmegaConf.create({**base, "logger": loggers, "again": False, "trust": []})
+    if groups:
+        lines = [*search_path, *(str(o.input_line) for o in groups)]
+        with translated(lines), hydra.initialize_config_module(CONF, version_base="1.3"):
+            fresh = _composed(lines)
+        for override in groups:
+            name = override.package or override.key_or_group
+            config[name] = fresh[name]
+            if name in base["names"]:
+                config["names"][name] = str(override.value())
+    OmegaConf.set_struct(config, True)
+    for override in parsed:
+        if not _is_group(override):
+            key = override.key_or_group
+            if OmegaConf.select(config, key, throw_on_missing=False, default=_ABSENT) is _ABSENT:
+                raise RequestError(f"{key}: there is no such key; {suggestion(key, _keys(config))}")
+            OmegaConf.update(config, key, override.value(), merge=False)
+    return _container(config)
+
+
+def _completed(loggers: Config, search_path: Sequence[str]) -> Config:
+    """A run's loggers with the keys they have got since it was made: whom it tells is no part of a run."""
+    try:
+        with hydra.initialize_config_module(CONF, version_base="1.3"):
+            fresh = _composed([*search_path, f"logger=[{','.join(loggers)}]"])["logger"]
+    except (HydraException, OmegaConfBaseException):  # one of the user's own, whose folder is not named now
+        return loggers
+    return {name: {**fresh.get(name, {}), **node} for name, node in loggers.items()}
+
+
+def resolved(config: DictConfig, choices: Mapping[str, Any]) -> Config:
+    """Values only: no interpolation is left, and `names` says which configs were chosen.
+
+    Raises:
+        RequestError: for an interpolation that leads nowhere.
+    """
+    container = _container(config)
+    container.pop("hydra", None)
+    container.setdefault("logger", {})  # logger=[] composes no node at all
+    groups = ("strategy", "model", "dataset")
+    for group in groups:
+        if group not in choices:
+            raise RequestError(
+                f"{group}: one is needed, by its name; write {group}=NAME (coldstart ls {group})"
+            )
+    container["names"] = {group: str(choices[group]) for group in groups}
+    baseline = choices.get("strategy@baseline")
+    container["names"]["baseline"] = None if baseline is None else str(baseline)
+    return container
+
+
+@contextlib.contextmanager
+def translated(overrides: Sequence[str]) -> Iterator[None]:
+    """Turns what Hydra and OmegaConf raise into one line."""
+    try:
+        yield
+    except MissingConfigException as error:
+        raise RequestError(_missing(error)) from error
+    except OverrideParseException as error:
+        raise RequestError(
+            f"{error.override}: is no override; write key=value, quote values with spaces or commas"
+        ) from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise RequestError(_composition(error, overrides)) from error
+    except OSError as error:  # a name that is too long for a file, a folder that cannot be read
+        raise RequestError(f"config: {error.strerror} ({str(error.filename)[-60:]}); name another") from error
+    except ValueError as error:
+        if "Config group override" not in str(error):
+            raise
+        none = next((o for o in overrides if o.endswith("=null")), "a group")
+        raise RequestError(f"{none}: a group cannot be null; leave it out, or name one") from error
+
+
+def search_path(folders: Sequence[str]) -> list[str]:
+    """Hydra's override for configs beside the package's: --config-dir and installed plug-ins.
+
+    Raises:
+        RequestError: where a folder is none, or its configs do what configs may not.
+    """
+    for folder in folders:
+        check_configs(Path(folder))
+    places = [root.resolve() for root in search_roots(folders) if root != packaged_conf()]
+    return [f"hydra.searchpath=[{','.join(f'file://{place}' for place in places)}]"] if places else []
+
+
+def _composed(overrides: Sequence[str]) -> Config:
+    check_typed(overrides)
+    config = hydra.compose("train", list(overrides), return_hydra_config=True)
+    node: Any = OmegaConf.to_container(config.hydra, resolve=False)
+    check_hydra(node, overrides, config.get("trust"))
+    choices = dict(config.hydra.runtime.choices)
+    with contextlib.suppress(KeyError):
+        OmegaConf.set_struct(config, False)
+        del config["hydra"]
+    return resolved(config, choices)
+
+
+def _container(config: DictConfig) -> Config:
+    with translated([]):
+        container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(container, dict)
+    warn_of_renamed(container)
+    return {str(key): renamed(value) for key, value in container.items()}
+
+
+def _missing(error: MissingConfigException) -> str:
+    missing = str(error.missing_cfg_file)
+    group, _, name = missing.rpartition("/")
+    options = [str(option) for option in error.options or []]
+    if re.fullmatch(r"[a-z_]+(/\w{1,40})+", group):  # of a group in a group Hydra lists the outer one's
+        options = [path.stem for path in (packaged_conf() / group).glob("*.yaml")] or options
+    if group and options:
+        return f"{group}: there is no {name!r}; {suggestion(name, options)} (coldstart ls {group})"
+    return f"{missing}: there is no such config; see coldstart ls"
+
+
+def _composition(error: Exception, overrides: Sequence[str]) -> str:
+    text = str(error)
+    override = re.search(r"Could not override '([^']+)'", text)
+    if override and isinstance(error.__cause__, ConfigAttributeError):
+        key = override.group(1)
+        known = _known_keys(overrides)
+        parent = key.rpartition(".")[0]
+        near = [k for k in known if k.rpartition(".")[0] == parent] or known
+        return f"{key}: there is no such key; {suggestion(key, near)}"
+    group = re.search(r"Could not override '([^']+)'\.\s*No match in the defaults list", text)
+    if group:
+        return (
+            f"{group.group(1)}: there is no such group; {suggestion(group.group(1), _known_keys(overrides))}"
+        )
+    first = " ".join(text.split())
+    return f"config: {first[:240]}; see coldstart train --cfg job"
+
+
+def _known_keys(overrides: Sequence[str]) -> list[str]:
+    """The keys of the config that the chosen groups compose, without the override that failed."""
+    groups = [o for o in overrides if re.fullmatch(r"[\w/@]+=[\w/]+", o) and "." not in o.split("=")[0]]
+    for chosen in (groups, []):
+        GlobalHydra.instance().clear()
+        with (
+            contextlib.suppress(HydraException, OmegaConfBaseException),
+            hydra.initialize_config_module(CONF, version_base="1.3"),
+        ):
+            return _keys(hydra.compose("train", chosen))
+    return []
+
+
+def _keys(config: DictConfig, above: str = "") -> list[str]:
+    keys = []
+    for name in config:
+        key = above + str(name)
+        keys.append(key)
+        if OmegaConf.is_dict(config._get_node(name)) and config[name] is not None:
+            keys += _keys(config[name], f"{key}.")
+    return keys
+
+
+def _is_group(override: Override) -> bool:
+    return "." not in override.key_or_group and override.key_or_group not in ("again", "trust")
+
+
+_ABSENT = object()

@@ -1,0 +1,327 @@
+"""The vocabulary of a cold start: tasks, sources and strategies.
+
+A *task* is a support set, a query set and an objective. A *source* is a pure function from
+(split, index) to a task. A *strategy* has two methods, `fit` and `adapt`, both generators: the
+caller decides when to stop, log, checkpoint and read the clock.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+Inputs = Tensor | Mapping[str, Tensor]
+"""What a network reads: every tensor is (n, ...). Images, features, or token ids with their mask."""
+
+Split = Literal["train", "validation", "source_test", "new"]
+"""`train` classes; `validation` source classes of their own; `source_test`, examples of training
+classes that training never sees; `new`, the classes of the cold start."""
+
+
+def map_inputs(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
+    """Applies `function` to the tensor, or to each tensor of the mapping."""
+    if isinstance(inputs, Tensor):
+        return function(inputs)
+    return {name: function(tensor) for name, tensor in inputs.items()}
+
+
+def n_examples(inputs: Inputs) -> int:
+    """The shared first size n of all tensors."""
+    return len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
+
+
+def joined(first: Inputs, second: Inputs) -> Inputs:
+    """Both, one after the other: (n, ...), (m, ...) -> (n + m, ...)."""
+    if isinstance(first, Tensor):
+        return torch.cat([first, second])  # type: ignore[list-item]
+    return {name: torch.cat([tensor, second[name]]) for name, tensor in first.items()}  # type: ignore[index]
+
+
+class Objective(ABC):
+    """What an output means: the one place that tells classes from reals.
+
+    Attributes:
+        n_outputs: width of a predictor's output, (n, n_outputs).
+        headline: name of the metric that reports lead with.
+        higher_is_better: direction of the headline.
+    """
+
+    n_outputs: int
+    headline: str
+    higher_is_better: bool
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss, a scalar. outputs (n, n_outputs); targets as in `Examples`."""
+
+    @abstractmethod
+    def divergence(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """Mean distance of a student's outputs from a teacher's, both (n, n_outputs): a scalar."""
+
+    @abstractmethod
+    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Scalars by name; the headline is among them."""
+
+    def calibration(self, outputs: Tensor, targets: Tensor, coverage: float) -> dict[str, Any]:
+        """Columns of a record, as JSON takes them, on how far predicted probabilities can be believed.
+
+        Nothing where outputs are no probabilities. `coverage` is what a prediction set is to hold.
+        """
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Labelled examples. targets: (n,) class ids in [0, n_way), or (n, n_outputs) reals."""
+
+    inputs: Inputs
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """Applies `function` to every tensor, always in the same order."""
+        return replace(self, inputs=map_inputs(function, self.inputs), targets=function(self.targets))
+
+    def to(self, device: torch.device) -> Self:
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def take(self, indices: Tensor) -> Examples:
+        return Examples(map_inputs(lambda t: t[indices], self.inputs), self.targets[indices])
+
+
+@dataclass(frozen=True, slots=True)
+class Support(Examples):
+    """All that a learner may see of a task.
+
+    Attributes:
+        objective: what the targets mean.
+        seed: the only source of randomness in `Strategy.adapt`.
+        unlabelled: inputs of the task without labels, or None.
+        source_classes: (n_way,) the source class of each of the task's classes where they share
+            labels, as in domain shift, or None.
+    """
+
+    objective: Objective
+    seed: int
+    unlabelled: Inputs | None = None
+    source_classes: Tensor | None = None
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        return replace(
+            self,
+            inputs=map_inputs(function, self.inputs),
+            targets=function(self.targets),
+            unlabelled=None if self.unlabelled is None else map_inputs(function, self.unlabelled),
+            source_classes=None if self.source_classes is None else function(self.source_classes),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A support set to learn from and a query set to be judged by."""
+
+    support: Support
+    query: Examples
+    name: str
+
+    def to(self, device: torch.device) -> Task:
+        return Task(self.support.to(device), self.query.to(device), self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskShape:
+    """How many examples a task has. n_way is None where there are no classes (regression)."""
+
+    n_way: int | None
+    k_shot: int
+    n_query: int
+    n_unlabelled: int
+
+
+class Pool(ABC):
+    """All labelled source examples of a split together, with an objective of their own.
+
+    Attributes:
+        groups: source group (alphabet, script, domain) of each of the objective's classes, or empty.
+        names: of the classes (regression: of the functions), the same in every split, or empty.
+        queries: what judges all tasks of the split and is not in the pool, or None.
+    """
+
+    objective: Objective
+    groups: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    queries: Examples | None = None
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def examples(self, indices: Tensor) -> Examples:
+        """The examples at `indices` (n,), each in [0, len(self)). Pure."""
+
+
+class TaskSource(ABC):
+    """A pure function from (split, index) to a task.
+
+    Attributes:
+        input_shape: shape of one input, without n; for mappings, of each tensor.
+        shape: the shape of its tasks.
+        fingerprint: a digest of the content, so that a run knows the data it was trained on.
+        shares_labels: new classes are those of the source (domain shift), as `Support.source_classes` says.
+        unequal: a task has `shape.n_way` classes and `shape.k_shot` support examples of each at most.
+        has_source: it has a split `train`; without, it serves strategies that learn nothing from a source.
+    """
+
+    shares_labels: bool = False
+    unequal: bool = False
+    has_source: bool = True
+    input_shape: tuple[int, ...] | Mapping[str, tuple[int, ...]]
+    shape: TaskShape
+    fingerprint: str
+
+    @property
+    @abstractmethod
+    def objective(self) -> Objective:
+        """The objective of one of its tasks."""
+
+    @abstractmethod
+    def tasks(self, split: Split, indices: Sequence[int]) -> list[Task]:
+        """Tasks number `indices` of a split. PURE: same arguments, same tasks. Images stay uint8.
+
+        Supports are nested over k_shot, and queries do not depend on it (on `train` they may). Only tasks
+        that are adapted to have unlabelled examples: those of `train` may have fewer.
+        """
+
+    @abstractmethod
+    def pool(self, split: Split) -> Pool:
+        """All examples of a split."""
+
+    @abstractmethod
+    def refusal(self, split: Split, shape: TaskShape) -> str | None:
+        """Why tasks of this shape cannot be drawn from the split, or None when they can."""
+
+    @abstractmethod
+    def with_shape(self, shape: TaskShape) -> TaskSource:
+        """The same data in tasks of another shape; nothing is loaded again.
+
+        Raises:
+            ValueError: where no split can serve the shape.
+        """
+
+    @abstractmethod
+    def facts(self) -> dict[str, str]:
+        """What a reader of a report wants to know: classes and examples of each split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """A predictor for one task.
+
+    Attributes:
+        build: makes `module`; called where a step's predictor is asked for, since making a module takes
+            as long as a step of a small network.
+        changed: the tensors that adaptation made, by name.
+        notes: numbers worth reporting (`distance`, `guard`, ...). `similarity of X` is the resemblance of
+            the source group X to the task, and X, among `beside`, the predictor that learned from X alone.
+        beside: other predictors for the same task that are scored beside this one, by role (`teacher`).
+    """
+
+    build: Callable[[], nn.Module]
+    changed: Mapping[str, Tensor]
+    notes: Mapping[str, float] = field(default_factory=dict)
+    beside: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
+
+    @property
+    def module(self) -> nn.Module:
+        """(n, ...) -> (n, n_outputs), made anew at each access. It can be called, counted, exported."""
+        return self.build()
+
+
+class Strategy(nn.Module, ABC):
+    """A way out of a cold start: learn from a source, adapt to a task.
+
+    Hyper-parameters are keyword-only arguments of the constructor, stored under their own name;
+    their values stand in conf/strategy. What adaptation needs of the source is state (parameters
+    and buffers), so that a trained strategy adapts without the source data.
+
+    Attributes:
+        learns_from_source: False where `fit` has nothing to do, as for a baseline from scratch, or where
+            no parameter of it learns, as over a frozen encoder (`assembly` says so).
+        needs_classes: it cannot serve a regression.
+        needs_labels: it cannot serve k = 0; without, it can where new classes are classes of the source.
+        needs_unlabelled: it cannot serve a task without unlabelled examples.
+        preparing_steps: first outer steps, such as a teacher's: no state among them can be the best one.
+        differentiates_twice: its outer gradient goes through inner ones, which bf16 spoils.
+    """
+
+    learns_from_source: bool = True
+    preparing_steps: int = 0
+    differentiates_twice: bool = False
+    vectorize: bool = False  # all tasks of a batch in one call
+    needs_classes: bool = False
+    needs_labels: bool = True
+    needs_unlabelled: bool = False
+
+    @property
+    def transductive(self) -> bool:
+        """Whether a prediction may depend on the other inputs of its batch."""
+        return any(getattr(module, "batch_dependent", False) for module in self.modules())
+
+    def refusal(self, tasks: TaskSource) -> str | None:
+        """Why this strategy cannot serve tasks such as these, or None when it can."""
+        if self.needs_classes and tasks.shape.n_way is None:
+            return "it tells classes apart and these tasks are a regression; choose strategy=maml or r2d2"
+        if tasks.shape.k_shot == 0 and self.needs_labels:
+            return "it learns from labels and k_shot is 0; give labels (evaluation.k_shots=[1])"
+        if tasks.shape.k_shot == 0 and not tasks.shares_labels:
+            return "k_shot is 0 and the source has other classes; give labels (evaluation.k_shots=[1])"
+        if self.needs_unlabelled and tasks.shape.n_unlabelled == 0:
+            return (
+                "it learns from unlabelled examples of the new task and n_unlabelled is 0; "
+                "give some (dataset.n_unlabelled=10)"
+            )
+        return None
+
+    @abstractmethod
+    def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
+        """Yields the metrics of each outer step on the training split, maybe for ever.
+
+        `start`: steps taken before (resume). All randomness is a function of (seed, step).
+        """
+
+    @abstractmethod
+    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
+        """Yields a predictor after 0 gradient steps, then after each step. Changes nothing of self."""
+
+
+def tensors_of(*sets: Examples) -> list[Tensor]:
+    """All of them, in the order of `Examples.map`."""
+    found: list[Tensor] = []
+
+    def kept(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    for examples in sets:
+        examples.map(kept)
+    return found
+
+
+def content_hash(task: Task) -> str:
+    """Eight hexadecimal digits over the support and query sets: equal hashes are the same task."""
+    content = sha256()
+    for examples in (task.support, task.query):
+        inputs = {"": examples.inputs} if isinstance(examples.inputs, torch.Tensor) else examples.inputs
+        for name, tensor in sorted(inputs.items()):
+            content.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+            content.update(tensor.contiguous().numpy().tobytes())
+        content.update(examples.targets.contiguous().numpy().tobytes())
+    return content.hexdigest()[:8]

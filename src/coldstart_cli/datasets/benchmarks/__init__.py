@@ -1,0 +1,1 @@
+"""Published and generated data sets, one file each."""

@@ -1,0 +1,1 @@
+"""Tasks drawn from any table of classes, or of functions."""

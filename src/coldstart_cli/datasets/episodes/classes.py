@@ -1,0 +1,147 @@
+"""The classes of a split: which examples each has, and how many of them a task may use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coldstart_cli.core.tasks import TaskShape
+from coldstart_cli.datasets.episodes.shapes import no_task
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassTable:
+    """The classes of one split and their examples.
+
+    Attributes:
+        members: (n_classes, widest) int32 example ids, each row filled up with its first id.
+        sizes: (n_classes,) examples of each class.
+        groups: (n_classes, widest) int16 group of each example, in [0, n_groups), or None. A task's
+            support and query never share a group.
+        n_groups: groups of the split, 0 without.
+        quarter_turns: (n_classes,) int64 counter-clockwise turns by 90 degrees that make the class
+            out of its images, or None.
+        room: (support and unlabelled, query) examples of the poorest class, however groups fall.
+            Without groups both draw on the same examples: the two numbers are equal, and shared.
+        origins: (n_classes,) where each class comes from (alphabet, script), or empty: the groups that a
+            strategy may choose its source from.
+        names: (n_classes,) of the classes, one name for one class in every split; or empty.
+    """
+
+    members: NDArray[np.int32]
+    sizes: NDArray[np.int64]
+    groups: NDArray[np.int16] | None
+    n_groups: int
+    quarter_turns: NDArray[np.int64] | None
+    room: tuple[int, int]
+    origins: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def n_support_groups(self) -> int:
+        """Groups on the support side of a task: half, rounded down (queries are more in number)."""
+        return self.n_groups // 2
+
+    def filled(self) -> NDArray[np.bool_]:
+        """(n_classes, widest): True where `members` holds an example of its own."""
+        return np.asarray(np.arange(self.members.shape[1]) < self.sizes[:, None])
+
+    def flat(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64] | None]:
+        """(n,) example ids, their classes and quarter turns, class by class."""
+        labels = np.repeat(np.arange(len(self), dtype=np.int32), self.sizes)
+        turns = None if self.quarter_turns is None else np.repeat(self.quarter_turns, self.sizes)
+        return self.members[self.filled()], labels, turns
+
+
+def class_table(
+    classes: Sequence[Sequence[int]],
+    *,
+    group_of: Sequence[int] | None,
+    quarter_turns: Sequence[int] | None,
+    origins: Sequence[str],
+    names: Sequence[str] = (),
+) -> ClassTable:
+    """Makes a table from the example ids of each class.
+
+    Args:
+        classes: example ids of each class; the place in this list is the class id.
+        group_of: the group of every example of the data set, by example id, or None.
+        quarter_turns: of each class, or None.
+        origins: of each class, or empty.
+        names: of each class, or empty.
+    """
+    sizes = np.array([len(ids) for ids in classes], dtype=np.int64)
+    members = np.zeros((len(sizes), int(sizes.max(initial=0))), dtype=np.int32)
+    for row, ids in zip(members, classes, strict=True):
+        row[:] = ids[0]
+        row[: len(ids)] = ids
+    least = int(sizes.min())
+    groups: NDArray[np.int16] | None = None
+    n_groups, room = 0, (least, least)
+    if group_of is not None:
+        present, numbered = np.unique(np.asarray(group_of)[members], return_inverse=True)
+        groups, n_groups = numbered.reshape(members.shape).astype(np.int16), len(present)
+        room = _room_beside_groups(groups, sizes, n_groups)
+    turns = None if quarter_turns is None else np.asarray(quarter_turns, dtype=np.int64)
+    return ClassTable(members, sizes, groups, n_groups, turns, room, tuple(origins), tuple(names))
+
+
+def _room_beside_groups(
+    groups: NDArray[np.int16], sizes: NDArray[np.int64], n_groups: int
+) -> tuple[int, int]:
+    """`ClassTable.room`: what the groups with the fewest examples of a class leave on either side."""
+    counts = np.zeros((len(sizes), n_groups), dtype=np.int64)
+    classes = np.repeat(np.arange(len(sizes)), sizes)
+    np.add.at(counts, (classes, groups[np.arange(groups.shape[1]) < sizes[:, None]]), 1)
+    poorest_first = np.sort(counts, axis=1)
+    n_support = n_groups // 2
+    support = poorest_first[:, :n_support].sum(axis=1).min()
+    query = poorest_first[:, : n_groups - n_support].sum(axis=1).min()
+    return int(support), int(query)
+
+
+def queries_left(table: ClassTable, shape: TaskShape) -> int:
+    """The queries a class that the table has room for beside support and unlabelled; may be < 1."""
+    support, query = table.room
+    wanted = shape.k_shot + shape.n_unlabelled
+    if table.groups is None:
+        return query - wanted
+    return query if wanted <= support else 0
+
+
+def class_shortage(where: str, table: ClassTable, shape: TaskShape) -> str | None:
+    """Why the shape is no task, or has more classes than the table; or None. `where` as in `shortage`."""
+    name, _, split = where.partition("/")
+    if shape.n_way is None or shape.n_way < 2:
+        return f"{name}: tasks need two classes or more; set n_way to 2 or more"
+    if shape.n_way > len(table):
+        has = f"which has {len(table)}; lower n_way"
+        return f"{name}: {shape.n_way}-way tasks need {shape.n_way} classes on {split}, {has}"
+    return no_task(name, shape)
+
+
+def shortage(where: str, table: ClassTable, shape: TaskShape) -> str | None:
+    """Why the table cannot serve the shape, or None; `where` is "data set/split", for the message."""
+    name, _, split = where.partition("/")
+    reason = class_shortage(where, table, shape)
+    if reason is not None:
+        return reason
+    if queries_left(table, shape) >= shape.n_query:
+        return None
+    parts = [str(shape.k_shot), str(shape.n_query)]
+    parts += [str(shape.n_unlabelled)] if shape.n_unlabelled else []
+    support, query = table.room
+    holds = f"the class holds {support}"
+    if table.groups is not None:
+        holds = f"the class holds {support} for support and {query} for query (no group serves both)"
+    unlabelled = ", n_unlabelled" if shape.n_unlabelled else ""
+    return (
+        f"{name}: {shape.n_way}-way tasks need {' + '.join(parts)} examples a class on {split}, {holds}; "
+        f"lower k_shot{unlabelled} or n_query"
+    )

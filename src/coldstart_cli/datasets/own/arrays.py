@@ -1,0 +1,219 @@
+"""Arrays of one's own in an npz file: x (n, ...), y (n,) and maybe task and split. Pickles are refused.
+
+For sensor windows, signals, precomputed features. Numbers become float32; uint8 of shape (n, 1 or 3, H, W) is
+images and stays. A large x is unpacked once into the cache folder and read from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from annotated_types import Ge, Lt
+from numpy.typing import NDArray
+from torch import Tensor
+
+from coldstart_cli.core.tasks import Inputs, TaskShape
+from coldstart_cli.datasets.own.labelled import Labelled, Raw, marks
+from coldstart_cli.datasets.own.source import Own
+from coldstart_cli.datasets.own.splits import Plan, SplitBy
+from coldstart_cli.datasets.readers.npz import Archive
+from coldstart_cli.datasets.readers.problems import OnBad, Problems
+from coldstart_cli.errors import RequestError
+from coldstart_cli.models.preprocess import Preprocess
+
+_CHUNK = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayRecipe:
+    """Names of the arrays in the file; `example_shape` and `images` are known once x was read."""
+
+    x_key: str
+    y_key: str
+    task_key: str | None
+    split_key: str | None
+    example_shape: tuple[int, ...] | None
+    images: bool
+
+    def as_json(self) -> dict[str, Any]:
+        shape = None if self.example_shape is None else list(self.example_shape)
+        return {"layout": "arrays", **asdict(self), "example_shape": shape}
+
+    @staticmethod
+    def from_json(recipe: Mapping[str, Any]) -> ArrayRecipe:
+        values = {name: value for name, value in recipe.items() if name != "layout"}
+        shape = values["example_shape"]
+        return ArrayRecipe(**{**values, "example_shape": None if shape is None else tuple(shape)})
+
+
+def arrays(
+    preprocess: Preprocess,
+    *,
+    bank_seed: Annotated[int, Ge(0)],
+    n_way: Annotated[int, Ge(2)] | None,
+    k_shot: Annotated[int, Ge(0)],
+    n_query: Annotated[int, Ge(1)],
+    n_unlabelled: Annotated[int, Ge(0)],
+    unequal: bool,
+    root: str | None,
+    unlabelled: str | None,
+    x_key: str,
+    y_key: str,
+    task_key: str | None,
+    split_key: str | None,
+    split_by: SplitBy,
+    split_seed: Annotated[int, Ge(0)],
+    validation_share: Annotated[float, Ge(0), Lt(1)],
+    new_share: Annotated[float, Ge(0), Lt(1)],
+    held_out_share: Annotated[float, Ge(0), Lt(1)],
+    min_examples: Annotated[int, Ge(2)] | None,
+    on_bad: OnBad,
+) -> Own:
+    """Arrays of one's own as tasks: whole numbers and texts in y are classes, reals a regression.
+
+    Args:
+        preprocess: the model's.
+        bank_seed: determines the tasks, not the data.
+        n_way: classes of a task; None: all that every split has; of no use to a regression.
+        k_shot: support examples a class (regression: a task).
+        n_query: query examples a class (regression: a task), fewer of those that have not as many.
+        n_unlabelled: unlabelled examples a class (regression: a task).
+        unequal: n_way and k_shot are the most that a task and a class may have, not what all have.
+        root: the npz file.
+        unlabelled: an npz file with x alone, for `adapt`; or None.
+        x_key, y_key: names of the arrays.
+        task_key, split_key: names of arrays, or None.
+        split_by, split_seed, validation_share, new_share, held_out_share, min_examples: see `sharing.Plan`.
+        on_bad: `stop` at the first example that is not finite, or `skip` them.
+
+    Raises:
+        RequestError: naming file and row.
+    """
+    shape = TaskShape(n_way, k_shot, n_query, n_unlabelled)
+    shares = (validation_share, new_share, held_out_share)
+    plan = Plan(shape, bank_seed, split_by, split_seed, *shares, min_examples, unequal)
+    recipe = ArrayRecipe(x_key, y_key, task_key, split_key, None, False)
+    return Own("arrays", read_arrays(preprocess, root, recipe, unlabelled=unlabelled, on_bad=on_bad), plan)
+
+
+def read_arrays(
+    preprocess: Preprocess, root: str | None, recipe: ArrayRecipe, *, unlabelled: str | None, on_bad: OnBad
+) -> Labelled:
+    """All examples of the file.
+
+    Raises:
+        RequestError: naming file, array and row.
+    """
+    path, problems = _file(root), Problems(on_bad)
+    with Archive(path) as archive:
+        x, settled = _x(archive, recipe)
+        y = archive.small(recipe.y_key, "y_key")
+        named = {
+            key: archive.small(key, option)
+            for option, key in (("task_key", recipe.task_key), ("split_key", recipe.split_key))
+            if key is not None
+        }
+    for key, values in {recipe.y_key: y, **named}.items():
+        if len(values) != len(x) or (values.ndim != 1 and key != recipe.y_key):
+            raise RequestError(
+                f"{path}: {key} has shape {values.shape} beside {len(x):,} rows of {recipe.x_key}"
+            )
+    good = _finite(path, recipe.x_key, x, problems)
+    if y.dtype.kind == "f":
+        good &= _finite(path, recipe.y_key, torch.from_numpy(y.reshape(len(y), -1)), problems)
+    elif y.ndim != 1 or y.dtype.kind not in "biuU":
+        raise RequestError(
+            f"{path}: {recipe.y_key} is {y.dtype} of shape {y.shape}; give class numbers or names, or reals"
+        )
+    problems.warn(str(path))
+    rows = np.flatnonzero(good)
+    if not len(rows):
+        raise RequestError(f"{path}: holds no example; give x with rows that are finite")
+    texts = {key: [str(value) for value in values[rows].tolist()] for key, values in named.items()}
+    reals = (
+        torch.from_numpy(y[rows].reshape(len(rows), -1).astype(np.float32)) if y.dtype.kind == "f" else None
+    )
+    marked = marks(
+        [str(value) for value in y[rows].tolist()] if reals is None else reals,
+        texts[recipe.task_key] if recipe.task_key is not None else None,
+        texts[recipe.split_key] if recipe.split_key is not None else None,
+        [f"{path.name} row {row}" for row in rows.tolist()],
+    )
+    inputs = _preprocessed(preprocess, x if good.all() else x[torch.from_numpy(rows)], settled)
+    free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, settled, problems)
+    return marked.labelled(inputs, free, problems.skipped, settled.as_json())
+
+
+def raw_arrays(
+    preprocess: Preprocess, path: str, recipe: ArrayRecipe, *, problems: Problems, chunk: int
+) -> Iterator[Raw]:
+    """x of an npz file, `chunk` rows at a time.
+
+    Raises:
+        RequestError: naming file and row, or where its examples have another shape.
+    """
+    file = _file(path)
+    with Archive(file) as archive:
+        x, settled = _x(archive, recipe)
+    if recipe.example_shape is not None and settled != recipe:
+        raise RequestError(
+            f"{file}: examples of {recipe.x_key} have shape {settled.example_shape}, the model reads "
+            f"{recipe.example_shape}; make them as those it was trained on"
+        )
+    rows = np.flatnonzero(_finite(file, recipe.x_key, x, problems))
+    for start in range(0, len(rows), chunk):
+        part = rows[start : start + chunk]
+        inputs = _preprocessed(preprocess, x[torch.from_numpy(part)], settled)
+        yield Raw(inputs, tuple(f"{file.name} row {row}" for row in part.tolist()))
+
+
+def _preprocessed(preprocess: Preprocess, x: Tensor, recipe: ArrayRecipe) -> Inputs:
+    return preprocess.images(x) if recipe.images else preprocess.vectors(x)
+
+
+def _unlabelled(preprocess: Preprocess, path: str, recipe: ArrayRecipe, problems: Problems) -> Inputs | None:
+    found = list(raw_arrays(preprocess, path, recipe, problems=problems, chunk=1 << 30))
+    return found[0].inputs if found else None
+
+
+def _file(root: str | None) -> Path:
+    if root is None:
+        raise RequestError("dataset.root: no file is named; give dataset.root=FILE.npz with x and y")
+    path = Path(root).expanduser()
+    if not path.is_file():
+        raise RequestError(f"dataset.root: {path} is no file; name an npz file with x and y")
+    return path
+
+
+def _x(archive: Archive, recipe: ArrayRecipe) -> tuple[Tensor, ArrayRecipe]:
+    """(n, ...) float32, or uint8 of images; and the recipe with their shape."""
+    shape, dtype = archive.header(recipe.x_key, "x_key")
+    if len(shape) < 2 or dtype.kind not in "biuf":
+        raise RequestError(
+            f"{archive.path}: {recipe.x_key} is {dtype} of shape {shape}; give numbers of shape (n, ...)"
+        )
+    images = dtype == np.uint8 and len(shape) == 4 and shape[1] in (1, 3)
+    array = archive.numbers(recipe.x_key, np.dtype(np.uint8 if images else np.float32))
+    settled = ArrayRecipe(
+        recipe.x_key, recipe.y_key, recipe.task_key, recipe.split_key, tuple(shape[1:]), images
+    )
+    return torch.from_numpy(array), settled
+
+
+def _finite(path: Path, key: str, x: Tensor, problems: Problems) -> NDArray[np.bool_]:
+    """(n,) rows that are finite, looked at chunk by chunk; others go to `problems`."""
+    good = np.ones(len(x), dtype=np.bool_)
+    if not x.is_floating_point():
+        return good
+    step = max(1, _CHUNK // max(1, x[0].numel() * x.element_size())) if len(x) else 1
+    for start in range(0, len(x), step):
+        part = x[start : start + step]
+        good[start : start + step] = torch.isfinite(part).reshape(len(part), -1).all(1).numpy()
+    for row in np.flatnonzero(~good):
+        problems.add(f"{path.name} row {row}", f"{key} is not finite", "repair it")
+    return good

@@ -1,0 +1,184 @@
+"""Columns of a table as features: numbers standardised, categories one-hot, missing values marked.
+
+A number is (x - mean) / deviation; a missing one is 0, its mean, and has a further feature that says so where
+values are missing among the rows that were fitted. A category has a feature for each value of those rows; one
+that is missing or not among them has zeros.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coldstart_cli.datasets.readers.problems import Problems
+from coldstart_cli.datasets.readers.tables import text_of
+from coldstart_cli.errors import RequestError
+
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
+"""What stands for no value, in any case of letters."""
+
+_ABSENT, _NUMBER, _WORD = range(3)
+_MOSTLY = 0.9
+"""A column is of numbers where this share of its values are; then the others are bad rows."""
+
+Column = Mapping[str, Any]
+"""JSON: name, kind `number` with mean, deviation and missing, or kind `category` with values."""
+
+
+class Cells:
+    """The values of one column, 9 bytes each: a float or the number of a word, and which of them it is.
+
+    Args:
+        as_words: numbers are read as words too.
+    """
+
+    def __init__(self, as_words: bool) -> None:
+        self.as_words = as_words
+        self.values, self.kinds, self.words = array("d"), bytearray(), dict[str, int]()
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def add(self, value: object) -> None:
+        kind, number, word = parsed(value)
+        if kind == _WORD or (kind == _NUMBER and self.as_words):
+            kind, number = _WORD, float(self.words.setdefault(word, len(self.words)))
+        self.values.append(number)
+        self.kinds.append(kind)
+
+    def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+        """(n,) values and kinds, which share the memory of this column."""
+        return np.frombuffer(self.values), np.frombuffer(self.kinds, dtype=np.uint8)
+
+    @property
+    def is_numeric(self) -> bool:
+        _, kinds = self.arrays()
+        numbers, words = int((kinds == _NUMBER).sum()), int((kinds == _WORD).sum())
+        return numbers > 0 and numbers >= _MOSTLY * (numbers + words)
+
+    def texts(self) -> list[str]:
+        """(n,) values as words, '' where there is none."""
+        names = list(self.words)
+        values, kinds = self.arrays()
+        return [
+            "" if kind == _ABSENT else names[int(value)] if kind == _WORD else _number_text(value)
+            for value, kind in zip(values.tolist(), kinds.tolist(), strict=True)
+        ]
+
+
+def parsed(value: object) -> tuple[int, float, str]:
+    """(kind, number, word) of a cell: `true` is a word, and so is what is not finite."""
+    text = text_of(value)
+    if text.lower() in MISSING:
+        return _ABSENT, 0.0, ""
+    if isinstance(value, bool):
+        return _WORD, 0.0, text.lower()
+    try:
+        number = float(text)
+    except ValueError:
+        return _WORD, 0.0, text
+    if not np.isfinite(number) or "_" in text:
+        return _WORD, 0.0, text
+    return _NUMBER, number, _number_text(number)
+
+
+def bad_rows(columns: Mapping[str, Cells], places: Sequence[str], problems: Problems) -> NDArray[np.bool_]:
+    """(n,) rows with a word where the column has numbers; they go to `problems`."""
+    bad = np.zeros(len(places), dtype=np.bool_)
+    for name, cells in columns.items():
+        if cells.is_numeric:
+            values, kinds = cells.arrays()
+            words = list(cells.words)
+            for row in np.flatnonzero(kinds == _WORD).tolist():
+                if not bad[row]:
+                    what = f"column {name} is {words[int(values[row])]!r:.40}, no finite number"
+                    problems.add(places[row], what, "repair it or name the column in dataset.categories")
+                bad[row] = True
+    return bad
+
+
+def fitted(columns: Mapping[str, Cells], rows: NDArray[np.int64], max_categories: int) -> list[Column]:
+    """What is to be known of each column, from `rows` alone; columns without a value there are left out.
+
+    Raises:
+        RequestError: at a column of too many different words.
+    """
+    found: list[Column] = []
+    for name, cells in columns.items():
+        values, kinds = (part[rows] for part in cells.arrays())
+        if not (kinds != _ABSENT).any():
+            continue
+        if cells.is_numeric:
+            numbers = values[kinds == _NUMBER]
+            deviation = float(numbers.std()) or 1.0
+            missing = bool((kinds == _ABSENT).any())
+            found.append(
+                {
+                    "name": name,
+                    "kind": "number",
+                    "mean": float(numbers.mean()),
+                    "deviation": deviation,
+                    "missing": missing,
+                }
+            )
+            continue
+        words = cells.texts()
+        known = sorted({words[row] for row in rows.tolist()} - {""})
+        if len(known) > max_categories:
+            raise RequestError(
+                f"dataset.ignore: column {name} has {len(known):,} different values that are no numbers; "
+                f"ignore it (dataset.ignore=[{name}]) or raise dataset.max_categories"
+            )
+        found.append({"name": name, "kind": "category", "values": known})
+    return found
+
+
+def encoded(columns: Sequence[Column], cells: Mapping[str, Cells]) -> NDArray[np.float32]:
+    """(n, n_features) of all rows."""
+    n = len(next(iter(cells.values())))
+    features = np.zeros((n, width(columns)), dtype=np.float32)
+    at = 0
+    for column in columns:
+        own = cells[column["name"]]
+        if column["kind"] == "number":
+            values, kinds = own.arrays()
+            numbers = kinds == _NUMBER
+            features[numbers, at] = (values[numbers] - column["mean"]) / column["deviation"]
+            at += 1
+            if column["missing"]:
+                features[:, at] = ~numbers
+                at += 1
+            continue
+        place = {word: at + number for number, word in enumerate(column["values"])}
+        for row, word in enumerate(own.texts()):
+            if word in place:
+                features[row, place[word]] = 1
+        at += len(place)
+    return features
+
+
+def width(columns: Iterable[Column]) -> int:
+    """Features of all columns together."""
+    return sum(len(c["values"]) if c["kind"] == "category" else 1 + c["missing"] for c in columns)
+
+
+def cells_for(columns: Sequence[Column]) -> dict[str, Cells]:
+    """Empty cells for columns that are known."""
+    return {column["name"]: Cells(column["kind"] == "category") for column in columns}
+
+
+def check_numbers(columns: Sequence[Column], row: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with a row for columns that are known: words where numbers stand."""
+    for column in columns:
+        if column["kind"] == "number":
+            kind, _, word = parsed(row[column["name"]])
+            if kind == _WORD:
+                yield f"column {column['name']} is {word!r:.40}, no finite number"
+
+
+def _number_text(number: float) -> str:
+    return str(int(number)) if number.is_integer() else repr(number)

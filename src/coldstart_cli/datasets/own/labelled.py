@@ -1,0 +1,181 @@
+"""Examples of one's own, read whole: what every layout (folder of images, text, table, arrays) comes to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from coldstart_cli.core.objectives import Classification, Regression
+from coldstart_cli.core.tasks import Inputs, Objective, Split
+from coldstart_cli.errors import RequestError
+
+Recipe = Mapping[str, Any]
+"""How raw examples of a layout are read, as JSON holds it; `layout` names the layout."""
+
+_SPLITS: dict[str, Split] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("new", "test", "testing"), "new"),
+    "source_test": "source_test",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """n examples with their labels.
+
+    Attributes:
+        inputs: as the model's preprocess made them, (n, ...).
+        targets: (n,) class ids, or (n, n_outputs) reals of a regression.
+        objective: over all classes, or the regression.
+        classes: names by class id, `task/label` where there are tasks; empty for a regression.
+        tasks: names of the tasks the examples belong to, or empty where they are one task.
+        task_of: (n,) the task of each example; zeros where they are one task.
+        splits: names of the splits that the files say, or empty.
+        split_of: (n,) the split of each example; zeros where the files say none.
+        places: where each example was read (`intents.csv row 3`, `cats/a.png`), for messages.
+        unlabelled: inputs without a label, or None.
+        skipped: what could not be read and was left out, one line each.
+        fingerprint: a digest of inputs and labels.
+        recipe: how raw inputs are read so that they come out like these, and no more than JSON holds.
+    """
+
+    inputs: Inputs
+    targets: Tensor
+    objective: Objective
+    classes: tuple[str, ...]
+    tasks: tuple[str, ...]
+    task_of: NDArray[np.int64]
+    splits: tuple[str, ...]
+    split_of: NDArray[np.int64]
+    places: Sequence[str]
+    unlabelled: Inputs | None
+    skipped: tuple[str, ...]
+    fingerprint: str
+    recipe: Recipe
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Inputs without labels, as the model's preprocess made them, and where each was read."""
+
+    inputs: Inputs
+    places: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What the files say of n examples beside their content; fields as in `Labelled`."""
+
+    targets: Tensor
+    objective: Objective
+    classes: tuple[str, ...]
+    tasks: tuple[str, ...]
+    task_of: NDArray[np.int64]
+    splits: tuple[str, ...]
+    split_of: NDArray[np.int64]
+    places: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def scaled(self, mean: float, deviation: float) -> Marks:
+        """Of a regression: with targets (value - mean) / deviation, in single precision."""
+        targets = ((self.targets - mean) / deviation).float()
+        return replace(self, targets=targets, objective=Regression(targets.shape[1], mean, deviation))
+
+    def labelled(
+        self, inputs: Inputs, unlabelled: Inputs | None, skipped: Sequence[str], recipe: Recipe
+    ) -> Labelled:
+        """With the inputs of the same examples."""
+        digest = _digest(inputs, self)
+        return Labelled(
+            inputs,
+            self.targets,
+            self.objective,
+            self.classes,
+            self.tasks,
+            self.task_of,
+            self.splits,
+            self.split_of,
+            self.places,
+            unlabelled,
+            tuple(skipped),
+            digest,
+            recipe,
+        )
+
+
+def marks(
+    targets: Sequence[str] | Tensor,
+    tasks: Sequence[str] | None,
+    splits: Sequence[str] | None,
+    places: Sequence[str],
+) -> Marks:
+    """Numbers names in alphabetical order, so that the order of rows and files does not matter.
+
+    Args:
+        targets: the label of each example, or (n, n_outputs) reals.
+        tasks: the task of each; a class then is a label of one task.
+        splits: the split of each, as the files call it.
+
+    Raises:
+        RequestError: at an unknown split.
+    """
+    n = len(targets)
+    task_names, task_of = _numbered(tasks, n)
+    split_names, split_of = _numbered(None if splits is None else [split_named(s) for s in splits], n)
+    if isinstance(targets, Tensor):
+        objective: Objective = Regression(targets.shape[1])
+        return Marks(targets, objective, (), task_names, task_of, split_names, split_of, places)
+    # pairs, for a/b of task c and b of task c/a would be one text
+    pairs = [("", c) for c in targets] if tasks is None else list(zip(tasks, targets, strict=True))
+    known = {pair: number for number, pair in enumerate(sorted(set(pairs)))}
+    classes = tuple("/".join(pair) if tasks is not None else pair[1] for pair in known)
+    class_of = np.fromiter((known[pair] for pair in pairs), np.int64, n)
+    objective = Classification(len(classes))
+    target = torch.from_numpy(class_of)
+    return Marks(target, objective, classes, task_names, task_of, split_names, split_of, places)
+
+
+def split_named(name: str) -> Split:
+    """`train`, `validation` (valid, val, dev), `new` (test) or `source_test`.
+
+    Raises:
+        RequestError: at any other name.
+    """
+    if name.lower() not in _SPLITS:
+        known = "train, validation (val, dev), new (test) and source_test"
+        raise RequestError(f"dataset.split_by: {name!r} is no split; splits are {known}")
+    return _SPLITS[name.lower()]
+
+
+def _numbered(names: Sequence[str] | None, n: int) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    if names is None:
+        return (), np.zeros(n, dtype=np.int64)
+    known = {name: number for number, name in enumerate(sorted(set(names)))}
+    return tuple(known), np.fromiter((known[name] for name in names), np.int64, n)
+
+
+def _digest(inputs: Inputs, marked: Marks) -> str:
+    digest = hashlib.sha256()
+    named = {"": inputs} if isinstance(inputs, Tensor) else inputs
+    for name, tensor in sorted(named.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy().data)
+    digest.update(marked.targets.numpy().tobytes() + marked.task_of.tobytes() + marked.split_of.tobytes())
+    digest.update(repr((marked.classes, marked.tasks, marked.splits)).encode())
+    return digest.hexdigest()[:16]

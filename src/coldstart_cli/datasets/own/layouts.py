@@ -1,0 +1,80 @@
+"""The layouts of one's own data by the name that a recipe says: labelled to adapt to, raw to predict.
+
+A recipe (`Labelled.recipe`) is all that is to be known of a source to read further examples as its own were
+read: columns, means, categories, sizes. It is JSON, and is kept in a bundle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from coldstart_cli.datasets.own.arrays import ArrayRecipe, raw_arrays, read_arrays
+from coldstart_cli.datasets.own.image_folder import ImageRecipe, raw_images, read_images
+from coldstart_cli.datasets.own.labelled import Labelled, Raw, Recipe
+from coldstart_cli.datasets.own.table_rows import TableRecipe
+from coldstart_cli.datasets.own.tabular import raw_table, read_table
+from coldstart_cli.datasets.own.text import TextRecipe, raw_texts, read_texts
+from coldstart_cli.datasets.readers.problems import OnBad, Problems
+from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.models.preprocess import Preprocess
+
+LAYOUTS = ("arrays", "image_folder", "tabular", "text")
+
+
+def read_labelled(
+    recipe: Recipe, preprocess: Preprocess, root: str, *, unlabelled: str | None, on_bad: OnBad
+) -> Labelled:
+    """All labelled examples at `root`, read as the recipe says.
+
+    Args:
+        recipe: of the data that the model was trained on; change its keys where these files name their
+            columns otherwise.
+        unlabelled: a path with examples of the same kind without labels, or None.
+
+    Raises:
+        RequestError: naming file and row.
+    """
+    match _layout(recipe):
+        case "image_folder":
+            images = ImageRecipe.from_json(recipe)
+            return read_images(preprocess, root, images, unlabelled=unlabelled, on_bad=on_bad)
+        case "text":
+            texts = TextRecipe.from_json(recipe)
+            return read_texts(preprocess, root, texts, unlabelled=unlabelled, on_bad=on_bad)
+        case "tabular":
+            table = TableRecipe.from_json(recipe)
+            return read_table(preprocess, root, table, None, unlabelled=unlabelled, on_bad=on_bad)
+        case _:
+            arrays = ArrayRecipe.from_json(recipe)
+            return read_arrays(preprocess, root, arrays, unlabelled=unlabelled, on_bad=on_bad)
+
+
+def read_raw(
+    recipe: Recipe, preprocess: Preprocess, path: str, *, problems: Problems, chunk: int
+) -> Iterator[Raw]:
+    """Examples without labels, `chunk` at a time, in the order of the file; labels are not looked at.
+
+    Args:
+        path: a file or a folder of the recipe's layout; `-` is standard input (text: one a line; tabular:
+            CSV).
+        problems: ends at the first row that cannot be read, or collects them; ask it afterwards.
+
+    Raises:
+        RequestError: naming file and row.
+    """
+    match _layout(recipe):
+        case "image_folder":
+            return raw_images(preprocess, path, ImageRecipe.from_json(recipe), problems=problems, chunk=chunk)
+        case "text":
+            return raw_texts(preprocess, path, TextRecipe.from_json(recipe), problems=problems, chunk=chunk)
+        case "tabular":
+            return raw_table(preprocess, path, TableRecipe.from_json(recipe), problems=problems, chunk=chunk)
+        case _:
+            return raw_arrays(preprocess, path, ArrayRecipe.from_json(recipe), problems=problems, chunk=chunk)
+
+
+def _layout(recipe: Recipe) -> str:
+    name = str(recipe.get("layout"))
+    if name not in LAYOUTS:
+        raise RequestError(f"recipe: {name} is no layout; {suggestion(name, LAYOUTS)}")
+    return name

@@ -1,0 +1,143 @@
+"""What has been read of a table: marks of each row, and its features by column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from coldstart_cli.datasets.own.columns import Cells, Column, cells_for, check_numbers, parsed
+from coldstart_cli.datasets.own.labelled import Marks, marks
+from coldstart_cli.datasets.readers.problems import Problems
+from coldstart_cli.datasets.readers.tables import check_columns, text_of
+from coldstart_cli.errors import RequestError
+
+
+@dataclass(frozen=True, slots=True)
+class TableRecipe:
+    """Which columns are what, and what has been fitted to them.
+
+    Attributes:
+        columns: what is known of each feature, or None before that is fitted.
+        target_scale: mean and deviation of the target, or None: before they are fitted, and where there are
+            labels.
+    """
+
+    label_column: str | None
+    target_column: str | None
+    task_column: str | None
+    split_column: str | None
+    ignore: tuple[str, ...]
+    categories: tuple[str, ...]
+    max_categories: int
+    encoding: str
+    columns: tuple[Column, ...] | None
+    target_scale: tuple[float, float] | None
+
+    def as_json(self) -> dict[str, Any]:
+        lists = {name: list(getattr(self, name)) for name in ("ignore", "categories")}
+        columns = None if self.columns is None else [dict(column) for column in self.columns]
+        scale = None if self.target_scale is None else list(self.target_scale)
+        return {"layout": "tabular", **asdict(self), **lists, "columns": columns, "target_scale": scale}
+
+    @staticmethod
+    def from_json(recipe: Mapping[str, Any]) -> TableRecipe:
+        # Recipes written before targets were scaled do not say how.
+        values = {"target_scale": None, **{name: v for name, v in recipe.items() if name != "layout"}}
+        for name in ("ignore", "categories", "columns", "target_scale"):
+            values[name] = None if values[name] is None else tuple(values[name])
+        return TableRecipe(**values)
+
+    @property
+    def marking(self) -> dict[str, str | None]:
+        """Columns that mark a row, by the option that names them; of label and target the one that counts."""
+        named = {f"{name}_column": getattr(self, f"{name}_column") for name in ("task", "split")}
+        told = "label_column" if self.target_column is None else "target_column"
+        return {told: getattr(self, told), **named}
+
+
+class TableRows:
+    """What has been read: marks of each row, and its features by column."""
+
+    def __init__(self, recipe: TableRecipe) -> None:
+        self.recipe = recipe
+        self.cells = {} if recipe.columns is None else cells_for(recipe.columns)
+        self.places: list[str] = []
+        self.labels: list[str] = []
+        self.targets: list[float] = []
+        self.tasks: list[str] = []
+        self.splits: list[str] = []
+        self.no_features = {*recipe.ignore, *(column for column in recipe.marking.values() if column)}
+        if recipe.label_column is None and recipe.target_column is None:
+            raise RequestError("dataset.label_column: neither label nor target is named; name a column")
+        if recipe.label_column is not None:
+            self.no_features.add(recipe.label_column)
+
+    def add(self, place: str, row: Mapping[str, Any], problems: Problems) -> None:
+        recipe = self.recipe
+        check_columns(place, row, recipe.marking)
+        if not self.places:
+            check_columns(place, row, {f"ignore[{i}]": name for i, name in enumerate(recipe.ignore)})
+            check_columns(place, row, {f"categories[{i}]": name for i, name in enumerate(recipe.categories)})
+        if recipe.columns is not None:
+            check_columns(place, row, {f"columns[{i}]": c["name"] for i, c in enumerate(recipe.columns)})
+            wrong = next(check_numbers(recipe.columns, row), None)
+            if wrong is not None:
+                problems.add(place, wrong, "repair it")
+                return
+        if not self._marked(place, row, problems):
+            return
+        if recipe.columns is None:
+            for name in row:
+                if name not in self.cells and name not in self.no_features:
+                    self.cells[name] = Cells(name in recipe.categories)
+                    for _ in self.places:  # rows before the column was first seen
+                        self.cells[name].add(None)
+        self.places.append(place)
+        for name, cells in self.cells.items():
+            cells.add(row.get(name))
+
+    def _marked(self, place: str, row: Mapping[str, Any], problems: Problems) -> bool:
+        recipe = self.recipe
+        for column in recipe.marking.values():
+            if column is not None and not text_of(row[column]):
+                problems.add(place, f"column {column} is empty", "fill it")
+                return False
+        if recipe.target_column is None:
+            self.labels.append(text_of(row[recipe.label_column]))  # type: ignore[index]
+        else:
+            kind, number, _ = parsed(row[recipe.target_column])
+            if kind != 1:
+                what = f"column {recipe.target_column} is {text_of(row[recipe.target_column])!r:.40}"
+                problems.add(place, f"{what}, no finite number", "repair it")
+                return False
+            self.targets.append(number)
+        if recipe.task_column is not None:
+            self.tasks.append(text_of(row[recipe.task_column]))
+        if recipe.split_column is not None:
+            self.splits.append(text_of(row[recipe.split_column]))
+        return True
+
+    def marks(self, good: NDArray[np.bool_], root: str | None) -> Marks:
+        if not good.any():
+            raise RequestError(f"dataset.root: {root} holds no row that can be read; see what its rows are")
+        rows = np.flatnonzero(good).tolist()
+
+        def chosen(values: list[str]) -> list[str] | None:
+            return [values[row] for row in rows] if values else None
+
+        places = [self.places[row] for row in rows]
+        if self.recipe.target_column is not None:
+            reals = torch.tensor(self.targets, dtype=torch.float64)[rows].unsqueeze(1)
+            return marks(reals, chosen(self.tasks), chosen(self.splits), places)
+        return marks(chosen(self.labels) or [], chosen(self.tasks), chosen(self.splits), places)
+
+
+def target_scale(targets: Tensor) -> tuple[float, float]:
+    """Mean and deviation of targets (n, 1); 1 where all are equal."""
+    return float(targets.mean()), float(targets.std(correction=0)) or 1.0

@@ -1,0 +1,199 @@
+"""Texts of one's own: CSV, TSV, JSONL or Parquet with columns text and label, and maybe task and split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Ge, Lt
+
+from coldstart_cli.core.tasks import Inputs, TaskShape
+from coldstart_cli.datasets.own.labelled import Labelled, Raw, marks
+from coldstart_cli.datasets.own.source import Own
+from coldstart_cli.datasets.own.splits import Plan, SplitBy
+from coldstart_cli.datasets.readers.problems import OnBad, Problems
+from coldstart_cli.datasets.readers.tables import (
+    STDIN,
+    SUFFIXES,
+    check_columns,
+    files_of,
+    rows_of,
+    stream_of,
+    text_of,
+)
+from coldstart_cli.errors import RequestError
+from coldstart_cli.models.preprocess import Preprocess
+
+
+@dataclass(frozen=True, slots=True)
+class TextRecipe:
+    """Which columns hold what; task and split may be None."""
+
+    text_column: str
+    label_column: str
+    task_column: str | None
+    split_column: str | None
+    encoding: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {"layout": "text", **asdict(self)}
+
+    @staticmethod
+    def from_json(recipe: Mapping[str, Any]) -> TextRecipe:
+        return TextRecipe(**{name: value for name, value in recipe.items() if name != "layout"})
+
+
+def text(
+    preprocess: Preprocess,
+    *,
+    bank_seed: Annotated[int, Ge(0)],
+    n_way: Annotated[int, Ge(2)] | None,
+    k_shot: Annotated[int, Ge(0)],
+    n_query: Annotated[int, Ge(1)],
+    n_unlabelled: Annotated[int, Ge(0)],
+    unequal: bool,
+    root: str | None,
+    unlabelled: str | None,
+    text_column: str,
+    label_column: str,
+    task_column: str | None,
+    split_column: str | None,
+    encoding: str,
+    split_by: SplitBy,
+    split_seed: Annotated[int, Ge(0)],
+    validation_share: Annotated[float, Ge(0), Lt(1)],
+    new_share: Annotated[float, Ge(0), Lt(1)],
+    held_out_share: Annotated[float, Ge(0), Lt(1)],
+    min_examples: Annotated[int, Ge(2)] | None,
+    on_bad: OnBad,
+) -> Own:
+    """Texts of one's own as tasks.
+
+    Args:
+        preprocess: the model's.
+        bank_seed: determines the tasks, not the data.
+        n_way: classes of a task; None: all that every split has.
+        k_shot: support examples a class.
+        n_query: query examples a class, fewer of classes that have not as many.
+        n_unlabelled: unlabelled examples a class.
+        unequal: n_way and k_shot are the most that a task and a class may have, not what all have.
+        root: a file, or a folder of files with the same columns.
+        unlabelled: a file of texts without labels, for `adapt`; or None.
+        text_column, label_column: names of columns.
+        task_column, split_column: names of columns, or None.
+        encoding: of the files.
+        split_by, split_seed, validation_share, new_share, held_out_share, min_examples: see `sharing.Plan`.
+        on_bad: `stop` at the first row that cannot be read, or `skip` them.
+
+    Raises:
+        RequestError: naming file and row.
+    """
+    shape = TaskShape(n_way, k_shot, n_query, n_unlabelled)
+    shares = (validation_share, new_share, held_out_share)
+    plan = Plan(shape, bank_seed, split_by, split_seed, *shares, min_examples, unequal)
+    recipe = TextRecipe(text_column, label_column, task_column, split_column, encoding)
+    labelled = read_texts(preprocess, root, recipe, unlabelled=unlabelled, on_bad=on_bad)
+    return Own("text", labelled, plan)
+
+
+def read_texts(
+    preprocess: Preprocess, root: str | None, recipe: TextRecipe, *, unlabelled: str | None, on_bad: OnBad
+) -> Labelled:
+    """All rows of the file, or of all files in the folder, with their labels.
+
+    Raises:
+        RequestError: naming file and row.
+    """
+    problems = Problems(on_bad)
+    texts: list[str] = []
+    labels: list[str] = []
+    tasks: list[str] = []
+    splits: list[str] = []
+    places: list[str] = []
+    needed = {
+        f"{name}_column": getattr(recipe, f"{name}_column") for name in ("text", "label", "task", "split")
+    }
+    for path in files_of(root):
+        for place, row in rows_of(path, recipe.encoding, problems):
+            check_columns(place, row, needed)
+            if not _is_whole(place, row, needed.values(), recipe, problems):
+                continue
+            texts.append(row[recipe.text_column])
+            labels.append(text_of(row[recipe.label_column]))
+            places.append(place)
+            if recipe.task_column is not None:
+                tasks.append(text_of(row[recipe.task_column]))
+            if recipe.split_column is not None:
+                splits.append(text_of(row[recipe.split_column]))
+    problems.warn(str(root))
+    if not texts:
+        raise RequestError(f"dataset.root: {root} holds no row with text and label; name a file that does")
+    marked = marks(labels, tasks or None, splits or None, places)
+    free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, recipe, problems)
+    return marked.labelled(preprocess.texts(texts), free, problems.skipped, recipe.as_json())
+
+
+def raw_texts(
+    preprocess: Preprocess, path: str, recipe: TextRecipe, *, problems: Problems, chunk: int
+) -> Iterator[Raw]:
+    """Texts without labels, `chunk` at a time.
+
+    Args:
+        path: a table with the text column; any other file, or `-` for standard input: one text a line.
+
+    Raises:
+        RequestError: naming file and row.
+    """
+    texts: list[str] = []
+    places: list[str] = []
+    for place, value in _raw(path, recipe, problems):
+        if not isinstance(value, str) or not value.strip():
+            problems.add(place, "it has no text", "write one")
+            continue
+        texts.append(value)
+        places.append(place)
+        if len(texts) == chunk:
+            yield Raw(preprocess.texts(texts), tuple(places))
+            texts, places = [], []
+    if texts:
+        yield Raw(preprocess.texts(texts), tuple(places))
+
+
+def _raw(path: str, recipe: TextRecipe, problems: Problems) -> Iterator[tuple[str, object]]:
+    known = Path(path).expanduser()
+    if known.is_dir() or known.suffix.lower() in SUFFIXES:
+        for file in files_of(str(known)):
+            for place, row in rows_of(file, recipe.encoding, problems):
+                check_columns(place, row, {"text_column": recipe.text_column})
+                yield place, row[recipe.text_column]
+        return
+    name = "standard input" if path == STDIN else known.name
+    with stream_of(path if path == STDIN else str(known), recipe.encoding) as stream:
+        for number, line in enumerate(stream, start=1):
+            if any("\ud800" <= letter <= "\udfff" for letter in line):
+                problems.add(f"{name} row {number}", f"it is not {recipe.encoding}", "name its encoding")
+            elif line.strip():
+                yield f"{name} row {number}", line.rstrip("\r\n")
+
+
+def _is_whole(
+    place: str, row: Mapping[str, Any], columns: Any, recipe: TextRecipe, problems: Problems
+) -> bool:
+    """Whether every cell that is needed has a value; what is wrong goes to `problems`."""
+    value = row[recipe.text_column]
+    if value is not None and not isinstance(value, str):
+        problems.add(place, f"column {recipe.text_column} is no text but {value!r:.40}", "quote it")
+        return False
+    for column in columns:
+        if column is not None and not text_of(row[column]):
+            problems.add(place, f"column {column} is empty", "fill it")
+            return False
+    return True
+
+
+def _unlabelled(preprocess: Preprocess, path: str, recipe: TextRecipe, problems: Problems) -> Inputs | None:
+    """All of them at once, for inputs of two calls may differ in length."""
+    found = list(raw_texts(preprocess, path, recipe, problems=problems, chunk=1 << 30))
+    return found[0].inputs if found else None

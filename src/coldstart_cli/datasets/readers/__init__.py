@@ -1,0 +1,1 @@
+"""Files to arrays: images, tables, archives, downloads, and the cache of what was decoded."""

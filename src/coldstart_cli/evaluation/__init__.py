@@ -1,0 +1,10 @@
+"""Adapts to tasks, scores, reads the clock."""
+
+from coldstart_cli.faces import face
+
+__getattr__, __dir__ = face(
+    __name__,
+    {
+        "loop": "EvaluationPlan evaluate",
+    },
+)

@@ -1,0 +1,124 @@
+"""Adapts to one task after another and computes what they are judged by: replayed, where that is possible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from coldstart_cli.core.tasks import Adapted, Strategy, Task, tensors_of
+from coldstart_cli.hardware import Hardware
+from coldstart_cli.tracing import recorder
+from coldstart_cli.tracing.recorder import Values
+from coldstart_cli.tracing.replays import Replays
+
+_ticks: ContextVar[list[float]] = ContextVar("_ticks")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a predictor says to the query set.
+
+    Attributes:
+        role: of a predictor beside the strategy's own, or None for that.
+        outputs: (n_query, n_outputs), the same tensor where several steps share a predictor.
+        seconds: inside the strategy's generator so far.
+    """
+
+    step: int
+    role: str | None
+    notes: Mapping[str, float]
+    outputs: Tensor
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """An answer without its values: which of the outputs it is, and after how many predictors."""
+
+    step: int
+    role: str | None
+    notes: Mapping[str, float]
+    output: int
+    n_adapted: int
+
+
+class Adaptations:
+    """Of one strategy to many tasks: where it can be recorded, by replays from the fourth of a shape on.
+
+    Any thread may call it, with a tree of the strategy's modules of its own.
+
+    Args:
+        steps: after which the query set is answered.
+        beside: also by the predictors that a strategy gives to be scored beside its own.
+    """
+
+    def __init__(self, steps: Sequence[int], hardware: Hardware, *, beside: bool) -> None:
+        self.steps, self.hardware, self.beside = steps, hardware, beside
+        self.replays = Replays("the predictor of a task", after=1)
+        self._places: dict[Hashable, list[_Place]] = {}
+
+    def __call__(self, strategy: Strategy, task: Task) -> list[Answer]:
+        """A strategy that takes fewer steps keeps its last predictor."""
+        tensors = tensors_of(task.support, task.query)
+        layout = tuple((tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors)
+        kind = (task.support.objective, task.support.unlabelled is None, layout)
+        places: list[_Place] = []
+        ticks: list[float] = []
+        token = _ticks.set(ticks)
+        try:
+            outputs = self.replays(kind, partial(self._outputs, strategy, task, places), tensors)
+        finally:
+            _ticks.reset(token)
+        places = self._places.setdefault(kind, places)
+        return [self._answer(place, outputs, ticks) for place in places]
+
+    def _answer(self, place: _Place, outputs: Values, ticks: Sequence[float]) -> Answer:
+        output = outputs[place.output]
+        assert output is not None
+        clocked = ticks[: 2 * place.n_adapted]
+        seconds = sum(clocked[1::2]) - sum(clocked[::2])
+        return Answer(place.step, place.role, place.notes, output, seconds)
+
+    def _outputs(self, strategy: Strategy, task: Task, places: list[_Place], *tensors: Tensor) -> Values:
+        waiting = iter(tensors)
+        support = task.support.map(lambda _: next(waiting))
+        query = task.query.map(lambda _: next(waiting)).inputs
+        adaptation, found = strategy.adapt(support), list[Tensor | None]()
+        latest: Adapted | None = None
+        said: list[tuple[str | None, Mapping[str, float], int]] = []
+        n_adapted, goes_on = 0, True
+        places.clear()
+        for step in range(max(self.steps) + 1):
+            if goes_on:
+                recorder.call(self._tick)
+                with self.hardware.autocast():
+                    item = next(adaptation, None)
+                recorder.call(self._tick)
+                goes_on = item is not None
+                if item is not None:
+                    latest, n_adapted, said = item, n_adapted + 1, []
+            if step in self.steps and latest is not None:
+                if not said:
+                    if latest.notes:
+                        recorder.refuse("it notes numbers")
+                    beside = latest.beside.items() if self.beside else ()
+                    for role, build in ((None, latest.build), *beside):
+                        said.append((role, {} if role else latest.notes, len(found)))
+                        found.append(self._predicted(build, query))
+                places += [_Place(step, *words, n_adapted) for words in said]
+        adaptation.close()
+        return found
+
+    @torch.no_grad()
+    def _predicted(self, build: Callable[[], nn.Module], inputs: object) -> Tensor:
+        with self.hardware.autocast():
+            outputs: Tensor = build()(inputs).float()
+        return outputs
+
+    def _tick(self) -> None:
+        _ticks.get().append(self.hardware.now())

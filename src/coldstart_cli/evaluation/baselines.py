@@ -1,0 +1,193 @@
+"""Records of a baseline, measured once: every run on the same bank has the same baseline beside it.
+
+A baseline learns nothing from the source, so its records depend on its tasks, its initial weights, its
+configuration, the steps that are scored, the code and the machine, and on nothing that a run learned. Files
+in the cache folder are named by a digest of all of these; equal names hold equal records, but for times,
+which are those of the first measurement. A file appears whole or not at all, and is checked when read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coldstart_cli import __version__
+from coldstart_cli.core.tasks import Examples, Inputs, Strategy, Task
+from coldstart_cli.errors import RequestError
+from coldstart_cli.files.caching import cache_folder, keep_newest
+from coldstart_cli.files.durable import write_bytes
+from coldstart_cli.package import ROOT
+from coldstart_cli.processes import ranks
+
+Record = dict[str, Any]
+Rows = list[Record]
+
+MOST_BYTES = 256 << 20
+"""Of all files; those that were used longest ago go first."""
+
+
+@final
+class Baselines:
+    """What a run may read of baselines that other runs measured, and leaves for them.
+
+    Args:
+        variants: variant -> config of the baseline.
+        model: config of its model.
+        facts: whatever else the records depend on: seed, hardware, vectorize.
+    """
+
+    def __init__(
+        self, variants: Mapping[str, Mapping[str, Any]], model: Mapping[str, Any], facts: Mapping[str, Any]
+    ) -> None:
+        self.variants, self.model, self.facts = variants, model, facts
+        self.asked, self.read, self.oldest = 0, 0, ""
+
+    @property
+    def usable(self) -> bool:
+        """Classes of the user's own may change while their configs stay: their records are not kept."""
+        targets = [t for node in (*self.variants.values(), self.model) for t in _targets(node)]
+        return all(target.startswith("coldstart_cli.") for target in targets)
+
+    def records(
+        self,
+        variant: str,
+        strategy: Strategy,
+        tasks: Callable[[], Iterable[Task]],
+        asked: Mapping[str, Any],
+        fresh: Callable[[], Iterator[Rows]],
+    ) -> Iterator[Rows]:
+        """The rows of each task, from the cache or `fresh`.
+
+        Args:
+            tasks: makes the tasks whose rows they are.
+            asked: steps and all else that determines rows.
+        """
+        self.asked += 1
+        path = self._path(variant, strategy, tasks(), asked) if ranks.first() else None
+        kept = ranks.agreed(lambda: None if path is None else _read(path))
+        if kept is not None:
+            header, groups = kept
+            self.read += 1
+            self.oldest = min(self.oldest or header["measured"], header["measured"])
+            yield from groups
+            return
+        measured, groups = datetime.now(UTC).isoformat(timespec="seconds"), []
+        for rows in fresh():
+            groups.append(rows)
+            yield rows
+        if path is not None:
+            _write(path, {"measured": measured, "facts": dict(self.facts)}, groups)
+
+    def summary(self) -> dict[str, Any]:
+        """What a report says of it; empty where nothing was read."""
+        if not self.read:
+            return {}
+        return {"baseline_read": {"sets": self.read, "of": self.asked, "measured": self.oldest}}
+
+    def _path(
+        self, variant: str, strategy: Strategy, tasks: Iterable[Task], asked: Mapping[str, Any]
+    ) -> Path | None:
+        """The file of these records, or None where what they depend on is not all known."""
+        digest = hashlib.sha256()
+        node = [self.variants[variant], self.model, self.facts, asked, code()]
+        digest.update(json.dumps(node, sort_keys=True, default=str).encode())
+        for name, tensor in strategy.state_dict().items():
+            if not isinstance(tensor, Tensor):
+                return None
+            _add(digest, name, tensor)
+        known: dict[int, tuple[Examples, bytes]] = {}  # sets that tasks share are hashed once
+        for task in tasks:
+            if not type(task.support.objective).__module__.startswith("coldstart_cli."):
+                return None
+            digest.update(f"{task.name} {task.support.objective!r} {task.support.seed}".encode())
+            _add_support(digest, task)
+            if id(task.query) not in known:
+                known[id(task.query)] = task.query, _examples(task.query)
+            digest.update(known[id(task.query)][1])
+        with contextlib.suppress(RequestError, OSError):
+            folder = cache_folder() / "baselines"
+            folder.mkdir(exist_ok=True)
+            return folder / f"{digest.hexdigest()[:40]}.jsonl"
+        return None
+
+
+@cache
+def code() -> str:
+    """A digest of this package's source and of what computes: another one may give other numbers."""
+    digest = hashlib.sha256(f"{__version__} {torch.__version__} {np.__version__}".encode())
+    for path in sorted(ROOT.rglob("*.py")):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[Rows]] | None:
+    """Header and rows, or None where the file is missing or not what was written."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        first, _, rest = path.read_bytes().partition(b"\n")
+        header: dict[str, Any] = json.loads(first)
+        if header["sha256"] == hashlib.sha256(rest).hexdigest() and isinstance(header["measured"], str):
+            os.utime(path)
+            return header, [json.loads(line) for line in rest.splitlines()]
+    return None
+
+
+def _write(path: Path, header: Mapping[str, Any], groups: Sequence[Rows]) -> None:
+    """Keeps the rows of each task; what JSON does not give back as it was is not kept."""
+    lines = [json.dumps(rows) for rows in groups]
+    if repr([json.loads(line) for line in lines]) != repr(list(groups)):  # nan is not equal to itself
+        return
+    body = "".join(f"{line}\n" for line in lines).encode()
+    first = json.dumps({**header, "sha256": hashlib.sha256(body).hexdigest()}).encode()
+    with contextlib.suppress(RequestError, OSError):  # a full disk costs time, not the run
+        write_bytes(path, first + b"\n" + body)
+        keep_newest(path.parent, "*.jsonl", MOST_BYTES)
+
+
+def _add(digest: Any, name: str, tensor: Tensor) -> None:
+    array = tensor.detach().cpu().contiguous()
+    digest.update(f"{name} {tuple(array.shape)} {array.dtype}".encode())
+    digest.update(array.flatten().view(torch.uint8).numpy().data)
+
+
+def _add_inputs(digest: Any, name: str, inputs: Inputs | None) -> None:
+    named = {"": inputs} if isinstance(inputs, Tensor) else dict(inputs or {})
+    digest.update(f"{name} {len(named)}".encode())
+    for key, tensor in sorted(named.items()):
+        _add(digest, key, tensor)
+
+
+def _add_support(digest: Any, task: Task) -> None:
+    support = task.support
+    digest.update(_examples(support))
+    _add_inputs(digest, "unlabelled", support.unlabelled)
+    _add_inputs(digest, "source_classes", support.source_classes)
+
+
+def _examples(examples: Examples) -> bytes:
+    digest = hashlib.sha256()
+    _add_inputs(digest, "inputs", examples.inputs)
+    _add_inputs(digest, "targets", examples.targets)
+    return digest.digest()
+
+
+def _targets(node: object) -> Iterator[str]:
+    """Every class that a config names."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        for value in node.values():
+            yield from _targets(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _targets(value)

@@ -1,0 +1,129 @@
+"""What a predictor costs: adaptation and inference time, parameters, FLOPs, peak memory."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import statistics
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from coldstart_cli.core.tasks import Inputs, Strategy, Task, map_inputs, n_examples
+from coldstart_cli.evaluation.adaptations import Adaptations
+from coldstart_cli.evaluation.loop import EvaluationPlan
+from coldstart_cli.hardware import Hardware
+from coldstart_cli.metrics import measures
+from coldstart_cli.tracing.flops import flops
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+WARM_UP = 10
+"""Calls that are not timed, of each predictor and batch size: caches fill, kernels are chosen."""
+TURN = 10
+"""Calls in a row before another predictor or batch size has its turn."""
+
+
+def adaptation_ms(strategy: Strategy, tasks: Iterable[Task], step: int, hardware: Hardware) -> float:
+    """Median milliseconds of adaptation up to `step`, one task at a time on the whole machine."""
+    with _without_garbage_collection():
+        placed = (task.to(hardware.device) for task in tasks)
+        # each anew, so that none is replayed: as where a single task is met
+        written = [Adaptations([step], hardware, beside=False)(strategy.eval(), task) for task in placed]
+        seconds = [answers[0].seconds for answers in written]
+    return 1000 * statistics.median(seconds)
+
+
+def costs(strategy: Strategy, task: Task, plan: EvaluationPlan, hardware: Hardware) -> dict[str, Any]:
+    """What the adapted predictor costs on this hardware.
+
+    Returns:
+        p50 and p95 of a call in milliseconds for each batch size, over so many calls, after a warm-up and
+        with the device synchronised; parameters; FLOPs for one input (a multiply-add is 2); the same of
+        each predictor that is scored beside it (`beside`); `Hardware.peak_memory` in bytes.
+    """
+    strategy.eval()
+    task = task.to(hardware.device)
+    adaptation = strategy.adapt(task.support)
+    first = next(adaptation)
+    adaptation.close()
+    modules = {"": first.module, **{role: build() for role, build in first.beside.items()}}
+    batches = {size: repeated(task.query.inputs, size) for size in plan.batch_sizes}
+    with torch.no_grad(), hardware.autocast():
+        calls = {
+            (role, size): partial(module, batch)
+            for role, module in modules.items()
+            for size, batch in batches.items()
+        }
+        seconds = timed(calls, hardware, least=plan.timed_calls, total=plan.timed_seconds)
+    one = repeated(task.query.inputs, 1)
+    with torch.no_grad():
+        operations = {role: flops(partial(module, one)) for role, module in modules.items()}
+    found = {
+        role: {
+            "inference": {
+                str(size): {**measures.percentiles(seconds[role, size]), "calls": len(seconds[role, size])}
+                for size in batches
+            },
+            "parameters": parameter_count(module),
+            "flops": operations[role],
+        }
+        for role, module in modules.items()
+    }
+    return {**found.pop(""), "peak_memory": hardware.peak_memory(), "beside": found}
+
+
+def timed(
+    calls: Mapping[Key, Callable[[], object]], hardware: Hardware, *, least: int, total: float
+) -> dict[Key, list[float]]:
+    """Seconds of each of many calls of each, taken in turns: what slows the machine down, slows all.
+
+    Turns go on until each has been called `least` times and each has taken `total` seconds. Python's
+    garbage collector waits: its pauses are the process's, not the predictor's.
+    """
+    for call in calls.values():
+        for _ in range(WARM_UP):
+            call()
+    seconds: dict[Key, list[float]] = {key: [] for key in calls}
+    waiting = list(calls)
+    with _without_garbage_collection():
+        while waiting:
+            for key in waiting:
+                calls[key]()  # the call before was another's
+                for _ in range(TURN):
+                    before = hardware.now()
+                    calls[key]()
+                    seconds[key].append(hardware.now() - before)
+            waiting = [key for key in waiting if len(seconds[key]) < least or sum(seconds[key]) < total]
+    return seconds
+
+
+@contextlib.contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def repeated(inputs: Inputs, n: int) -> Inputs:
+    """n examples, the given ones over and over."""
+    indices = torch.arange(n) % n_examples(inputs)
+    return map_inputs(lambda tensor: tensor[indices.to(tensor.device)], inputs)
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Real numbers that the predictor holds, those that adaptation made included, shared ones once.
+
+    Constants count too: a frozen encoder is as large as one that learns, though no state dict holds it.
+    """
+    tensors = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    return sum(tensor.numel() for tensor in tensors.values() if tensor.is_floating_point())

@@ -1,0 +1,103 @@
+"""Adapts to a task and scores its query set: one record for each step, several tasks at a time."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from queue import SimpleQueue
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coldstart_cli.core.tasks import Strategy, Task, content_hash
+from coldstart_cli.evaluation.adaptations import Adaptations
+from coldstart_cli.hardware import Hardware
+from coldstart_cli.training.optimizers import optimizers
+
+Record = dict[str, Any]
+
+
+def scored_together(
+    strategy: Strategy,
+    tasks: Iterable[Task],
+    steps: Sequence[int],
+    hardware: Hardware,
+    *,
+    beside: bool,
+    coverage: float | None = None,
+) -> Iterator[list[Record]]:
+    """`scored` for each task, in order; on a CPU several tasks at a time, each on a core of its own.
+
+    A support set of five images is too small to share out: two threads on one task are a fifth faster
+    than one, and four times slower where another process wants the second core. Each worker has a
+    module tree of its own, for a functional call changes the tree while it lasts; tensors are shared.
+    """
+    n = hardware.threads if hardware.device.type == "cpu" else 1
+    adaptations = Adaptations(steps, hardware, beside=beside)
+    one = partial(scored, adaptations=adaptations, coverage=coverage)
+    if n == 1:
+        yield from (one(strategy, task) for task in tasks)
+        return
+    trees: SimpleQueue[Strategy] = SimpleQueue()
+    for _ in range(n):
+        trees.put(_tree_of(strategy))
+
+    def work(task: Task) -> list[Record]:
+        tree = trees.get()
+        try:
+            return one(tree, task)
+        finally:
+            trees.put(tree)
+
+    waiting = iter(tasks)
+    with ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,)) as workers:
+        try:
+            while batch := list(islice(waiting, 4 * n)):
+                yield from workers.map(work, batch)
+        finally:
+            torch.set_num_threads(hardware.threads)
+
+
+def _tree_of(strategy: Strategy) -> Strategy:
+    """A copy of the strategy's modules around the same tensors and optimizers."""
+    kept: list[object] = [*strategy.parameters(), *strategy.buffers()]
+    kept += [optimizer for _, optimizer in optimizers(strategy)]
+    return copy.deepcopy(strategy, {id(value): value for value in kept})
+
+
+def scored(
+    strategy: Strategy, task: Task, adaptations: Adaptations, *, coverage: float | None = None
+) -> list[Record]:
+    """Adapts to one task and scores its query set.
+
+    adapt_seconds is the time inside the strategy's generator, in which other tasks may share the machine, or
+    that of its replay (`inference.adaptation_ms` times adaptation alone, as it is written). What a strategy
+    gives to be scored beside it has rows too, with a role of their own. With `coverage`, rows have the
+    columns of `Objective.calibration` as well.
+    """
+    strategy.eval()
+    task_hash = content_hash(task)
+    task = task.to(adaptations.hardware.device)
+    known: dict[int, Record] = {}
+    rows: list[Record] = []
+    for answer in adaptations(strategy, task):
+        outputs = id(answer.outputs)
+        if outputs not in known:
+            known[outputs] = _score(answer.outputs, task, coverage)
+        role = {} if answer.role is None else {"role": answer.role}
+        notes = {"notes": dict(answer.notes)} if answer.notes else {}
+        labels = {"task": task.name, "task_hash": task_hash, "step": answer.step}
+        seconds = round(answer.seconds, 7)
+        rows.append({**labels, **role, **known[outputs], **notes, "adapt_seconds": seconds})
+    return rows
+
+
+def _score(outputs: Tensor, task: Task, coverage: float | None) -> Record:
+    objective, targets = task.support.objective, task.query.targets
+    value = float(objective.metrics(outputs, targets)[objective.headline])
+    row: Record = {"value": value, "loss": float(objective.loss(outputs, targets))}
+    return row if coverage is None else row | objective.calibration(outputs, targets, coverage)

@@ -1,0 +1,215 @@
+"""A resolved config to an experiment, all of it built and checked before any training begins.
+
+Building order: hardware, the model's preprocess, the data set, which gets it, then the encoder, which
+gets the input shape, then the strategy, which gets the encoder and the facts of the source it names in
+its constructor.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge, Lt
+
+from coldstart_cli.config.annotations import mismatch
+from coldstart_cli.config.building import build, check
+from coldstart_cli.core.tasks import Split, Strategy, TaskShape, TaskSource
+from coldstart_cli.errors import RequestError, Unserved, suggestion
+from coldstart_cli.evaluation.loop import EvaluationPlan, served, shape_of
+from coldstart_cli.experiment.parts import StrategyBuilder, source_of
+from coldstart_cli.experiment.trainer import TrainingPlan, validation_shape
+from coldstart_cli.hardware import Hardware
+from coldstart_cli.loggers.logger import Logger
+from coldstart_cli.models.network import Encoder
+from coldstart_cli.training.optimizers import OptimizerFactory
+
+PARTS: Mapping[str, type] = {
+    "strategy": Strategy,
+    "model": Encoder,
+    "dataset": TaskSource,
+    "optimizer": OptimizerFactory,
+    "hardware": Hardware,
+    "evaluation": EvaluationPlan,
+    "training": TrainingPlan,
+}
+"""What each key of a config builds."""
+SCALARS: Mapping[str, Any] = {
+    "seed": Annotated[int, Ge(0), Lt(2**31)],
+    "outputs": str,
+    "again": bool,
+    "trust": list[str],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """Everything a run needs.
+
+    Attributes:
+        config: the resolved config it was built from.
+        left_out: k_shot -> why the evaluation leaves it out.
+        contestants: role -> variant -> strategy; the role `baseline` is absent where none is asked for.
+        facts: of the source, that building the strategy again takes: n_way and, where it asks for
+            them, n_source_outputs and source_groups.
+    """
+
+    config: Mapping[str, Any]
+    hardware: Hardware
+    source: TaskSource
+    training: TrainingPlan
+    evaluation: EvaluationPlan
+    left_out: Mapping[int, str]
+    contestants: Mapping[str, Mapping[str, Strategy]]
+    vectorize: bool
+    facts: Mapping[str, Any]
+
+    @property
+    def strategy(self) -> Strategy:
+        return self.contestants["strategy"][""]
+
+
+def assemble(config: Mapping[str, Any]) -> Experiment:
+    """Builds and checks.
+
+    Raises:
+        RequestError: naming the key that is wrong.
+    """
+    check_values(config)
+    trust = config["trust"]
+    hardware: Hardware = build(config["hardware"], "hardware", Hardware, trust, {})
+    hardware.prepare(config["seed"])
+    training: TrainingPlan = build(config["training"], "training", TrainingPlan, trust, {})
+    asked: EvaluationPlan = build(config["evaluation"], "evaluation", EvaluationPlan, trust, {})
+    source = source_of(config)
+    evaluation, left_out = served(source, asked)
+    check_shapes(source, training, evaluation)
+    check_parts(config["strategy"], "strategy", hardware.processes)
+    builder = StrategyBuilder(config, hardware, source, training.steps, {})
+    contestants = {"strategy": {"": builder.build(config["strategy"], "strategy")}}
+    if config["baseline"] is not None:
+        _check_strategy(builder.build(config["baseline"], "baseline"), "baseline", source, evaluation)
+        contestants["baseline"] = {
+            label: builder.build(node, "baseline")
+            for label, node in variants(config["baseline"], evaluation.baseline_search).items()
+        }
+    for role, strategies in contestants.items():
+        for strategy in strategies.values():
+            _check_strategy(strategy, role, source, evaluation)
+    check_precision(hardware, contestants["strategy"][""])
+    facts = {"n_way": source.shape.n_way, **builder.known}
+    return Experiment(
+        config, hardware, source, training, evaluation, left_out, contestants, builder.vectorize, facts
+    )
+
+
+def check_values(config: Mapping[str, Any]) -> None:
+    """Names, types and ranges of the whole config; builds nothing."""
+    known = {*SCALARS, *PARTS, "logger", "baseline", "names", "sweep"}
+    for key in sorted(config.keys() - known):
+        raise RequestError(f"{key}: there is no such key; {suggestion(key, known)}")
+    for key, annotation in SCALARS.items():
+        if key not in config:
+            raise RequestError(f"{key}: is missing; write {key}=VALUE")
+        wrong = mismatch(config[key], annotation)
+        if wrong:
+            raise RequestError(f"{key}: {wrong}")
+    for key, kind in PARTS.items():
+        if config.get(key) is None:
+            raise RequestError(f"{key}: nothing is chosen; see coldstart ls {key}")
+        check(config[key], key, kind, config["trust"])
+    if not isinstance(config.get("logger"), Mapping):
+        raise RequestError("logger: is no mapping of names to loggers; write logger=[console] or logger=[]")
+    for name, node in config["logger"].items():
+        check(node, f"logger.{name}", Logger, config["trust"])
+    if "sweep" in config:  # a run may have none; sweeps/ knows its kind
+        check(config["sweep"], "sweep", object, config["trust"])
+    if config.get("baseline") is not None:
+        check(config["baseline"], "baseline", Strategy, config["trust"])
+    names = config.get("names")
+    if not isinstance(names, Mapping) or not names.keys() >= {"strategy", "model", "dataset", "baseline"}:
+        raise RequestError("names: does not say strategy, model, dataset and baseline; no config lacks it")
+
+
+def check_precision(hardware: Hardware, strategy: Strategy) -> None:
+    """Refuses a second-order gradient in bf16, unless it is forced."""
+    if strategy.differentiates_twice and hardware.precision == "bf16":
+        raise RequestError(
+            "hardware.precision: bf16 makes a gradient through inner steps some 18 % wrong; choose fp32, "
+            "strategy.second_order=false, or bf16_second_order to have it all the same"
+        )
+
+
+_NO_SOURCE = (
+    "it learns from a source and this data set has none; choose one that learns from the new task alone "
+    "(strategy=scratch, logistic, nearest_centroid)"
+)
+
+
+def shapes_asked(
+    source: TaskSource, training: TrainingPlan, evaluation: EvaluationPlan
+) -> list[tuple[str, Split, TaskShape]]:
+    """(key that says so, split, shape) of all tasks that a run must have."""
+    asked: list[tuple[str, Split, TaskShape]] = []
+    if source.has_source:
+        validation = validation_shape(source, training.validation)
+        asked = [("dataset", "train", source.shape), ("training.validation", "validation", validation)]
+    splits: tuple[Split, ...] = ("new", "validation")
+    for k in evaluation.k_shots:
+        asked += [("evaluation", split, shape_of(source, evaluation, k)) for split in splits]
+    return asked
+
+
+def check_shapes(source: TaskSource, training: TrainingPlan, evaluation: EvaluationPlan) -> None:
+    """Refuses tasks that the data cannot serve."""
+    for key, split, shape in shapes_asked(source, training, evaluation):
+        reason = source.refusal(split, shape)
+        if reason:
+            raise RequestError(f"{key}: {reason}")
+
+
+def check_parts(node: Mapping[str, Any], key: str, processes: int) -> None:
+    """Refuses batches with fewer tasks, or examples, than processes that are to share them."""
+    for name, value in node.items():
+        if isinstance(value, Mapping):
+            check_parts(value, f"{key}.{name}", processes)
+        elif name in ("meta_batch_size", "batch_size") and value < processes:
+            raise RequestError(
+                f"{key}.{name}: {value} cannot be shared among {processes} processes; "
+                f"give {key}.{name}={processes} or more, or fewer processes (hardware.processes={value})"
+            )
+
+
+def variants(baseline: Mapping[str, Any], search: Mapping[str, list[float]]) -> dict[str, dict[str, Any]]:
+    """The baseline once for each combination of the searched values, labelled `lr=0.05`."""
+    names = sorted(search)
+    combinations = itertools.product(*(search[name] for name in names))
+    return {
+        ",".join(f"{name}={value:g}" for name, value in zip(names, values, strict=True)): {
+            **baseline,
+            **dict(zip(names, values, strict=True)),
+        }
+        for values in combinations
+    }
+
+
+def _check_strategy(strategy: Strategy, role: str, source: TaskSource, evaluation: EvaluationPlan) -> None:
+    if role == "baseline" and strategy.learns_from_source:
+        raise RequestError(
+            "baseline: it learns from the source, which a baseline does not; "
+            "choose strategy@baseline=scratch, or train it as a run of its own"
+        )
+    if strategy.learns_from_source and not source.has_source:
+        raise Unserved(f"{role}: {_NO_SOURCE}")
+    if strategy.learns_from_source and role == "strategy":
+        _refuse(strategy.refusal(source), role)
+    for k in evaluation.k_shots:
+        if k > 0 or role == "strategy":  # without labels the baseline is the source model as it is
+            _refuse(strategy.refusal(source.with_shape(shape_of(source, evaluation, k))), role)
+
+
+def _refuse(reason: str | None, role: str) -> None:
+    if reason:
+        raise Unserved(f"{role}: {reason}")

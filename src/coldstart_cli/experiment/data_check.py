@@ -1,0 +1,103 @@
+"""What `coldstart data check` audits: the data that a run would use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from coldstart_cli.config.building import build
+from coldstart_cli.core.tasks import Split, TaskShape, TaskSource
+from coldstart_cli.datasets.audit.audit import Audit, audit
+from coldstart_cli.datasets.audit.task_bank import Asked
+from coldstart_cli.errors import RequestError
+from coldstart_cli.evaluation.loop import EvaluationPlan, shape_of
+from coldstart_cli.experiment import assembly, parts
+from coldstart_cli.experiment.trainer import TrainingPlan
+from coldstart_cli.reports import audit_table
+
+N_TASKS = 200
+"""Tasks that are drawn in each shape: fewer where they are large, and never fewer than are evaluated."""
+
+
+MOST_EXAMPLES = 200_000
+"""Examples of the tasks in one shape, beyond those of the tasks that are evaluated."""
+
+
+def audited(config: Mapping[str, Any], *, n_tasks: int | None, show_read: bool) -> dict[str, Any]:
+    """The leak audit of the data that a run of `config` would use.
+
+    Args:
+        n_tasks: in each shape of tasks, or None for as many as a run uses.
+        show_read: where the data cannot serve the run, show what was read of them before saying so.
+
+    Raises:
+        RequestError: for a config that `train` would refuse because of its data.
+    """
+    assembly.check_values(config)
+    training: TrainingPlan = build(config["training"], "training", TrainingPlan, config["trust"], {})
+    evaluation: EvaluationPlan = build(
+        config["evaluation"], "evaluation", EvaluationPlan, config["trust"], {}
+    )
+    if "on_bad" in config["dataset"]:  # what cannot be read is a finding, and ends no check
+        config = {**config, "dataset": {**config["dataset"], "on_bad": "skip"}}
+    source = parts.source_of(config)
+    try:
+        assembly.check_shapes(source, training, evaluation)
+    except RequestError:
+        if show_read and hasattr(source, "labelled"):  # what was read tells why it cannot serve
+            audit_table.show_read(source.facts(), _unreadable(source))
+        raise
+    asked, not_served = _asked(source, training, evaluation, n_tasks)
+    listed = {"known_duplicates": [], **config["dataset"]}["known_duplicates"]
+    return _summary(config, source, audit(source, asked, listed), not_served)
+
+
+def _asked(
+    source: TaskSource, training: TrainingPlan, evaluation: EvaluationPlan, n_tasks: int | None
+) -> tuple[list[Asked], list[str]]:
+    """What a run draws, each once, and why some of it is left out."""
+    uses = {"dataset": "training", "training.validation": "validation", "evaluation": "evaluation"}
+    drawn: dict[tuple[Split, TaskShape], dict[str, None]] = {}
+    for key, split, shape in assembly.shapes_asked(source, training, evaluation):
+        drawn.setdefault((split, shape), {})[uses[key]] = None
+    not_served = []
+    for k in evaluation.k_shots:
+        shape = shape_of(source, evaluation, k)
+        reason = source.refusal("source_test", shape)
+        if reason is None:
+            drawn.setdefault(("source_test", shape), {})["evaluation"] = None
+        else:
+            not_served.append(f"source_test at k = {k}: {reason}")
+    asked = [
+        Asked(tuple(names), split, shape, n_tasks or max(_enough(shape), evaluation.n_tasks))
+        for (split, shape), names in drawn.items()
+    ]
+    return asked, not_served
+
+
+def _enough(shape: TaskShape) -> int:
+    examples = (shape.n_way or 1) * (shape.k_shot + shape.n_query + shape.n_unlabelled)
+    return min(N_TASKS, MOST_EXAMPLES // examples)
+
+
+def _unreadable(source: TaskSource) -> list[str]:
+    """What data of one's own hold that could not be read, a line each."""
+    return list(getattr(getattr(source, "labelled", None), "skipped", ()))
+
+
+def _summary(
+    config: Mapping[str, Any], source: TaskSource, found: Audit, not_served: Sequence[str]
+) -> dict[str, Any]:
+    """All of an audit, as JSON keeps it."""
+    return {
+        "name": config["names"]["dataset"],
+        "settings": config["dataset"],
+        "fingerprint": source.fingerprint,
+        "facts": source.facts(),
+        "n_leaks": found.n_leaks,
+        "findings": [asdict(one) for one in found.findings],
+        "not_served": list(not_served),
+        "unreadable": _unreadable(source),
+        "bank": [asdict(row) for row in found.bank],
+    }

@@ -1,0 +1,51 @@
+"""What a reader needs to run something again, and to judge its figures of time."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from coldstart_cli.experiment.assembly import Experiment
+from coldstart_cli.experiment.parts import shape_facts
+
+
+def _git_commit() -> str | None:
+    """The commit of the folder where the command was typed, marked where files differ from it."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def environment(experiment: Experiment, command_line: Sequence[str]) -> dict[str, Any]:
+    """What a reader needs to run this again, and to judge its figures of time."""
+    packages = {}
+    for package in ("coldstart-cli", "torch", "numpy", "hydra-core", "omegaconf", "scipy", "transformers"):
+        try:
+            packages[package] = version(package)
+        except PackageNotFoundError:
+            packages[package] = "not installed as a package"
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "packages": packages,
+        "hardware": experiment.hardware.facts(),
+        "vectorize": "vmap" if experiment.vectorize else "loop",
+        "git": _git_commit(),
+        "command_line": list(command_line),
+        "fingerprint": experiment.source.fingerprint,
+        "input_shape": shape_facts(experiment.source),
+        "facts": dict(experiment.facts),
+        # How data of one's own were read: a new task is read alike, so that columns and scales agree.
+        "recipe": dict(getattr(getattr(experiment.source, "labelled", None), "recipe", {})),
+    }

@@ -1,0 +1,71 @@
+"""`--dry-run`: what a run would cost, from a few real steps."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+from coldstart_cli.core.tasks import Task
+from coldstart_cli.errors import printable
+from coldstart_cli.evaluation.adaptations import Adaptations
+from coldstart_cli.evaluation.costs import costs
+from coldstart_cli.evaluation.loop import shape_of, tasks_of
+from coldstart_cli.evaluation.scoring import scored
+from coldstart_cli.experiment.assembly import Experiment
+from coldstart_cli.runs.run import Run
+
+
+def forecast(experiment: Experiment, run: Run) -> str:
+    """Prints what the run would cost; writes nothing.
+
+    Returns:
+        One line for a sweep's table.
+    """
+    strategy, plan = experiment.strategy, experiment.training
+    training = _training_seconds(experiment)
+    evaluating, task = _evaluation_seconds(experiment)
+    cost = costs(strategy, task, experiment.evaluation, experiment.hardware)
+    size = sum(t.numel() * t.element_size() for t in strategy.state_dict().values())
+    state = "finished" if run.finished else "started" if run.exists else "new"
+    print(f"run        {run.path} ({state})")
+    for split, fact in experiment.source.facts().items():
+        print(printable(f"{split:<10} {fact}"))
+    for k, reason in experiment.left_out.items():
+        print(printable(f"left out   k={k}: {reason}"))
+    print(f"parameters {cost['parameters']:,}")
+    print(f"FLOPs      {cost['flops']:,} for one input (a multiply-add is 2)")
+    print(f"seconds    about {training:.0f} of training ({plan.steps} steps), {evaluating:.0f} of evaluation")
+    print(f"disk       about {max(1, round(7 * size / 2**20))} MiB of checkpoints")
+    return f"about {training + evaluating:.0f} s"
+
+
+def _training_seconds(experiment: Experiment) -> float:
+    """All outer steps at the median time of the second to the sixth."""
+    hardware, seconds = experiment.hardware, []
+    steps = experiment.strategy.train().fit(experiment.source)
+    for _ in range(6):
+        before = hardware.now()
+        if next(steps, None) is None:
+            break
+        seconds.append(hardware.now() - before)
+    return statistics.median(seconds[1:] or [0.0]) * experiment.training.steps if seconds else 0.0
+
+
+def _evaluation_seconds(experiment: Experiment) -> tuple[float, Task]:
+    """All tasks at the time of one for each k and role; and a task."""
+    plan, seconds = experiment.evaluation, 0.0
+    task: Task | None = None
+    for k in plan.k_shots:
+        source = experiment.source.with_shape(shape_of(experiment.source, plan, k))
+        task = next(tasks_of(source, "new", 1))
+        for role, variants in experiment.contestants.items():
+            if role == "baseline" and k == 0:
+                continue
+            steps = plan.steps if role == "strategy" else plan.baseline_steps
+            before = time.perf_counter()
+            strategy = next(iter(variants.values()))
+            scored(strategy, task, Adaptations(steps, experiment.hardware, beside=role == "strategy"))
+            n = (2 if role == "strategy" else 1) * plan.n_tasks + len(variants) * plan.n_selection_tasks
+            seconds += (time.perf_counter() - before) * n
+    assert task is not None  # k_shots holds one at least
+    return seconds, task

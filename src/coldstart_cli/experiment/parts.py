@@ -1,0 +1,177 @@
+"""The parts of an experiment, each built from its node: preprocess, data set, encoder, strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from coldstart_cli.config.building import build, runtime_parameters
+from coldstart_cli.core.tasks import Strategy, TaskSource
+from coldstart_cli.datasets.readers.cache import load_or_make
+from coldstart_cli.errors import RequestError
+from coldstart_cli.files.durable import read_json
+from coldstart_cli.hardware import Hardware
+from coldstart_cli.models.network import Encoder, InputShape, Trained
+from coldstart_cli.models.preprocess import Plain, Preprocess
+from coldstart_cli.models.pretrained import FrozenFeatures
+from coldstart_cli.runs.run import Run, digest
+from coldstart_cli.training.optimizers import OptimizerFactory
+
+_sources: dict[str, TaskSource] = {}
+_preprocesses: dict[str, Preprocess] = {}
+
+
+def source_of(config: Mapping[str, Any]) -> TaskSource:
+    """The data set as the model reads it; points of a sweep that agree on both share one."""
+    key = digest([config["dataset"], config["model"].get("preprocess")])
+    if key not in _sources:
+        preprocess = preprocess_of(config["model"], "model", config["trust"])
+        if isinstance(preprocess, FrozenFeatures):
+            hardware: Hardware = build(config["hardware"], "hardware", Hardware, config["trust"], {})
+            preprocess.device = hardware.device
+        facts = {"preprocess": preprocess}
+        _sources[key] = build(config["dataset"], "dataset", TaskSource, config["trust"], facts)
+    return _sources[key]
+
+
+def preprocess_of(model: Mapping[str, Any], key: str, trust: list[str]) -> Preprocess:
+    """What a model does to raw examples, from the node `preprocess` in its own; made once a process."""
+    node = model.get("preprocess")
+    if node is None:
+        return Plain()
+    name = digest(node)
+    if name not in _preprocesses:
+        _preprocesses[name] = build(node, f"{key}.preprocess", Preprocess, trust, {"cached": load_or_make})
+    return _preprocesses[name]
+
+
+def encoder_of(model: Mapping[str, Any], key: str, trust: list[str], source: TaskSource) -> Encoder:
+    """A fresh encoder for the inputs of a source."""
+    return encoder_for(model, key, trust, source.input_shape)
+
+
+def encoder_for(model: Mapping[str, Any], key: str, trust: list[str], shape: InputShape) -> Encoder:
+    """A fresh encoder for inputs of `shape`, which a run or a bundle knows without its data."""
+    node = dict(model)
+    if "preprocess" in node:
+        node["preprocess"] = preprocess_of(model, key, trust)
+    encoder: Encoder = build(node, key, Encoder, trust, {"input_shape": shape})
+    return encoder
+
+
+class StrategyBuilder:
+    """Builds strategies over fresh encoders with the same initial weights.
+
+    Args:
+        known: facts of the run that stand in for those of the source, as where a trained strategy is
+            built again without its source.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        hardware: Hardware,
+        source: TaskSource,
+        n_steps: int,
+        known: Mapping[str, Any],
+    ) -> None:
+        self.config, self.hardware, self.source, self.n_steps = config, hardware, source, n_steps
+        self.known = dict(known)
+        self.vectorize = False
+
+    def build(self, node: Mapping[str, Any], key: str) -> Strategy:
+        config, trust, source = self.config, self.config["trust"], self.source
+        torch.manual_seed(config["seed"])
+        encoder = encoder_of(config["model"], "model", trust, source)
+        self.vectorize = self.hardware.vectorizes(encoder)
+        facts: dict[str, object] = {
+            "encoder": encoder,
+            "optimizer": build(
+                config["optimizer"], "optimizer", OptimizerFactory, trust, {"n_steps": self.n_steps}
+            ),
+            "n_outputs": source.objective.n_outputs,
+            "n_way": source.shape.n_way,
+            "n_steps": self.n_steps,
+            "input_shape": source.input_shape,
+            "vectorize": self.vectorize,
+            "seed": config["seed"],
+            "cached": load_or_make,
+            "trained": partial(trained, source=source, trust=trust, key=key),
+        }
+        of_pool = {"n_source_outputs", "source_groups"} & runtime_parameters(node, key, trust)
+        if of_pool - self.known.keys() and not source.has_source:  # a head that nothing trains or reads
+            self.known |= {"n_source_outputs": source.objective.n_outputs, "source_groups": []}
+        if of_pool - self.known.keys():
+            pool = source.pool("train")
+            self.known |= {"n_source_outputs": pool.objective.n_outputs, "source_groups": list(pool.groups)}
+        facts |= {**self.known, "source_groups": tuple(self.known.get("source_groups", ()))}
+        strategy: Strategy = build(node, key, Strategy, trust, facts)
+        check_inputs(strategy, key, encoder.reads)
+        if not any(parameter.requires_grad for parameter in strategy.parameters()):
+            strategy.learns_from_source = False
+        return strategy.to(self.hardware.device)
+
+
+def check_inputs(strategy: Strategy, key: str, reads: str | None) -> None:
+    """Refuses a teacher that cannot read what the run's model does to raw examples.
+
+    Raises:
+        RequestError: where two encoders want the output of different preprocesses.
+    """
+    for name, module in strategy.named_modules():
+        other = getattr(module, "reads", None)
+        if other is not None and other != reads:
+            raise RequestError(
+                f"{key}.{name.partition('.')[0]}: reads {other}, the run's model {reads or 'plain numbers'}; "
+                "give both models one path and one preprocess"
+            )
+
+
+def trained(name: str, path: str, *, source: TaskSource, trust: list[str], key: str) -> Trained:
+    """What the run at `path` learned, if it read inputs like those of `source`.
+
+    Args:
+        name: the parameter that asks, and `key` the node it stands in, for messages.
+
+    Raises:
+        RequestError: where it is no finished run, or its inputs are others.
+    """
+    run, key = Run(Path(path)), f"{key}.{name}"
+    if not run.finished:
+        raise RequestError(f"{key}: {path} is no finished run; name a run directory that train has finished")
+    known = read_json(run.path / "environment.json", "run").get("input_shape")
+    ours = shape_facts(source)
+    if known is not None and known != ours:
+        raise RequestError(
+            f"{key}: {path} reads inputs of shape {known}, this data set gives {ours}; "
+            "name a run that was trained on inputs of this shape"
+        )
+    encoder = encoder_of(run.config["model"], "model", trust, source)
+    state = run.checkpoints.best()["strategy"]
+    prefix = "network." if any(name.startswith("network.encoder.") for name in state) else ""
+    parts = {
+        part: {
+            n.removeprefix(f"{prefix}{part}."): t
+            for n, t in state.items()
+            if n.startswith(f"{prefix}{part}.")
+        }
+        for part in ("encoder", "head")
+    }
+    try:
+        encoder.load_state_dict(parts["encoder"])
+    except RuntimeError as error:
+        raise RequestError(
+            f"{key}: {path} holds no encoder for inputs of shape {ours}; "
+            "name a run of a strategy such as finetune on inputs of this shape"
+        ) from error
+    return Trained(encoder, parts["head"])
+
+
+def shape_facts(source: TaskSource) -> Any:
+    """The shape of one input as JSON keeps it."""
+    shape = source.input_shape
+    return list(shape) if isinstance(shape, tuple) else {name: list(part) for name, part in shape.items()}

@@ -1,0 +1,295 @@
+"""What `train` and `evaluate` do with a resolved config: build, run, write, print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from coldstart_cli.errors import JobError, RequestError, printable
+from coldstart_cli.evaluation.baselines import Baselines
+from coldstart_cli.evaluation.costs import adaptation_ms, costs
+from coldstart_cli.evaluation.loop import evaluate, shape_of, source_refusal, tasks_of
+from coldstart_cli.evaluation.scoring import Record
+from coldstart_cli.experiment import finished
+from coldstart_cli.experiment.assembly import Experiment, assemble, variants
+from coldstart_cli.experiment.environment import environment
+from coldstart_cli.experiment.forecast import forecast
+from coldstart_cli.experiment.open_loggers import opened
+from coldstart_cli.experiment.trainer import Training
+from coldstart_cli.files.durable import read_json
+from coldstart_cli.files.untrusted import shaped
+from coldstart_cli.loggers.logger import Logger
+from coldstart_cli.metrics.summary import summarise
+from coldstart_cli.processes import launch, ranks
+from coldstart_cli.processes.signals import StopOnSignal
+from coldstart_cli.reports import evaluation_table, finished_run, plots
+from coldstart_cli.runs.run import Run, evaluation_hash, run_name
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Flags of the command line that are no part of the config.
+
+    Attributes:
+        watcher: a logger of whoever started the command, such as a sweep.
+        train_only: evaluate nothing on new tasks, as in a search for hyper-parameters.
+        asked: names the command, where its answer may be remembered.
+    """
+
+    quiet: bool
+    dry_run: bool
+    command_line: Sequence[str]
+    watcher: Logger | None = None
+    train_only: bool = False
+    asked: str | None = None
+
+
+def train(config: Mapping[str, Any], options: Options) -> str:
+    """Trains, continues, or finds the run finished; evaluates where that is missing; prints.
+
+    Returns:
+        One line for a sweep's table.
+    """
+    seen = finished.files_of(config) if options.asked else None  # before they are read
+    with launch.joined():
+        experiment = assemble(config)
+        run = Run(Path(config["outputs"]) / run_name(config, experiment.source.fingerprint))
+        if options.dry_run:
+            return forecast(experiment, run)
+        name = evaluation_hash(config, experiment.source.fingerprint)
+        if ranks.agreed(lambda: run.finished and not config["again"] and run.evaluation(name).exists()):
+            _say(options, finished_run.FINISHED.format(run.path))
+            _say_where_measured(experiment, run, name, options)
+        else:
+            _together(_train_and_evaluate, experiment, run, options)
+            if options.train_only:
+                return str(run.path)
+        line = _show(experiment, run, name, options)
+        if options.asked and seen and ranks.first():
+            finished.remember(options.asked, seen, config, run.path, name, experiment.hardware.facts())
+        return line
+
+
+def reevaluate(config: Mapping[str, Any], run: Run, options: Options) -> str:
+    """Evaluates a finished run as `config` asks; `config` is the run's own but for what was changed."""
+    with launch.joined():
+        experiment = assemble(config)
+        name = evaluation_hash(config, experiment.source.fingerprint)
+        if ranks.agreed(lambda: run.evaluation(name).exists() and not config["again"]):
+            _say(options, f"{run.path}: this evaluation is finished (again=true evaluates anew)")
+            _say_where_measured(experiment, run, name, options)
+        else:
+            _together(_evaluate_again, experiment, run, options)
+        return _show(experiment, run, name, options)
+
+
+Work = Callable[[Experiment, Run, Options], None]
+
+
+def _together(work: Work, experiment: Experiment, run: Run, options: Options) -> None:
+    """Does the work in as many processes as are asked for: here, where that is one or these are all there."""
+    processes = experiment.hardware.processes
+    if ranks.world() > 1 or processes == 1:
+        work(experiment, run, options)
+    else:
+        launch.launch(_in_rank, (work, dict(experiment.config), run.path, options), processes)
+
+
+def _in_rank(work: Work, config: Mapping[str, Any], path: Path, options: Options) -> None:
+    work(assemble(config), Run(path), options)
+
+
+def _train_and_evaluate(experiment: Experiment, run: Run, options: Options) -> None:
+    config = experiment.config
+    with run.locked(), StopOnSignal() as stop:
+        resumed = ranks.agreed(lambda: run.exists and not config["again"])
+        with opened(config, run.path, options.watcher, quiet=options.quiet, resumed=resumed) as loggers:
+            if not resumed:
+                run.create(config, environment(experiment, options.command_line))
+            _train(experiment, run, loggers, stop, options)
+            if not options.train_only:
+                _evaluate(experiment, run, loggers, stop)
+
+
+def _evaluate_again(experiment: Experiment, run: Run, options: Options) -> None:
+    with (
+        run.locked(),
+        StopOnSignal() as stop,
+        opened(experiment.config, run.path, options.watcher, quiet=options.quiet, resumed=True) as loggers,
+    ):
+        _evaluate(experiment, run, loggers, stop)
+
+
+def _train(
+    experiment: Experiment, run: Run, loggers: Sequence[Logger], stop: StopOnSignal, options: Options
+) -> None:
+    if ranks.agreed(lambda: run.finished):
+        return
+    training = Training(
+        experiment.strategy,
+        experiment.source,
+        experiment.training,
+        experiment.hardware,
+        run,
+        experiment.config["seed"],
+    )
+    if training.step:
+        _say(options, f"{run.path}: goes on after step {training.step}")
+    if experiment.strategy.learns_from_source:
+        for logger in loggers:
+            logger.start("training", experiment.training.steps, training.step)
+    try:
+        training.fit(loggers, stop)
+    except JobError:  # its curve shows why
+        _draw(run)
+        raise
+    run.mark(
+        "finished",
+        steps=training.step,
+        best_step=training.best_step,
+        seconds=training.seconds,
+        examples=training.examples,
+    )
+
+
+@ranks.alone
+def _draw(run: Run, evaluation: str | None = None) -> None:
+    plots.draw(run, evaluation)
+
+
+def _evaluate(experiment: Experiment, run: Run, loggers: Sequence[Logger], stop: StopOnSignal) -> None:
+    """Evaluates the strategy, in its best state, and the baseline; writes records and summary."""
+    plan, source = experiment.evaluation, experiment.source
+    name = evaluation_hash(experiment.config, source.fingerprint)
+    try:
+        experiment.strategy.load_state_dict(ranks.agreed(run.checkpoints.best)["strategy"])
+    except (RuntimeError, KeyError, TypeError) as error:
+        raise RequestError(
+            f"dataset: the weights of {run.path} do not fit its inputs or classes; evaluate on data like the "
+            "run's own, or train on this"
+        ) from error
+    trained_on = ranks.agreed(lambda: read_json(run.path / "environment.json", "run")["fingerprint"])
+    on_source = trained_on == source.fingerprint
+    records, chosen = evaluate(
+        experiment.contestants,
+        source,
+        plan,
+        experiment.hardware,
+        loggers,
+        stop,
+        trained_on_source=on_source,
+        baselines=(baselines := known_baselines(experiment)),
+    )
+    if not ranks.first():  # which alone measures costs, while the others wait
+        return
+    refused = {str(k): source_refusal(source, plan, k, on_source) for k in plan.k_shots}
+    left_out = {
+        "left_out": {str(k): reason for k, reason in experiment.left_out.items()},
+        "source_left_out": {k: reason for k, reason in refused.items() if reason is not None},
+    }
+    read = {} if baselines is None else baselines.summary()
+    summary = {**_summary(experiment, run, records, chosen), **left_out, **read}
+    run.write_evaluation(name, experiment.config, records, summary)
+    _draw(run, name)
+    own = evaluation_hash(run.config, trained_on)
+    _tell(loggers, run.state["steps"], summary, "" if name == own else f"{name}/")
+
+
+def known_baselines(experiment: Experiment) -> Baselines | None:
+    """Where the baseline's records may come from; None where they are to be measured here."""
+    config, plan = experiment.config, experiment.evaluation
+    if config["baseline"] is None or not plan.reuse_baseline:
+        return None
+    facts = {
+        "seed": config["seed"],
+        "hardware": experiment.hardware.facts(),
+        "vectorize": experiment.vectorize,
+    }
+    known = Baselines(variants(config["baseline"], plan.baseline_search), config["model"], facts)
+    return known if known.usable else None
+
+
+def _summary(
+    experiment: Experiment,
+    run: Run,
+    records: Sequence[Record],
+    chosen: Mapping[str, Mapping[int, tuple[str, int]]],
+) -> dict[str, Any]:
+    """All that is reported: what follows from the records, the costs measured now, and facts."""
+    plan, source, state = experiment.evaluation, experiment.source, run.state
+    costs = _costs(experiment, {k: step for k, (_, step) in chosen["strategy"].items()})
+    return {
+        "names": experiment.config["names"],
+        "seed": experiment.config["seed"],
+        "headline": source.objective.headline,
+        "higher_is_better": source.objective.higher_is_better,
+        "n_way": shape_of(source, plan, 1).n_way,
+        "n_tasks": plan.n_tasks,
+        "confidence": plan.confidence,
+        "coverage": plan.coverage,
+        "transductive": experiment.strategy.transductive,
+        "variants": {str(k): variant for k, (variant, _) in chosen.get("baseline", {}).items()},
+        **summarise(
+            records,
+            {role: {k: step for k, (_, step) in choices.items()} for role, choices in chosen.items()},
+            higher_is_better=source.objective.higher_is_better,
+            confidence=plan.confidence,
+        ),
+        "costs": costs,
+        "budgets": plan.budget.verdicts(costs),
+        "hardware": experiment.hardware.facts(),
+        "training": {key: state[key] for key in ("steps", "best_step", "seconds", "examples")},
+        "source": source.facts(),
+    }
+
+
+def _tell(loggers: Sequence[Logger], step: int, summary: Mapping[str, Any], above: str) -> None:
+    """Hands the numbers of an evaluation on; what the run's own config did not ask goes below its hash."""
+    values = {f"{above}{name}": value for name, value in evaluation_table.values(summary).items()}
+    for logger in loggers:
+        logger.summary(step, values)
+
+
+def _costs(experiment: Experiment, steps: Mapping[int, int]) -> dict[str, Any]:
+    """What the predictor costs, and adaptation to each k with the number of steps that was chosen."""
+    plan, source, hardware = experiment.evaluation, experiment.source, experiment.hardware
+    tasks = {k: list(tasks_of(source.with_shape(shape_of(source, plan, k)), "new", 10)) for k in steps}
+    adapting = {
+        str(k): adaptation_ms(experiment.strategy, tasks[k], step, hardware) for k, step in steps.items()
+    }
+    predicting = costs(experiment.strategy, next(iter(tasks.values()))[0], plan, hardware)
+    return {**predicting, "adaptation_ms": adapting}
+
+
+def _show(experiment: Experiment, run: Run, name: str, options: Options) -> str:
+    """What `showing.show` prints and says, by the first process; pictures that are missing are drawn."""
+    if not ranks.first():
+        return ""
+    for evaluation, file in zip((None, name), plots.files(name), strict=True):
+        if not (run.path / "plots" / file).exists():
+            plots.draw(run, evaluation)
+    return finished_run.show(run, name, experiment.evaluation.budget, quiet=options.quiet)
+
+
+def _say(options: Options, text: str) -> None:
+    if not options.quiet and ranks.first():
+        print(printable(text), file=sys.stderr)
+
+
+def _say_where_measured(experiment: Experiment, run: Run, name: str, options: Options) -> None:
+    """A finished evaluation keeps its times; they say nothing of another machine or thread count."""
+    if not ranks.first():
+        return
+    place = run.evaluation(name) / "summary.json"
+    with shaped("run", place):
+        before = read_json(place, "run")["hardware"]
+        if before != experiment.hardware.facts():
+            told = f"{before['device']}: {before['name']}, {before['threads']} threads, {before['precision']}"
+            _say(
+                options,
+                f"its times are of other hardware ({told}); coldstart evaluate run={run.path} again=true "
+                "measures on this",
+            )

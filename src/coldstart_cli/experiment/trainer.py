@@ -1,0 +1,298 @@
+"""The clocked training loop: budgets, seeds, checkpoints and validation, the same for every strategy."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge, Gt
+from torch import nn
+
+from coldstart_cli.core.tasks import Strategy, TaskShape, TaskSource
+from coldstart_cli.errors import JobError, RequestError
+from coldstart_cli.evaluation.loop import tasks_of
+from coldstart_cli.evaluation.scoring import scored_together
+from coldstart_cli.files.durable import append_jsonl, sync, truncate
+from coldstart_cli.hardware import Hardware
+from coldstart_cli.loggers.logger import Logger
+from coldstart_cli.metrics.measures import VALIDATION
+from coldstart_cli.processes import ranks
+from coldstart_cli.processes.signals import StopOnSignal
+from coldstart_cli.runs.run import Run
+from coldstart_cli.training.optimizers import optimizers
+from coldstart_cli.training.outer_loops import counting, step_seed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValidationPlan:
+    """Which source-validation tasks select the best state, and when.
+
+    Attributes:
+        every: outer steps between two validations; the last step is always validated.
+        n_tasks: tasks, always the same.
+        n_way, k_shot, n_query: their shape, or None for that of the training tasks.
+        adaptation_steps: gradient steps after which a task's query set is scored.
+    """
+
+    every: Annotated[int, Ge(1)]
+    n_tasks: Annotated[int, Ge(1)]
+    n_way: Annotated[int, Ge(2)] | None
+    k_shot: Annotated[int, Ge(1)] | None
+    n_query: Annotated[int, Ge(1)] | None
+    adaptation_steps: Annotated[int, Ge(0)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingPlan:
+    """The budget of a training.
+
+    Attributes:
+        steps: outer steps; a strategy may need fewer.
+        log_every: outer steps between two lines of history.
+        checkpoint_seconds: seconds between two checkpoints; resuming is exact, so they change no result.
+        validation: how the best state is chosen.
+    """
+
+    steps: Annotated[int, Ge(1)]
+    log_every: Annotated[int, Ge(1)]
+    checkpoint_seconds: Annotated[float, Gt(0)]
+    validation: ValidationPlan
+
+
+class Training:
+    """A training that goes on from its last checkpoint.
+
+    The seed of every step's randomness is (seed, step), so a state needs no generator's inside.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        source: TaskSource,
+        plan: TrainingPlan,
+        hardware: Hardware,
+        run: Run,
+        seed: int,
+    ) -> None:
+        self.strategy, self.source, self.plan = strategy, source, plan
+        self.hardware, self.run, self.seed = hardware, run, seed
+        self.checkpoints = run.checkpoints
+        self.step, self.best_step, self.best_value = 0, 0, math.nan
+        self.best: dict[str, Any] | None = None  # weights at `best_step`
+        self.best_written = 0
+        self.saved: int | None = None  # step of the last checkpoint
+        self.validated = 0
+        self.seconds = 0.0
+        self.examples: int | None = 0  # labelled source examples drawn
+        self.lengths = {"history.jsonl": 0, "timings.jsonl": 0}
+        state = ranks.agreed(self.checkpoints.latest)
+        if state is not None:
+            try:
+                self._restore(state)
+            except (KeyError, ValueError, RuntimeError) as error:
+                raise RequestError(
+                    f"run: {run.path} has checkpoints of another training; start anew with again=true"
+                ) from error
+        for name, length in self.lengths.items():
+            if not ranks.first():
+                break
+            self.lengths[name] = truncate(run.path / name, length)
+            if self.lengths[name] < length:
+                _warn(f"{run.path / name}: has lost lines; the training itself goes on as it was")
+
+    def fit(self, loggers: Sequence[Logger], stop: StopOnSignal) -> None:
+        """Trains to the end of the budget; the best state is in the run's checkpoints.
+
+        Raises:
+            Stopped: after a signal, with the state saved.
+            JobError: where a metric, a gradient or a weight is no longer finite.
+            RequestError: where a checkpoint cannot be written; the ones before it are kept.
+        """
+        learns = self.strategy.learns_from_source  # else the data set may have no source to give it
+        steps = self.strategy.fit(self.source, self.step) if learns else iter(())
+        saved = self.hardware.now()
+        while True:
+            if self._validation_due:
+                self._validate(loggers, stop)
+            stopping = stop.requested  # asked once: who is stopped below has been saved here
+            if stopping or self.hardware.now() - saved > self.plan.checkpoint_seconds:
+                self._save()
+                saved = self.hardware.now()
+            if stopping:
+                stop.check()
+            if self.step == self.plan.steps or (values := self._one_step(steps)) is None:
+                break
+            if self.step == self.plan.steps or self.step % self.plan.log_every == 0:
+                self._log(values, loggers)
+            for logger in loggers:
+                logger.advance(self.step)
+        if self.step > 0:
+            self._save()
+        else:  # nothing was learned, as by `scratch`
+            self.checkpoints.save_best({"strategy": self.strategy.state_dict(), "step": 0})
+
+    def _one_step(self, steps: Iterator[dict[str, float]]) -> dict[str, float] | None:
+        self.strategy.train()
+        torch.manual_seed(step_seed(self.seed, self.step))
+        before = self.hardware.now()
+        with self.hardware.autocast(), counting(self._count):
+            values = next(steps, None)
+        if values is None:
+            return None
+        self.seconds += self.hardware.now() - before
+        self.step += 1
+        for name, value in values.items():
+            self._refuse_unless_finite(name, value)
+        self._refuse_unless_weights_are_finite()
+        return values
+
+    def _refuse_unless_weights_are_finite(self) -> None:
+        learning = {name: p for name, p in self.strategy.named_parameters() if p.requires_grad}
+        # A sum reads each weight once, which no norm does as fast; one number comes from the device.
+        total = float(sum(weights.detach().sum() for weights in learning.values()))
+        if not math.isfinite(total):  # the loss before this step was finite, its gradient was not
+            self._refuse_unless_finite(*_not_finite(learning))
+
+    def _refuse_unless_finite(self, name: str, value: float) -> None:
+        """
+        Raises:
+            JobError: naming the step and what is not finite; no checkpoint has it.
+        """
+        if math.isfinite(value):
+            return
+        kept = "no checkpoint was due before" if self.saved is None else f"that of step {self.saved} is kept"
+        raise JobError(
+            f"training: {name} is {value} at step {self.step}; lower optimizer.lr or the strategy's own rate "
+            f"({self.run.path}: {kept})"
+        )
+
+    def _count(self, n: int) -> None:
+        if self.examples is not None:
+            self.examples += n
+
+    def _log(self, values: Mapping[str, float], loggers: Sequence[Logger]) -> None:
+        self._append("history.jsonl", {"step": self.step, **values})
+        self._append("timings.jsonl", {"step": self.step, "seconds": round(self.seconds, 6)})
+        for logger in loggers:
+            logger.metrics(self.step, values)
+
+    @property
+    def _validation_due(self) -> bool:
+        prepared = self.step > self.strategy.preparing_steps
+        regular = prepared and self.step % self.plan.validation.every == 0
+        return self.step > self.validated and (regular or self.step == self.plan.steps)
+
+    def _validate(self, loggers: Sequence[Logger], stop: StopOnSignal) -> None:
+        """Validates; a stop need not wait for all tasks, they are scored after the resume."""
+        plan = self.plan.validation
+        source = self.source.with_shape(validation_shape(self.source, plan))
+        tasks = tasks_of(source, "validation", plan.n_tasks)
+        together = partial(
+            scored_together,
+            self.strategy,
+            steps=[plan.adaptation_steps],
+            hardware=self.hardware,
+            beside=False,
+        )
+        records = []
+        for scored in ranks.spread(tasks, together):
+            if stop.requested:
+                return
+            records += scored
+        value = sum(r["value"] for r in records) / len(records)
+        name = f"{VALIDATION}{source.objective.headline}"
+        self._refuse_unless_finite(name, value)
+        self.validated = self.step
+        sign = 1.0 if source.objective.higher_is_better else -1.0
+        if self.best_step == 0 or sign * value > sign * self.best_value:
+            self.best_step, self.best_value = self.step, value
+            self.best = copy.deepcopy(self.strategy.state_dict())
+        self._append("history.jsonl", {"step": self.step, name: value})
+        for logger in loggers:
+            logger.metrics(self.step, {name: value})
+
+    def _append(self, name: str, row: Mapping[str, object]) -> None:
+        if not ranks.first():
+            return
+        self.lengths[name] += append_jsonl(self.run.path / name, row)
+
+    def _save(self) -> None:
+        """A checkpoint, and the best state in a file of its own.
+
+        The checkpoint has the best state too, so that whatever is resumed from agrees in itself.
+        """
+        for name in self.lengths if ranks.first() else ():
+            sync(self.run.path / name)  # a checkpoint on disk never counts lines that are not
+        self.checkpoints.save(self._state(), self.step)
+        self.saved = self.step
+        if self.best is not None and self.best_written != self.best_step:
+            self.checkpoints.save_best({"strategy": self.best, "step": self.best_step})
+            self.best_written = self.best_step
+
+    def _state(self) -> dict[str, Any]:
+        """All that a resumed training needs: no strategy knows of it."""
+        return {
+            "strategy": self.strategy.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers(self.strategy)},
+            "step": self.step,
+            "best_step": self.best_step,
+            "best_value": self.best_value,
+            "best": self.best,
+            "validated": self.validated,
+            "seconds": self.seconds,
+            "examples": self.examples,
+            "lengths": dict(self.lengths),
+            "threads": self.hardware.threads,
+            "processes": ranks.world(),
+            "vectorize": self.strategy.vectorize,
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        # A checkpoint that names no processes is of one.
+        before = {"threads": state["threads"], "processes": state.get("processes", 1)}
+        now = {"threads": self.hardware.threads, "processes": ranks.world()}
+        for unit in (unit for unit in before if before[unit] != now[unit]):
+            _warn(
+                f"{self.run.path}: was trained on {before[unit]} {unit} and goes on with "
+                f"{now[unit]}; its numbers will differ in rounding (hardware.{unit})"
+            )
+        # What `auto` chose where it began: another device may choose otherwise.
+        self.strategy.vectorize = state.get("vectorize", self.strategy.vectorize)
+        self.strategy.load_state_dict(state["strategy"])
+        for name, optimizer in optimizers(self.strategy):
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.step, self.seconds, self.lengths = state["step"], state["seconds"], dict(state["lengths"])
+        self.best_step, self.best_value = state["best_step"], state["best_value"]
+        self.saved, self.validated = self.step, state.get("validated", self.step)
+        if "best" in state:
+            self.best = state["best"]
+        elif self.best_step:  # older checkpoints leave it to its own file
+            self.best = self.checkpoints.best()["strategy"]
+        # A checkpoint of format 1 did not count: what came before it is not known.
+        self.examples = state.get("examples")
+
+
+def _not_finite(weights: Mapping[str, nn.Parameter]) -> tuple[str, float]:
+    """The first tensor that is not finite, and its sum: a gradient, where it comes from, or else a weight."""
+    gradients = {f"the gradient of {n}": w.grad for n, w in weights.items() if w.grad is not None}
+    for name, tensor in {**gradients, **weights}.items():
+        total = float(tensor.detach().double().sum())
+        if not math.isfinite(total):
+            return name, total
+    return "", 0.0  # all are finite, only their sum in single precision is not
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+
+def validation_shape(source: TaskSource, plan: ValidationPlan) -> TaskShape:
+    """The shape of the validation tasks: the plan's where it says, the training tasks' where it does not."""
+    given = {"n_way": plan.n_way, "k_shot": plan.k_shot, "n_query": plan.n_query}
+    return replace(source.shape, **{name: value for name, value in given.items() if value is not None})

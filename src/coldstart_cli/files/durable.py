@@ -1,0 +1,214 @@
+"""Files that a crash cannot tear, lines that can be cut back, and JSON that any reader takes."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import io
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from coldstart_cli.errors import RequestError
+from coldstart_cli.files.untrusted import DECODER, LARGEST_JSON, json_values, read_text
+
+PARTIAL = ".partial"
+"""Ends the name of what is not whole yet; a process that is killed leaves it behind."""
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Replaces a file so that a crash at any moment leaves the old one or the new one, on disk.
+
+    Raises:
+        RequestError: if the folder cannot be written or the disk is full, naming path and bytes.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    with writing(path, len(data)):
+        try:
+            with open(partial, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
+        sync(path.parent)
+
+
+@contextlib.contextmanager
+def writing(path: Path, n_bytes: int) -> Iterator[None]:
+    """
+    Raises:
+        RequestError: naming the path and the bytes that it needs, where the system refuses to write.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(
+            f"{path}: cannot write {n_bytes} bytes ({error.strerror}); make room, or choose outputs=DIR"
+        ) from error
+
+
+@contextlib.contextmanager
+def held(path: Path, taken: Callable[[str], str]) -> Iterator[None]:
+    """Holds a lock file that says which process holds it; the lock goes with the process, however it ends.
+
+    Args:
+        taken: what to say where another process holds it, by that process's number.
+
+    Raises:
+        OSError: where the file cannot be opened.
+        RequestError: where another process holds it, or it cannot be written.
+    """
+    with open(path, "a+b", buffering=0) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            handle.seek(0)
+            raise RequestError(taken(handle.read().decode().strip() or "?")) from error
+        process = str(os.getpid()).encode()
+        with writing(path, len(process)):
+            handle.truncate(0)
+            handle.write(process)
+        yield
+
+
+def sync(path: Path) -> None:
+    """Waits until a file's content, or a folder's list of names, is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """A file, a folder or nothing: whatever is there is gone.
+
+    Raises:
+        RequestError: if the system refuses.
+    """
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be removed ({error.strerror}); remove it yourself") from error
+
+
+def write_json(path: Path, value: object) -> None:
+    write_bytes(path, (json.dumps(finite(value), indent=2) + "\n").encode())
+
+
+def finite(value: object) -> object:
+    """The same with null for every number that JSON does not know: a loss that diverged is infinite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def append_jsonl(path: Path, row: Mapping[str, object]) -> int:
+    """Appends one line and returns its length in bytes.
+
+    Raises:
+        RequestError: if the file cannot be written or the disk is full, naming path and bytes.
+    """
+    data = (json.dumps(finite(row)) + "\n").encode()
+    with writing(path, len(data)), open(path, "ab") as file:
+        file.write(data)
+    return len(data)
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of lines, without what a crash left of the last one; none where there is no file."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ValueError, RecursionError):
+            rows.append(DECODER.decode(line))
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def truncate(path: Path, length: int) -> int:
+    """Cuts a file of lines to what a checkpoint knows of, and returns its length: less, where lines are lost.
+
+    Raises:
+        RequestError: if the file cannot be written.
+    """
+    with writing(path, length), open(path, "ab") as file:
+        if file.tell() < length:  # a crash of the machine; half a line would spoil the next one
+            length = path.read_bytes().rfind(b"\n") + 1
+        file.truncate(length)
+    return length
+
+
+def read_json(path: Path, key: str) -> dict[str, Any]:
+    """
+    Raises:
+        RequestError: naming `key` and the file that is missing or damaged.
+    """
+    try:
+        value = json_values(read_text(path, LARGEST_JSON))
+    except FileNotFoundError as error:
+        raise RequestError(
+            f"{key}: {path.parent} is no run directory (it has no {path.name}); name one below outputs"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{key}: {path} is damaged; train again with again=true") from error
+    if not isinstance(value, dict):
+        raise RequestError(f"{key}: {path} is damaged; train again with again=true")
+    return value
+
+
+def umask() -> int:
+    """The process's mask for new files, which can be read only by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def csv_text(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows of equal keys as CSV with a header line; text that a spreadsheet would run is quoted by '."""
+    if not rows:
+        return ""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(rows[0])
+    writer.writerows([[csv_cell(value) for value in row.values()] for row in rows])
+    return out.getvalue()
+
+
+FORMULAS = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
+"""What begins a formula, and the full-width forms that some spreadsheets take for it."""
+
+
+def csv_cell(value: object) -> object:
+    """OWASP's rule for CSV: a cell must not begin with what starts a formula."""
+    if value is None or isinstance(value, int | float):
+        return value
+    text = "".join(c if c.isprintable() else " " for c in str(value))
+    return f"'{text}" if text.lstrip().startswith(FORMULAS) else text
+
+
+def flat(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested keys in one level, joined by dots."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{above}{key}.")
+        else:
+            found[f"{above}{key}"] = value
+    return found

@@ -1,0 +1,15 @@
+"""Who is told of a run while it goes."""
+
+from coldstart_cli.faces import face
+
+__getattr__, __dir__ = face(
+    __name__,
+    {
+        "logger": "Logger",
+        "console": "Console",
+        "tensorboard": "TensorBoard",
+        "mlflow": "MLflow",
+        "trackio": "Trackio",
+        "wandb": "WandB",
+    },
+)

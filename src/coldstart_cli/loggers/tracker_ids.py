@@ -1,0 +1,51 @@
+"""What the loggers share that keep runs side by side in a store of their own: MLflow, W&B, Trackio.
+
+What a constructor cannot open is refused before training. A run that goes on continues the tracker's run,
+which is named in the run directory. Keys and passwords come from the trackers' own environment variables
+(MLFLOW_TRACKING_URI, WANDB_API_KEY, HF_TOKEN), never from a config, which is written down and shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from coldstart_cli.files.durable import flat, read_json, write_json
+
+
+def scalars(config: Mapping[str, Any]) -> dict[str, Any]:
+    """{a: {b: 1}} -> {"a.b": 1}; lists and empty mappings as JSON."""
+    return {
+        key: json.dumps(value) if isinstance(value, Mapping | list) else value
+        for key, value in flat(config).items()
+    }
+
+
+def keep_id(run_path: Path, tracker: str, identity: str) -> None:
+    """Notes in the run directory what the tracker calls this run."""
+    path = run_path / "trackers.json"
+    known = read_json(path, "run") if path.exists() else {}
+    write_json(path, {**known, tracker: identity})
+
+
+def kept_id(run_path: Path, tracker: str) -> str | None:
+    path = run_path / "trackers.json"
+    return read_json(path, "run").get(tracker) if path.exists() else None
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process at a time, by a lock on a file, which goes with the process however it ends."""
+    with open(path, "a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _allowed(name: str) -> str:
+    """MLflow's names have letters, digits and _-./ : alone."""
+    return re.sub(r"[^\w\-./ :]", "_", name)

@@ -1,0 +1,194 @@
+"""Records to numbers, each a pure function of a tidy table; `summary` puts them together.
+
+A record is one row: a task x shot x adaptation step of one role: `strategy`, `baseline`, or that of a
+predictor the strategy gave to be scored beside its own (`teacher`). Columns: role, variant, split, k_shot,
+task, task_hash, step, value (the headline metric), loss, adapt_seconds and, where there are any, notes;
+those of classes on `new` and `source_test` also brier, coverage, set_size and confidence_bins, which
+`objectives.Classification.calibration` describes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import numpy as np
+from scipy.special import stdtrit
+
+Record = Mapping[str, Any]
+Place = TypeVar("Place", int, float)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean over n tasks and the half-width of its t interval."""
+
+    mean: float
+    half_width: float
+    n: int
+
+    def excludes_zero(self) -> bool:
+        return abs(self.mean) > self.half_width
+
+
+def interval(values: Sequence[float] | np.ndarray, confidence: float) -> Interval:
+    """mean +- t_(n-1) sd / sqrt(n). With one value, or one that is not finite, the half-width is infinite."""
+    n = len(values)
+    if n < 2 or not np.all(np.isfinite(values)):
+        return Interval(sum(values) / n if n else math.nan, math.inf, n)
+    quantile = stdtrit(n - 1, 0.5 + confidence / 2)
+    return Interval(float(np.mean(values)), float(quantile * np.std(values, ddof=1) / math.sqrt(n)), n)
+
+
+def paired_gain(
+    ours: Mapping[str, float], theirs: Mapping[str, float], higher_is_better: bool, confidence: float
+) -> Interval:
+    """Mean over the tasks both have of how much better we do; positive is better for every metric."""
+    sign = 1.0 if higher_is_better else -1.0
+    shared = sorted(ours.keys() & theirs.keys())
+    return interval([sign * (ours[task] - theirs[task]) for task in shared], confidence)
+
+
+def area_under(curve: Mapping[Place, float]) -> float:
+    """The mean height of the curve over its steps (or other places), by the trapezoidal rule."""
+    steps = sorted(curve)
+    if len(steps) == 1:
+        return curve[steps[0]]
+    heights = [curve[step] for step in steps]
+    return float(np.trapezoid(heights, steps)) / (steps[-1] - steps[0])
+
+
+def steps_to(curve: Mapping[int, float], share: float) -> int | None:
+    """The first step at which the curve has gone `share` of the way from its start to its end.
+
+    For the way from the start, so that metrics which fall (mse) and rise are served alike. None where the
+    way has no length: an end of it is not finite.
+    """
+    steps = sorted(curve)
+    start, end = curve[steps[0]], curve[steps[-1]]
+    if start == end:
+        return steps[0]
+    return next((s for s in steps if (curve[s] - start) / (end - start) >= share), None)
+
+
+def label_efficiency(target: float, curve: Mapping[int, float], higher_is_better: bool) -> float:
+    """Shots at which the baseline's curve over k reaches `target`, by linear interpolation.
+
+    Infinite where it does not reach it; the smallest k measured where it is there at once.
+    """
+    sign = 1.0 if higher_is_better else -1.0
+    shots = sorted(curve)
+    if sign * curve[shots[0]] >= sign * target:
+        return float(shots[0])
+    for low, high in pairwise(shots):
+        if sign * curve[high] >= sign * target:
+            return low + (high - low) * (target - curve[low]) / (curve[high] - curve[low])
+    return math.inf
+
+
+def areas_over_shots(values: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
+    """task -> the mean height of its curve over log2(k), by the trapezoidal rule.
+
+    Over the logarithm, so that from 1 to 2 shots counts as much as from 10 to 20. k = 0 has no place on
+    that axis, and the baseline no value there: it is left out.
+
+    Args:
+        values: k_shot -> task -> value after adaptation. Tasks that some k >= 1 lacks are left out.
+    """
+    shots = [k for k in values if k > 0]
+    shared = set.intersection(*(set(values[k]) for k in shots)) if shots else set()
+    return {task: area_under({math.log2(k): values[k][task] for k in shots}) for task in sorted(shared)}
+
+
+def shots_to(curve: Mapping[int, float], share: float, higher_is_better: bool) -> float:
+    """Shots at which the curve over k >= 1 has gone `share` of the way from its first k to its last.
+
+    By linear interpolation, as `label_efficiency`; the first k where more labels do not help.
+    """
+    shots = sorted(k for k in curve if k > 0)
+    start, end = curve[shots[0]], curve[shots[-1]]
+    return label_efficiency(start + share * (end - start), {k: curve[k] for k in shots}, higher_is_better)
+
+
+def calibration(rows: Sequence[Record]) -> dict[str, float]:
+    """How far probabilities can be believed, from the rows of one role, split, k_shot and step.
+
+    ECE = sum_m |right_m - confidences_m| / n (Guo et al. 2017, arXiv:1706.04599, equation 3) over the queries
+    of all tasks together: of one task's few queries it would be far too high (Roelofs et al. 2022,
+    arXiv:2012.08668). It is nan where an answer was not finite.
+
+    Args:
+        rows: as in memory, or as JSON gives them back, with None for what is not finite.
+
+    Returns:
+        nll (nats), brier, coverage and set_size as means over tasks, and ece in [0, 1]; nothing for
+        rows without these columns, as those of a regression.
+    """
+    if not rows or any("confidence_bins" not in row for row in rows):
+        return {}
+    means = {name: float(np.mean([_number(row[name]) for row in rows])) for name in CALIBRATION}
+    means = {"nll": means.pop("loss"), **means}
+    if any(row["confidence_bins"] is None for row in rows):
+        return {**means, "ece": math.nan}
+    sums = pooled_bins(rows).values()
+    return {**means, "ece": sum(abs(right - sure) for _, sure, right in sums) / sum(n for n, _, _ in sums)}
+
+
+CALIBRATION = ("loss", "brier", "coverage", "set_size")
+
+
+def pooled_bins(rows: Iterable[Record]) -> dict[int, tuple[int, float, int]]:
+    """Bin of confidence -> (n, sum of confidences, number right) over all rows: a reliability diagram."""
+    sums: dict[int, tuple[int, float, int]] = {}
+    for row in rows:
+        for m, n, sure, right in row["confidence_bins"] or []:
+            before = sums.get(m, (0, 0.0, 0))
+            sums[m] = (before[0] + n, before[1] + sure, before[2] + right)
+    return dict(sorted(sums.items()))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def choose(records: Sequence[Record], higher_is_better: bool) -> tuple[str, int]:
+    """The (variant, adaptation step) with the best mean on validation tasks; the earliest among equals."""
+    sign = 1.0 if higher_is_better else -1.0
+    rows = [r for r in records if r["split"] == "validation"]
+    means = {
+        (variant, step): sign * mean
+        for variant in dict.fromkeys(r["variant"] for r in rows)
+        for step, mean in mean_by_step([r for r in rows if r["variant"] == variant]).items()
+    }
+    return max(means, key=lambda choice: means[choice])
+
+
+def mean_by_step(records: Iterable[Record]) -> dict[int, float]:
+    values: dict[int, list[float]] = {}
+    for record in records:
+        values.setdefault(record["step"], []).append(record["value"])
+    return {step: float(np.mean(v)) for step, v in sorted(values.items())}
+
+
+def by_task(records: Iterable[Record], step: int) -> dict[str, float]:
+    """task -> its value at `step`."""
+    return {r["task"]: r["value"] for r in records if r["step"] == step}
+
+
+def percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    """p50 and p95 in milliseconds."""
+    p50, p95 = np.percentile(np.asarray(seconds) * 1000, [50, 95])
+    return {"p50_ms": float(p50), "p95_ms": float(p95)}
+
+
+VALIDATION = "validation_"
+"""Begins the name of what is measured on validation tasks."""
+
+
+def bank_digest(task_hashes: Sequence[str]) -> str:
+    """Sixteen hexadecimal digits over the `task_hash` of tasks 0, 1, ..., in order."""
+    return hashlib.sha256("\n".join(task_hashes).encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Several processes, their signals and standard streams. Imports no torch before it must."""

@@ -1,0 +1,102 @@
+"""A leak audit as a person reads it: what was checked, how many, result; then the leaks; then the bank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from coldstart_cli.datasets.audit.findings import counted
+from coldstart_cli.errors import printable
+
+Row = Mapping[str, Any]
+MOST_UNREADABLE = 20
+"""Files or rows that are named."""
+
+
+def show_read(facts: Mapping[str, str], unreadable: Sequence[str], console: Console | None = None) -> None:
+    """Prints what was read: the facts of each split, and what could not be."""
+    console = console or _terminal()
+    for name, fact in facts.items():
+        console.print(_plain(f"{name}: {fact}"), soft_wrap=True)
+    for line in unreadable[:MOST_UNREADABLE]:
+        console.print(_plain(f"UNREADABLE {line}"), soft_wrap=True)
+    if len(unreadable) > MOST_UNREADABLE:
+        console.print(_plain(f"UNREADABLE ... and {len(unreadable) - MOST_UNREADABLE:,} more"))
+
+
+def show(audit: Mapping[str, Any], console: Console | None = None) -> None:
+    """Prints an audit as `data.summary` makes it."""
+    console = console or _terminal()
+    console.print(_plain(_title(audit)), style="bold", soft_wrap=True)
+    show_read({}, audit["unreadable"], console)  # the title has the facts
+    console.print(_table(("what was checked", "how many", "result"), [_cells(f) for f in audit["findings"]]))
+    for found in audit["findings"]:
+        for line in found["leaks"]:
+            console.print(_plain(f"LEAK {line}"), soft_wrap=True)
+        if found["n_leaks"] > len(found["leaks"]):
+            more = found["n_leaks"] - len(found["leaks"])
+            console.print(_plain(f"LEAK ... and {more:,} more: {found['check']}"), soft_wrap=True)
+    for line in audit["not_served"]:
+        console.print(_plain(f"left out, as in a run: {line}"), soft_wrap=True, style="dim")
+    console.print()
+    console.print(_plain(_bank_title(audit)), style="bold", soft_wrap=True)
+    console.print(_table(("tasks of", "shape", "different", "digest"), [_bank(row) for row in audit["bank"]]))
+    console.print()
+    console.print(_plain(_verdict(audit)), style="bold", soft_wrap=True)
+
+
+def _plain(text: str) -> Text:
+    """Names of others as they are, but for what a terminal would obey."""
+    return Text(printable(text))
+
+
+def _terminal() -> Console:
+    """Standard output; where it is no terminal, wide enough that nothing is cut."""
+    console = Console(highlight=False, emoji=False)
+    return console if console.is_terminal else Console(highlight=False, emoji=False, width=240)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for head in heads:
+        table.add_column(head, overflow="fold", no_wrap=head == "digest")
+    for row in rows:
+        table.add_row(*map(_plain, row))
+    return table
+
+
+def _cells(found: Row) -> tuple[str, str, str]:
+    if not found["checked"]:
+        return found["check"], "-", f"not checked: {found['note']}"
+    result = f"LEAK: {found['n_leaks']:,}" if found["n_leaks"] else "clean"
+    return found["check"], found["checked"], f"{result}; {found['note']}" if found["note"] else result
+
+
+def _bank(row: Row) -> tuple[str, str, str, str]:
+    return (
+        f"{row['split']} ({', '.join(row['uses'])})",
+        row["shape"],
+        f"{row['n_distinct']} of {row['n_tasks']}",
+        row["digest"],
+    )
+
+
+def _title(audit: Mapping[str, Any]) -> str:
+    facts = ", ".join(f"{split} {fact}" for split, fact in audit["facts"].items())
+    return f"{audit['name']}: {facts}"
+
+
+def _bank_title(audit: Mapping[str, Any]) -> str:
+    drawn = f"bank seed {audit['settings']['bank_seed']}, " if "bank_seed" in audit["settings"] else ""
+    return f"Task bank ({drawn}data {audit['fingerprint']}): equal digests are equal tasks"
+
+
+def _verdict(audit: Mapping[str, Any]) -> str:
+    if not audit["n_leaks"]:
+        return "clean: no leak was found"
+    kinds = sum(1 for found in audit["findings"] if found["n_leaks"])
+    return f"{counted(audit['n_leaks'], 'leak')} of {counted(kinds, 'kind')}"

@@ -1,0 +1,51 @@
+"""An evaluation on disk as a person is shown it, judged by the budget that is asked for now. No torch."""
+
+from __future__ import annotations
+
+from coldstart_cli.errors import JobError
+from coldstart_cli.files.durable import read_json
+from coldstart_cli.files.untrusted import shaped
+from coldstart_cli.metrics.budgets import Budget
+from coldstart_cli.reports import evaluation_table, plots
+from coldstart_cli.runs.run import Run
+
+FINISHED = "{} is finished; this is its result (again=true trains anew)"
+
+
+def show(run: Run, name: str, budget: Budget, *, quiet: bool) -> str:
+    """Prints an evaluation from its files.
+
+    Returns:
+        One line for a sweep's table.
+
+    Raises:
+        JobError: where a limit is broken and the budget is to be enforced.
+    """
+    place = run.evaluation(name) / "summary.json"
+    summary = read_json(place, "run")
+    with shaped("run", place):
+        summary["budgets"] = budget.verdicts(summary["costs"])
+        told = evaluation_table.headline(summary)
+        if not quiet:
+            evaluation_table.show(summary)
+    if quiet:
+        print(run.path)
+    else:
+        print(f"\nRun directory: {run.path}")
+        drawn = [file for file in plots.files(name) if (run.path / "plots" / file).exists()]
+        if drawn:
+            print(f"Curves: {run.path}/plots/ ({', '.join(drawn)})")
+        print("Next:")
+        print(f"  coldstart evaluate run={run.path} 'evaluation.k_shots=[1,2,3,5]'")
+        print("  coldstart train -m strategy=maml,anil,protonet,finetune   # others, on the same tasks")
+        print("  coldstart compare outputs                                 # all of them beside one another")
+    broken = [(key, found) for key, found in summary["budgets"].items() if not found["kept"]]
+    if broken and budget.enforce:
+        raise JobError(
+            "; ".join(
+                f"evaluation.budget.{key}: {found['measured']:.6g} is above {found['limit']:.6g}"
+                for key, found in broken
+            )
+            + f"; raise the limit, or choose a smaller model ({run.path} is kept)"
+        )
+    return told

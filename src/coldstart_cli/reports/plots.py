@@ -1,0 +1,233 @@
+"""Curves of a run as pictures in its folder plots/: of its training, and of each evaluation.
+
+PNG, because every viewer, chat, notebook and LaTeX takes it; whoever wants vectors has the numbers in
+history.jsonl and summary.json. Colours are Okabe and Ito's, which colour-blind people tell apart, and marks
+and dashes say the same. Names are text: neither formulas nor escapes in them are obeyed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from coldstart_cli.errors import printable
+from coldstart_cli.files.durable import read_json, read_jsonl, write_bytes
+from coldstart_cli.metrics.measures import VALIDATION
+from coldstart_cli.runs.run import Run
+
+if TYPE_CHECKING:  # half a second to import, so late
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Row = Mapping[str, Any]
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKS = "osD^vPX"
+STYLE = {
+    "text.parse_math": False,
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "savefig.dpi": 150,
+}
+
+
+def files(evaluation: str) -> tuple[str, str]:
+    """What `draw` makes in plots/ of a training and of one of its evaluations."""
+    return ("training.png", f"{evaluation}-learning_curve.png")
+
+
+def draw(run: Run, evaluation: str | None = None) -> None:
+    """Draws the training of a run, or one of its evaluations; what fails costs a warning, not the run."""
+    try:
+        with _style():
+            if evaluation is None:
+                rows, state = read_jsonl(run.path / "history.jsonl"), run.state
+                figure = training(rows, state.get("best_step", 0), run.config["names"])
+            else:
+                figure = learning_curve(read_json(run.evaluation(evaluation) / "summary.json", "run"))
+            path = run.path / "plots" / files(evaluation or "")[evaluation is not None]
+            if figure is not None:
+                path.parent.mkdir(exist_ok=True)
+                write_bytes(path, png(figure))
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        warnings.warn(f"{run.path}: all is there but its plots ({what})", RuntimeWarning, stacklevel=2)
+
+
+def training(rows: Sequence[Row], best_step: int, names: Mapping[str, str]) -> Figure | None:
+    """Each metric of a training against its steps, in axes of its own; None where there is no metric.
+
+    Args:
+        rows: of history.jsonl: step, and metrics, of which one that was not finite is None.
+        best_step: marked; 0 where none is known.
+    """
+    from matplotlib.figure import Figure
+
+    metrics = list(dict.fromkeys(name for row in rows for name in row if name != "step"))
+    if not metrics:
+        return None
+    figure = Figure(figsize=(7, 1 + 1.8 * len(metrics)), layout="constrained")
+    figure.suptitle(_title(names), fontsize=10)
+    for axes, name in zip(
+        figure.subplots(len(metrics), sharex=True, squeeze=False)[:, 0], metrics, strict=True
+    ):
+        points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
+        steps, values = [step for step, _ in points], [value for _, value in points]
+        if name.startswith(VALIDATION):
+            axes.plot(steps, values, color=COLOURS[1], marker=MARKS[0], markersize=4)
+        else:
+            smooth = _running_mean(values)
+            axes.plot(steps, values, color=COLOURS[0], linewidth=1, alpha=1 if smooth is None else 0.3)
+            if smooth is not None:
+                axes.plot(steps, smooth, color=COLOURS[0])
+        if best_step:
+            axes.axvline(best_step, color="black", linestyle=":", linewidth=1)
+        axes.set_ylabel(_short(name, 24))
+    axes.set_xlabel(f"step (dotted: the best, {best_step:,})" if best_step else "step")
+    return figure
+
+
+def learning_curve(summary: Mapping[str, Any]) -> Figure:
+    """The metric on new tasks against adaptation steps, for each k, and against k where there are several.
+
+    Bands and bars are the summary's intervals; dashes are the baseline.
+    """
+    from matplotlib.figure import Figure
+
+    shots: Mapping[str, Row] = summary["shots"]
+    scale = 100 if summary["headline"] == "accuracy" else 1
+    figure = Figure(figsize=(9.5 if len(shots) > 1 else 6, 4), layout="constrained")
+    ways = f"{summary['n_way']}-way, " if summary["n_way"] else ""
+    asked = f"{ways}{summary['n_tasks']} new tasks, {100 * summary['confidence']:g} % intervals"
+    figure.suptitle(f"{_title(summary['names'])}: {asked}", fontsize=10)
+    panels = figure.subplots(1, 2 if len(shots) > 1 else 1, sharey=True, squeeze=False)[0]
+    _against_steps(panels[0], summary, scale)
+    if len(shots) > 1:
+        _against_shots(panels[1], summary, scale)
+    parts = [row[part] for row in shots.values() for part in ("new", "baseline") if row.get(part)]
+    _spread(panels[0], [interval["mean"] for part in parts for interval in part["curve"].values()])
+    panels[0].set_ylabel(f"{_short(summary['headline'], 40)}{' (%)' if scale == 100 else ''}")
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """The same figure gives the same bytes: neither date nor version is in them."""
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in a script that the type face lacks
+        figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()
+
+
+def _against_steps(axes: Axes, summary: Mapping[str, Any], scale: float) -> None:
+    ticks: set[int] = set()
+    for i, (k, row) in enumerate(summary["shots"].items()):
+        colour, mark = COLOURS[i % len(COLOURS)], MARKS[i % len(MARKS)]
+        for part, dash in (("new", "-"), ("baseline", "--")):
+            if not row.get(part):
+                continue
+            curve = {int(step): interval for step, interval in row[part]["curve"].items()}
+            steps, ticks = sorted(curve), ticks | set(curve)
+            means, widths = _values([curve[step] for step in steps], scale)
+            shot = f"{k}-shot" if summary["n_way"] else f"{k} point{'' if k == '1' else 's'}"
+            label = shot if part == "new" else None
+            axes.plot(steps, means, dash, color=colour, marker=mark, markersize=4, label=label)
+            low, high = ([m + sign * w for m, w in zip(means, widths, strict=True)] for sign in (-1, 1))
+            axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
+            chosen = row[part]["step"]
+            axes.plot(
+                [chosen], means[steps.index(chosen)], "o", color=colour, markerfacecolor="none", markersize=9
+            )
+    if any(row.get("baseline") for row in summary["shots"].values()):
+        axes.plot([], [], "--", color="grey", label=f"baseline {_short(summary['names']['baseline'], 30)}")
+    axes.plot([], [], "o", color="grey", markerfacecolor="none", markersize=9, label="chosen by validation")
+    axes.set_xscale("symlog", linthresh=1, linscale=0.4)
+    axes.set_xticks(_apart(ticks), minor=False)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("adaptation steps")
+    axes.legend()
+
+
+def _against_shots(axes: Axes, summary: Mapping[str, Any], scale: float) -> None:
+    shots: Mapping[str, Row] = summary["shots"]
+    for part, role, dash in (("new", "strategy", "-"), ("baseline", "baseline", "--")):
+        present = {int(k): row[part]["after"] for k, row in shots.items() if row.get(part)}
+        if present:
+            means, widths = _values(list(present.values()), scale)
+            axes.errorbar(
+                list(present),
+                means,
+                [0.0 if math.isnan(width) else width for width in widths],
+                color=COLOURS[0] if part == "new" else "grey",
+                linestyle=dash,
+                marker=MARKS[0],
+                markersize=4,
+                capsize=3,
+                label=f"{role} {_short(summary['names'][role], 30)}",
+            )
+    axes.set_xticks([int(k) for k in shots])
+    axes.set_xlabel("labels a class (k)" if summary["n_way"] else "labels a task (k)")
+    axes.legend()
+
+
+def _spread(axes: Axes, values: Sequence[float | None]) -> None:
+    """Errors that differ by more than a hundredfold are shown by their magnitudes."""
+    finite = [value for value in values if value is not None]
+    if finite and min(finite) > 0 and max(finite) > 100 * min(finite):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+
+
+def _values(intervals: Sequence[Row], scale: float) -> tuple[list[float], list[float]]:
+    """Means and half-widths; nan for what was not finite."""
+    return tuple(  # type: ignore[return-value]
+        [math.nan if row[part] is None else scale * row[part] for row in intervals]
+        for part in ("mean", "half_width")
+    )
+
+
+def _running_mean(values: Sequence[float]) -> list[float] | None:
+    """Over a twentieth of the points; None where they are too few to hide one another."""
+    import numpy as np
+
+    window = len(values) // 20
+    if window < 3:
+        return None
+    kernel = np.ones(window)
+    return list(np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same"))
+
+
+def _apart(ticks: set[int]) -> list[int]:
+    """Steps far enough from one another on the axis for their numbers to stand side by side."""
+    kept: list[int] = []
+    for tick in sorted(ticks):
+        if not kept or kept[-1] < 1 or tick > 1.25 * kept[-1]:
+            kept.append(tick)
+    return kept
+
+
+def _title(names: Mapping[str, str]) -> str:
+    return _short(f"{names['strategy']} ({names['model']}) on {names['dataset']}", 90)
+
+
+def _short(text: str, length: int) -> str:
+    text = printable(text)
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+@contextlib.contextmanager
+def _style() -> Iterator[None]:
+    """Ours alone: a matplotlibrc of the user's may ask for LaTeX."""
+    import matplotlib
+
+    settings: Any = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+    with matplotlib.rc_context(settings | STYLE):
+        yield

@@ -1,0 +1,98 @@
+"""States of a training, each written whole or not at all, each checked when read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from coldstart_cli.errors import RequestError
+from coldstart_cli.files.durable import remove, write_bytes, writing
+from coldstart_cli.processes import ranks
+
+DIGEST = hashlib.sha256().digest_size
+
+
+class Checkpoints:
+    """States of a training, each written whole or not at all, each checked when read.
+
+    A file is the SHA-256 of its payload, then the payload. The last two are kept, and the best.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @ranks.alone
+    def save(self, state: Mapping[str, Any], step: int) -> None:
+        self._write(state, f"step-{step:09d}.ckpt")
+        for old in self._steps()[:-2]:
+            remove(old)
+
+    @ranks.alone
+    def save_best(self, state: Mapping[str, Any]) -> None:
+        self._write(state, "best.ckpt")
+
+    def latest(self) -> dict[str, Any] | None:
+        """The newest state that is whole; a damaged one is named in a warning and passed over."""
+        for path in reversed(self._steps()):
+            state = self._read(path)
+            if state is not None:
+                return state
+        return None
+
+    def best(self) -> dict[str, Any]:
+        """The best state, of its own file or, where that is damaged, of the newest checkpoint.
+
+        Raises:
+            RequestError: if both are missing or damaged.
+        """
+        state = self._read(self.folder / "best.ckpt")
+        steps = self._steps()
+        if state is None and steps:
+            whole = self._read(steps[-1])
+            if whole is not None and whole.get("best") is not None:
+                state = {"strategy": whole["best"], "step": whole["best_step"]}
+        if state is None or not isinstance(state.get("strategy", {}), dict):
+            raise RequestError(
+                f"run: {self.folder / 'best.ckpt'} is missing or damaged; train again with again=true"
+            )
+        return state
+
+    def _steps(self) -> list[Path]:
+        return sorted(self.folder.glob("step-*.ckpt"))
+
+    def _write(self, state: Mapping[str, Any], name: str) -> None:
+        import torch  # late: whoever only reads results need not wait for it
+
+        file = io.BytesIO(bytes(DIGEST))
+        file.seek(DIGEST)
+        torch.save(dict(state), file)
+        whole = file.getbuffer()  # not a copy: a state may be large
+        whole[:DIGEST] = hashlib.sha256(whole[DIGEST:]).digest()
+        with writing(self.folder / name, len(whole)):
+            self.folder.mkdir(exist_ok=True)
+        write_bytes(self.folder / name, whole)
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        try:
+            data = path.read_bytes()
+        except OSError:
+            data = b""
+        if len(data) < DIGEST or hashlib.sha256(memoryview(data)[DIGEST:]).digest() != data[:DIGEST]:
+            warnings.warn(f"{path}: damaged; passed over", RuntimeWarning, stacklevel=3)
+            return None
+        import torch
+
+        file = io.BytesIO(data)
+        file.seek(DIGEST)
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception:  # whoever writes a hostile file can write its digest, too
+            state = None
+        if not isinstance(state, dict):
+            warnings.warn(f"{path}: holds more than values; passed over", RuntimeWarning, stacklevel=3)
+            return None
+        return state

@@ -1,0 +1,232 @@
+"""The run directory: what it is called, what it holds, and how it survives a crash.
+
+    <outputs>/<strategy>-<data set>-<model>-s<seed>-<hash>/
+        run.json            format number, state (unfinished | finished), steps, best step
+        config.yaml         the resolved config
+        environment.json    versions, hardware, command line
+        history.jsonl       training metrics without times: byte-identical when a run is resumed
+        timings.jsonl       seconds of the same steps
+        checkpoints/        the last two states and the best by validation tasks
+        evaluations/<hash>/ config.yaml, records.jsonl, summary.json
+
+A run is its training: the hash covers what determines the trained weights and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from coldstart_cli.errors import RequestError
+from coldstart_cli.files.durable import (
+    PARTIAL,
+    finite,
+    held,
+    read_json,
+    read_jsonl,
+    remove,
+    umask,
+    write_bytes,
+    write_json,
+    writing,
+)
+from coldstart_cli.files.untrusted import LARGEST_YAML, Foreign, read_text, yaml_values
+from coldstart_cli.processes import ranks
+from coldstart_cli.renamed import as_first_named, renamed
+from coldstart_cli.runs.checkpoints import Checkpoints
+from coldstart_cli.runs.migrations import FORMAT, completed, migrated
+
+DETERMINING = ("strategy", "model", "optimizer", "training", "seed", "dataset")
+PLACES = ("root", "unlabelled")
+"""Keys of a data set that say where it lies; its content is in the fingerprint."""
+REPORTING = ("log_every", "checkpoint_seconds")
+"""Keys of `training` that do not change the trained weights."""
+JUDGING = ("budget", "beyond", "reuse_baseline")
+"""Keys of `evaluation` that change no result: limits, what is done about shots beyond the data, and whether
+records of the baseline may come from an earlier run."""
+
+
+def digest(value: object) -> str:
+    """Eight hexadecimal digits of the SHA-256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def run_name(config: Mapping[str, Any], fingerprint: str) -> str:
+    """The directory name that determines, and is determined by, the training."""
+    determining = {key: as_first_named(config[key]) for key in DETERMINING}
+    determining["dataset"] = {k: v for k, v in determining["dataset"].items() if k not in PLACES}
+    determining["training"] = {k: v for k, v in determining["training"].items() if k not in REPORTING}
+    determining |= {"fingerprint": fingerprint, "precision": config["hardware"]["precision"]}
+    names = config["names"]
+    parts = [names["strategy"], names["dataset"], names["model"], f"s{config['seed']}", digest(determining)]
+    return "-".join(map(folder_name, parts))
+
+
+def folder_name(name: str) -> str:
+    """A name that may be anything as a part of a folder's name: [A-Za-z0-9._-]{1,60}, no leading . or -."""
+    text = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:60]
+    return f"_{text[1:]}" if text[:1] in ("", ".", "-") else text
+
+
+def evaluation_hash(config: Mapping[str, Any], fingerprint: str) -> str:
+    """The name of an evaluation inside its run: what is asked, of which data, beside which baseline."""
+    data = {k: v for k, v in config["dataset"].items() if k not in PLACES}
+    asked = {k: v for k, v in config["evaluation"].items() if k not in JUDGING}
+    return digest(as_first_named([asked, config["baseline"], data, fingerprint]))
+
+
+def best_on_validation(path: Path, metric: str, higher_is_better: bool) -> float | None:
+    """The best value that a run's history has of a validation metric, or None where it has none."""
+    values = [row[metric] for row in read_jsonl(path / "history.jsonl") if row.get(metric) is not None]
+    if not values:
+        return None
+    return float(max(values) if higher_is_better else min(values))
+
+
+class Run:
+    """One run directory. Creating the object touches nothing; `open` reads, `create` writes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def exists(self) -> bool:
+        return (self.path / "run.json").exists()
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """run.json, migrated to this version's format.
+
+        Raises:
+            RequestError: if it is no run, damaged, or of a newer format.
+        """
+        return migrated(read_json(self.path / "run.json", "run"), self.path)
+
+    @property
+    def finished(self) -> bool:
+        return self.exists and self.state.get("state") == "finished"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """config.yaml, with the values of today for what an evaluation could not ask when it was written.
+
+        Raises:
+            RequestError: as `read_config`.
+        """
+        return completed(read_config(self.path / "config.yaml"))
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.path / "checkpoints")
+
+    @ranks.alone
+    def create(self, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+        """Starts a run anew in this directory: whatever training was here is gone."""
+        # run.json goes first and comes last: a crash in between leaves no run, rather than half of one.
+        for name in ("run.json", "history.jsonl", "timings.jsonl", "checkpoints", "evaluations", "plots"):
+            remove(self.path / name)
+        write_config(self.path / "config.yaml", config)
+        write_json(self.path / "environment.json", environment)
+        self.mark("unfinished", steps=0)
+
+    @ranks.alone
+    def mark(self, state: str, **facts: object) -> None:
+        write_json(self.path / "run.json", {"format": FORMAT, "state": state, **facts})
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from writing here; the lock goes with the process, however it ends.
+
+        Raises:
+            RequestError: if another process holds it, or the folder cannot be written.
+        """
+        if not ranks.first():
+            yield
+            return
+        self._check_links()
+        with contextlib.ExitStack() as stack:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(held(self.path / ".lock", self._in_progress))
+            except OSError as error:
+                raise RequestError(
+                    f"outputs: {self.path} cannot be written ({error.strerror}); choose another with "
+                    "outputs=DIR"
+                ) from error
+            for partial in self.path.rglob(f".*{PARTIAL}"):  # of processes that were killed while they wrote
+                remove(partial)
+            yield
+
+    def _in_progress(self, process: str) -> str:
+        return (
+            f"run: {self.path} is in progress in process {process}; wait for it, or change what it trains "
+            "(seed=1)"
+        )
+
+    def _check_links(self) -> None:
+        """A run of somebody else's may hold a link to a file of the user's, which writing would change."""
+        inside = self.path.resolve()
+        for path in self.path.rglob("*"):
+            if path.is_symlink() and not path.resolve().is_relative_to(inside):
+                raise RequestError(f"run: {path} is a link to elsewhere; remove it, if you trust the rest")
+
+    def evaluation(self, name: str) -> Path:
+        return self.path / "evaluations" / name
+
+    @ranks.alone
+    def write_evaluation(
+        self, name: str, config: Mapping[str, Any], records: Iterable[object], summary: Mapping[str, Any]
+    ) -> None:
+        """All of an evaluation appears at once or not at all.
+
+        Raises:
+            RequestError: if it cannot be written, naming path and bytes.
+        """
+        folder = self.evaluation(name)
+        lines = "".join(json.dumps(finite(record)) + "\n" for record in records).encode()
+        with writing(folder, len(lines)):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            partial = Path(tempfile.mkdtemp(prefix=f".{name}-", suffix=PARTIAL, dir=folder.parent))
+        try:
+            partial.chmod(0o777 & ~umask())
+            write_config(partial / "config.yaml", config)
+            write_bytes(partial / "records.jsonl", lines)
+            write_json(partial / "summary.json", summary)
+            with writing(folder, len(lines)):
+                remove(folder)
+                partial.rename(folder)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+def write_config(path: Path, config: Mapping[str, Any]) -> None:
+    write_bytes(path, yaml.safe_dump(dict(config), sort_keys=False).encode())
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A run's config: values only, whoever wrote it.
+
+    Raises:
+        RequestError: if it is missing, no YAML, or more than values (`foreign.yaml_values`).
+    """
+    try:
+        config = yaml_values(read_text(path, LARGEST_YAML))
+    except OSError as error:
+        raise RequestError(f"run: {path} is missing or damaged; train again with again=true") from error
+    except Foreign as error:
+        remedy = "" if ";" in str(error) else "; train again with again=true"
+        raise RequestError(f"run: {path} {error}{remedy}") from error
+    if not isinstance(config, dict) or not set(DETERMINING) <= config.keys():
+        raise RequestError(f"run: {path} is no run's config; train again with again=true")
+    return cast("dict[str, Any]", renamed(config))

@@ -1,0 +1,1 @@
+"""Alignment learning: source and target models brought together."""

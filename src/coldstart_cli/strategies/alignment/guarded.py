@@ -1,0 +1,160 @@
+"""A guard against negative transfer: a learner without the source, where the source does harm.
+
+Negative transfer, a target learned worse with the source than without, is defined as in Wang, Dai, Poczos
+and Carbonell 2019, arXiv:1811.09751, definition 1: by comparison with the same learner from the target's
+examples alone. That comparison is made here by cross-validation on the support set (Stone 1974), and
+where it is too small for that, on source-validation tasks. The rule of decision is our own.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from itertools import chain, islice
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+from coldstart_cli.core.tasks import Adapted, Examples, Strategy, Support, TaskSource
+from coldstart_cli.training.cross_validation import folds
+from coldstart_cli.training.inner_loop import canonical
+from coldstart_cli.training.outer_loops import step_seed
+
+
+class Guarded(Strategy):
+    """Adapts by `transfer`, unless that is expected to be worse than `fallback`.
+
+    The decision falls between the first item and the second. With two labels of every class or more
+    (regression: two points), transfer and fallback are both adapted to all folds but one and scored on
+    that one; else the mean difference on source-validation tasks decides, measured in training. Where
+    neither is known, transfer is trusted.
+
+    Args:
+        n_steps, seed: from the run.
+        transfer: the strategy that is guarded; it alone is trained.
+        fallback: the strategy without the source.
+        steps: adaptation steps after which the two are compared.
+        n_folds: of the cross-validation, at most; never more than labels of the rarest class.
+        check_every: outer steps between two comparisons on source-validation tasks.
+        n_tasks: source-validation tasks of a comparison.
+
+    Raises:
+        ValueError: where the fallback learns from the source.
+    """
+
+    validation_gain: Tensor
+
+    def __init__(
+        self,
+        n_steps: int,
+        seed: int,
+        *,
+        transfer: Strategy,
+        fallback: Strategy,
+        steps: Annotated[int, Ge(1)],
+        n_folds: Annotated[int, Ge(2)],
+        check_every: Annotated[int, Ge(1)],
+        n_tasks: Annotated[int, Ge(1)],
+    ) -> None:
+        super().__init__()
+        if fallback.learns_from_source:
+            raise ValueError(
+                "fallback: it learns from the source, whose harm it is to prevent; "
+                "choose strategy@strategy.fallback=scratch"
+            )
+        self.n_steps, self.seed = n_steps, seed
+        self.transfer = transfer
+        # Both were built on one encoder, which transfer will train: the fallback's weights are its own.
+        # It never takes an outer step, so what a copied optimizer lacks is not missed.
+        self.fallback = copy.deepcopy(fallback)
+        self.steps, self.n_folds, self.check_every, self.n_tasks = steps, n_folds, check_every, n_tasks
+        self.learns_from_source, self.needs_classes = transfer.learns_from_source, transfer.needs_classes
+        self.needs_labels, self.needs_unlabelled = transfer.needs_labels, transfer.needs_unlabelled
+        self.register_buffer("validation_gain", torch.tensor(math.inf))
+
+    @property
+    def transductive(self) -> bool:
+        return self.transfer.transductive or self.fallback.transductive
+
+    def refusal(self, tasks: TaskSource) -> str | None:
+        return self.transfer.refusal(tasks) or self.fallback.refusal(tasks)
+
+    def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
+        """The steps of transfer; `validation_gain` is measured at every `check_every` and at the last."""
+        for step, metrics in enumerate(self.transfer.fit(source, start), start + 1):
+            if step % self.check_every == 0 or step == self.n_steps:
+                self.validation_gain.fill_(self._gain_on_validation(source))
+            yield metrics
+
+    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
+        """Transfer's first item, then the items of whichever was chosen; `guard` is 1 where it fell back.
+
+        Where transfer yields once, its predictor is yielded again with what was decided.
+        """
+        items = self.transfer.adapt(support)
+        first = next(items)
+        yield first
+        gain = self.expected_gain(support)
+        fell_back = gain < 0
+        decision = {"guard": float(fell_back)}
+        if math.isfinite(gain):
+            decision["guard gain"] = gain
+        if fell_back:
+            items.close()
+            items = self.fallback.adapt(support)
+            first = next(items)
+        second = next(items, first)
+        for adapted in chain([second], items):
+            yield replace(adapted, notes={**adapted.notes, **decision})
+
+    def expected_gain(self, support: Support) -> float:
+        """How much better transfer is expected to be than fallback, in units of the headline.
+
+        Infinite where nothing is known: nothing then speaks against transfer.
+        """
+        folds = _folds(support, self.n_folds)
+        if not folds:
+            return float(self.validation_gain)
+        gains = [self._gain(seen, held_out) * len(held_out) for seen, held_out in folds]
+        return sum(gains) / len(support)
+
+    def _gain_on_validation(self, source: TaskSource) -> float:
+        training, device = self.training, self.validation_gain.device
+        self.eval()
+        tasks = [task.to(device) for task in source.tasks("validation", range(self.n_tasks))]
+        gains = [self._gain(task.support, task.query) for task in tasks]
+        self.train(training)
+        return sum(gains) / len(gains)
+
+    def _gain(self, support: Support, held_out: Examples) -> float:
+        """The paired difference on one set: positive where transfer is better, for every metric."""
+        objective, values = support.objective, []
+        for strategy in (self.transfer, self.fallback):
+            *_, adapted = islice(strategy.adapt(support), self.steps + 1)
+            module = adapted.module
+            with torch.no_grad():
+                outputs = module(held_out.inputs)
+            values.append(float(objective.metrics(outputs, held_out.targets)[objective.headline]))
+        return (values[0] - values[1]) * (1 if objective.higher_is_better else -1)
+
+
+def _folds(support: Support, n_folds: int) -> list[tuple[Support, Examples]]:
+    """(all but a fold, the fold) for each fold, stratified by class; none where a class has one label.
+
+    Pure in the support set, whatever its order: drawn from its canonical order by its seed.
+    """
+    if len(support) == 0:
+        return []
+    ordered = canonical(support)
+    targets = ordered.targets.cpu()
+    if targets.ndim == 1 and len(set(targets.tolist())) < support.objective.n_outputs:
+        return []
+    parts = []
+    for indices in folds(targets.numpy(), n_folds, step_seed(support.seed, 0)):
+        seen, held_out = (ordered.take(torch.from_numpy(i).to(support.targets.device)) for i in indices)
+        parts.append((replace(support, inputs=seen.inputs, targets=seen.targets), held_out))
+    return parts

@@ -1,0 +1,92 @@
+"""What strategies share that encode a task once and compare its features in closed form: their training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from coldstart_cli.core.tasks import Examples, Inputs, Objective, TaskSource, joined, n_examples
+from coldstart_cli.models.network import Encoder, below
+from coldstart_cli.strategies.building_blocks.scores import scores
+from coldstart_cli.training.meta_batch import Each
+from coldstart_cli.training.outer_loops import episodic
+
+
+class Compare(Protocol):
+    def __call__(
+        self, weights: Mapping[str, Tensor], support: Examples, query: Tensor, n_outputs: int
+    ) -> Tensor:
+        """Outputs (n_query, n_outputs) of one task.
+
+        Args:
+            weights: the strategy's own parameters by name, the encoder's among them as `encoder.*`.
+            support: features (n_support, feature_dim) with their targets.
+            query: features (n_query, feature_dim).
+        """
+
+
+def fit_embedding(
+    encoder: Encoder,
+    compare: Compare,
+    weights: Mapping[str, Tensor],
+    source: TaskSource,
+    optimizer: torch.optim.Optimizer,
+    *,
+    meta_batch_size: int,
+    vectorize: bool,
+    start: int,
+) -> Iterator[dict[str, float]]:
+    """Learns `weights`, the encoder's `encoder.*` and any others, by the query loss of training tasks."""
+    return episodic(
+        partial(task_scores, encoder, compare),
+        weights,
+        source,
+        optimizer,
+        meta_batch_size=meta_batch_size,
+        vectorize=vectorize,
+        start=start,
+    )
+
+
+def task_scores(
+    encoder: Encoder,
+    compare: Compare,
+    each: Each,
+    weights: Mapping[str, Tensor],
+    objective: Objective,
+    support: Examples,
+    query: Examples,
+) -> dict[str, Tensor]:
+    """Loss and metrics on the query set; a `training.TaskLoss` once it has encoder and comparison.
+
+    One pass for both sets, so that batch statistics, where a norm uses them, are the task's.
+    """
+
+    def score(
+        weights: Mapping[str, Tensor],
+        support_inputs: Inputs,
+        support_targets: Tensor,
+        query_inputs: Inputs,
+        query_targets: Tensor,
+    ) -> dict[str, Tensor]:
+        inputs = joined(support_inputs, query_inputs)
+        features = functional_call(encoder, below("encoder.", weights), (inputs,))
+        n = n_examples(support_inputs)
+        learned = Examples(features[:n], support_targets)
+        outputs = compare(weights, learned, features[n:], objective.n_outputs)
+        return scores(objective, outputs, query_targets)
+
+    found: dict[str, Tensor] = each(score)(
+        weights, support.inputs, support.targets, query.inputs, query.targets
+    )
+    return found
+
+
+def full_precision(features: Tensor) -> Tensor:
+    """Features in fp32 at least, for arithmetic that bf16 would spoil; it goes with autocast off."""
+    return features if features.dtype == torch.float64 else features.float()

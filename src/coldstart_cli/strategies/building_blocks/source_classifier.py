@@ -1,0 +1,132 @@
+"""What strategies over a classifier of all source classes share: its training, and steps on a new task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+from coldstart_cli.core.tasks import Examples, Objective, Support, TaskSource
+from coldstart_cli.models.network import Network, blank_head
+from coldstart_cli.processes.batch_parts import batch_mean
+from coldstart_cli.strategies.building_blocks.scores import scores
+from coldstart_cli.training.inner_loop import Rule, Weights, batches, canonical, descend
+from coldstart_cli.training.outer_loops import supervised
+
+
+def fit_classifier(
+    network: Network,
+    source: TaskSource,
+    optimizer: torch.optim.Optimizer,
+    *,
+    batch_size: int,
+    seed: int,
+    start: int,
+    observe: Callable[[Tensor], None] | None = None,
+) -> Iterator[dict[str, float]]:
+    """Trains encoder and head on the pool of all source examples, for ever; as `training.supervised`.
+
+    Args:
+        observe: is given the mean feature (feature_dim,) of each batch, without its graph.
+    """
+
+    def batch_loss(objective: Objective, batch: Examples) -> dict[str, Tensor]:
+        features = network.encoder(batch.inputs)
+        if observe is not None:
+            observe(batch_mean(features.detach()))
+        return scores(objective, network.head(features), batch.targets)
+
+    return supervised(
+        batch_loss,
+        source.pool("train"),
+        optimizer,
+        batch_size=batch_size,
+        seed=seed,
+        device=network.head.weight.device,
+        start=start,
+    )
+
+
+def head_for(support: Support, source_head: nn.Linear, *, keep: bool) -> nn.Linear:
+    """A head for the task: at zero, or at the source head's rows where its outputs are the source's.
+
+    Args:
+        keep: whether the source head has learned anything that is worth keeping.
+    """
+    head = blank_head(source_head.in_features, support.objective.n_outputs).to(source_head.weight)
+    with torch.no_grad():
+        if support.source_classes is None or not keep:
+            head.weight.zero_()
+            head.bias.zero_()
+        else:
+            head.weight.copy_(source_head.weight[support.source_classes])
+            head.bias.copy_(source_head.bias[support.source_classes])
+    return head
+
+
+def for_task(network: Network, support: Support, *, keep_head: bool = True) -> Network:
+    """The source's encoder under a head for the task; see `head_for`."""
+    return Network(network.encoder, head_for(support, network.head, keep=keep_head))
+
+
+def weights_of(network: Network, prefix: str = "") -> Weights:
+    """The network's parameters whose names begin with `prefix`, without their graph."""
+    return {name: w.detach() for name, w in network.named_parameters() if name.startswith(prefix)}
+
+
+def descended(
+    loss: Callable[[Weights], Tensor], start: Mapping[str, Tensor], rule: Rule, support: Support
+) -> Iterator[Weights]:
+    """The tensors before the first step and after each; once, as they are, where there are no labels."""
+    moving = {name: w.detach().requires_grad_() for name, w in start.items()}
+    steps = descend(loss, moving, rule, second_order=False)
+    for weights in steps if len(support) else islice(steps, 1):
+        yield {name: w.detach() for name, w in weights.items()}
+
+
+def network_loss(
+    network: Network, support: Support, batch_size: int | None = None
+) -> Callable[[Weights], Tensor]:
+    """The loss on the support set, of weights of any part; `batch_size` as in `head_loss`."""
+    examples, drawn = _in_batches(support, batch_size)
+
+    def loss(weights: Weights) -> Tensor:
+        chosen = examples if drawn is None else examples.take(next(drawn).to(examples.targets.device))
+        return support.objective.loss(network.outputs(weights, chosen.inputs), chosen.targets)
+
+    return loss
+
+
+def head_loss(
+    network: Network, support: Support, batch_size: int | None = None
+) -> Callable[[Weights], Tensor]:
+    """The loss of a head on features of the frozen encoder, which are computed once.
+
+    Args:
+        batch_size: examples that each call draws, epoch after epoch; None for the whole support set.
+    """
+    ordered, drawn = _in_batches(support, batch_size)
+
+    @cache  # at the first step, for a task without labels has none and no features
+    def examples() -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            return network.encoder(ordered.inputs), ordered.targets
+
+    def loss(head: Weights) -> Tensor:
+        features, targets = examples()
+        if drawn is not None:
+            chosen = next(drawn).to(targets.device)
+            features, targets = features[chosen], targets[chosen]
+        return support.objective.loss(network.from_features(head, features), targets)
+
+    return loss
+
+
+def _in_batches(support: Support, batch_size: int | None) -> tuple[Examples, Iterator[Tensor] | None]:
+    """The examples, and the indices that each step takes of them; None for all, in the order they came."""
+    if batch_size is None:
+        return support, None
+    return canonical(support), batches(len(support), batch_size, support.seed)

@@ -1,0 +1,172 @@
+"""What alignment strategies share: gradient steps on kept source examples beside those of the new task.
+
+Two settings, one path. Where the task's classes are classes of the source (domain shift), one head serves
+both domains and the task's outputs are rows of it. Where they are new, the task has a head of its own,
+from zero on, and the source's head goes on serving the source.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from coldstart_cli.core.tasks import (
+    Adapted,
+    Examples,
+    Inputs,
+    Objective,
+    Support,
+    TaskSource,
+    joined,
+    map_inputs,
+    n_examples,
+)
+from coldstart_cli.models.network import Network, Predictor, below
+from coldstart_cli.strategies.building_blocks.source_classifier import fit_classifier, head_for
+from coldstart_cli.strategies.building_blocks.source_memory import Memory
+from coldstart_cli.training.inner_loop import Rule, Weights, batches, canonical, descend
+
+
+@dataclass(frozen=True, slots=True)
+class Domains:
+    """Features of a batch of both domains, (n, feature_dim) each; any of them may be of no example.
+
+    Attributes:
+        source, source_targets: kept source examples.
+        labelled, labelled_targets: of the task, targets in its own numbering.
+        unlabelled: of the task.
+    """
+
+    source: Tensor
+    source_targets: Tensor
+    labelled: Tensor
+    labelled_targets: Tensor
+    unlabelled: Tensor
+
+    @property
+    def target(self) -> Tensor:
+        """All features of the task's domain."""
+        return torch.cat([self.labelled, self.unlabelled])
+
+
+StepLoss = Callable[[Tensor, Weights, Domains, int], Tensor]
+"""(classification loss, weights, features of a batch, steps taken before) -> the loss of a step."""
+
+
+def fit_and_remember(
+    network: Network,
+    memory: Memory,
+    source: TaskSource,
+    optimizer: torch.optim.Optimizer,
+    *,
+    batch_size: int,
+    seed: int,
+    start: int,
+) -> Iterator[dict[str, float]]:
+    """Fills the memory, then trains as `source_classifier.fit_classifier`."""
+    if start == 0:
+        memory.fill(source.pool("train"), seed)
+    return fit_classifier(network, source, optimizer, batch_size=batch_size, seed=seed, start=start)
+
+
+def adapt_between(
+    network: Network,
+    memory: Memory,
+    support: Support,
+    step_loss: StepLoss,
+    distance: Callable[[Domains], Tensor],
+    extra: Mapping[str, Tensor],
+    *,
+    batch_size: int,
+    rule: Rule,
+) -> Generator[Adapted, None, None]:
+    """Yields before the first step and after each.
+
+    The classification loss is the source batch's under the source's head plus the labelled batch's under
+    the task's. The note `distance` is measured on the same examples after every step, so that its fall is
+    not a matter of the batch.
+
+    Args:
+        step_loss: what a step lowers, classification loss included.
+        distance: between the domains, noted.
+        extra: further tensors that descend, by name, such as those of a discriminator.
+        batch_size: examples a step of the source, of labelled and of unlabelled ones, at most.
+    """
+    task_network = Network(network.encoder, head_for(support, network.head, keep=True))
+    weights = {f"encoder.{name}": w for name, w in network.encoder.named_parameters()}
+    weights |= {f"source_head.{name}": w for name, w in network.head.named_parameters()}
+    if support.source_classes is None:
+        weights |= {f"head.{name}": w for name, w in task_network.head.named_parameters()}
+    drawn = _batches(memory, support, batch_size)
+    yardstick = next(_batches(memory, support, batch_size))
+    counted = itertools.count()
+
+    def loss(weights: Weights) -> Tensor:
+        domains = _features(network, weights, *next(drawn))
+        classification = _classification(support, weights, domains)
+        return step_loss(classification, weights, domains, next(counted))
+
+    moving = {name: w.detach().requires_grad_() for name, w in (weights | dict(extra)).items()}
+    for adapted in descend(loss, moving, rule, second_order=False):
+        notes: dict[str, float] = {}
+        with torch.no_grad():
+            if len(memory):
+                notes = {"distance": float(distance(_features(network, adapted, *yardstick)))}
+        changed = {n: w.detach() for n, w in adapted.items() if n.startswith("encoder.")}
+        changed |= {f"head.{n}": w.detach() for n, w in _task_head(support, adapted).items()}
+        yield Adapted(partial(Predictor, task_network, changed), changed, notes)
+
+
+def source_outputs(weights: Weights, features: Tensor) -> Tensor:
+    """(n, feature_dim) -> (n, n_source_outputs), by the source's head as it is now."""
+    return F.linear(features, weights["source_head.weight"], weights["source_head.bias"])
+
+
+def _task_head(support: Support, weights: Weights) -> Weights:
+    if support.source_classes is None:
+        return below("head.", weights)
+    return {name: w[support.source_classes] for name, w in below("source_head.", weights).items()}
+
+
+def _batches(
+    memory: Memory, support: Support, batch_size: int
+) -> Iterator[tuple[Examples, Examples, Inputs]]:
+    """Source, labelled and unlabelled examples, for ever; a function of the seed and the sets of examples."""
+    nothing = map_inputs(lambda t: t[:0], support.inputs)
+    source = memory.examples if len(memory) else Examples(nothing, support.targets[:0])
+    labelled = canonical(Examples(support.inputs, support.targets))
+    free = nothing if support.unlabelled is None else support.unlabelled
+    unlabelled = canonical(Examples(free, torch.zeros(n_examples(free), device=support.targets.device)))
+    parts = (source, labelled, unlabelled)
+    drawn = [batches(len(part), batch_size, support.seed + i) for i, part in enumerate(parts)]
+    for of_source, of_labelled, of_unlabelled in zip(*drawn, strict=True):
+        yield source.take(of_source), labelled.take(of_labelled), unlabelled.take(of_unlabelled).inputs
+
+
+def _features(
+    network: Network, weights: Weights, source: Examples, labelled: Examples, unlabelled: Inputs
+) -> Domains:
+    """One pass over all, so that batch statistics, where a norm uses them, are common to both domains."""
+    features = network.features(weights, joined(joined(source.inputs, labelled.inputs), unlabelled))
+    n, m = len(source), len(source) + len(labelled)
+    return Domains(features[:n], source.targets, features[n:m], labelled.targets, features[m:])
+
+
+def _classification(support: Support, weights: Weights, domains: Domains) -> Tensor:
+    head = _task_head(support, weights)
+    outputs = F.linear(domains.labelled, head["weight"], head["bias"])
+    of_source = source_outputs(weights, domains.source)
+    return _loss(support.objective, of_source, domains.source_targets) + _loss(
+        support.objective, outputs, domains.labelled_targets
+    )
+
+
+def _loss(objective: Objective, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The objective's loss, 0 for no example."""
+    return objective.loss(outputs, targets) if len(outputs) else outputs.sum() * 0

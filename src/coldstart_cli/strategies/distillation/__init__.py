@@ -1,0 +1,1 @@
+"""Knowledge distillation: a teacher, and a student that is used."""

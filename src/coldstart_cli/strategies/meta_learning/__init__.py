@@ -1,0 +1,1 @@
+"""Meta-learning: training on tasks to adapt to tasks."""

@@ -1,0 +1,197 @@
+"""Model-agnostic meta-learning: weights from which a few gradient steps solve a new task.
+
+- MAML and its first-order form: Finn, Abbeel and Levine 2017, arXiv:1703.03400, algorithm 1.
+- ANIL (`adapted: head`): Raghu, Raghu, Bengio and Vinyals 2020, arXiv:1909.09157.
+- BOIL (`adapted: body`): Oh, Yoo, Kim and Yun 2021, arXiv:2008.08882.
+- Meta-SGD (`learned_rates: true`): Li, Zhou, Chen and Li 2017, arXiv:1707.09835, equation 2: a learned
+  rate for every single weight, which may become negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor, nn
+
+from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Objective, Strategy, Support, TaskSource
+from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
+from coldstart_cli.models.norm import refuse_running_statistics
+from coldstart_cli.strategies.building_blocks.scores import other_width, scores
+from coldstart_cli.training.inner_loop import Rule, Weights, descend, sgd
+from coldstart_cli.training.meta_batch import Each
+from coldstart_cli.training.optimizers import OptimizerFactory
+from coldstart_cli.training.outer_loops import episodic
+
+
+class MAML(Strategy):
+    """Learns the initial weights of a network with a head of fixed width.
+
+    Args:
+        encoder, optimizer, n_outputs, vectorize: from the run.
+        inner_lr: rate of the inner steps; with `learned_rates`, where the rates start.
+        inner_steps: steps taken on the support set in training.
+        second_order: differentiate through the inner steps; without, first-order MAML.
+        adapted: which weights the inner steps change: all, the head (ANIL) or the body (BOIL).
+        learned_rates: learn a rate for each weight (Meta-SGD).
+        meta_batch_size: tasks in one outer step.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        optimizer: OptimizerFactory,
+        n_outputs: int,
+        vectorize: bool,
+        *,
+        inner_lr: Annotated[float, Gt(0)],
+        inner_steps: Annotated[int, Ge(1)],
+        second_order: bool,
+        adapted: Literal["all", "head", "body"],
+        learned_rates: bool,
+        meta_batch_size: Annotated[int, Ge(1)],
+    ) -> None:
+        super().__init__()
+        refuse_running_statistics(encoder)
+        self.network = Network(encoder, linear_head(encoder.feature_dim, n_outputs))
+        self.n_outputs, self.vectorize = n_outputs, vectorize
+        self.inner_lr, self.inner_steps, self.second_order = inner_lr, inner_steps, second_order
+        self.differentiates_twice = second_order
+        self.adapted, self.learned_rates, self.meta_batch_size = adapted, learned_rates, meta_batch_size
+        names = [name for name, _ in self.network.named_parameters() if self._adapts(name)]
+        if not names:
+            raise ValueError(f"adapted: {adapted} has no weights in this model; choose adapted=head")
+        self.rates = nn.ParameterDict()
+        if learned_rates:
+            weights = dict(self.network.named_parameters())
+            self.rates.update({_key(n): torch.full_like(weights[n], inner_lr) for n in names})
+        self.optimizer = optimizer(self.parameters())
+
+    def refusal(self, tasks: TaskSource) -> str | None:
+        return other_width(self.n_outputs, tasks) or super().refusal(tasks)
+
+    def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
+        return episodic(
+            self._task_loss,
+            dict(self.network.named_parameters()),
+            source,
+            self.optimizer,
+            meta_batch_size=self.meta_batch_size,
+            vectorize=self.vectorize,
+            start=start,
+        )
+
+    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
+        weights = {name: w.detach() for name, w in self.network.named_parameters()}
+        inputs = support.inputs
+        if self.adapted == "head":  # features, computed once (ANIL)
+            inputs = self.network.features(weights, inputs)
+
+        def loss(adapted: Weights) -> Tensor:
+            outputs = self._outputs({**weights, **adapted}, inputs)
+            return support.objective.loss(outputs, support.targets)
+
+        steps = descend(
+            loss,
+            self._inner(weights, grad=True),
+            self._rule(learning=False),
+            second_order=False,
+        )
+        for adapted in steps:
+            changed = {name: w.detach() for name, w in adapted.items()}
+            yield Adapted(partial(Predictor, self.network, changed), changed)
+
+    def _task_loss(
+        self,
+        each: Each,
+        weights: Mapping[str, Tensor],
+        objective: Objective,
+        support: Examples,
+        query: Examples,
+    ) -> dict[str, Tensor]:
+        """The loss on the query set of weights adapted to the support set: equation 1's sum's term."""
+        if self.adapted == "head":
+            encode = each(self.network.features)
+            support = replace(support, inputs=encode(weights, support.inputs))
+            query = replace(query, inputs=encode(weights, query.inputs))
+        return scores_after(
+            each,
+            self._outputs,
+            objective,
+            weights,
+            self._inner(weights, grad=False),
+            support,
+            query,
+            rule=self._rule(learning=True),
+            inner_steps=self.inner_steps,
+            second_order=self.second_order,
+        )
+
+    def _outputs(self, weights: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
+        if self.adapted == "head":
+            return self.network.from_features(weights, inputs)
+        return self.network.outputs(weights, inputs)
+
+    def _adapts(self, name: str) -> bool:
+        in_head = name.startswith("head.")
+        return self.adapted == "all" or (self.adapted == "head") == in_head
+
+    def _inner(self, weights: Mapping[str, Tensor], grad: bool) -> Weights:
+        chosen = {name: w for name, w in weights.items() if self._adapts(name)}
+        return {n: w.detach().requires_grad_() for n, w in chosen.items()} if grad else chosen
+
+    def _rule(self, learning: bool) -> Rule:
+        if not self.learned_rates:
+            return sgd(self.inner_lr, momentum=0.0)
+        names = [name for name, _ in self.network.named_parameters() if self._adapts(name)]
+        rates = {name: self.rates[_key(name)] for name in names}
+        return sgd(rates if learning else {n: r.detach() for n, r in rates.items()}, momentum=0.0)
+
+
+def scores_after(
+    each: Each,
+    outputs_of: Callable[[Mapping[str, Tensor], Inputs], Tensor],
+    objective: Objective,
+    weights: Mapping[str, Tensor],
+    moving: Weights,
+    support: Examples,
+    query: Examples,
+    *,
+    rule: Rule,
+    inner_steps: int,
+    second_order: bool,
+) -> dict[str, Tensor]:
+    """Loss and metrics on the query set after `inner_steps` on the support set.
+
+    Args:
+        each, objective, support, query: as in `training.TaskLoss`.
+        outputs_of: (weights, inputs) -> (n, n_outputs), of one task.
+        weights: all of them; `moving`, those that the steps change, in place of their namesakes.
+    """
+
+    def scores_of(weights: Mapping[str, Tensor], inputs: Inputs, targets: Tensor) -> dict[str, Tensor]:
+        return scores(objective, outputs_of(weights, inputs), targets)
+
+    def loss(weights: Mapping[str, Tensor], inputs: Inputs, targets: Tensor) -> Tensor:
+        return objective.loss(outputs_of(weights, inputs), targets)
+
+    support_loss = each(loss)
+    steps = descend(
+        lambda moved: support_loss({**weights, **moved}, support.inputs, support.targets),
+        moving,
+        rule,
+        second_order=second_order,
+    )
+    moved = next(islice(steps, inner_steps, None))
+    found: dict[str, Tensor] = each(scores_of)({**weights, **moved}, query.inputs, query.targets)
+    return found
+
+
+def _key(name: str) -> str:
+    """A parameter's name as a ParameterDict allows it."""
+    return name.replace(".", "/")

@@ -1,0 +1,126 @@
+"""R2-D2: ridge regression on learned features, solved in closed form for every task.
+
+Bertinetto, Henriques, Torr and Vedaldi 2019, arXiv:1805.08136, section 3. With support features and a
+column of ones X (n, d + 1) and targets Y (n, n_outputs),
+
+    W = (X'X + n lambda I)^-1 X'Y = X'(XX' + n lambda I)^-1 Y    (Woodbury, where n is the smaller)
+
+and the outputs for query features Q are Q W for reals, scale Q W + bias for classes, whose Y is one-hot.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator, Mapping
+from functools import partial
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor, nn
+
+from coldstart_cli.core.objectives import one_hot
+from coldstart_cli.core.tasks import Adapted, Examples, Strategy, Support, TaskSource
+from coldstart_cli.models.network import Encoder, Network, Predictor, blank_head
+from coldstart_cli.strategies.building_blocks.embedding import fit_embedding, full_precision
+from coldstart_cli.training.optimizers import OptimizerFactory
+
+
+class R2D2(Strategy):
+    """Learns an encoder whose features a ridge regression of the support set tells apart.
+
+    lambda, scale and bias are learned with the encoder, lambda by its logarithm. It is counted per support
+    example (the factor n), as in the authors' code, so that it means the same for all k_shot. Departure:
+    the encoder is the run's, not the paper's four blocks of 96 to 512 channels.
+
+    Args:
+        encoder, optimizer, vectorize: from the run.
+        init_lambda: regularisation that learning starts from.
+        init_scale: scale of class outputs that learning starts from; their bias starts from 0.
+        meta_batch_size: tasks in one outer step.
+        source_training: learn from the source at all; without, ridge regression of the encoder's features as
+            they are, with lambda and scale as given, which is for pretrained ones.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        optimizer: OptimizerFactory,
+        vectorize: bool,
+        *,
+        init_lambda: Annotated[float, Gt(0)],
+        init_scale: Annotated[float, Gt(0)],
+        meta_batch_size: Annotated[int, Ge(1)],
+        source_training: bool,
+    ) -> None:
+        super().__init__()
+        self.source_training = self.learns_from_source = source_training
+        self.encoder, self.vectorize, self.meta_batch_size = encoder, vectorize, meta_batch_size
+        self.init_lambda, self.init_scale = init_lambda, init_scale
+        self.log_lambda = nn.Parameter(torch.tensor(math.log(init_lambda)))
+        self.scale = nn.Parameter(torch.tensor(init_scale))
+        self.bias = nn.Parameter(torch.tensor(0.0))
+        self.optimizer = optimizer(self.parameters())
+
+    def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
+        if not self.source_training:
+            return iter(())
+        return fit_embedding(
+            self.encoder,
+            outputs_by_ridge,
+            dict(self.named_parameters()),
+            source,
+            self.optimizer,
+            meta_batch_size=self.meta_batch_size,
+            vectorize=self.vectorize,
+            start=start,
+        )
+
+    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
+        """Yields once: there is no step to take. The solution is a head of the encoder."""
+        n_outputs = support.objective.n_outputs
+        with torch.no_grad():
+            learned = Examples(self.encoder(support.inputs), support.targets)
+            head = ridge_head(dict(self.named_parameters()), learned, n_outputs)
+        network = Network(self.encoder, blank_head(self.encoder.feature_dim, n_outputs).to(self.scale))
+        changed = {"head.weight": head[:-1].T, "head.bias": head[-1]}
+        yield Adapted(partial(Predictor, network, changed), changed)
+
+
+def outputs_by_ridge(
+    weights: Mapping[str, Tensor], support: Examples, query: Tensor, n_outputs: int
+) -> Tensor:
+    """An `embedding.Compare` whose weights are `log_lambda`, `scale` and `bias`."""
+    with torch.autocast(query.device.type, enabled=False):
+        return _with_ones(full_precision(query)) @ ridge_head(weights, support, n_outputs)
+
+
+def ridge_head(weights: Mapping[str, Tensor], support: Examples, n_outputs: int) -> Tensor:
+    """W (feature_dim + 1, n_outputs), the bias in the last row, scale and bias of classes worked in."""
+    assert isinstance(support.inputs, Tensor)
+    reals = support.targets.is_floating_point()
+    targets = support.targets if reals else one_hot(support.targets, n_outputs)
+    with torch.autocast(support.inputs.device.type, enabled=False):
+        x = _with_ones(full_precision(support.inputs))
+        solution = ridge(x, targets.to(x.dtype), weights["log_lambda"].exp())
+        if reals:
+            return solution
+        return torch.cat(
+            [weights["scale"] * solution[:-1], weights["scale"] * solution[-1:] + weights["bias"]]
+        )
+
+
+def ridge(x: Tensor, y: Tensor, regularisation: Tensor) -> Tensor:
+    """argmin_W |x W - y|^2 / n + regularisation |W|^2. (n, d), (n, n_outputs), () -> (d, n_outputs)."""
+    n, d = x.shape
+    identity = torch.eye(min(n, d), dtype=x.dtype, device=x.device)
+    solution: Tensor
+    if n < d:
+        solution = x.T @ torch.linalg.solve(x @ x.T + n * regularisation * identity, y)
+    else:
+        solution = torch.linalg.solve(x.T @ x + n * regularisation * identity, x.T @ y)
+    return solution
+
+
+def _with_ones(features: Tensor) -> Tensor:
+    return torch.cat([features, features.new_ones(len(features), 1)], 1)

@@ -1,0 +1,1 @@
+"""Transfer learning: a source model as the start."""

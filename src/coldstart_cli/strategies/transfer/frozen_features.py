@@ -1,0 +1,228 @@
+"""Classical classifiers on frozen features of a source classifier: no gradient step on the encoder.
+
+- Nearest centroid: SimpleShot, Wang, Chao, Weinberger and van der Maaten 2019, arXiv:1911.04623.
+- Logistic regression: RFS, Tian, Wang, Krishnan, Tenenbaum and Isola 2020, arXiv:2003.11539.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from functools import partial
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from coldstart_cli.core.tasks import Adapted, Inputs, Strategy, Support, TaskSource
+from coldstart_cli.models.network import Encoder, Network, linear_head
+from coldstart_cli.models.norm import MOMENTUM
+from coldstart_cli.strategies.building_blocks.discrepancy import squared_distances
+from coldstart_cli.strategies.building_blocks.prototypes import prototypes
+from coldstart_cli.strategies.building_blocks.source_classifier import fit_classifier
+from coldstart_cli.training.optimizers import OptimizerFactory
+
+
+class NearestCentroid(Strategy):
+    """Trains a source classifier, then takes the class whose support examples' mean feature is nearest.
+
+    SimpleShot's UN, L2N and CL2N (section 3) are the Euclidean distance with neither, with `normalise`, and
+    with both `normalise` and `centre`. The mean of the source's features is a running mean over training
+    batches, as batch norm's: the paper takes it over all training examples, once training has ended.
+
+    Args:
+        encoder, optimizer, n_source_outputs, seed: from the run.
+        batch_size: source examples in one outer step.
+        distance: `euclidean`, squared, or `cosine`, one minus the cosine of feature and centroid.
+        centre: subtract the mean of the source's features first.
+        normalise: then scale every feature to length 1.
+    """
+
+    needs_classes = True
+    source_mean: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        optimizer: OptimizerFactory,
+        n_source_outputs: int,
+        seed: int,
+        *,
+        batch_size: Annotated[int, Ge(1)],
+        distance: Literal["euclidean", "cosine"],
+        centre: bool,
+        normalise: bool,
+    ) -> None:
+        super().__init__()
+        head = linear_head(encoder.feature_dim, n_source_outputs)
+        self.network = Network(encoder, head if centre else useful_head(encoder, head))
+        self.seed, self.batch_size = seed, batch_size
+        self.distance, self.centre, self.normalise = distance, centre, normalise
+        self.optimizer = optimizer(self.parameters())
+        self.register_buffer("source_mean", torch.zeros(encoder.feature_dim))
+
+    def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
+        """Keeps the mean also where it is not used, so that an evaluation can ask for it later."""
+
+        def observe(mean: Tensor) -> None:
+            self.source_mean.lerp_(mean.to(self.source_mean), MOMENTUM)
+
+        return fit_classifier(
+            self.network,
+            source,
+            self.optimizer,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            start=start,
+            observe=observe,
+        )
+
+    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
+        """Yields once: there is no step to take."""
+        mean = self.source_mean.clone() if self.centre else None
+        encoder = FrozenFeatures(self.network.encoder, mean, normalise=self.normalise)
+        with torch.no_grad():
+            features = encoder(support.inputs)
+            centroids = prototypes(features, support.targets, support.objective.n_outputs)
+        build = partial(NearestCentroidPredictor, encoder, centroids, self.distance)
+        yield Adapted(build, {"centroids": centroids})
+
+
+class Logistic(Strategy):
+    """Trains a source classifier, then solves a logistic regression on frozen features of the support set.
+
+    Args:
+        encoder, optimizer, n_source_outputs, seed: from the run.
+        batch_size: source examples in one outer step.
+        C: inverse strength of the penalty, as in scikit-learn; see `logistic_regression`.
+        normalise: scale every feature to length 1, as in RFS.
+    """
+
+    needs_classes = True
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        optimizer: OptimizerFactory,
+        n_source_outputs: int,
+        seed: int,
+        *,
+        batch_size: Annotated[int, Ge(1)],
+        C: Annotated[float, Gt(0)],
+        normalise: bool,
+    ) -> None:
+        super().__init__()
+        head = useful_head(encoder, linear_head(encoder.feature_dim, n_source_outputs))
+        self.network = Network(encoder, head)
+        self.seed, self.batch_size, self.C, self.normalise = seed, batch_size, C, normalise
+        self.optimizer = optimizer(self.parameters())
+
+    def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
+        return fit_classifier(
+            self.network, source, self.optimizer, batch_size=self.batch_size, seed=self.seed, start=start
+        )
+
+    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
+        """Yields once: the solution does not depend on where the solver began, or on its steps."""
+        encoder = FrozenFeatures(self.network.encoder, None, normalise=self.normalise)
+        with torch.no_grad():
+            features = encoder(support.inputs)
+        weight, bias = logistic_regression(features, support.targets, support.objective.n_outputs, self.C)
+        build = partial(LinearPredictor, encoder, weight, bias)
+        yield Adapted(build, {"head.weight": weight, "head.bias": bias})
+
+
+def useful_head(encoder: Encoder, head: nn.Linear) -> nn.Linear:
+    """The source head, which learns only where it teaches an encoder: nothing else is kept of it."""
+    return head.requires_grad_(any(p.requires_grad for p in encoder.parameters()))
+
+
+class FrozenFeatures(nn.Module):
+    """Inputs -> features (n, feature_dim), less `mean`, then scaled to length 1 with `normalise`."""
+
+    mean: Tensor | None
+
+    def __init__(self, encoder: nn.Module, mean: Tensor | None, *, normalise: bool) -> None:
+        super().__init__()
+        self.encoder, self.normalise = encoder, normalise
+        self.register_buffer("mean", mean)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        features: Tensor = self.encoder(inputs)
+        if self.mean is not None:
+            features = features - self.mean
+        return F.normalize(features, dim=-1) if self.normalise else features
+
+
+class NearestCentroidPredictor(nn.Module):
+    """Logits are negative distances to centroids (n_way, feature_dim)."""
+
+    centroids: Tensor
+
+    def __init__(
+        self, encoder: nn.Module, centroids: Tensor, distance: Literal["euclidean", "cosine"]
+    ) -> None:
+        super().__init__()
+        self.encoder, self.distance = encoder, distance
+        self.register_buffer("centroids", centroids)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        features = self.encoder(inputs)
+        if self.distance == "cosine":
+            return F.normalize(features, dim=-1) @ F.normalize(self.centroids, dim=-1).T - 1
+        return -squared_distances(features, self.centroids)
+
+
+class LinearPredictor(nn.Module):
+    """Logits are x W^T + b of features x, with W (n_way, feature_dim) and b (n_way,)."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, encoder: nn.Module, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        return F.linear(self.encoder(inputs), self.weight, self.bias)
+
+
+def logistic_regression(features: Tensor, targets: Tensor, n_classes: int, C: float) -> tuple[Tensor, Tensor]:
+    """The minimum of sum_i CE(W x_i + b, y_i) + |W|^2 / (2 C); the bias is not penalised.
+
+    By L-BFGS from zero, on the CPU in double precision, whatever the features have: a few examples take
+    less time there than their way to a GPU saves.
+
+    Args:
+        features: (n, feature_dim).
+        targets: (n,) class ids.
+
+    Returns:
+        W (n_classes, feature_dim) and b (n_classes,), of the features' type and device.
+    """
+    x, y = features.detach().cpu().double(), targets.cpu()
+    weight = torch.zeros(n_classes, x.shape[1], dtype=x.dtype, requires_grad=True)
+    bias = torch.zeros(n_classes, dtype=x.dtype, requires_grad=True)
+    solver = torch.optim.LBFGS(
+        [weight, bias],
+        max_iter=1000,
+        tolerance_grad=1e-7,
+        tolerance_change=1e-12,
+        line_search_fn="strong_wolfe",
+    )
+
+    def objective() -> Tensor:
+        solver.zero_grad()
+        penalty = weight.square().sum() / (2 * C)
+        loss = F.cross_entropy(F.linear(x, weight, bias), y, reduction="sum") + penalty
+        torch.autograd.backward(loss)
+        return loss
+
+    with torch.enable_grad():
+        solver.step(objective)  # type: ignore[no-untyped-call]
+    # MPS has no double precision: first the type, then the device.
+    solution = [t.detach().to(features.dtype).to(features.device) for t in (weight, bias)]
+    return solution[0], solution[1]

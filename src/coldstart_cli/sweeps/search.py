@@ -1,0 +1,270 @@
+"""`coldstart tune`: a search for hyper-parameters that sees source-validation tasks and nothing else.
+
+The search space is written as in Hydra's sweeps: `strategy.inner_lr=tag(log, interval(0.01, 1))`,
+`model.hidden=choice(32, 64)`, `strategy.inner_steps=range(1, 6)`. Optuna (Akiba et al. 2019,
+arXiv:1907.10902) proposes, a child process trains, the best source-validation value of the training is the
+trial's. New tasks are touched once at the end, by the best trial, and only where that is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Ge
+
+from coldstart_cli.config import composition
+from coldstart_cli.config.building import build
+from coldstart_cli.config.search_space import Searched
+from coldstart_cli.errors import RequestError
+from coldstart_cli.experiment import running
+from coldstart_cli.experiment.assembly import assemble
+from coldstart_cli.files.durable import held
+from coldstart_cli.processes.signals import StopOnSignal
+from coldstart_cli.runs.run import Run, best_on_validation, digest, folder_name, run_name
+from coldstart_cli.sweeps.launcher import Child, Job, SweepPlan, children, n_at_once, stop_all
+
+if TYPE_CHECKING:
+    import optuna
+
+Space = Mapping[str, Searched]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TunePlan:
+    """What `tune` is asked for; see conf/tune.yaml."""
+
+    n_trials: Annotated[int, Ge(1)]
+    storage: str | None
+    study: str | None
+    sampler_seed: Annotated[int, Ge(0)]
+    pruner: Literal["median", "none"]
+    evaluate: bool
+
+
+def tune(overrides: Sequence[str], options: running.Options) -> int:
+    """Runs trials up to the number asked for and prints the best with its command.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        RequestError: where nothing is searched, a value cannot be searched, or optuna is missing.
+    """
+    own = [o for o in overrides if o.startswith("tune.")]
+    plan: TunePlan = build(composition.values_of("tune", own), "tune", TunePlan, [], {})
+    optuna = _optuna()
+    fixed, space = composition.search_space([o for o in overrides if o not in own])
+    if not space:
+        raise RequestError(
+            "tune: nothing is searched; give a key a range, as in 'strategy.inner_lr=interval(0.01, 1)'"
+        )
+    search = _Search(optuna, plan, fixed, space, options)
+    with search.locked(), StopOnSignal() as stop:
+        search.run(stop)
+    return search.report()
+
+
+class _Search:
+    """A study, and the trials that are running."""
+
+    def __init__(
+        self, optuna: Any, plan: TunePlan, fixed: Sequence[str], space: Space, options: running.Options
+    ) -> None:
+        self.optuna, self.plan, self.fixed, self.space = optuna, plan, fixed, space
+        self.options = replace(options, train_only=True)
+        self.first = self._config({key: searched.first for key, searched in space.items()})
+        experiment = assemble(self.first)
+        objective = experiment.source.objective
+        self.metric, self.higher = f"validation_{objective.headline}", objective.higher_is_better
+        names = self.first["names"]
+        self.outputs = Path(self.first["outputs"])
+        searched = digest([sorted(fixed), {key: str(s) for key, s in sorted(space.items())}])
+        self.name = (
+            plan.study or f"{folder_name(names['strategy'])}-{folder_name(names['dataset'])}-{searched}"
+        )
+        if plan.study and folder_name(plan.study) != plan.study:
+            raise RequestError(
+                f"tune.study: {plan.study!r} is no file name; write letters, digits, ., _ and -"
+            )
+        storage = Path(plan.storage) if plan.storage else self.outputs / "tune" / f"{self.name}.db"
+        storage.parent.mkdir(parents=True, exist_ok=True)
+        self.storage = storage
+        self.distributions = {key: s.distribution(optuna) for key, s in space.items()}
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other searches out of this study: they would take up its running trials as left behind.
+
+        Raises:
+            RequestError: if another process holds it.
+        """
+        path = self.storage.with_name(f".{self.storage.name}.{self.name}.lock")
+        with held(path, self._searched_by):
+            yield
+
+    def _searched_by(self, process: str) -> str:
+        return (
+            f"tune: {self.name} is searched in process {process}; wait for it, or begin another with "
+            "tune.study=NAME"
+        )
+
+    def run(self, stop: StopOnSignal) -> None:
+        """Asks, trains and tells until there are as many trials as were asked for."""
+        pruners = self.optuna.pruners
+        self.study: optuna.Study = self.optuna.create_study(
+            storage=f"sqlite:///{self.storage}",
+            study_name=self.name,
+            load_if_exists=True,
+            direction="maximize" if self.higher else "minimize",
+            pruner=pruners.MedianPruner(n_startup_trials=4)
+            if self.plan.pruner == "median"
+            else pruners.NopPruner(),
+        )
+        self._take_up_what_was_left()
+        plan: SweepPlan = build(self.first["sweep"], "sweep", SweepPlan, [], {})
+        at_once = n_at_once(plan, self.first, self.plan.n_trials)
+        start = children(self.options, at_once)
+        running: dict[Child, optuna.Trial] = {}
+        try:
+            while len(self._ended()) + len(running) < self.plan.n_trials or running:
+                while len(running) < at_once and len(self._ended()) + len(running) < self.plan.n_trials:
+                    self._begin(start, running, len(self._ended()) + len(running))
+                wait([c.sentinel for c in running] + [c.messages for c in running], timeout=0.25)
+                for child, trial in list(running.items()):
+                    self._follow(child, trial)
+                    if child.ended:
+                        del running[child]
+                        self._tell(child, trial)
+                stop.check()
+        finally:
+            stop_all(list(running))
+
+    def report(self) -> int:
+        """Prints the best trials and the command of the best."""
+        ended = [t for t in self._ended() if t.value is not None]
+        if not ended:
+            print("tune: no trial came to an end; see the logs in", self.storage.parent, file=sys.stderr)
+            return 1
+        ended.sort(key=lambda t: -t.value if self.higher else t.value)
+        pruned = len(self._ended()) - len(ended)
+        print(
+            f"\nStudy {self.name} in {self.storage}: {len(self._ended())} trials, {pruned} without a result"
+        )
+        for trial in ended[:10]:
+            settings = " ".join(f"{key}={_text(value)}" for key, value in trial.params.items())
+            print(f"  {self.metric.replace('_', ' ')} {trial.value:.4f}  {settings}")
+        best = [f"{key}={_text(value)}" for key, value in ended[0].params.items()]
+        command = " ".join(["coldstart train", *map(_quoted, self.fixed), *best])
+        print(f"\nThe best, by source-validation tasks: {command}")
+        if self.plan.evaluate:
+            running.train(self._config(ended[0].params), replace(self.options, train_only=False))
+        return 0
+
+    def _take_up_what_was_left(self) -> None:
+        """Trials of a search that was killed are proposed again; their runs go on from their checkpoints."""
+        states = self.optuna.trial.TrialState
+        for trial in self.study.get_trials(deepcopy=False, states=(states.RUNNING,)):
+            self.study.enqueue_trial(trial.params)
+            self.study.tell(trial.number, state=states.FAIL)
+
+    def _ended(self) -> list[Any]:
+        states = self.optuna.trial.TrialState
+        found: list[Any] = self.study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED))
+        failed = self.study.get_trials(deepcopy=False, states=(states.FAIL,))
+        return found + [trial for trial in failed if "reason" in trial.user_attrs]
+
+    def _begin(self, start: Any, running: dict[Child, Any], n_asked: int) -> None:
+        trial = self.proposed(n_asked)
+        try:
+            config = self._config(trial.params)
+            experiment = assemble(config)
+        except RequestError as error:
+            trial.set_user_attr("reason", str(error))
+            self.study.tell(trial, state=self.optuna.trial.TrialState.FAIL)
+            self._say(trial, f"refused: {error}")
+            return
+        run = Run(self.outputs / run_name(config, experiment.source.fingerprint))
+        log = self.storage.parent / f"{self.name}-{trial.number:03d}.log"
+        job = Job(f"trial {trial.number}", config, run.path, log)
+        if run.finished:
+            self._tell_value(trial, run.path)
+            return
+        running[start(job)] = trial
+
+    def proposed(self, n_asked: int) -> Any:
+        """The next trial, by a generator of its own: a search that goes on proposes as if never left.
+
+        Args:
+            n_asked: trials before it that ended or are running.
+        """
+        seed = int(np.random.SeedSequence([self.plan.sampler_seed, n_asked]).generate_state(1)[0])
+        self.study.sampler = self.optuna.samplers.TPESampler(seed=seed)
+        return self.study.ask(self.distributions)
+
+    def _follow(self, child: Child, trial: Any) -> None:
+        """Hands validation values on, and ends a trial that the pruner gives up."""
+        child.read()
+        for step, value in child.validations():
+            trial.report(value, step)
+        if not child.ended and trial.should_prune():
+            child.stop("pruned")
+
+    def _tell(self, child: Child, trial: Any) -> None:
+        child.close()
+        states = self.optuna.trial.TrialState
+        if child.job.state == "done":
+            self._tell_value(trial, child.job.run)
+        elif child.job.result == "pruned":
+            self.study.tell(trial, state=states.PRUNED)
+            self._say(trial, "ended early, below the median")
+        else:
+            trial.set_user_attr("reason", child.job.result)
+            self.study.tell(trial, state=states.FAIL)
+            self._say(trial, f"failed: {child.job.result} ({child.job.log})")
+
+    def _tell_value(self, trial: Any, path: Path) -> None:
+        value = best_on_validation(path, self.metric, self.higher)
+        if value is None:
+            trial.set_user_attr("reason", "it has no validation value")
+            self.study.tell(trial, state=self.optuna.trial.TrialState.FAIL)
+            return
+        self.study.tell(trial, value)
+        self._say(trial, f"{self.metric.replace('_', ' ')} {value:.4f}")
+
+    def _say(self, trial: Any, text: str) -> None:
+        if not self.options.quiet:
+            settings = " ".join(f"{key}={_text(value)}" for key, value in trial.params.items())
+            stamp = time.strftime("%H:%M:%S")
+            print(f"{stamp} trial {trial.number}: {text}  {settings}", file=sys.stderr, flush=True)
+
+    def _config(self, params: Mapping[str, Any]) -> composition.Config:
+        chosen = [f"{key}={_text(value)}" for key, value in params.items()]
+        ((_, config),) = composition.points([*self.fixed, *chosen])
+        return config
+
+
+def _text(value: object) -> str:
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _quoted(override: str) -> str:
+    return f"'{override}'" if any(c in override for c in "[](){} $*") else override
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise RequestError(
+            "tune: the package optuna is not installed; pip install 'coldstart-cli[tune]'"
+        ) from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna

@@ -1,0 +1,1 @@
+"""Computations recorded once and replayed; arithmetic counted."""

@@ -1,0 +1,12 @@
+"""Inner and outer loops, optimizers, batches of tasks."""
+
+from coldstart_cli.faces import face
+
+__getattr__, __dir__ = face(
+    __name__,
+    {
+        "inner_loop": "descend",
+        "outer_loops": "episodic supervised",
+        "optimizers": "Adam OptimizerFactory SGD",
+    },
+)

@@ -1,0 +1,126 @@
+"""The only inner loop: gradient descent on a task's loss, differentiable or not.
+
+One implementation serves MAML (Finn, Abbeel and Levine 2017, arXiv:1703.03400, equation 1), its
+first-order, head-only and learned-rate forms, and fine-tuning. Weights are a mapping from names to
+tensors, of one task or stacked over tasks: a sum of independent losses has, for each task, that
+task's gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from coldstart_cli.core.tasks import Examples
+from coldstart_cli.tracing import recorder
+
+Weights = dict[str, Tensor]
+State = dict[str, Any]
+Rule = Callable[[Weights, Weights, State], tuple[Weights, State]]
+"""(weights, gradients, state) -> (new weights, new state); the first state is empty. Pure."""
+
+
+def descend(
+    loss: Callable[[Weights], Tensor], weights: Weights, rule: Rule, *, second_order: bool
+) -> Iterator[Weights]:
+    """Yields the weights before the first step, then after each step, for ever.
+
+    Args:
+        loss: weights -> scalar, or (n_tasks,) where the weights are stacked over tasks.
+        weights: what is adapted; every tensor requires a gradient.
+        rule: the update, such as `sgd(0.4, momentum=0.0)`.
+        second_order: keep the graph of the gradients, so that the result can be differentiated
+            through them; else they are constants, as in first-order MAML.
+    """
+    state: State = {}
+    while True:
+        yield weights
+        with torch.enable_grad():
+            gradients = torch.autograd.grad(
+                loss(weights).sum(), list(weights.values()), create_graph=second_order
+            )
+            weights, state = rule(weights, dict(zip(weights, gradients, strict=True)), state)
+
+
+def sgd(
+    lr: float | Mapping[str, Tensor], momentum: float, *, dampening: float = 0.0, weight_decay: float = 0.0
+) -> Rule:
+    """w - lr * v with v = momentum * v + (1 - dampening) * g, g with decay, as torch.optim.SGD.
+
+    `lr` may be a tensor for each weight. The first v is g, undamped.
+    """
+
+    def rule(weights: Weights, gradients: Weights, state: State) -> tuple[Weights, State]:
+        if weight_decay > 0:
+            gradients = {name: g + weight_decay * weights[name] for name, g in gradients.items()}
+        velocity = gradients
+        if momentum > 0 and state:
+            velocity = {
+                name: momentum * state["velocity"][name] + (1 - dampening) * g
+                for name, g in gradients.items()
+            }
+        rates = lr if isinstance(lr, Mapping) else dict.fromkeys(weights, lr)
+        moved = {name: w - rates[name] * velocity[name] for name, w in weights.items()}
+        return moved, {"velocity": velocity}
+
+    return rule
+
+
+def adam(lr: float, *, beta1: float) -> Rule:
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1), beta2 and epsilon as published.
+
+    Published with beta1 = 0.9; without momentum, beta1 = 0, it is the rule of Reptile's inner steps.
+    """
+    beta2, epsilon = 0.999, 1e-8
+
+    def rule(weights: Weights, gradients: Weights, state: State) -> tuple[Weights, State]:
+        if not state:
+            zeros = {name: torch.zeros_like(g) for name, g in gradients.items()}
+            state = {"mean": zeros, "square": zeros, "step": 0}
+        step = state["step"] + 1
+        mean = {n: beta1 * state["mean"][n] + (1 - beta1) * g for n, g in gradients.items()}
+        square = {n: beta2 * state["square"][n] + (1 - beta2) * g * g for n, g in gradients.items()}
+        scale, root = lr / (1 - beta1**step), (1 - beta2**step) ** 0.5
+        moved = {n: w - scale * mean[n] / (square[n].sqrt() / root + epsilon) for n, w in weights.items()}
+        return moved, {"mean": mean, "square": square, "step": step}
+
+    return rule
+
+
+def rule_named(name: Literal["sgd", "adam"], lr: float, momentum: float) -> Rule:
+    """The rule a config asks for; momentum belongs to sgd alone."""
+    return adam(lr, beta1=0.9) if name == "adam" else sgd(lr, momentum)
+
+
+def canonical(support: Examples) -> Examples:
+    """The same examples in an order that does not depend on the order they came in.
+
+    By target, then by content: mini-batches drawn from it are those of every permutation.
+    """
+    recorder.refuse("the examples are put in an order that depends on their values")
+    inputs = [support.inputs] if isinstance(support.inputs, Tensor) else list(support.inputs.values())
+    columns = [tensor.detach().cpu().flatten(1).numpy() for tensor in (*inputs, _column(support.targets))]
+    keys = [b"".join(column[i].tobytes() for column in reversed(columns)) for i in range(len(support))]
+    order = sorted(range(len(support)), key=keys.__getitem__)
+    return support.take(torch.tensor(order, dtype=torch.int64, device=support.targets.device))
+
+
+def batches(n: int, batch_size: int, seed: int) -> Iterator[Tensor]:
+    """Indices into n examples, (min(batch_size, n),) each, for ever: each epoch in a random order of its own.
+
+    An epoch's rest that fills no batch is joined by the beginning of the next.
+    """
+    generator = torch.Generator().manual_seed(seed % 2**32)
+    size, waiting = min(batch_size, n), torch.zeros(0, dtype=torch.int64)
+    while True:
+        while len(waiting) < size:
+            waiting = torch.cat([waiting, torch.randperm(n, generator=generator)])
+        yield waiting[:size]
+        waiting = waiting[size:]
+
+
+def _column(targets: Tensor) -> Tensor:
+    return targets.unsqueeze(1) if targets.ndim == 1 else targets

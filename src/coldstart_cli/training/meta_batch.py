@@ -1,0 +1,147 @@
+"""The gradient of a batch of tasks: one task after another, or all in one call under vmap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+
+from coldstart_cli.core.tasks import Examples, Objective, Task, tensors_of
+from coldstart_cli.tracing.recorder import Values
+from coldstart_cli.tracing.replays import Replays
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What tasks add to a step: sums of their metrics, and the gradient of their share by each parameter."""
+
+    metrics: dict[str, Tensor]
+    gradients: Values
+
+
+def same(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The `training.Each` of one task."""
+    return function
+
+
+class TaskGradients:
+    """Gradients of tasks of one shape at a time.
+
+    Args:
+        task_loss, weights: as in `training.episodic`.
+        parameters: by which gradients are asked for.
+        n: the number of tasks where these are all of a batch; else what makes the mean over ranks, of which
+            each has a part of the batch, the mean over all tasks.
+
+    Attributes:
+        replays: recordings of the task loss and its gradient.
+    """
+
+    def __init__(
+        self, task_loss: TaskLoss, weights: Mapping[str, Tensor], parameters: Sequence[Tensor], n: float
+    ) -> None:
+        self.task_loss, self.weights, self.parameters, self.n = task_loss, weights, list(parameters), n
+        self.replays = Replays("the gradient of a task")
+        self._names: list[str] = []
+
+    def __call__(self, tasks: Sequence[Task]) -> Found:
+        """Of one task, or of several of one shape in one call under vmap. Any thread may ask."""
+        function = partial(self._values, tasks[0], len(tasks))
+        values = self.replays(kind(tasks), function, _tensors(tasks))
+        n = len(self._names)
+        metrics = {name: cast("Tensor", v) for name, v in zip(self._names, values[:n], strict=True)}
+        return Found(metrics, values[n:])
+
+    def _values(self, task: Task, n_tasks: int, *inputs: Tensor) -> Values:
+        """Metrics, then gradients, each in memory of its own."""
+        waiting = iter(inputs)
+        support, query = (examples.map(lambda _: next(waiting)) for examples in _sets(task))
+        each, weights = same, self.weights
+        if n_tasks > 1:
+            each = partial(torch.func.vmap, randomness="different")
+            weights = {name: w.expand(n_tasks, *w.shape) for name, w in weights.items()}
+        metrics = self.task_loss(each, weights, task.support.objective, support, query)
+        loss = metrics["loss"].sum() / self.n
+        self._names = list(metrics)
+        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        sums = [value.detach().sum() for value in metrics.values()]
+        return [*sums, *(None if g is None else g.clone() for g in gradients)]
+
+
+def add_gradients(found: Iterable[Found], parameters: Sequence[Tensor], n: float) -> dict[str, float]:
+    """Adds each task's to the parameters' gradients, in the order of the tasks; the means of the metrics."""
+    totals: dict[str, float] = {}
+    for one in found:
+        for parameter, gradient in zip(parameters, one.gradients, strict=True):
+            if parameter.grad is None:
+                parameter.grad = gradient
+            elif gradient is not None:
+                parameter.grad.add_(gradient)
+        for name, value in one.metrics.items():
+            totals[name] = totals.get(name, 0.0) + float(value) / n
+    return totals
+
+
+def one_after_another(gradients: TaskGradients, tasks: Sequence[Task]) -> Iterator[Found]:
+    """The gradient of each task."""
+    for task in tasks:
+        yield gradients([task])
+
+
+def in_one_call(gradients: TaskGradients, tasks: Sequence[Task]) -> Iterator[Found]:
+    """The gradient of all tasks together, under vmap, where all have one shape."""
+    if len({_shape(task) for task in tasks}) > 1:
+        return one_after_another(gradients, tasks)
+    return iter([gradients(tasks)])
+
+
+def kind(tasks: Sequence[Task]) -> Hashable:
+    """What tasks must have in common to be computed by the same operations; strides decide about copies."""
+    strides = tuple(t.stride() for t in tensors_of(*_sets(tasks[0]))) if len(tasks) == 1 else len(tasks)
+    return strides, _shape(tasks[0])
+
+
+def _tensors(tasks: Sequence[Task]) -> list[Tensor]:
+    """Inputs and targets of support and query set, stacked where there are several tasks."""
+    each = [tensors_of(*_sets(task)) for task in tasks]
+    return each[0] if len(tasks) == 1 else [torch.stack(tensors) for tensors in zip(*each, strict=True)]
+
+
+def _sets(task: Task) -> tuple[Examples, Examples]:
+    """What a task loss may see."""
+    return Examples(task.support.inputs, task.support.targets), task.query
+
+
+def _shape(task: Task) -> tuple[object, ...]:
+    """What tasks must have in common to be stacked."""
+    shapes: list[object] = [task.support.objective]
+    for examples in _sets(task):
+        named = {"": examples.inputs} if isinstance(examples.inputs, Tensor) else examples.inputs
+        shapes += [(name, tensor.shape, tensor.dtype) for name, tensor in named.items()]
+        shapes.append(examples.targets.shape)
+    return tuple(shapes)
+
+
+Each = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Lifts a function of one task to all tasks of a batch: the identity, or torch.func.vmap."""
+
+
+class TaskLoss(Protocol):
+    def __call__(
+        self,
+        each: Each,
+        weights: Mapping[str, Tensor],
+        objective: Objective,
+        support: Examples,
+        query: Examples,
+    ) -> dict[str, Tensor]:
+        """Scalars by name with `loss` first; (n_tasks,) each where everything is stacked over tasks.
+
+        A function of its arguments and of the values of tensors that stay where they are: it is called for
+        the first tasks of a shape, and what it calls is replayed for the others (tracing/replays.py). What it does
+        besides, such as counting, it tells `recorder.refuse`, and is called every time.
+        """

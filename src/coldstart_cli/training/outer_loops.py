@@ -1,0 +1,162 @@
+"""The only outer loops, and the optimizers they step.
+
+`episodic` learns from batches of tasks, `supervised` from batches of the pooled source examples.
+Both are generators that yield the metrics of each outer step; a step's data are a function of
+(seed, step), so a loop that starts at step n continues one that was stopped there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor
+
+from coldstart_cli.core.tasks import Examples, Objective, Pool, Task, TaskSource
+from coldstart_cli.processes import batch_parts, ranks
+from coldstart_cli.training.meta_batch import (
+    TaskGradients,
+    TaskLoss,
+    add_gradients,
+    in_one_call,
+    one_after_another,
+)
+from coldstart_cli.training.task_threads import TaskThreads, in_one_call_on_one_thread, tiny
+
+_drawn: ContextVar[Callable[[int], None]] = ContextVar("_drawn", default=lambda n: None)
+
+
+@contextlib.contextmanager
+def counting(count: Callable[[int], None]) -> Iterator[None]:
+    """Calls `count` with the number of labelled source examples that each step of an outer loop draws.
+
+    Support and query of every task, or the mini-batch; an example counts each time it is drawn. The loops
+    tell it beside their metrics, so that it passes through whatever a strategy wraps around them.
+    """
+    token = _drawn.set(count)
+    try:
+        yield
+    finally:
+        _drawn.reset(token)
+
+
+def episodic(
+    task_loss: TaskLoss,
+    weights: Mapping[str, Tensor],
+    source: TaskSource,
+    optimizer: torch.optim.Optimizer,
+    *,
+    meta_batch_size: int,
+    vectorize: bool,
+    start: int,
+    prepare: Callable[[Task], Task] = lambda task: task,
+) -> Iterator[dict[str, float]]:
+    """One optimizer step on the mean loss of `meta_batch_size` training tasks, for ever.
+
+    Not one, where the optimizer has nothing to move.
+
+    Args:
+        prepare: what is done to each task before it is stacked with others: there its own seed is
+            known, and so random choices can differ between tasks that are computed in one call.
+        vectorize: all tasks in one call under vmap (right for small networks and for GPUs), else
+            one task after another with a backward pass each, which keeps memory flat: convolutions on a
+            CPU on several threads, a task on each. Tasks of unequal shape are never stacked.
+    """
+    if not learns(optimizer):
+        return
+    device = next(iter(weights.values())).device
+    n_mine = len(range(meta_batch_size)[ranks.mine()])
+    n = meta_batch_size / ranks.world()
+    parameters = [w for group in optimizer.param_groups for w in group["params"] if w.requires_grad]
+    gradients = TaskGradients(task_loss, weights, parameters, n)
+    with contextlib.ExitStack() as stack:
+        computed = in_one_call if vectorize else one_after_another
+        if vectorize and device.type == "cpu" and tiny(weights, n_mine):
+            computed = in_one_call_on_one_thread
+        if not vectorize and device.type == "cpu" and min(n_mine, torch.get_num_threads()) > 1:
+            computed = stack.enter_context(contextlib.closing(TaskThreads(torch.get_num_threads(), n_mine)))
+        for step in itertools.count(start):
+            indices = range(step * meta_batch_size, (step + 1) * meta_batch_size)
+            drawn = source.tasks("train", indices[ranks.mine()])
+            tasks = [prepare(task) for task in drawn]
+            if device.type != "cpu":  # where they are: for tiny networks a tenth of the step
+                tasks = [task.to(device) for task in tasks]
+            optimizer.zero_grad(set_to_none=True)
+            metrics = add_gradients(computed(gradients, tasks), parameters, n)
+            batch_parts.settle(len(tasks), meta_batch_size)
+            optimizer.step()
+            yield _told(metrics, sum(len(task.support) + len(task.query) for task in drawn))
+
+
+def supervised(
+    batch_loss: Callable[[Objective, Examples], dict[str, Tensor]],
+    pool: Pool,
+    optimizer: torch.optim.Optimizer,
+    *,
+    batch_size: int,
+    seed: int,
+    device: torch.device,
+    start: int,
+    divisible: bool = True,
+) -> Iterator[dict[str, float]]:
+    """One optimizer step on `batch_size` examples drawn from the pool with replacement, for ever.
+
+    Not one, where the optimizer has nothing to move.
+
+    Args:
+        divisible: the loss of a batch is the mean of its parts' losses. One that relates its examples to
+            each other is not, and is computed whole wherever it is computed.
+    """
+    if not learns(optimizer):
+        return
+    generator = torch.Generator()
+    for step in itertools.count(start):
+        generator.manual_seed(step_seed(seed, step))
+        indices = torch.randint(len(pool), (batch_size,), generator=generator)
+        part = indices[ranks.mine()] if divisible else indices
+        share = ranks.weight(len(part), batch_size) if divisible else 1.0
+        optimizer.zero_grad(set_to_none=True)
+        with batch_parts.parts_of_a_batch() if divisible else contextlib.nullcontext():
+            metrics = batch_loss(pool.objective, pool.examples(part).to(device))
+            torch.autograd.backward(metrics["loss"] * share)
+        optimizer.step()
+        values = {name: float(value.detach()) * share for name, value in metrics.items()}
+        yield _told(values, len(part) if divisible or ranks.first() else 0)
+
+
+def _told(metrics: Mapping[str, float], n_examples: int) -> dict[str, float]:
+    """Metrics over all ranks; whoever counts is told of all ranks' examples."""
+    values, total = ranks.averaged(metrics, n_examples)
+    _drawn.get()(total)
+    return values
+
+
+def in_turn(
+    phases: Sequence[tuple[int, Callable[[int], Iterator[dict[str, float]]]]], start: int
+) -> Iterator[dict[str, float]]:
+    """Trainings one after another: which one a step belongs to is a function of the step.
+
+    Args:
+        phases: (steps, a function from the phase's first step, 0 for its beginning, to its steps); the
+            last goes on for ever, whatever its number says.
+        start: steps already taken, of all phases together.
+    """
+    for n_steps, begin in phases[:-1]:
+        if start < n_steps:
+            yield from itertools.islice(begin(start), n_steps - start)
+        start = max(0, start - n_steps)
+    yield from phases[-1][1](start)
+
+
+def learns(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether it has a parameter to move: over a frozen encoder there may be none."""
+    return any(group["params"] for group in optimizer.param_groups)
+
+
+def step_seed(seed: int, step: int) -> int:
+    """32 bits that depend on both: torch's CPU generator reads no more of a seed than that."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{step}".encode()).digest()[:4])

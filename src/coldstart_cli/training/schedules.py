@@ -1,0 +1,48 @@
+"""What an optimizer does before each step: sets its rate, averages gradients over ranks, clips them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import nn
+
+from coldstart_cli.processes import ranks
+
+Schedule = Literal["constant", "cosine", "linear"]
+
+
+def lr_factor(step: int, *, n_steps: float, schedule: Schedule, warmup: float) -> float:
+    """The share of the peak learning rate at `step`, in (0, 1]."""
+    rising = warmup * n_steps
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    if schedule == "constant":
+        return 1.0
+    done = min(1.0, (step - rising) / max(1.0, n_steps - rising))
+    return max(1e-4, 1 - done if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def scheduled(
+    optimizer: torch.optim.Optimizer, factor: Callable[[int], float], clip_norm: float | None
+) -> torch.optim.Optimizer:
+    """Lets every `optimizer.step()` set its rate, average its gradients over ranks and clip them first.
+
+    The count of steps lies in the parameter groups, where `state_dict` and so a checkpoint finds it.
+    """
+    for group in optimizer.param_groups:
+        group.update(peak_lr=group["lr"], steps_taken=0)
+
+    def before_step(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        ranks.average_gradients(parameters)  # before they are clipped
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor(group["steps_taken"])
+            group["steps_taken"] += 1
+        if clip_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, clip_norm)
+
+    optimizer.register_step_pre_hook(before_step)
+    return optimizer

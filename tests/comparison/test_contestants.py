@@ -1,0 +1,71 @@
+"""Contestants: what differs in nothing but its seed; settings: what shares tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from coldstart_cli.comparison.contestants import settings_of
+from coldstart_cli.comparison.results import read
+from coldstart_cli.files.durable import flat
+
+Make = Callable[..., Path]
+VALUES = {1: {"a": 0.5, "b": 0.75}}
+
+
+def names(path: Path) -> list[list[tuple[str, list[int]]]]:
+    return [[(m.name, m.seeds) for m in members] for members in settings_of(read([path])[0])]
+
+
+def test_contestants_gather_seeds_and_are_told_apart_by_what_differs(tmp_path: Path, make_run: Make) -> None:
+    make_run("m0", VALUES, settings={"inner_lr": 0.1})
+    make_run("m1", VALUES, settings={"inner_lr": 0.1}, seed=1)
+    make_run("m2", VALUES, settings={"inner_lr": 0.4})
+    make_run("p0", VALUES, strategy="protonet")
+    (found,) = names(tmp_path)
+    assert sorted(found) == [
+        ("maml (inner_lr=0.1)", [0, 1]), ("maml (inner_lr=0.4)", [0]), ("protonet", [0]),
+    ]  # fmt: skip
+
+
+def test_contestants_of_two_models_are_told_apart_by_the_model_alone(tmp_path: Path, make_run: Make) -> None:
+    make_run("a", VALUES, model="conv4")
+    make_run("b", VALUES, model="mlp")
+    (found,) = names(tmp_path)
+    assert sorted(name for name, _ in found) == ["maml (conv4)", "maml (mlp)"]
+
+
+def test_a_baseline_beside_several_runs_is_one_contestant(tmp_path: Path, make_run: Make) -> None:
+    for seed in (0, 1):
+        make_run(f"m{seed}", VALUES, seed=seed, baseline=VALUES)
+        make_run(f"p{seed}", VALUES, seed=seed, baseline=VALUES, strategy="protonet")
+    (found,) = names(tmp_path)
+    assert sorted(found) == [("maml", [0, 1]), ("protonet", [0, 1]), ("scratch", [0, 1])]
+
+
+def test_contestants_that_share_no_task_fall_into_settings_of_their_own(
+    tmp_path: Path, make_run: Make
+) -> None:
+    make_run("a", VALUES)
+    make_run("b", VALUES, strategy="protonet")
+    make_run("c", {1: {"x": 0.5, "y": 0.75}}, strategy="reptile")
+    assert [sorted(n for n, _ in group) for group in names(tmp_path)] == [["maml", "protonet"], ["reptile"]]
+
+
+def test_a_contestant_with_more_shots_joins_those_that_have_one_each(tmp_path: Path, make_run: Make) -> None:
+    make_run("a", {1: {"a": 0.5, "b": 0.5}})
+    make_run("b", {5: {"a": 0.5, "b": 0.5}}, strategy="protonet")
+    make_run("c", {1: {"a": 0.5, "b": 0.5}, 5: {"a": 0.5, "b": 0.5}}, strategy="reptile")
+    ((*found,),) = names(tmp_path)
+    assert len(found) == 3
+
+
+def test_a_diverged_value_is_kept_as_not_a_number(make_run: Make) -> None:
+    path = make_run("a", {1: {"a": None, "b": 0.5}})
+    ((contestant,),) = settings_of(read([path])[0])
+    first, second = contestant.shots[1][0].new[1].values()
+    assert first != first and second == 0.5
+
+
+def test_flat_joins_keys_by_dots_and_keeps_empty_nodes() -> None:
+    assert flat({"a": {"b": 1, "c": {"d": [2]}}, "e": {}}) == {"a.b": 1, "a.c.d": [2], "e": {}}

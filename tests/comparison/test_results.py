@@ -1,0 +1,88 @@
+"""Run directories read back: found at any depth, whole or left out by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from coldstart_cli.comparison.results import read, run_directories
+from coldstart_cli.errors import RequestError
+
+Make = Callable[..., Path]
+VALUES = {1: {"a": 0.5, "b": 0.75}}
+
+
+def test_runs_are_found_below_a_folder_and_once_each(tmp_path: Path, make_run: Make) -> None:
+    one = make_run("one", VALUES)
+    two = make_run("deeper/two", VALUES, seed=1)
+    assert run_directories([tmp_path]) == [two, one] or run_directories([tmp_path]) == [one, two]
+    assert run_directories([one, tmp_path, one])[0] == one
+    assert len(run_directories([one, tmp_path, one])) == 2
+
+
+def test_runs_of_a_sweep_are_those_it_lists(tmp_path: Path, make_run: Make) -> None:
+    kept = make_run("outputs/one", VALUES)
+    make_run("outputs/other", VALUES, seed=1)
+    sweep = tmp_path / "outputs" / "sweeps" / "stamp"
+    sweep.mkdir(parents=True)
+    rows = [
+        {"label": "a", "path": "outputs/one"},
+        {"label": "b", "path": None},
+        {"label": "c", "path": "gone"},
+    ]
+    (sweep / "runs.json").write_text(json.dumps({"format": 1, "runs": rows}))
+    assert [path.resolve() for path in run_directories([sweep])] == [kept.resolve()]
+
+
+def test_a_result_holds_records_of_new_and_source_tasks_but_not_of_validation(make_run: Make) -> None:
+    path = make_run("one", VALUES)
+    records = path / "evaluations" / "0123abcd" / "records.jsonl"
+    row = {**json.loads(records.read_text().splitlines()[0]), "split": "validation"}
+    records.write_text(records.read_text() + json.dumps(row) + "\n")
+    ((result,), left_out) = read([path])
+    assert {r["split"] for r in result.records} == {"new", "source_test"} and not left_out
+    assert result.seed == 0 and result.names["strategy"] == "maml"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "what"),
+    [
+        ("run.json", "{", "damaged"),
+        ("run.json", '{"format": 99, "state": "finished"}', "format 99"),
+        ("config.yaml", "a: ${oc.env:HOME}", "interpolation"),
+        ("environment.json", "", "damaged"),
+        ("evaluations/0123abcd/summary.json", "{}", "unknown format"),
+        ("evaluations/0123abcd/records.jsonl", "{}\n", "unknown format"),
+        ("evaluations/0123abcd/records.jsonl", '{"role": \n', "damaged"),
+        ("evaluations/0123abcd/records.jsonl", "", "no records"),
+        ("evaluations/0123abcd/records.jsonl", None, "missing"),
+    ],
+)
+def test_a_damaged_run_is_left_out_by_name_and_the_others_are_read(
+    make_run: Make, tmp_path: Path, file: str, text: str | None, what: str
+) -> None:
+    make_run("whole", VALUES)
+    damaged = make_run("damaged", VALUES, seed=1)
+    (damaged / file).unlink()
+    if text is not None:
+        (damaged / file).write_text(text)
+    results, left_out = read([tmp_path])
+    assert [r.path.name for r in results] == ["whole"]
+    assert [Path(run.path).name for run in left_out] == ["damaged"] and what in left_out[0].reason
+    assert "\n" not in left_out[0].reason
+
+
+def test_nothing_to_read_is_refused_in_one_line(tmp_path: Path, make_run: Make) -> None:
+    with pytest.raises(RequestError, match=r"^compare: .*empty holds no evaluated run; name"):
+        (tmp_path / "empty").mkdir()
+        read([tmp_path / "empty"])
+    with pytest.raises(RequestError, match="is no folder; name run directories"):
+        read([tmp_path / "absent"])
+    unfinished = make_run("begun", VALUES)
+    for place in (unfinished / "evaluations").iterdir():
+        place.rename(unfinished / f".{place.name}")
+    with pytest.raises(RequestError, match="has no evaluation"):
+        read([unfinished])

@@ -1,0 +1,158 @@
+"""What knows Hydra: overrides in, resolved values out, its errors in one line."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from coldstart_cli.config import composition
+from coldstart_cli.errors import RequestError
+
+SINES = ("dataset=sinusoid", "model=mlp")
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    ((_, config),) = composition.points([*SINES, *overrides])
+    return config
+
+
+@pytest.fixture(scope="module")
+def base() -> dict[str, Any]:
+    return composed("strategy@baseline=scratch", "evaluation.confidence=0.5", "seed=3")
+
+
+def changed(base: dict[str, Any], *overrides: str) -> dict[str, Any]:
+    return composition.changed(base, list(overrides), [])
+
+
+def test_changed_without_overrides_is_the_run_itself(base: dict[str, Any]) -> None:
+    assert changed(base) == {**base, "again": False}
+    assert changed({**base, "again": True})["again"] is False
+
+
+def test_changed_gives_loggers_the_keys_they_have_got_since(base: dict[str, Any]) -> None:
+    console = {key: value for key, value in base["logger"]["console"].items() if key != "curve_rows"}
+    older = {**base, "logger": {"console": {**console, "every_seconds": 3.0}}}
+    found = changed(older)["logger"]
+    assert found == {"console": {**base["logger"]["console"], "every_seconds": 3.0}}
+    assert changed(older, "logger.console.curve_rows=2")["logger"]["console"]["curve_rows"] == 2
+    theirs = {**base, "logger": {"their own!": {"_target_": "their_package.Logger", "key": 1}}}
+    assert changed(theirs)["logger"] == theirs["logger"]
+    assert changed({**base, "logger": {}})["logger"] == {}
+
+
+def test_changed_group_replaces_the_whole_node(base: dict[str, Any]) -> None:
+    fresh = composed("evaluation=smoke")
+    assert changed(base, "evaluation=smoke")["evaluation"] == fresh["evaluation"]
+    assert base["evaluation"]["confidence"] == 0.5
+
+
+def test_changed_dotted_overrides_apply_after_groups(base: dict[str, Any]) -> None:
+    config = changed(base, "evaluation.k_shots=[7]", "evaluation=smoke", "dataset.n_query=9")
+    assert config["evaluation"]["k_shots"] == [7]
+    assert config["evaluation"]["n_tasks"] == composed("evaluation=smoke")["evaluation"]["n_tasks"]
+    assert config["dataset"] == {**base["dataset"], "n_query": 9}
+    for key in ("strategy", "model", "training", "seed", "optimizer"):
+        assert config[key] == base[key]
+
+
+def test_changed_names_follow_the_groups(base: dict[str, Any]) -> None:
+    config = changed(base, "dataset=glyphs", "strategy@baseline=linear_probe")
+    assert config["names"] == {**base["names"], "dataset": "glyphs", "baseline": "linear_probe"}
+    assert config["baseline"]["trainable"] == "head"
+    assert "n_way" in config["dataset"]
+    assert "amplitude" not in config["dataset"]
+
+
+def test_changed_leaves_its_base_as_it_is(base: dict[str, Any]) -> None:
+    before = copy.deepcopy(base)
+    changed(base, "evaluation=smoke", "evaluation.steps=[0]", "dataset.k_shot=2", "hardware=cpu")
+    assert base == before
+
+
+def test_changed_replaces_mappings_rather_than_merging_them(base: dict[str, Any]) -> None:
+    config = changed(base, "evaluation.baseline_search={momentum: [0.5]}")
+    assert config["evaluation"]["baseline_search"] == {"momentum": [0.5]}
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "strategy=protonet", "strategy.inner_lr=1", "model=conv4", "model.hidden=[8]", "seed=1",
+        "training.steps=5", "optimizer.lr=1", "outputs=elsewhere", "names.strategy=x",
+    ],
+)  # fmt: skip
+def test_changed_refuses_what_belongs_to_the_training(base: dict[str, Any], override: str) -> None:
+    with pytest.raises(RequestError, match=r": belongs to the training of this run; ") as caught:
+        changed(base, override)
+    assert str(caught.value).startswith(f"{override.partition('=')[0]}: ")
+
+
+def test_changed_refuses_keys_that_are_not_there(base: dict[str, Any]) -> None:
+    with pytest.raises(RequestError) as caught:
+        changed(base, "evaluation.k_shot=[1]")
+    assert str(caught.value) == ("evaluation.k_shot: there is no such key; did you mean evaluation.k_shots?")
+
+
+def test_points_expand_a_sweep_in_order() -> None:
+    points = list(composition.points([*SINES, "strategy=maml,anil", "seed=range(2)", "optimizer.lr=0.5"]))
+    assert [(c["names"]["strategy"], c["seed"]) for _, c in points] == [
+        ("maml", 0), ("maml", 1), ("anil", 0), ("anil", 1),
+    ]  # fmt: skip
+    assert all(config["optimizer"]["lr"] == 0.5 for _, config in points)
+    assert points[0][0] == [*SINES, "strategy=maml", "seed=0", "optimizer.lr=0.5"]
+
+
+def test_points_hold_values_only() -> None:
+    config = composed("optimizer.lr=${seed}", "seed=4")
+    assert config["optimizer"]["lr"] == 4
+    assert "hydra" not in config
+    names = {"strategy": "maml", "dataset": "sinusoid", "model": "mlp"}
+    assert config["names"] == {**names, "baseline": "scratch"}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("strategy=mamll", "strategy: there is no 'mamll'; did you mean maml?"),
+        ("strategi=maml", "strategi: there is no such key; did you mean strategy"),
+        ("strategy.inner_lrr=1", "strategy.inner_lrr: there is no such key; did you mean strategy.inner_lr?"),
+        ("optimizer.beta=1", "optimizer.beta: there is no such key; did you mean optimizer.beta"),
+        ("a b", "a b: is no override; write key=value"),
+        ("seed=[", "seed=[: is no override; write key=value"),
+        ("model=null", "model=null: a group cannot be null; leave it out"),
+        ("experiment=smok", "experiment: there is no 'smok'; did you mean smoke?"),
+        ("logger=[consol]", "logger/consol: there is no such config; see coldstart ls"),
+    ],
+)
+def test_errors_are_translated_into_one_line(override: str, message: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        composed(override)
+    text = str(caught.value)
+    assert text.startswith(message)
+    assert "\n" not in text
+    assert ";" in text
+
+
+def test_hydra_is_left_as_it_was_found() -> None:
+    composed()
+    with pytest.raises(RequestError):
+        composed("foo=1")
+    assert not GlobalHydra.instance().is_initialized()
+
+
+def test_jobs_run_once_for_each_point() -> None:
+    seen: list[tuple[str, int]] = []
+    composition.run_jobs([*SINES, "seed=5"], [], lambda c: seen.append((c["names"]["model"], c["seed"])))
+    assert seen == [("mlp", 5)]
+
+
+def test_job_that_fails_raises_its_own_error() -> None:
+    def job(config: dict[str, Any]) -> None:
+        raise RequestError("seed: is unlucky; take another")
+
+    with pytest.raises(RequestError, match=r"^seed: is unlucky; take another$"):
+        composition.run_jobs([*SINES], [], job)

@@ -1,0 +1,92 @@
+"""The evaluation loop: which contestants meet which tasks, and what is left out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from coldstart_cli.config import composition
+from coldstart_cli.errors import RequestError
+from coldstart_cli.evaluation.loop import evaluate, served, source_refusal
+from coldstart_cli.evaluation.scoring import Record
+from coldstart_cli.experiment.assembly import Experiment, assemble
+from coldstart_cli.processes.signals import StopOnSignal
+
+pytestmark = pytest.mark.usefixtures("torch_settings")
+
+
+def made(*overrides: str) -> Experiment:
+    tiny = ("experiment=smoke", "hardware=cpu", "hardware.threads=1", "model.hidden=8", "dataset.n_way=3")
+    ((_, config),) = composition.points([*tiny, *overrides])
+    return assemble(config)
+
+
+def evaluated(experiment: Experiment) -> tuple[list[Record], dict[str, dict[int, tuple[str, int]]]]:
+    with StopOnSignal() as stop:
+        return evaluate(
+            experiment.contestants,
+            experiment.source,
+            experiment.evaluation,
+            experiment.hardware,
+            [],
+            stop,
+            trained_on_source=True,
+            baselines=None,
+        )
+
+
+def test_evaluation_without_labels_has_no_baseline() -> None:
+    records, chosen = evaluated(
+        made(
+            *("dataset=glyph_shift", "dataset.n_query=3", "evaluation.n_query=3", "evaluation.k_shots=[0,1]"),
+            *("strategy=finetune", "evaluation.n_tasks=4", "evaluation.n_selection_tasks=2"),
+        )
+    )
+    assert chosen["baseline"].keys() == {1}
+    assert {(r["role"], r["k_shot"]) for r in records} == {("strategy", 0), ("strategy", 1), ("baseline", 1)}
+
+
+def test_evaluation_keeps_rows_that_only_choose_short() -> None:
+    records, _ = evaluated(made("evaluation.n_tasks=2", "evaluation.n_selection_tasks=2"))
+    calibrated = {(r["split"], "confidence_bins" in r) for r in records}
+    assert calibrated == {("validation", False), ("source_test", True), ("new", True)}
+
+
+def test_served_leaves_out_what_the_data_lack_and_says_why() -> None:
+    experiment = made("evaluation.k_shots=[1,60,5,70]", "evaluation.beyond=leave_out")
+    assert experiment.evaluation.k_shots == [1, 5]
+    assert list(experiment.left_out) == [60, 70]
+    for k, reason in experiment.left_out.items():
+        assert f"need {k} + 5 examples a class on new" in reason
+    assert experiment.config["evaluation"]["k_shots"] == [1, 60, 5, 70]
+
+
+@pytest.mark.parametrize("asked", [("[1,60]", "refuse"), ("[60,70]", "leave_out"), ("[60]", "leave_out")])
+def test_served_refuses_where_it_may_not_or_nothing_is_left(asked: tuple[str, str]) -> None:
+    shots, beyond = asked
+    with pytest.raises(RequestError, match=r"^evaluation: .*need 60 \+ 5 examples a class on new"):
+        made(f"evaluation.k_shots={shots}", f"evaluation.beyond={beyond}")
+
+
+def test_served_plan_is_the_same_where_the_data_serve_all() -> None:
+    experiment = made()
+    plan = replace(experiment.evaluation, beyond="leave_out")
+    assert served(experiment.source, plan) == (plan, {})
+
+
+def test_source_refusal_gives_the_reason() -> None:
+    experiment = made()
+    source, plan = experiment.source, experiment.evaluation
+    assert source_refusal(source, plan, 1, True) is None
+    assert source_refusal(source, plan, 1, False) == "the run was trained on other data"
+    refused: Any = source_refusal(source, plan, 20, True)
+    assert "need 20 + " in refused
+
+
+def test_plan_refuses_a_limit_on_times_that_are_not_measured() -> None:
+    expected = r"^evaluation\.batch_sizes: lacks 1, for which budget\.p95_ms is meant; add it$"
+    with pytest.raises(RequestError, match=expected):
+        made("evaluation.batch_sizes=[64]", "evaluation.budget.p95_ms=5")
+    made("evaluation.batch_sizes=[64]", "evaluation.budget.parameters=5")

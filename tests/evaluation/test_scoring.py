@@ -1,0 +1,121 @@
+"""Rows of a task: what is beside a predictor has rows too, notes stay with theirs, threads change nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from coldstart_cli.config import composition
+from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
+from coldstart_cli.evaluation.adaptations import Adaptations
+from coldstart_cli.evaluation.loop import tasks_of
+from coldstart_cli.evaluation.scoring import scored, scored_together
+from coldstart_cli.experiment.assembly import Experiment, assemble
+from coldstart_cli.training.optimizers import optimizers
+
+pytestmark = pytest.mark.usefixtures("torch_settings")
+
+
+class Constant(nn.Module):
+    """Always the same class."""
+
+    def __init__(self, number: int, n_way: int) -> None:
+        super().__init__()
+        self.register_buffer("outputs", nn.functional.one_hot(torch.tensor(number), n_way).float())
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.outputs.expand(len(inputs), -1)  # type: ignore[operator]
+
+
+class Steps(Strategy):
+    """Its predictor says class 0 and takes three steps; its teacher says class 1."""
+
+    learns_from_source = False
+    needs_labels = False
+
+    def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
+        return iter(())
+
+    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
+        n_way = support.objective.n_outputs
+        teacher = {"teacher": partial(Constant, 1, n_way)}
+        for step in range(3):
+            yield Adapted(partial(Constant, 0, n_way), {}, {"distance": 1.0 / (1 + step)}, teacher)
+
+
+def made(*overrides: str) -> Experiment:
+    tiny = ("experiment=smoke", "hardware=cpu", "hardware.threads=1", "model.hidden=8", "dataset.n_way=3")
+    ((_, config),) = composition.points([*tiny, *overrides])
+    return assemble(config)
+
+
+def test_scored_gives_rows_to_what_is_beside_and_keeps_notes() -> None:
+    experiment = made()
+    task = next(tasks_of(experiment.source, "new", 1))
+    rows = scored(Steps(), task, Adaptations([0, 2, 5], experiment.hardware, beside=True))
+    assert [(r.get("role"), r["step"]) for r in rows] == [
+        (None, 0), ("teacher", 0), (None, 2), ("teacher", 2), (None, 5), ("teacher", 5)
+    ]  # fmt: skip
+    assert [r["notes"]["distance"] for r in rows if "notes" in r] == [
+        1.0,
+        pytest.approx(1 / 3),
+        pytest.approx(1 / 3),
+    ]
+    assert all(r["value"] == pytest.approx(1 / 3) for r in rows)
+    assert all(
+        len(rows) == 1
+        for rows in [scored(Steps(), task, Adaptations([1], experiment.hardware, beside=False))]
+    )
+
+
+def test_scored_with_coverage_has_columns_of_calibration() -> None:
+    experiment = made()
+    task = next(tasks_of(experiment.source, "new", 1))
+    columns = {"brier", "coverage", "set_size", "confidence_bins"}
+    bare = scored(Steps(), task, Adaptations([0], experiment.hardware, beside=True))
+    assert not any(columns & row.keys() for row in bare)
+    own, teacher = scored(Steps(), task, Adaptations([0], experiment.hardware, beside=True), coverage=0.5)
+    assert columns < own.keys()
+    assert columns < teacher.keys()
+    # Outputs 1 0 0: class 0 has e / (e + 2) = .576 for every query, a third of which are of class 0.
+    e = math.e / (math.e + 2)
+    assert (own["coverage"], own["set_size"]) == (pytest.approx(1 / 3, abs=1e-6), 1.0)
+    rest = (1 - e) / 2
+    right, wrong = (1 - e) ** 2 + 2 * rest**2, e**2 + (1 - rest) ** 2 + rest**2
+    assert own["brier"] == pytest.approx(right / 3 + 2 * wrong / 3, abs=1e-6)
+    assert own["confidence_bins"] == [[9, 15, pytest.approx(15 * e, abs=1e-4), 5]]
+
+
+def sines(*overrides: str) -> Experiment:
+    tiny = ("experiment=smoke", "dataset=sinusoid", "model=mlp", "model.hidden=[8]", "hardware=cpu")
+    ((_, config),) = composition.points([*tiny, *overrides])
+    return assemble(config)
+
+
+def test_tasks_scored_together_are_scored_as_one_by_one() -> None:
+    scored_alone = sines("hardware.threads=1")
+    records = {}
+    for threads in (1, 2):
+        hardware = sines(f"hardware.threads={threads}").hardware
+        tasks = tasks_of(scored_alone.source, "new", 20)
+        records[threads] = list(scored_together(scored_alone.strategy, tasks, [0, 2], hardware, beside=False))
+    for one, two in zip(records[1], records[2], strict=True):
+        assert [r["task"] for r in one] == [r["task"] for r in two]
+        assert [r["value"] for r in one] == pytest.approx([r["value"] for r in two], rel=1e-5)
+
+
+def test_optimizers_of_modules_below_are_found_by_name() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(1, 1)
+            self.own = torch.optim.SGD(self.layer.parameters(), 0.1)
+
+    strategy = Steps()
+    strategy.inner = Two()
+    assert [name for name, _ in optimizers(strategy)] == ["inner.own"]

@@ -1,0 +1,76 @@
+"""One run by two processes: the same weights as by one, whatever the strategy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from coldstart_cli.config import composition
+from coldstart_cli.processes import launch, ranks
+from tests.kit import pairs
+from tests.kit.places import STRATEGIES
+
+NAMES = STRATEGIES
+TINY = (
+    "experiment=smoke", "dataset.n_query=4", "dataset.n_unlabelled=3", "dataset.n_way=3", "baseline=null",
+    "model.hidden=8", "training.steps=4", "hardware=cpu", "hardware.threads=1", "optimizer=sgd",
+    "optimizer.clip_norm=1.0", "evaluation.n_tasks=2", "optimizer.schedule=constant",
+)  # fmt: skip
+MORE = {
+    "batch norm": ["strategy=finetune", "model.norm=batch"],
+    "batch norm of tasks": ["strategy=protonet", "model.norm=batch"],
+    "transductive": ["strategy=maml", "model.norm=batch_transductive"],
+    "vmap": ["strategy=maml", "hardware.vectorize=vmap"],
+    "adam": ["strategy=maml", "optimizer=adam"],
+    "taught by batch norm": ["strategy=born_again", "model.norm=batch"],
+}
+
+pytestmark = pytest.mark.usefixtures("torch_settings")
+
+
+def tiny(*overrides: str) -> dict[str, Any]:
+    """A config whose batches of three tasks, or five examples, two processes cannot share alike."""
+    ((_, config),) = composition.points([*TINY, *overrides])
+    _set(config["strategy"], {"meta_batch_size": 3, "batch_size": 5, "probe_draws": 8, "embed_every": 2})
+    if "teacher" in config["strategy"]:
+        config["strategy"]["teacher"] = config["model"]
+    return config
+
+
+def _set(node: dict[str, Any], values: dict[str, Any]) -> None:
+    node.update({key: value for key, value in values.items() if key in node})
+    for below in node.values():
+        if isinstance(below, dict):
+            _set(below, values)
+
+
+@pytest.mark.timeout(600)
+def test_two_processes_train_every_strategy_as_one_does(tmp_path: Path) -> None:
+    configs = {name: tiny(f"strategy={name}") for name in NAMES}
+    configs |= {name: tiny(*overrides) for name, overrides in MORE.items()}
+    alone = {name: pairs.trained(config) for name, config in configs.items()}
+    launch.launch(pairs.train_all, (configs, str(tmp_path)), 2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    for name in configs:
+        assert alone[name]["examples"] == first[name]["examples"], name
+        for key, ours in alone[name]["state"].items():
+            theirs = first[name]["state"][key]
+            assert torch.equal(theirs, second[name]["state"][key]), (name, key)
+            assert torch.allclose(theirs, ours, rtol=1e-8, atol=1e-9), (name, key)
+        for ours, theirs in zip(alone[name]["metrics"], first[name]["metrics"], strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-9), name
+
+
+def test_ranks_answer_one_another(tmp_path: Path) -> None:
+    launch.launch(pairs.answers, (str(tmp_path),), 2)
+    assert (tmp_path / "written").read_text() == "0"
+
+
+def test_one_process_asks_nobody() -> None:
+    assert (ranks.world(), ranks.first(), [1, 2, 3][ranks.mine()]) == (1, True, [1, 2, 3])
+    assert ranks.weight(3, 3) == 1.0
+    assert ranks.largest(2) == 2
+    assert list(ranks.spread([1, 2], lambda items: (2 * i for i in items))) == [2, 4]

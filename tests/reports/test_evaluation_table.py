@@ -1,0 +1,346 @@
+"""The table a person reads: all four evaluations, names as they are, narrow terminals too."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from coldstart_cli.metrics.budgets import Budget
+from coldstart_cli.metrics.summary import summarise
+from coldstart_cli.reports import evaluation_table
+from coldstart_cli.reports.footnotes import LIMITED
+
+HEADINGS = ("Cross-task", "Learning curve", "Transfer performance", "Inference time")
+
+
+def record(role: str, split: str, k: int, task: str, step: int, value: float) -> dict[str, Any]:
+    return {
+        "role": role, "variant": "", "split": split, "k_shot": k, "task": task, "step": step,
+        "value": value, "loss": 0.0, "adapt_seconds": 0.002,
+    }  # fmt: skip
+
+
+def summary(
+    *, baseline: bool = True, metric: str = "accuracy", name: str = "maml", **changes: Any
+) -> dict[str, Any]:
+    rows = [
+        record(role, split, k, task, step, 0.2 + 0.1 * step + 0.02 * k + lift)
+        for role, split in (("strategy", "new"), ("strategy", "source_test"), ("baseline", "new"))
+        for k in (1, 5)
+        for task, lift in (("a", 0.0), ("b", 0.05))
+        for step in (0, 1, 3)
+    ]
+    chosen = {"strategy": {1: 1, 5: 3}} | ({"baseline": {1: 3, 5: 3}} if baseline else {})
+    measured = summarise(rows, chosen, higher_is_better=metric == "accuracy", confidence=0.95)
+    return {
+        "names": {"strategy": name, "model": name, "dataset": name, "baseline": name if baseline else None},
+        "seed": 3,
+        "headline": metric,
+        "n_way": 5 if metric == "accuracy" else None,
+        "n_tasks": 2,
+        "confidence": 0.95,
+        "transductive": False,
+        "variants": {"1": "lr=0.05", "5": "lr=0.1"},
+        **measured,
+        "costs": {
+            "adaptation_ms": {str(k): 2.5 for k in measured["shots"]},
+            "inference": {"1": {"p50_ms": 0.5, "p95_ms": 0.7}, "64": {"p50_ms": 1.5, "p95_ms": 2.0}},
+            "parameters": 1234567,
+            "flops": 3400,
+            "peak_memory": 100 * 2**20,
+        },
+        "hardware": {"device": "cpu", "name": name, "threads": 2, "precision": "fp32", "deterministic": True},
+        "training": {"steps": 1000, "best_step": 800, "seconds": 12.34},
+        **changes,
+    }
+
+
+def shown(summary: dict[str, Any], width: int = 120) -> str:
+    stream = io.StringIO()
+    evaluation_table.show(summary, Console(file=stream, width=width, highlight=False))
+    return stream.getvalue()
+
+
+def test_report_prints_the_four_evaluations() -> None:
+    text = shown(summary())
+    for heading in HEADINGS:
+        assert text.count(heading) == 1
+    assert "maml (maml) on maml: 5-way, 2 new tasks, 95 % intervals" in text
+    assert "1-shot" in text
+    assert "5-shot" in text
+    assert "after 1 step " in text
+    assert "after 3 steps" in text
+    assert "1,234,567 parameters, 3.4 kFLOP" in text
+    assert "One training seed (3)" in text
+    assert "1,000 steps in 12.3 s, best state after 800" in text
+    assert "lr=0.05, 3 steps" in text
+
+
+def test_report_shows_accuracy_in_percent_and_errors_as_they_are() -> None:
+    # new tasks at k = 1 and step 1: .32 and .37, mean .345
+    row = next(line for line in shown(summary()).splitlines() if "new tasks, adapted" in line)
+    assert "34.5 ± " in row
+    text = shown(summary(metric="mse"))
+    row = next(line for line in text.splitlines() if "new tasks, adapted" in line)
+    assert "0.345 ± " in row
+    assert "-way" not in text
+    assert "5 points" in text
+
+
+@pytest.mark.parametrize("name", ["[red]me[/red]", "[/nope]", "[bold", "a]b[", ":smile: \\[x]"])
+def test_report_prints_names_as_they_are(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    evaluation_table.show(summary(name=name))
+    text = capsys.readouterr().out
+    assert f"{name} ({name}) on {name}: " in text
+    assert f"{name}, the same tasks" in text
+    assert f"(cpu: {name}, 2 threads)" in text
+
+
+@pytest.mark.parametrize("width", [40, 10, 300])
+@pytest.mark.parametrize("baseline", [True, False])
+def test_report_fits_any_width(width: int, baseline: bool) -> None:
+    text = " ".join(shown(summary(baseline=baseline), width).split())
+    assert "One training seed" in text
+    assert baseline or "Transfer" not in text
+
+
+def test_report_without_baseline_has_no_transfer() -> None:
+    text = shown(summary(baseline=False))
+    assert "Transfer performance" not in text
+    assert "gain" not in text
+
+
+def test_report_without_source_test_shows_a_dash() -> None:
+    bare = summary()
+    for row in bare["shots"].values():
+        row["source_test"] = None
+        del row["gap"]
+    lines = shown(bare).splitlines()
+    for label in ("source tasks", "gap from source"):
+        assert next(line for line in lines if label in line).split()[-2:] == ["-", "-"]
+
+
+def test_report_names_transduction_and_a_state_never_chosen() -> None:
+    text = shown(summary(transductive=True, training={"steps": 0, "best_step": 0, "seconds": 0.0}))
+    assert "Transductive: a prediction may depend on its batch." in text
+    assert "best state" not in text
+
+
+def test_report_says_where_a_baseline_never_gets() -> None:
+    full = summary()
+    full["shots"]["5"]["baseline_shots"] = None
+    line = next(line for line in shown(full).splitlines() if "needs for the same" in line)
+    assert line.split()[-2:] == [">", "5"]
+
+
+def test_report_survives_one_task_and_numbers_that_are_none() -> None:
+    odd = summary()
+    odd["shots"]["1"]["new"]["after"] = {"mean": math.nan, "half_width": math.inf, "n": 1}
+    assert "nan ± inf" in shown(odd)
+
+
+def test_headline_is_one_line_of_the_first_k() -> None:
+    line = evaluation_table.headline(summary())
+    assert line.startswith("k=1 accuracy 34.5 ± ")
+    assert ", gain over baseline -20.0 ± " in line
+    assert "gain" not in evaluation_table.headline(summary(baseline=False))
+
+
+def with_similarity(check: dict[str, Any] | None) -> dict[str, Any]:
+    measured = summary()
+    for row in measured["shots"].values():
+        row["notes"] = {"similarity of GREEK": [None, 0.25]}
+        row["similarity"] = check
+    return measured
+
+
+def test_report_never_shows_a_similarity_without_its_worth() -> None:
+    check = {"rho": -0.321, "p": 0.0456, "pairs": 60, "within_task_rho": 0.5, "regret": 0.0312}
+    text = shown(with_similarity(check))
+    assert "similarity of GREEK" in text
+    for k in (1, 5):
+        assert (
+            f"Similarity at k={k}: rank correlation with the real gain -0.32 (p = 0.046, 60 pairs of source "
+            "group and new task), within a task +0.50; taking the most similar group loses 3.1 against the "
+            "best"
+        ) in text
+
+
+def test_report_says_where_the_worth_of_a_similarity_is_not_known() -> None:
+    assert shown(with_similarity(None)).count("its use is not known") == 2
+    check = {"rho": 1.0, "p": None, "pairs": 2, "within_task_rho": None, "regret": 0.0}
+    text = shown(with_similarity(check))
+    assert "(p = not known, 2 pairs" in text
+    assert "within a task not known" in text
+
+
+def test_report_without_similarities_does_not_speak_of_them() -> None:
+    assert "Similarity" not in shown(summary())
+
+
+def test_values_are_the_numbers_of_the_summary_by_name() -> None:
+    full = summary(training={"steps": 1000, "best_step": 800, "seconds": 12.5})
+    found = evaluation_table.values(full)
+    # strategy and baseline alike: .2 + .1 step + .02 k for task a and .05 more for b; steps 1 and 3, 3 and 3
+    assert found["1-shot/accuracy"] == pytest.approx(0.345)
+    assert found["5-shot/accuracy"] == pytest.approx(0.625)
+    assert found["1-shot/accuracy_before_adaptation"] == pytest.approx(0.245)
+    assert found["1-shot/source_accuracy"] == pytest.approx(0.345)
+    assert found["1-shot/baseline_accuracy"] == pytest.approx(0.545)
+    assert found["1-shot/gain"] == pytest.approx(-0.2)
+    assert found["1-shot/gain_half_width"] == pytest.approx(0.0, abs=1e-12)
+    assert found["1-shot/accuracy_half_width"] == pytest.approx(12.7062 * 0.05 / 2, rel=1e-4)
+    assert (found["5-shot/adaptation_steps"], found["5-shot/adaptation_ms"]) == (3, 2.5)
+    assert found["inference/p50_ms_batch_64"] == 1.5
+    assert (found["parameters"], found["flops"]) == (1234567, 3400)
+    assert (found["training/steps"], found["training/best_step"], found["training/seconds"]) == (
+        1000,
+        800,
+        12.5,
+    )
+
+
+def test_values_leave_out_what_is_absent_or_not_finite() -> None:
+    bare = summary(baseline=False, metric="mse")
+    bare["shots"]["1"]["new"]["after"] = {"mean": None, "half_width": math.inf, "n": 1}
+    bare["shots"]["1"]["source_test"] = None
+    found = evaluation_table.values(bare)
+    assert "5-shot/mse" in found
+    assert not [name for name in found if "baseline" in name or "gain" in name]
+    assert not [
+        name for name in found if name in ("1-shot/mse", "1-shot/mse_half_width", "1-shot/source_mse")
+    ]
+    assert all(math.isfinite(value) for value in found.values())
+
+
+def believed(nll: float | None, **changes: Any) -> dict[str, Any]:
+    return {"nll": nll, "ece": 0.0123, "brier": 0.4567, "coverage": 0.912, "set_size": 2.345, **changes}
+
+
+def test_report_shows_calibration_of_both() -> None:
+    full = summary(coverage=0.9)
+    for k, row in full["shots"].items():
+        row["new"]["calibration"] = believed(0.5 if k == "1" else None)
+        row["baseline"]["calibration"] = believed(1.25, ece=None)
+    text = shown(full)
+    assert "Calibration (maml / maml)" in text
+    rows = {line[:36].strip(): " ".join(line[36:].split()) for line in text.splitlines()}
+    assert rows["negative log-likelihood, nats"] == "0.500 / 1.250 ∞ / 1.250"
+    assert rows["expected calibration error, %"] == "1.2 / - 1.2 / -"
+    assert rows["Brier score"] == "0.457 / 0.457 0.457 / 0.457"
+    assert rows["coverage of its 90 % sets, %"] == "91.2 / 91.2 91.2 / 91.2"
+    assert rows["classes in such a set"] == "2.35 / 2.35 2.35 / 2.35"
+
+
+def test_report_shows_calibration_without_a_baseline_or_where_it_has_none() -> None:
+    alone = summary(baseline=False, coverage=0.5)
+    for row in alone["shots"].values():
+        row["new"]["calibration"] = believed(0.5)
+    text = shown(alone)
+    assert "Calibration (maml)" in text
+    assert next(line for line in text.splitlines() if "Brier" in line).split()[-2:] == ["0.457", "0.457"]
+    assert "coverage of its 50 % sets" in text
+    part = summary(coverage=0.5)
+    for row in part["shots"].values():
+        row["new"]["calibration"] = row["baseline"]["calibration"] = believed(0.5)
+    del part["shots"]["1"]["baseline"]  # as at k = 0
+    line = next(line for line in shown(part).splitlines() if "Brier" in line)
+    assert " ".join(line.split()) == "Brier score 0.457 / - 0.457 / 0.457"
+
+
+def test_report_says_that_reals_have_no_calibration() -> None:
+    sentence = "No calibration: a predictor of reals gives a mean and no variance"
+    assert shown(summary(metric="mse")).count(sentence) == 1
+    assert "calibration" not in shown(summary())
+
+
+def test_report_marks_budgets_with_what_was_measured() -> None:
+    limited = summary(
+        budgets={
+            "p95_ms": {"limit": 5.0, "measured": 0.7, "kept": True},
+            "flops": {"limit": 3000, "measured": 3400, "kept": False},
+        }
+    )
+    text = shown(limited)
+    assert "  p95 at batch 1 0.7 ms, limit 5 ms: kept\n" in text
+    assert "  operations for one input 3,400 FLOP, limit 3,000 FLOP: BROKEN\n" in text
+    assert evaluation_table.headline(limited).endswith(", over budget: flops")
+    assert "Budget" not in shown(summary(budgets={}))
+    assert "budget" not in evaluation_table.headline(summary())
+
+
+def test_report_names_every_limit_that_a_budget_can_hold() -> None:
+    fields = {field.name for field in dataclasses.fields(Budget)} - {"enforce"}
+    assert set(LIMITED) == fields
+
+
+def test_report_shows_the_curve_over_shots_and_what_is_left_out() -> None:
+    over = {
+        "k_shots": [1, 2, 5],
+        "strategy": {"area": {"mean": 0.5, "half_width": 0.01, "n": 2}, "shots_to_95": 4.567},
+        "baseline": {"area": {"mean": 0.4, "half_width": 0.02, "n": 2}, "shots_to_95": None},
+        "gain": {"mean": 0.1, "half_width": 0.03, "n": 2},
+    }
+    lines = shown(
+        summary(over_shots=over, left_out={"20": "too few"}, source_left_out={"5": "none held out"}), 300
+    ).splitlines()
+    assert (
+        "Area under the curve over log2 of 1, 2, 5 shots: maml 50.0 ± 1.0 (95 % of the way at 4.57), "
+        "maml 40.0 ± 2.0, gain +10.0 ± 3.0"
+    ) in lines
+    assert "Left out: k=20, too few" in lines
+    assert "Left out: source tasks at k=5, none held out" in lines
+    assert "Area under the curve" not in shown(summary(over_shots=None))
+    assert "1, 2, 5 points: " in shown(summary(metric="mse", over_shots=over))
+
+
+@pytest.mark.parametrize(
+    ("steps", "examples", "end"),
+    [
+        (1000, 80000, "best state after 800; 80,000 labelled source examples seen"),
+        (1000, None, "; source examples not counted"),
+        (1000, 0, "; source examples not counted"),
+        (0, 0, "best state after 800"),
+    ],
+)
+def test_report_says_how_many_source_examples_were_seen(steps: int, examples: int | None, end: str) -> None:
+    training = {"steps": steps, "best_step": 800, "seconds": 12.34, "examples": examples}
+    line = next(line for line in shown(summary(training=training)).splitlines() if "Training: " in line)
+    assert line.endswith(end)
+
+
+@pytest.mark.parametrize(("device", "words"), [("cpu", "of the whole process"), ("cuda", "on the device")])
+def test_report_says_whose_peak_memory_it_is(device: str, words: str) -> None:
+    hardware = {**summary()["hardware"], "device": device}
+    assert f"{words} 100 MiB" in shown(summary(hardware=hardware), 200)
+
+
+def test_report_prints_summaries_of_before() -> None:
+    older = summary()
+    for row in older["shots"].values():
+        for part in ("new", "source_test", "baseline"):
+            del row[part]["calibration"]
+    del older["over_shots"]
+    text = shown(older)
+    for heading in HEADINGS:
+        assert text.count(heading) == 1
+    assert "Calibration" not in text
+    assert "examples" not in text
+
+
+def test_report_in_a_file_breaks_no_row(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    evaluation_table.show(
+        summary(name="a_name_of_a_strategy_that_takes_all_of_a_narrow_terminal_and_more_than_that")
+    )
+    assert " needs for the same  " in capsys.readouterr().out

@@ -1,0 +1,81 @@
+"""What an older coldstart wrote is read as today's, and nothing of the training is made up."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coldstart_cli.config import composition
+from coldstart_cli.errors import RequestError
+from coldstart_cli.experiment.assembly import check_values
+from coldstart_cli.runs.migrations import FORMAT, completed, migrated
+
+
+@pytest.fixture(scope="module")
+def config() -> dict[str, Any]:
+    ((_, config),) = composition.points(["evaluation=smoke", "evaluation.budget.p95_ms=7"])
+    return config
+
+
+def test_migrated_run_of_format_1_did_not_count_examples() -> None:
+    state = {"format": 1, "state": "finished", "steps": 3}
+    assert migrated(state, Path("run")) == {
+        "format": 2, "state": "finished", "steps": 3, "examples": None
+    }  # fmt: skip
+    assert state["format"] == 1
+
+
+def test_migrated_run_of_today_is_as_it_is() -> None:
+    state = {"format": FORMAT, "examples": 5}
+    assert migrated(state, Path("run")) == state
+
+
+@pytest.mark.parametrize("version", [0, -1, FORMAT + 1, "1", None])
+def test_migrated_run_of_no_known_format_is_refused(version: object) -> None:
+    with pytest.raises(RequestError, match=rf"^run: run has format {version}, .*; install a newer one$"):
+        migrated({"format": version}, Path("run"))
+
+
+def test_completed_config_of_today_is_as_it_is(config: dict[str, Any]) -> None:
+    assert completed(config) == config
+
+
+def test_completed_config_of_before_can_be_asked_what_is_new(config: dict[str, Any]) -> None:
+    older = copy.deepcopy(config)
+    new = ("beyond", "coverage", "timed_seconds", "budget")
+    for key in new:
+        del older["evaluation"][key]
+    before = copy.deepcopy(older)
+    filled = completed(older)
+    assert older == before
+    ((_, today),) = composition.points([])
+    standard = today["evaluation"]
+    assert {key: filled["evaluation"][key] for key in new} == {key: standard[key] for key in new}
+    assert filled["evaluation"]["k_shots"] == [1]  # of smoke, not of standard
+    assert filled["evaluation"]["beyond"] == "refuse"  # as it was then
+    check_values(filled)
+    assert {k: v for k, v in filled.items() if k != "evaluation"} == {
+        k: v for k, v in config.items() if k != "evaluation"
+    }
+
+
+def test_completed_config_has_what_a_part_has_gained(config: dict[str, Any]) -> None:
+    older = copy.deepcopy(config)
+    del older["evaluation"]["budget"]["flops"]
+    assert completed(older) == config
+    other = copy.deepcopy(older)
+    other["evaluation"]["budget"]["_target_"] = "theirs.Budget"
+    assert completed(other) == other
+
+
+@pytest.mark.parametrize("evaluation", [None, [], {"_target_": "theirs.Plan"}, {}])
+def test_completed_config_of_an_evaluation_that_is_not_ours_is_as_it_is(
+    config: dict[str, Any], evaluation: object
+) -> None:
+    other = {**config, "evaluation": evaluation}
+    assert completed(other) == other
+    del other["evaluation"]
+    assert completed(other) == other

@@ -1,0 +1,75 @@
+"""What the transfer family shares: the head it starts from, and tasks without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from coldstart_cli.core.tasks import Support, Task
+from coldstart_cli.experiment.assembly import Experiment
+from coldstart_cli.strategies.building_blocks.source_classifier import (
+    for_task,
+    head_loss,
+    network_loss,
+    weights_of,
+)
+from coldstart_cli.strategies.transfer.fine_tune import FineTune
+
+Make = Callable[..., Experiment]
+FAMILY = ["finetune", "linear_probe", "lp_ft", "l2_sp", "lora", "baseline_pp"]
+
+
+def sharing(task: Task, n_labelled: int) -> Support:
+    """The support set's first examples, of classes 5, 0 and 2 of the source."""
+    inputs, targets = task.support.inputs, task.support.targets
+    assert isinstance(inputs, torch.Tensor)
+    classes = torch.tensor([5, 0, 2])
+    return replace(
+        task.support, inputs=inputs[:n_labelled], targets=targets[:n_labelled], source_classes=classes
+    )
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("n_labelled", [0, 3])
+def test_shared_labels_start_from_the_source_model(experiment: Make, name: str, n_labelled: int) -> None:
+    made = experiment(f"strategy={name}")
+    strategy, task = made.strategy.eval(), made.source.tasks("new", [0])[0]
+    items = strategy.adapt(sharing(task, n_labelled))
+    with torch.no_grad():
+        outputs = next(items).module(task.query.inputs)
+        expected = strategy.network(task.query.inputs)[:, [5, 0, 2]]  # type: ignore[operator]
+    torch.testing.assert_close(outputs, expected)
+    assert not strategy.needs_labels
+    assert (next(items, None) is None) == (n_labelled == 0)
+
+
+def test_head_loss_is_the_networks_loss_while_the_encoder_is_frozen(experiment: Make) -> None:
+    made = experiment("strategy=finetune", "dataset.k_shot=2")
+    strategy, support = made.strategy.double().eval(), made.source.tasks("new", [0])[0].support
+    assert isinstance(strategy, FineTune)
+    network = for_task(strategy.network, support)
+    head = {name: torch.randn_like(w) for name, w in weights_of(network, "head.").items()}
+    torch.testing.assert_close(head_loss(network, support)(head), network_loss(network, support)(head))
+
+
+@pytest.mark.parametrize("make_loss", [head_loss, network_loss])
+def test_losses_draw_mini_batches_that_an_epoch_sees_once(
+    experiment: Make, make_loss: Callable[..., Callable[..., torch.Tensor]]
+) -> None:
+    made = experiment("strategy=finetune", "dataset.k_shot=2")
+    strategy, support = made.strategy.double().eval(), made.source.tasks("new", [0])[0].support
+    assert isinstance(strategy, FineTune)
+    network = for_task(strategy.network, support)
+    head = {name: torch.randn_like(w) for name, w in weights_of(network, "head.").items()}
+    loss = make_loss(network, support, batch_size=2)
+    found = torch.stack([loss(head) for _ in range(3)])
+    torch.testing.assert_close(found.mean(), network_loss(network, support)(head))
+    assert found.std() > 0
+    shuffled = replace(
+        support, inputs=support.inputs[[3, 1, 5, 0, 4, 2]], targets=support.targets[[3, 1, 5, 0, 4, 2]]
+    )  # type: ignore[index]
+    again = make_loss(network, shuffled, batch_size=2)
+    torch.testing.assert_close(torch.stack([again(head) for _ in range(3)]), found)

@@ -1,0 +1,95 @@
+"""The outer step against torch's Adam, run on every task's mini-batches by hand."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from itertools import islice
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from coldstart_cli.experiment.assembly import Experiment
+from coldstart_cli.strategies.meta_learning.reptile import Reptile
+from coldstart_cli.training.inner_loop import batches, canonical
+
+Make = Callable[..., Experiment]
+PAPER = (
+    "optimizer=sgd", "optimizer.lr=0.7", "optimizer.momentum=0", "optimizer.nesterov=false",
+    "optimizer.weight_decay=0", "optimizer.schedule=constant", "optimizer.warmup=0",
+)  # fmt: skip
+
+
+def made_with(experiment: Make, *overrides: str) -> tuple[Reptile, Experiment]:
+    made = experiment("strategy=reptile", "strategy.inner_lr=0.01", "dataset.k_shot=2", *PAPER, *overrides)
+    strategy = made.strategy.double().train()
+    assert isinstance(strategy, Reptile)
+    return strategy, made
+
+
+def trained(strategy: Reptile, inputs: Tensor, targets: Tensor, size: int, steps: int, seed: int) -> Reptile:
+    """A copy whose network torch.optim.Adam has trained on mini-batches."""
+    mine = copy.deepcopy(strategy)
+    adam = torch.optim.Adam(mine.network.parameters(), mine.inner_lr, betas=(0.0, 0.999))
+    for chosen in islice(batches(len(targets), size, seed), steps):
+        adam.zero_grad()
+        F.cross_entropy(mine.network(inputs[chosen]), targets[chosen]).backward()  # type: ignore[no-untyped-call]
+        adam.step()
+    return mine
+
+
+@pytest.mark.parametrize("mode", ["vmap", "loop"])
+def test_outer_step_moves_towards_the_mean_of_the_trained_weights(experiment: Make, mode: str) -> None:
+    strategy, made = made_with(
+        experiment, "strategy.meta_batch_size=2", "strategy.inner_batch_size=5", f"hardware.vectorize={mode}"
+    )
+    ends = []
+    for task in made.source.tasks("train", range(2)):
+        inputs = torch.cat([task.support.inputs, task.query.inputs])  # type: ignore[list-item]
+        targets = torch.cat([task.support.targets, task.query.targets])
+        ends.append(trained(strategy, inputs, targets, 5, 5, task.support.seed).network.state_dict())
+    before = copy.deepcopy(strategy.network.state_dict())
+    next(strategy.fit(made.source))
+    for name, found in strategy.network.state_dict().items():
+        mean = (ends[0][name] + ends[1][name]) / 2
+        torch.testing.assert_close(found, before[name] + 0.7 * (mean - before[name]), rtol=1e-6, atol=1e-8)
+
+
+def test_reported_loss_is_that_of_the_next_mini_batch(experiment: Make) -> None:
+    strategy, made = made_with(experiment, "strategy.meta_batch_size=1", "strategy.inner_batch_size=4")
+    task = made.source.tasks("train", [0])[0]
+    inputs = torch.cat([task.support.inputs, task.query.inputs])  # type: ignore[list-item]
+    targets = torch.cat([task.support.targets, task.query.targets])
+    end = trained(strategy, inputs, targets, 4, 5, task.support.seed)
+    chosen = next(islice(batches(len(targets), 4, task.support.seed), 5, None))
+    with torch.no_grad():
+        expected = F.cross_entropy(end.network(inputs[chosen]), targets[chosen])
+    assert next(strategy.fit(made.source))["loss"] == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_adaptation_takes_the_same_steps_on_the_support_set_alone(experiment: Make) -> None:
+    strategy, made = made_with(experiment, "strategy.adapt_batch_size=4")
+    support = made.source.tasks("new", [0])[0].support
+    ordered = canonical(support)
+    end = trained(strategy, ordered.inputs, ordered.targets, 4, 3, support.seed)  # type: ignore[arg-type]
+    changed = next(islice(strategy.adapt(support), 3, None)).changed
+    for name, value in end.network.named_parameters():
+        torch.testing.assert_close(changed[name], value.detach(), rtol=1e-6, atol=1e-8)
+
+
+def test_mini_batches_depend_on_the_task_and_leave_no_class_out(experiment: Make) -> None:
+    strategy, made = made_with(experiment, "strategy.inner_batch_size=18", "strategy.inner_steps=1")
+    one, two = (strategy._in_batches(task) for task in made.source.tasks("train", range(2)))
+    assert one.support.targets.bincount().tolist() == [6, 6, 6]  # 2 of the support, 4 of the query set
+    assert not torch.equal(one.support.targets, two.support.targets)
+
+
+def test_another_number_of_ways_and_running_statistics_are_refused(experiment: Make) -> None:
+    from coldstart_cli.errors import RequestError
+
+    with pytest.raises(RequestError, match=r"^strategy: its head was built for 3 outputs .*; train with"):
+        experiment("strategy=reptile", "evaluation.n_way=4")
+    with pytest.raises(RequestError, match=r"^model\.norm: .*; choose group"):
+        experiment("strategy=reptile", "model.norm=batch")

@@ -1,0 +1,130 @@
+"""Classifiers on frozen features against numpy, scipy and, where it is installed, scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+from torch import Tensor
+
+from coldstart_cli.experiment.assembly import Experiment
+from coldstart_cli.strategies.transfer.frozen_features import Logistic, NearestCentroid, logistic_regression
+from coldstart_cli.training.outer_loops import step_seed
+
+Make = Callable[..., Experiment]
+Array = NDArray[np.float64]
+
+
+def problem(n: int = 20, width: int = 6, n_classes: int = 3) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.arange(n) % n_classes
+    features = torch.randn(n, width, generator=generator, dtype=torch.float64)
+    return features + torch.eye(n_classes, width, dtype=torch.float64)[targets], targets
+
+
+def penalised(flat: Array, x: Array, y: NDArray[np.int64], n_classes: int, C: float) -> float:
+    """sum CE + |W|^2 / (2 C), in numpy."""
+    parameters = flat.reshape(n_classes, x.shape[1] + 1)
+    logits = x @ parameters[:, :-1].T + parameters[:, -1]
+    fit = (logsumexp(logits, axis=1) - logits[np.arange(len(y)), y]).sum()
+    return float(fit + (parameters[:, :-1] ** 2).sum() / (2 * C))
+
+
+@pytest.mark.parametrize("C", [0.01, 1.0, 100.0])
+def test_logistic_regression_equals_scipys_minimum(C: float) -> None:
+    features, targets = problem(n=12, width=4)
+    weight, bias = logistic_regression(features, targets, 3, C)
+    x, y = features.numpy(), targets.numpy()
+    theirs = minimize(penalised, np.zeros(3 * 5), (x, y, 3, C), method="BFGS", options={"gtol": 1e-6}).x
+    np.testing.assert_allclose(weight.numpy(), theirs.reshape(3, 5)[:, :-1], atol=2e-3, rtol=2e-3)
+    ours = penalised(torch.cat([weight, bias[:, None]], 1).numpy().ravel(), x, y, 3, C)
+    assert ours <= penalised(theirs, x, y, 3, C) + 1e-6
+
+
+@pytest.mark.parametrize("C", [0.01, 1.0, 100.0])
+def test_logistic_regression_ends_where_the_gradient_is_zero(C: float) -> None:
+    features, targets = problem(n=5, width=40)
+    weight, bias = logistic_regression(features, targets, 3, C)
+    surplus = torch.softmax(features @ weight.T + bias, 1) - torch.eye(3, dtype=torch.float64)[targets]
+    torch.testing.assert_close(surplus.T @ features, -weight / C, rtol=0, atol=1e-5)
+    torch.testing.assert_close(surplus.sum(0), torch.zeros_like(bias), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("C", [0.01, 1.0, 100.0])
+def test_logistic_regression_equals_scikit_learns(C: float) -> None:
+    linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
+    features, targets = problem()
+    weight, bias = logistic_regression(features, targets, 3, C)
+    theirs = linear_model.LogisticRegression(C=C, tol=1e-8, max_iter=10_000).fit(
+        features.numpy(), targets.numpy()
+    )
+    np.testing.assert_allclose(weight.numpy(), theirs.coef_, atol=1e-4)
+    np.testing.assert_allclose(
+        (bias - bias.mean()).numpy(), theirs.intercept_ - theirs.intercept_.mean(), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("normalise", ["true", "false"])
+def test_logistic_solves_on_the_features_it_predicts_from(experiment: Make, normalise: str) -> None:
+    made = experiment(
+        "strategy=logistic", "dataset.k_shot=2", f"strategy.normalise={normalise}", "strategy.C=3"
+    )
+    strategy, task = made.strategy.double().eval(), made.source.tasks("new", [0])[0]
+    assert isinstance(strategy, Logistic)
+    (item,) = strategy.adapt(task.support)
+    with torch.no_grad():
+        support, query = (strategy.network.encoder(e.inputs) for e in (task.support, task.query))
+        if normalise == "true":
+            support, query = (f / f.norm(dim=1, keepdim=True) for f in (support, query))
+        weight, bias = logistic_regression(support, task.support.targets, 3, 3.0)
+        torch.testing.assert_close(item.module(task.query.inputs), query @ weight.T + bias)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+@pytest.mark.parametrize("centre", [True, False])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_nearest_centroid_equals_numpy(
+    experiment: Make, distance: str, centre: bool, normalise: bool
+) -> None:
+    options = [f"strategy.{n}={v}" for n, v in [("centre", centre), ("normalise", normalise)]]
+    made = experiment(
+        "strategy=nearest_centroid", "dataset.k_shot=2", f"strategy.distance={distance}", *options
+    )
+    strategy, task = made.strategy.double().eval(), made.source.tasks("new", [0])[0]
+    assert isinstance(strategy, NearestCentroid)
+    strategy.source_mean.copy_(torch.linspace(0, 0.2, 8))
+    (item,) = strategy.adapt(task.support)
+    with torch.no_grad():
+        support, query = (strategy.network.encoder(e.inputs).numpy() for e in (task.support, task.query))
+        found = item.module(task.query.inputs).numpy()
+    if centre:
+        support, query = (f - np.linspace(0, 0.2, 8) for f in (support, query))
+    if normalise:
+        support, query = (f / np.linalg.norm(f, axis=1, keepdims=True) for f in (support, query))
+    means = np.stack([support[task.support.targets.numpy() == c].mean(0) for c in range(3)])
+    if distance == "euclidean":
+        expected = -((query[:, None] - means) ** 2).sum(-1)
+    else:
+        lengths = np.linalg.norm(query, axis=1)[:, None] * np.linalg.norm(means, axis=1)
+        expected = query @ means.T / lengths - 1
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_nearest_centroid_keeps_a_running_mean_of_the_sources_features(experiment: Make) -> None:
+    made = experiment("strategy=nearest_centroid", "strategy.batch_size=16")
+    strategy, pool = made.strategy.double().train(), made.source.pool("train")
+    assert isinstance(strategy, NearestCentroid)
+    expected, steps = torch.zeros(8, dtype=torch.float64), strategy.fit(made.source)
+    for step in range(2):
+        generator = torch.Generator().manual_seed(step_seed(strategy.seed, step))
+        batch = pool.examples(torch.randint(len(pool), (16,), generator=generator))
+        with torch.no_grad():
+            expected = 0.9 * expected + 0.1 * strategy.network.encoder(batch.inputs).mean(0)
+        next(islice(steps, 1))
+    torch.testing.assert_close(strategy.source_mean, expected)

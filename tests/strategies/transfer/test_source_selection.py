@@ -1,0 +1,174 @@
+"""Choosing and weighting source groups: turns, formulas of the uses, and what each similarity reads."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import torch
+
+from coldstart_cli.core.objectives import Classification
+from coldstart_cli.core.tasks import Examples, Pool
+from coldstart_cli.errors import Unserved
+from coldstart_cli.experiment.assembly import Experiment
+from coldstart_cli.strategies.building_blocks.similarity import leep, logme, task2vec
+from coldstart_cli.strategies.building_blocks.source_groups import by_turns, group_pools
+from coldstart_cli.strategies.transfer.source_selection import SourceSelection
+
+Make = Callable[..., Experiment]
+
+
+def selection(
+    experiment: Make, name: str, *overrides: str, steps: int = 0
+) -> tuple[SourceSelection, Experiment]:
+    made = experiment(f"strategy={name}", *overrides)
+    strategy = made.strategy.double().train()
+    assert isinstance(strategy, SourceSelection)
+    list(islice(strategy.fit(made.source), steps))
+    return strategy.eval(), made  # type: ignore[return-value]
+
+
+def test_turns_are_a_function_of_the_step() -> None:
+    def counting(name: int) -> Callable[[int], Iterator[dict[str, float]]]:
+        return lambda start: ({"turn": float(name), "own": float(i)} for i in itertools.count(start))
+
+    trainings = [counting(0), counting(1), counting(2)]
+    whole = list(islice(by_turns(trainings, 0), 12))
+    assert [metrics["turn"] for metrics in whole] == [0, 1, 2] * 4
+    assert [metrics["own"] for metrics in whole] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    for start in range(8):
+        assert list(islice(by_turns(trainings, start), 12 - start)) == whole[start:]
+
+
+class Numbers(Pool):
+    """Input i has class i mod 4."""
+
+    objective = Classification(4)
+    groups = ("a", "b", "a", "c")
+
+    def __len__(self) -> int:
+        return 5000
+
+    def examples(self, indices: torch.Tensor) -> Examples:
+        return Examples(indices.unsqueeze(1), indices % 4)
+
+
+def test_group_pools_hold_the_examples_of_their_classes() -> None:
+    first, second, none = group_pools(Numbers(), [torch.tensor([0, 2]), torch.tensor([1]), torch.tensor([9])])
+    assert (len(first), len(second), len(none)) == (2500, 1250, 0)
+    assert first.examples(torch.tensor([0, 1, 2])).targets.tolist() == [0, 2, 0]
+    assert second.examples(torch.arange(1250)).targets.unique().tolist() == [1]
+
+
+def test_groups_are_those_of_the_data_and_train_on_their_own_classes(experiment: Make) -> None:
+    strategy, made = selection(experiment, "leep")
+    groups = made.source.pool("train").groups
+    assert strategy.groups == ("DIGIT", "LATIN", "GREEK")
+    assert sorted(torch.cat(strategy.classes).tolist()) == list(range(len(groups)))
+    for name, own in zip(strategy.groups, strategy.classes, strict=True):
+        assert {groups[i] for i in own.tolist()} == {name}
+    before = [{n: p.clone() for n, p in e.named_parameters()} for e in (strategy.pooled, *strategy.experts)]
+    names = [next(iter(metrics)) for metrics in islice(strategy.fit(made.source), 3)]
+    assert names == ["loss", "DIGIT_loss", "LATIN_loss"]
+    moved = [
+        any(not torch.equal(p, old[n]) for n, p in expert.named_parameters())
+        for old, expert in zip(before, (strategy.pooled, *strategy.experts), strict=True)
+    ]
+    assert moved == [True, True, True, False]
+
+
+def test_leep_and_logme_read_the_groups_outputs_of_the_network_of_all(experiment: Make) -> None:
+    for name in ("leep", "logme"):
+        strategy, made = selection(experiment, name, "dataset.k_shot=3", steps=4)
+        support = made.source.tasks("new", [0])[0].support
+        with torch.no_grad():
+            logits = strategy.pooled.network(support.inputs).float()
+        for own, found in zip(strategy.classes, strategy.similarities(support), strict=True):
+            part = logits[:, own]
+            if name == "leep":
+                p = part.exp() / part.exp().sum(1, keepdim=True)
+                assert found == pytest.approx(leep(p, support.targets, 3), abs=1e-5)
+            else:
+                columns = torch.eye(3)[support.targets]
+                assert found == pytest.approx(logme(part, columns), abs=1e-5)
+
+
+def test_task2vec_embeds_groups_in_training_and_the_task_by_the_probes_gradients(experiment: Make) -> None:
+    strategy, made = selection(
+        experiment, "task2vec", "strategy.embed_every=3", "strategy.probe_draws=5", "model.hidden=4",
+        "model.groups=2",
+    )  # fmt: skip
+    steps = strategy.train().fit(made.source)
+    next(steps), next(steps)
+    assert not strategy.embeddings.any()
+    next(steps)
+    strategy.eval()
+    assert strategy.embeddings.shape == (3, 4 * 4)  # four filters of each of four layers
+    assert (strategy.embeddings.sum(1) > 0).all()
+    support = made.source.tasks("new", [0])[0].support
+    found = strategy.similarities(support)
+    assert all(0 < s <= 1 for s in found)
+    own = strategy._embedding_of(support, support)
+    assert found == pytest.approx([task2vec(group, own) for group in strategy.embeddings], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["leep", "logme", "task2vec"])
+def test_similarities_serve_one_label_and_do_not_depend_on_order(experiment: Make, name: str) -> None:
+    strategy, made = selection(experiment, name, "strategy.embed_every=4", "strategy.probe_draws=6", steps=4)
+    support = made.source.tasks("new", [3])[0].support
+    turned = replace(support, inputs=support.inputs.flip(0), targets=support.targets.flip(0))  # type: ignore[union-attr]
+    assert all(abs(s) < 100 for s in strategy.similarities(support))
+    assert strategy.similarities(support) == strategy.similarities(turned)
+
+
+def test_weights_are_a_softmax_and_the_mixture_a_mean_of_log_probabilities(experiment: Make) -> None:
+    strategy, made = selection(experiment, "leep", "strategy.temperature=0.5", steps=8)
+    task = made.source.tasks("new", [0])[0]
+    items = list(islice(strategy.adapt(task.support), 3))
+    similarities = torch.tensor(strategy.similarities(task.support))
+    expected = (similarities / 0.5).exp() / (similarities / 0.5).exp().sum()
+    torch.testing.assert_close(items[0].changed["weights"], torch.full((3,), 1 / 3))
+    torch.testing.assert_close(items[2].changed["weights"], expected)
+    with torch.no_grad():
+        each = [expert(task.query.inputs) for expert in (build() for build in items[2].beside.values())]
+        outputs = items[2].module(task.query.inputs)
+    by_hand = sum(w * torch.log(torch.softmax(o, -1)) for w, o in zip(expected, each, strict=True))
+    torch.testing.assert_close(outputs, by_hand.double(), rtol=1e-5, atol=1e-6)
+    assert not items[0].notes
+    assert list(items[1].notes) == [f"similarity of {g}" for g in ("DIGIT", "LATIN", "GREEK")]
+
+
+def test_choose_fine_tunes_the_group_most_alike(experiment: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    strategy, made = selection(experiment, "leep", "strategy.use=choose", steps=8)
+    task = made.source.tasks("new", [0])[0]
+    monkeypatch.setattr(SourceSelection, "similarities", lambda self, support: [0.1, 0.3, 0.2])
+    items = list(islice(strategy.adapt(task.support), 4))
+    alone = list(islice(strategy.experts[1].adapt(task.support), 4))  # type: ignore[operator]
+    for item, other in zip(items[1:], alone[1:], strict=True):
+        torch.testing.assert_close(item.changed["head.weight"], other.changed["head.weight"])
+    pooled = strategy.pooled.network.encoder.convs[0].weight  # type: ignore[index,union-attr]
+    torch.testing.assert_close(items[0].changed["encoder.convs.0.weight"], pooled.detach())
+    with torch.no_grad():  # beside it, every group after as many steps
+        for number, name in enumerate(("DIGIT", "LATIN", "GREEK")):
+            other = list(islice(strategy.experts[number].adapt(task.support), 4))[3]  # type: ignore[operator]
+            torch.testing.assert_close(
+                items[3].beside[name]()(task.query.inputs), other.module(task.query.inputs)
+            )
+
+
+def test_source_without_groups_is_refused_with_the_reason(
+    experiment: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = type(experiment().source.pool("train"))
+    made_of = pool.__init__
+
+    def without_groups(self: Pool, *args: object) -> None:
+        made_of(self, *args)
+        self.groups = ()
+
+    monkeypatch.setattr(pool, "__init__", without_groups)
+    with pytest.raises(Unserved, match="name 0; choose dataset=glyphs or omniglot"):
+        experiment("strategy=leep")
