@@ -19,8 +19,8 @@ def held(name):
 IMPORT = "import torch\n"
 DATA = """
 import torch
-from coldstart_cli import composition
-from coldstart_cli.building import source_of
+from coldstart_cli.config import composition
+from coldstart_cli.experiment.parts import source_of
 ((_, config),) = composition.points({overrides})
 before = held("RssAnon")
 source = source_of(config)

@@ -130,9 +130,8 @@ def main() -> None:
     print(f"arrows between the {len(packages)} names of the first level: {len(between)}")
     print(f"longest module: {module[1]}, {module[0]} lines")
     print(f"longest function: {function[1]}, {function[0]} lines")
-    print(
-        f"lines of code without comments: {sum(len(ast.unparse(tree).splitlines()) for tree in trees.values())}"
-    )
+    code = sum(len(ast.unparse(tree).splitlines()) for tree in trees.values())
+    print(f"lines of code without comments: {code}")
     print(f"lines that are or hold a comment: {100 * comments(source):.1f} %")
     rows = frames(source, "scores_after", *PLAIN)
     places = len({file for file, _ in rows})

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from coldstart_cli.config import catalog, composition
+from coldstart_cli.cli import configs
+from coldstart_cli.config import composition
 from tests.kit.places import CONF
 
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
@@ -55,7 +56,7 @@ def keyword_only(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def test_conf_files_are_those_that_ls_lists(capsys: pytest.CaptureFixture[str]) -> None:
-    assert catalog.ls(["--json"]) == 0
+    assert configs.ls(["--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     names = [f"{group}/{entry['name']}" for group, entries in listed.items() for entry in entries]
     assert sorted(names) == CHOICES

@@ -21,7 +21,7 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 from coldstart_cli.cli import main
-from coldstart_cli.loggers import logger
+from coldstart_cli.loggers import console
 
 SINES = ("dataset=sinusoid", "model=mlp", "experiment=smoke", "hardware=cpu", "hardware.threads=1")
 QUICK = (
@@ -337,11 +337,11 @@ def test_cli_logger_that_cannot_be_opened_is_refused_and_costs_no_run(
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
     def opened(
-        self: logger.Console, quiet: bool, run_path: Path, *, every_seconds: float, curve_rows: int
+        self: console.Console, quiet: bool, run_path: Path, *, every_seconds: float, curve_rows: int
     ) -> None:
         raise OSError("no route\nto host")
 
-    monkeypatch.setattr(logger.Console, "__init__", opened)
+    monkeypatch.setattr(console.Console, "__init__", opened)
     code, _, err = cli("train", *QUICK, "again=true")
     assert code == 2
     assert err == (
@@ -353,10 +353,10 @@ def test_cli_logger_that_cannot_be_opened_is_refused_and_costs_no_run(
 def test_cli_logger_that_fails_is_named_and_the_run_goes_on(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def metrics(self: logger.Console, step: int, values: dict[str, float]) -> None:
+    def metrics(self: console.Console, step: int, values: dict[str, float]) -> None:
         raise OSError(f"lost at {step}")
 
-    monkeypatch.setattr(logger.Console, "metrics", metrics)
+    monkeypatch.setattr(console.Console, "metrics", metrics)
     with warnings.catch_warnings():
         warnings.simplefilter("default")  # as outside of tests
         code, _, err = cli("train", *QUICK, "--quiet")
@@ -368,7 +368,7 @@ def test_cli_tells_loggers_the_results_by_names_that_do_not_mix_evaluations(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[int, dict[str, float]]] = []
-    monkeypatch.setattr(logger.Console, "summary", lambda self, step, values: told.append((step, values)))
+    monkeypatch.setattr(console.Console, "summary", lambda self, step, values: told.append((step, values)))
     code, _, err = cli("train", *QUICK)
     assert code == 0, err
     run = only_run(tmp_path / "outputs")

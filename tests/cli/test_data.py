@@ -16,6 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from coldstart_cli.cli import data, main
 from coldstart_cli.core.tasks import TaskShape
 from coldstart_cli.errors import RequestError
+from coldstart_cli.experiment import data_check
 from tests.kit.places import CONF
 
 CONF = CONF / "dataset"
@@ -181,10 +182,10 @@ def test_data_refuses_in_one_line(
 
 
 def test_data_draws_fewer_tasks_where_they_are_large() -> None:
-    assert data._enough(TaskShape(5, 1, 15, 0)) == 200
-    assert data._enough(TaskShape(10, 1, 1000, 0)) == 19
-    assert data._enough(TaskShape(None, 10, 50, 0)) == 200
-    assert data._enough(TaskShape(100, 5, 5000, 0)) == 0  # then those of the evaluation
+    assert data_check._enough(TaskShape(5, 1, 15, 0)) == 200
+    assert data_check._enough(TaskShape(10, 1, 1000, 0)) == 19
+    assert data_check._enough(TaskShape(None, 10, 50, 0)) == 200
+    assert data_check._enough(TaskShape(100, 5, 5000, 0)) == 0  # then those of the evaluation
 
 
 def test_data_help_is_the_usage_and_bad_arguments_import_nothing_heavy(

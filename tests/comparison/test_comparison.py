@@ -14,6 +14,7 @@ from scipy import stats
 from coldstart_cli.comparison.comparison import compare
 from coldstart_cli.comparison.results import read
 from coldstart_cli.comparison.standings import paired
+from coldstart_cli.errors import RequestError
 
 Make = Callable[..., Path]
 
@@ -91,7 +92,7 @@ def test_errors_are_better_when_they_are_smaller(tmp_path: Path, make_run: Make)
 def test_different_objectives_are_refused_naming_what_can_be_compared(tmp_path: Path, make_run: Make) -> None:
     make_run("a", {1: tasks(5, 0.5)})
     make_run("b", {1: tasks(5, 0.5)}, headline="mse")
-    with pytest.raises(ValueError, match=r"1 by accuracy such as .*a, 1 by mse such as .*b"):
+    with pytest.raises(RequestError, match=r"1 by accuracy such as .*a, 1 by mse such as .*b"):
         compared(tmp_path)
 
 

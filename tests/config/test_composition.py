@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
+from tests.kit.places import REPOSITORY
 
 SINES = ("dataset=sinusoid", "model=mlp")
 
@@ -156,3 +159,13 @@ def test_job_that_fails_raises_its_own_error() -> None:
 
     with pytest.raises(RequestError, match=r"^seed: is unlucky; take another$"):
         composition.run_jobs([*SINES], [], job)
+
+
+def test_points_of_a_sweep_find_configs_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "strategy").mkdir()
+    shutil.copy(REPOSITORY / "conf" / "strategy" / "maml.yaml", tmp_path / "strategy" / "mine.yaml")
+    overrides = [*composition.search_path([str(tmp_path)]), "strategy=mine", "seed=0,1"]
+    assert [config["seed"] for _, config in composition.points(overrides)] == [0, 1]
+    for point, _ in composition.points(overrides):
+        ((_, config),) = composition.points(point)
+        assert config["names"]["strategy"] == "mine"

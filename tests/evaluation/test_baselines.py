@@ -171,11 +171,11 @@ def test_whether_records_are_read_names_neither_run_nor_evaluation() -> None:
 
 PROGRAM = """
 import sys
-from coldstart_cli import composition
-from coldstart_cli.assembly import assemble
-from coldstart_cli.commands import known_baselines
+from coldstart_cli.config import composition
+from coldstart_cli.experiment.assembly import assemble
+from coldstart_cli.experiment.running import known_baselines
 from coldstart_cli.evaluation import evaluate
-from coldstart_cli.signals import StopOnSignal
+from coldstart_cli.processes.signals import StopOnSignal
 ((_, config),) = composition.points(sys.argv[1:])
 e = assemble(config)
 with StopOnSignal() as stop:

@@ -97,8 +97,8 @@ def started(folder: Path, found: Surroundings) -> tuple[int, str]:
 
 def test_a_closed_stream_is_open_to_nothing(tmp_path: Path) -> None:
     script = (
-        "import os, sys; before = sys.stdout is None; from coldstart_cli import process; "
-        "process.open_streams(); file = open('kept', 'w'); print('lost'); sys.stdout.flush(); "
+        "import os, sys; before = sys.stdout is None; from coldstart_cli.processes import streams; "
+        "streams.open_streams(); file = open('kept', 'w'); print('lost'); sys.stdout.flush(); "
         "sys.exit(0 if before and file.fileno() > 2 and os.get_inheritable(1) else 1)"
     )
     done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", script],

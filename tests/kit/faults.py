@@ -1,4 +1,4 @@
-"""Faults put into a process before its command runs (tests/processes.py), and what guards taken away do."""
+"""Faults put into a process before its command runs (processes.py), and what guards taken away do."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def slow_disk(seconds: float) -> None:
 def in_place(seconds: float) -> None:
     """Without the guard: a checkpoint is written over, or into, its own name."""
     from coldstart_cli.files import durable
-    from coldstart_cli.runs import run
+    from coldstart_cli.runs import checkpoints
 
     slow_disk(seconds)
 
@@ -57,14 +57,14 @@ def in_place(seconds: float) -> None:
         with durable.open(path, "wb") as file:  # type: ignore[attr-defined]
             file.write(data)
 
-    run.write_bytes = write_in_place  # type: ignore[attr-defined]
+    checkpoints.write_bytes = write_in_place  # type: ignore[attr-defined]
 
 
 def no_digest() -> None:
     """Without the guard: a checkpoint's content is not checked."""
     import hashlib
 
-    from coldstart_cli.runs import run
+    from coldstart_cli.runs import checkpoints
 
     class Blind:
         digest_size = 32
@@ -72,7 +72,7 @@ def no_digest() -> None:
         def __init__(self, data: bytes = b"") -> None:
             self.digest = lambda: bytes(32)
 
-    run.hashlib = type("hashlib", (), {"sha256": Blind, "__getattr__": hashlib.__dict__.get})  # type: ignore
+    checkpoints.hashlib = type("hashlib", (), {"sha256": Blind, "__getattr__": hashlib.__dict__.get})  # type: ignore
 
 
 def file_size(limit: int) -> None:

@@ -71,7 +71,7 @@ class Processes:
     def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self._folder = folder
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.processes"],
+            [sys.executable, "-m", "tests.kit.processes"],
             cwd=REPOSITORY,
             env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **(environment or {})},
             stdin=subprocess.PIPE,
@@ -105,7 +105,7 @@ class Processes:
         """A command in a child.
 
         Args:
-            fault: what is broken in the child before the command, a function of `tests.faults`.
+            fault: what is broken in the child before the command, a function of `tests.kit.faults`.
             values: its arguments.
         """
         request = {"arguments": list(arguments), "cwd": str(cwd), "fault": fault, "values": list(values)}

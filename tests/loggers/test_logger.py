@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console as Terminal
 
-from coldstart_cli.loggers import logger as loggers
+from coldstart_cli.loggers import console as console_module
 from coldstart_cli.loggers.console import Console
 from coldstart_cli.loggers.logger import Tolerated
+from coldstart_cli.loggers.tensorboard import TensorBoard
 
 CURSOR = re.compile(r"\x1b\[\??[0-9;]*[A-Za-z]")
 
@@ -47,7 +48,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shown:
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setattr(sys, "stderr", screen)
         monkeypatch.setattr(
-            loggers, "Terminal", lambda stderr: Terminal(file=screen, width=width, height=height)
+            console_module, "Terminal", lambda stderr: Terminal(file=screen, width=width, height=height)
         )
         return Console(quiet, tmp_path, every_seconds=1000.0, curve_rows=rows), screen
 
@@ -258,7 +259,7 @@ def test_tensorboard_keeps_a_run_that_goes_on_and_forgets_one_that_begins_anew(t
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     def steps(resumed: bool, *new: int) -> list[int]:
-        logger = loggers.TensorBoard(tmp_path, resumed, flush_seconds=0.1)
+        logger = TensorBoard(tmp_path, resumed, flush_seconds=0.1)
         logger.start("training", 4, 0)
         for step in new:
             logger.metrics(step, {"loss": 1.0})

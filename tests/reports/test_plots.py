@@ -184,7 +184,8 @@ def test_draw_that_fails_warns_and_goes_on(run: Run, monkeypatch: pytest.MonkeyP
 def test_draw_leaves_matplotlib_as_it_was(run: Run) -> None:
     code = (
         "import sys, matplotlib\nbefore = matplotlib.rcParams.copy()\n"
-        "from pathlib import Path\nfrom coldstart_cli import plots\nfrom coldstart_cli.runs.run import Run\n"
+        "from pathlib import Path\nfrom coldstart_cli.reports import plots\n"
+        "from coldstart_cli.runs.run import Run\n"
         "run = Run(Path(sys.argv[1]))\nplots.draw(run)\nplots.draw(run, 'abc')\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "assert matplotlib.rcParams.copy() == before\n"

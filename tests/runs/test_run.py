@@ -24,9 +24,10 @@ import torch
 from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import append_jsonl, read_jsonl, truncate, write_bytes
-from coldstart_cli.runs import run as runs
+from coldstart_cli.runs import checkpoints
 from coldstart_cli.runs.checkpoints import Checkpoints
-from coldstart_cli.runs.run import Run, best_on_validation, evaluation_hash, run_name
+from coldstart_cli.runs.migrations import FORMAT
+from coldstart_cli.runs.run import Run, best_on_validation, evaluation_hash, run_name, write_config
 from tests.kit.reliability import Tries
 
 HOLD = """\
@@ -177,9 +178,9 @@ def test_flipped_bit_is_not_seen_without_the_digest(intact: Path, monkeypatch: p
 
     class Blind:
         def __init__(self, data: bytes) -> None:
-            self.digest = lambda: path.read_bytes()[: runs.DIGEST]
+            self.digest = lambda: path.read_bytes()[: checkpoints.DIGEST]
 
-    monkeypatch.setattr(runs.hashlib, "sha256", Blind)
+    monkeypatch.setattr(checkpoints.hashlib, "sha256", Blind)
     seen = 0
     for _ in flips(path, range(30)):
         with contextlib.suppress(Exception):  # what torch itself makes of it
@@ -321,7 +322,7 @@ def test_lock_in_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_run_of_a_newer_format_is_refused(run: Run) -> None:
-    for version in (runs.FORMAT + 1, "1", None):
+    for version in (FORMAT + 1, "1", None):
         (run.path / "run.json").write_text(json.dumps({"format": version, "state": "finished"}))
         with pytest.raises(RequestError, match=rf"^run: .* has format {version}, .*; install a newer one$"):
             _ = run.state
@@ -372,7 +373,7 @@ def test_run_config_missing_is_refused(run: Run) -> None:
 def test_run_config_survives_writing_and_reading(run: Run, config: dict[str, Any]) -> None:
     assert run.config == config
     odd = {**config, "outputs": "a: b # c é\n\t'\"", "seed": 2**40, "optimizer": {"lr": 1e-7}}
-    runs.write_config(run.path / "config.yaml", odd)
+    write_config(run.path / "config.yaml", odd)
     assert run.config == odd
 
 
@@ -399,7 +400,7 @@ def test_evaluation_appears_whole_or_not_at_all(
         {"a": 1},
         {"a": 2},
     ]
-    monkeypatch.setattr(runs, "write_json", full_disk)
+    monkeypatch.setattr("coldstart_cli.runs.run.write_json", full_disk)
     with pytest.raises(OSError, match="No space left"):
         run.write_evaluation("abc", config, [], {"b": 3})
     assert json.loads((folder / "summary.json").read_text()) == {"b": 2}

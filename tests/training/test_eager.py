@@ -12,7 +12,7 @@ from coldstart_cli.training.eager import eagerly
 
 PROGRAM = """
 import sys, torch
-from coldstart_cli.eager import eagerly
+from coldstart_cli.training.eager import eagerly
 weight = torch.nn.Parameter(torch.ones(3))
 optimizer = eagerly(torch.optim.{name})([weight], lr=0.1)
 weight.sum().backward()

@@ -215,7 +215,7 @@ BROKEN: list[tuple[str, Callable[[], bytes]]] = [
 ]  # fmt: skip
 
 WITHIN_A_GIGABYTE = """\
-from coldstart_cli.datasets.decoded import Unreadable, image
+from coldstart_cli.datasets.readers.images import Unreadable, image
 from tests.trust.test_archives_and_images import BROKEN, READABLE
 made = [(name, make()) for name, make in [*READABLE, *BROKEN]]
 for name, content in made:

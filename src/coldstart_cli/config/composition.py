@@ -91,9 +91,12 @@ def points(overrides: Sequence[str]) -> Iterator[tuple[list[str], Config]]:
     with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
-        for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None):
+        # Hydra's own words are the same at every point, and the sweeper would quote the colon of file://
+        own = [str(o.input_line) for o in parsed if o.key_or_group.startswith("hydra.")]
+        varied = [o for o in parsed if not o.key_or_group.startswith("hydra.")]
+        for batch in BasicSweeper.split_arguments(varied, max_batch_size=None):
             for point in batch:
-                yield point, _composed(point)
+                yield [*own, *point], _composed([*own, *point])
 
 
 def values_of(name: str, overrides: Sequence[str]) -> Config:

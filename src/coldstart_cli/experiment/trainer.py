@@ -21,7 +21,7 @@ from coldstart_cli.evaluation.scoring import scored_together
 from coldstart_cli.files.durable import append_jsonl, sync, truncate
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.loggers.logger import Logger
-from coldstart_cli.metrics.measures import VALIDATION
+from coldstart_cli.metrics.names import VALIDATION
 from coldstart_cli.processes import ranks
 from coldstart_cli.processes.signals import StopOnSignal
 from coldstart_cli.runs.run import Run

@@ -19,7 +19,7 @@ from rich.text import Text
 from coldstart_cli.errors import printable
 from coldstart_cli.files.durable import read_jsonl
 from coldstart_cli.loggers.curve import LABEL, Series, panel
-from coldstart_cli.metrics.measures import VALIDATION
+from coldstart_cli.metrics.names import VALIDATION
 
 
 class Console:

@@ -185,10 +185,6 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     return {"p50_ms": float(p50), "p95_ms": float(p95)}
 
 
-VALIDATION = "validation_"
-"""Begins the name of what is measured on validation tasks."""
-
-
 def bank_digest(task_hashes: Sequence[str]) -> str:
     """Sixteen hexadecimal digits over the `task_hash` of tasks 0, 1, ..., in order."""
     return hashlib.sha256("\n".join(task_hashes).encode()).hexdigest()[:16]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from coldstart_cli.errors import printable
 from coldstart_cli.files.durable import read_json, read_jsonl, write_bytes
-from coldstart_cli.metrics.measures import VALIDATION
+from coldstart_cli.metrics.names import VALIDATION
 from coldstart_cli.runs.run import Run
 
 if TYPE_CHECKING:  # half a second to import, so late

@@ -142,6 +142,6 @@ class TaskLoss(Protocol):
         """Scalars by name with `loss` first; (n_tasks,) each where everything is stacked over tasks.
 
         A function of its arguments and of the values of tensors that stay where they are: it is called for
-        the first tasks of a shape, and what it calls is replayed for the others (tracing/replays.py). What it does
+        the first tasks of a shape, and what it calls is replayed for the others (tracing/). What it does
         besides, such as counting, it tells `recorder.refuse`, and is called every time.
         """

@@ -16,7 +16,7 @@ from coldstart_cli.files.caching import cache_folder
 
 PROGRAM = """
 import time, numpy as np
-from coldstart_cli.datasets.cache import load_or_make
+from coldstart_cli.datasets.readers.cache import load_or_make
 def make():
     print("made"); time.sleep(.5)
     return {"numbers": np.arange(1000)}

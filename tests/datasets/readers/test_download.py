@@ -25,9 +25,9 @@ CONTENT = b"what is published" * 20_000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 CLIENT = """
 import sys
-from coldstart_cli.datasets import published
-published.PUBLISHED = {"toy": {"a.txt": published.File(sys.argv[1], sys.argv[2])}}
-print(published.fetch("toy", None)["a.txt"].stat().st_size)
+from coldstart_cli.datasets.readers import download
+download.PUBLISHED = {"toy": {"a.txt": download.File(sys.argv[1], sys.argv[2])}}
+print(download.fetch("toy", None)["a.txt"].stat().st_size)
 """
 
 
