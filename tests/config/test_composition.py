@@ -165,7 +165,8 @@ def test_points_of_a_sweep_find_configs_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "strategy").mkdir()
     shutil.copy(REPOSITORY / "conf" / "strategy" / "maml.yaml", tmp_path / "strategy" / "mine.yaml")
     overrides = [*composition.search_path([str(tmp_path)]), "strategy=mine", "seed=0,1"]
-    assert [config["seed"] for _, config in composition.points(overrides)] == [0, 1]
-    for point, _ in composition.points(overrides):
+    points = list(composition.points(overrides))
+    assert [config["seed"] for _, config in points] == [0, 1]
+    for point, _ in points:
         ((_, config),) = composition.points(point)
         assert config["names"]["strategy"] == "mine"
