@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import pytest
@@ -27,7 +28,9 @@ def override(name: str) -> str:
     return f"{group}={choice}"
 
 
+@cache
 def composed(*overrides: str) -> dict[str, Any]:
+    """To be read, not changed: several tests look at the same composition."""
     ((_, config),) = composition.points(list(overrides))
     return config
 

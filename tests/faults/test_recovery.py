@@ -506,7 +506,7 @@ def test_a_run_of_format_1_is_read_and_a_newer_one_named(
 
 @pytest.mark.fault("R17")
 def test_long_runs_grow_in_nothing(processes: Processes, tmp_path: Path, tries: Tries) -> None:
-    steps, tasks = (10_000, 1_000) if tries.full else (600, 60)
+    steps, tasks = (10_000, 1_000) if tries.full else (300, 40)
     every = steps // 10
     tries.n += steps + 2 * tasks
     long = (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
@@ -372,10 +372,22 @@ def test_wilcoxon_is_symmetric_and_a_probability(values: list[int]) -> None:
     assert p == pytest.approx(wilcoxon(-np.array(values, dtype=float)))
 
 
-@settings(max_examples=25, deadline=None)  # statsmodels takes 50 ms for each
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_is_that_of_statsmodels(oracle: ModuleType, p_values: list[float]) -> None:
-    assert holm(p_values) == pytest.approx(list(oracle.multipletests(p_values, method="holm")[1]))
+def test_holm_is_the_step_down_procedure_of_its_paper(p_values: list[float]) -> None:
+    """Holm (1979): at level a, reject from the smallest p on while p_(i) <= a / (m - i + 1)."""
+
+    def rejected(level: float) -> set[int]:
+        found: set[int] = set()
+        for place, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+            if p_values[i] > level / (len(p_values) - place):
+                break
+            found.add(i)
+        return found
+
+    adjusted = holm(p_values)
+    for level in (0.01, 0.05, 0.3, *(p * 1.000001 for p in adjusted), *(p * 0.999999 for p in adjusted)):
+        if level < 1 and all(abs(p - level) > 1e-9 for p in adjusted):
+            assert {i for i, p in enumerate(adjusted) if p <= level} == rejected(level)
 
 
 def test_holm_by_hand() -> None:
