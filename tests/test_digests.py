@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,13 +19,22 @@ from coldstart_cli.core.tasks import Examples, Support, Task, content_hash
 from coldstart_cli.datasets.benchmarks.digits import Digits
 from coldstart_cli.datasets.readers import omniglot
 from coldstart_cli.datasets.readers.cache import load_or_make
+from coldstart_cli.digests import (
+    Part,
+    digest,
+    file_digest,
+    json_digest,
+    row_hashes,
+    tensor_parts,
+    whole_digest,
+)
 from coldstart_cli.experiment.parts import source_of
 from coldstart_cli.metrics.measures import bank_digest
 from coldstart_cli.models.hf import content_digest
 from coldstart_cli.models.pretrained import WORTH_KEEPING
 from coldstart_cli.models.text import FrozenText, HFText
 from coldstart_cli.models.vision import FrozenImage
-from coldstart_cli.runs.run import digest, read_config, run_name
+from coldstart_cli.runs.run import read_config, run_name
 from coldstart_cli.training.outer_loops import step_seed
 from tests.kit.places import REPOSITORY
 from tests.kit.small_sources import episodes
@@ -82,7 +92,7 @@ def test_name_of_an_earlier_run_is_the_stored_one(path: Path) -> None:
 
 def test_hashes_of_settings_steps_and_banks_are_the_stored_ones() -> None:
     assert step_seed(3, 17) == 2624069201
-    assert digest({"b": [1, 2.5, None], "a": "ä"}) == "4b12564b"
+    assert json_digest({"b": [1, 2.5, None], "a": "ä"}) == "4b12564b"
     assert bank_digest(["0a", "1b"]) == "84756bb880b6c2bf"
 
 
@@ -140,7 +150,44 @@ def test_digest_of_frozen_weights_is_the_stored_one() -> None:
         encoder.body.weight.copy_(torch.tensor([[1.0, 2.0]]))
         encoder.body.bias.fill_(3)
     encoder.freeze()
-    assert (
-        bytes(encoder.digest.tolist()).hex()
-        == "8e628779e6a74ee0b36991c10158f63cafec7d340ad4e075592502c8708524dd"
-    )
+    stored = "8e628779e6a74ee0b36991c10158f63cafec7d340ad4e075592502c8708524dd"
+    assert bytes(encoder.digest.tolist()).hex() == stored
+
+
+def test_digest_is_the_sha256_of_its_parts_one_after_the_other(tmp_path: Path) -> None:
+    numbers = np.arange(6, dtype=np.int32).reshape(2, 3)
+    whole = hashlib.sha256("ä".encode() + b"b" + numbers.tobytes() * 2 + b"c")
+    parts: list[Part] = ["ä", b"b", numbers, torch.from_numpy(numbers), memoryview(b"c")]
+    assert digest(parts, 64) == whole_digest(parts).hex() == whole.hexdigest()
+    assert digest(iter(parts)) == whole.hexdigest()[:16]
+    (tmp_path / "a").write_bytes(b"abc")
+    assert file_digest(tmp_path / "a") == digest(["abc"], 64)
+    assert file_digest(tmp_path / "a", "md5") == hashlib.md5(b"abc").hexdigest()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.uint8, torch.complex64])
+def test_digest_reads_tensors_of_every_type_in_the_order_of_their_places(dtype: torch.dtype) -> None:
+    tensor = torch.tensor([[0, 1, 2], [3, 4, 0]]).to(dtype)
+    assert digest([tensor.T]) == digest([tensor.T.contiguous()]) != digest([tensor])
+    assert digest([tensor.clone().requires_grad_(tensor.is_floating_point())]) == digest([tensor])
+    assert digest([torch.tensor(1).to(dtype)]) == digest([torch.ones(1, dtype=dtype)])
+    assert digest([tensor[:0], "a"]) == digest(["a"])
+
+
+def test_task_of_bfloat16_has_a_hash() -> None:
+    inputs = torch.randn(2, 3, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert content_hash(task(inputs)) == content_hash(task(inputs.clone()))
+    assert content_hash(task(inputs)) != content_hash(task(inputs.float()))
+
+
+def test_parts_of_tensors_tell_names_types_and_shapes_apart() -> None:
+    zeros = torch.zeros(2, 3)
+    given: list[Any] = [zeros, {"a": zeros}, {"b": zeros}, zeros.T, zeros.int(), {"a": zeros, "b": zeros}]
+    assert len({digest(tensor_parts(inputs)) for inputs in given}) == len(given)
+    either, other = {"a": zeros, "b": zeros + 1}, {"b": zeros + 1, "a": zeros}
+    assert digest(tensor_parts(either)) == digest(tensor_parts(other))
+
+
+def test_row_hashes_are_equal_for_equal_rows_alone() -> None:
+    a, b, c = row_hashes(np.array([[1, 2], [2, 1], [1, 2]], dtype=np.uint8)).tolist()
+    assert a == c != b

@@ -7,13 +7,13 @@ user's own among temporary files.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from coldstart_cli.digests import digest
 from coldstart_cli.errors import RequestError
 
 
@@ -82,7 +82,8 @@ def signature(places: Sequence[Path], suffixes: tuple[str, ...] = ("",), most: i
         suffixes: of the files below folders that count.
         most: files and folders; where there are more, or one cannot be seen, the answer is None.
     """
-    digest, left, waiting = hashlib.sha256(), most, [os.fspath(place) for place in reversed(places)]
+    parts: list[bytes] = []
+    left, waiting = most, [os.fspath(place) for place in reversed(places)]
     try:
         while waiting:
             place = waiting.pop()
@@ -94,10 +95,10 @@ def signature(places: Sequence[Path], suffixes: tuple[str, ...] = ("",), most: i
                 waiting += [e.path for e in inside if e.is_dir() or e.name.endswith(suffixes)]
                 continue
             facts = f" {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}\n"
-            digest.update(os.fsencode(place) + facts.encode())
+            parts.append(os.fsencode(place) + facts.encode())
     except OSError:
         return None
-    return digest.hexdigest()
+    return digest(parts, 64)
 
 
 def _usable(folder: Path) -> bool:
