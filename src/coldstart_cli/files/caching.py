@@ -1,4 +1,4 @@
-"""The cache folder: where it is, locks between processes, and how it is kept small. Imports nothing heavy.
+"""The cache folder: where it is and how it is kept small. Imports nothing heavy.
 
 The folder is COLDSTART_CACHE, else XDG_CACHE_HOME/coldstart, else ~/.cache/coldstart, else one of the
 user's own among temporary files.
@@ -10,7 +10,7 @@ import contextlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from coldstart_cli.digests import digest
@@ -39,18 +39,6 @@ def cache_folder() -> Path:
         if _usable(candidate):
             return candidate
     raise RequestError("COLDSTART_CACHE: no folder for cached data can be written; name a folder of yours")
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds the lock file where the system has such locks; a lock dies with its process."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(ImportError, OSError):
-            import fcntl
-
-            file = stack.enter_context(path.open("w"))
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def keep_newest(folder: Path, pattern: str, n_bytes: int) -> None:

@@ -30,7 +30,6 @@ from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import (
     PARTIAL,
     finite,
-    held,
     read_json,
     read_jsonl,
     remove,
@@ -39,6 +38,7 @@ from coldstart_cli.files.durable import (
     write_json,
     writing,
 )
+from coldstart_cli.files.locks import held
 from coldstart_cli.files.untrusted import LARGEST_YAML, Foreign, read_text, yaml_values
 from coldstart_cli.processes import ranks
 from coldstart_cli.renamed import as_first_named, renamed

@@ -27,7 +27,7 @@ from coldstart_cli.digests import json_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment import running
 from coldstart_cli.experiment.assembly import assemble
-from coldstart_cli.files.durable import held
+from coldstart_cli.files.locks import held
 from coldstart_cli.processes.signals import StopOnSignal
 from coldstart_cli.runs.run import Run, best_on_validation, folder_name, run_name
 from coldstart_cli.sweeps.launcher import Child, Job, SweepPlan, children, n_at_once, stop_all

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from coldstart_cli.digests import digest
 from coldstart_cli.errors import RequestError
-from coldstart_cli.files.caching import cache_folder, locked
+from coldstart_cli.files.caching import cache_folder
+from coldstart_cli.files.locks import locked
 
 Arrays = dict[str, NDArray[Any]]
 

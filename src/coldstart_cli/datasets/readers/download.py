@@ -11,7 +11,8 @@ from pathlib import Path
 
 from coldstart_cli.digests import file_digest
 from coldstart_cli.errors import RequestError, suggestion
-from coldstart_cli.files.caching import cache_folder, locked
+from coldstart_cli.files.caching import cache_folder
+from coldstart_cli.files.locks import locked
 
 N_RETRIES = 2
 TIMEOUT_SECONDS = 30.0

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.digests import Part, digest, file_digest
 from coldstart_cli.errors import RequestError
-from coldstart_cli.files.caching import cache_folder, locked
+from coldstart_cli.files.caching import cache_folder
 from coldstart_cli.files.durable import write_json
+from coldstart_cli.files.locks import locked
 
 Resize = Literal["crop", "stretch"]
 """`crop`: short side to size, then the centre; `stretch`: both sides to size."""
