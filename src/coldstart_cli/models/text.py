@@ -236,7 +236,8 @@ def trimmed(inputs: Inputs) -> tuple[Tensor, Tensor]:
     """Ids (n, l) and mask (n, l) without the columns that no text fills: they cost time, change nothing."""
     assert isinstance(inputs, Mapping)
     ids, mask = inputs["input_ids"].long(), inputs["attention_mask"].bool()
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state():  # one call's length is not all calls'
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if torch.compiler.is_compiling() or tracing:  # one call's length is not that of all calls
         return ids, mask
     length = max(1, int(mask.sum(1).max())) if len(mask) else 1
     return ids[:, :length], mask[:, :length]
