@@ -1,10 +1,12 @@
-"""What a person reads when something is refused. Imports nothing, so that every layer may raise it."""
+"""What a person reads when something is refused. Imports nothing heavy, so that every layer may raise it."""
 
 from __future__ import annotations
 
 import difflib
 import errno
 from collections.abc import Iterable
+
+from coldstart_cli.safe_text import printable
 
 
 class RequestError(Exception):
@@ -24,11 +26,6 @@ class JobError(Exception):
 
 LONGEST_LINE = 300
 """Characters of a message: one line that a person reads to its end."""
-
-
-def printable(text: str) -> str:
-    """The same text with every character that a terminal would obey, or not show, written as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def line(message: str) -> str:

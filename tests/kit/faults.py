@@ -62,17 +62,9 @@ def in_place(seconds: float) -> None:
 
 def no_digest() -> None:
     """Without the guard: a checkpoint's content is not checked."""
-    import hashlib
-
     from coldstart_cli.runs import checkpoints
 
-    class Blind:
-        digest_size = 32
-
-        def __init__(self, data: bytes = b"") -> None:
-            self.digest = lambda: bytes(32)
-
-    checkpoints.hashlib = type("hashlib", (), {"sha256": Blind, "__getattr__": hashlib.__dict__.get})  # type: ignore
+    checkpoints.whole_digest = lambda parts: bytes(32)  # type: ignore[attr-defined]
 
 
 def file_size(limit: int) -> None:

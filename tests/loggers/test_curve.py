@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldstart_cli.errors import printable
 from coldstart_cli.loggers.curve import BINS, LABEL, Series, drawing, panel
 
 numbers = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-10, 10)
@@ -88,12 +87,3 @@ def test_panel_says_what_it_shows() -> None:
     assert title.split() == ["loss", "0.5"]
     assert (rows[0].split()[0], rows[-1].split()[0]) == ("4", "0.25")
     assert axis.split() == ["1", "2,000"]
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [("loss", "loss"), ("été 形", "été 形"), ("\x1b[31mred", "\\x1b[31mred"), ("a\nb\x00", "a\\nb\\x00"),
-     ("\u202eevil", "\\u202eevil"), ("[red]$x^2$<b>", "[red]$x^2$<b>")],
-)  # fmt: skip
-def test_printable_writes_escapes_as_text(text: str, shown: str) -> None:
-    assert printable(text) == shown

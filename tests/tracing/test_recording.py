@@ -125,6 +125,8 @@ def test_results_are_copies_of_what_is_no_new_tensor() -> None:
         (lambda a: [F.dropout(a, 0.5)], "random"),
         (lambda a: [a + 1 if a.sum() > 0 else a], "value is read"),
         (lambda a: [a * float(a.mean())], "value is read"),
+        (lambda a: [a + 1 if torch.equal(a, a + 1) else a], "value is read"),
+        (lambda a: [a + 1 if torch.allclose(a, a + 1) else a], "value is read"),
         (lambda a: [a * len(a.tolist())], "values are read"),
         (lambda a: [a + torch.from_numpy(a.numpy())], "values are read"),
         (lambda a: [a * float(np.asarray(a).sum())], "values are read"),

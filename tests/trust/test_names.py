@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from coldstart_cli.errors import LONGEST_LINE, line
-from coldstart_cli.files.durable import csv_text
 from coldstart_cli.runs.run import Run, folder_name, run_name
+from coldstart_cli.safe_text import csv_text
 from tests.kit.reliability import Tries
 from tests.trust.conftest import DATA, SMALL, TRAINED, Said, Stage, said
 

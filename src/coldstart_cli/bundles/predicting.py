@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from coldstart_cli.bundles.bundle import Bundle, Prediction
 from coldstart_cli.datasets.own.layouts import read_raw
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
-from coldstart_cli.files.durable import csv_cell
+from coldstart_cli.safe_text import csv_cell, printable
 
 Row = dict[str, Any]
 
@@ -52,8 +52,7 @@ def _shown(key: str, row: Mapping[str, Any]) -> str:
     value = row[key]
     if key == "label" and value is None:
         return "(not sure)"
-    text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    return "".join(c if c.isprintable() else " " for c in text)
+    return f"{value:.3f}" if isinstance(value, float) else printable(str(value))
 
 
 def predict(bundle: Bundle, path: str, form: str, *, on_bad: OnBad, chunk: int) -> Problems:

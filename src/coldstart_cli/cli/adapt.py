@@ -10,9 +10,10 @@ from typing import Any
 from coldstart_cli.bundles.adapting import AdaptPlan, adapt
 from coldstart_cli.config import composition
 from coldstart_cli.config.building import build
-from coldstart_cli.errors import RequestError, printable
+from coldstart_cli.errors import RequestError
 from coldstart_cli.files.untrusted import shaped
 from coldstart_cli.runs.run import Run
+from coldstart_cli.safe_text import printable
 
 
 def run_adapt(overrides: Sequence[str], search_path: Sequence[str]) -> int:

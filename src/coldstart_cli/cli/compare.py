@@ -16,9 +16,10 @@ from typing import Any
 from coldstart_cli.comparison import best_for
 from coldstart_cli.comparison.comparison import CONFIDENCE, ZONE, compare, csv_of
 from coldstart_cli.comparison.results import read
-from coldstart_cli.errors import RequestError, line, printable, suggestion
+from coldstart_cli.errors import RequestError, line, suggestion
 from coldstart_cli.files.untrusted import shaped
 from coldstart_cli.reports import comparison_table
+from coldstart_cli.safe_text import printable
 
 VALUED = ("--html", "--for", "--zone", "--confidence")
 SWITCHES = ("--json", "--csv", "--debug")

@@ -17,7 +17,8 @@ from coldstart_cli.comparison.results import LeftOut, Result
 from coldstart_cli.comparison.standings import at_one_k, references_of, similarity
 from coldstart_cli.comparison.verdict import sentences
 from coldstart_cli.errors import RequestError
-from coldstart_cli.files.durable import csv_text, flat
+from coldstart_cli.files.durable import flat
+from coldstart_cli.safe_text import csv_text
 
 FORMAT = 1
 Dict = dict[str, Any]

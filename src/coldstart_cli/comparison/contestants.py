@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from coldstart_cli.comparison.results import Record, Result
+from coldstart_cli.digests import json_digest
 from coldstart_cli.files.durable import flat
-from coldstart_cli.runs.run import DETERMINING, PLACES, REPORTING, digest
+from coldstart_cli.runs.run import DETERMINING, PLACES, REPORTING
 
 REFERENCE = "scratch"
 """The strategy that transfer is measured against."""
@@ -126,7 +127,7 @@ def _contestants(results: Sequence[Result]) -> list[Contestant]:
         for role, strategy, settings in roles:
             # The data of the evaluation too: one run may be evaluated on several, and on several ways.
             where = [names["dataset"], result.summary["headline"], result.summary["n_way"]]
-            key = digest([role, strategy, settings, where, _bank(result)])
+            key = json_digest([role, strategy, settings, where, _bank(result)])
             facts.setdefault(key, (strategy, names["model"], settings, role == "baseline"))
             for k, shot in _shots(role, result).items():
                 shots.setdefault(key, {}).setdefault(k, {}).setdefault(result.seed, shot)

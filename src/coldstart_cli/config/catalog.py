@@ -13,6 +13,7 @@ from pathlib import Path
 
 from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.package import packaged_conf
+from coldstart_cli.safe_text import printable
 
 PLUGIN_GROUP = "coldstart.plugins"
 _HYDRA = "hydra"  # its subfolders (hydra/launcher) are groups; elsewhere they are parts of names
@@ -49,8 +50,7 @@ class Entry:
                     continue
                 text = line.lstrip("#").strip()
                 if text and not text.startswith(_SKIPPED):
-                    # a foreign file may hold control characters, which a terminal would obey
-                    return "".join(letter for letter in text if letter.isprintable())
+                    return printable(text)
         return ""
 
 

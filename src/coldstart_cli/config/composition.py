@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import sys
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -87,16 +87,35 @@ def _check_fixed(overrides: Sequence[str]) -> None:
 
 
 def points(overrides: Sequence[str]) -> Iterator[tuple[list[str], Config]]:
-    """The points of a sweep by Hydra's basic sweeper, each with its overrides, before any is run."""
+    """The points of a sweep, as Hydra's basic sweeper makes them, with their overrides, before any is run."""
     with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
-        # Hydra's own words are the same at every point, and the sweeper would quote the colon of file://
+        # Hydra's own words are the same at every point, and a point would quote the colon of file://
         own = [str(o.input_line) for o in parsed if o.key_or_group.startswith("hydra.")]
         varied = [o for o in parsed if not o.key_or_group.startswith("hydra.")]
-        for batch in BasicSweeper.split_arguments(varied, max_batch_size=None):
-            for point in batch:
-                yield [*own, *point], _composed([*own, *point])
+        settings = {o.get_key_element(): _settings(o) for o in varied}  # of two equal keys the last counts
+    for point in itertools.product(*settings.values()):
+        # initialized anew: whoever takes the points may compose something else in between
+        with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
+            config = _composed([*own, *point])
+        yield [*own, *point], config
+
+
+def _settings(override: Override) -> list[str]:
+    """`key=value` for each value that an override gives its key.
+
+    Raises:
+        RequestError: for an interval, which has no list of values.
+    """
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if not override.is_discrete_sweep():
+        raise RequestError(
+            f"{key}: an interval has no list of values; write the values, or search it by coldstart tune"
+        )
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
 def values_of(name: str, overrides: Sequence[str]) -> Config:
@@ -303,10 +322,12 @@ def _known_keys(overrides: Sequence[str]) -> list[str]:
 
 def _keys(config: DictConfig, above: str = "") -> list[str]:
     keys = []
-    for name in config:
-        key = above + str(name)
+    for name in map(str, config):
+        key = above + name
         keys.append(key)
-        if OmegaConf.is_dict(config._get_node(name)) and config[name] is not None:
+        if OmegaConf.is_interpolation(config, name) or OmegaConf.is_missing(config, name):
+            continue
+        if OmegaConf.is_dict(config[name]):
             keys += _keys(config[name], f"{key}.")
     return keys
 

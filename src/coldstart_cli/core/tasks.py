@@ -10,11 +10,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
+
+from coldstart_cli.digests import digest
 
 Inputs = Tensor | Mapping[str, Tensor]
 """What a network reads: every tensor is (n, ...). Images, features, or token ids with their mask."""
@@ -317,11 +318,10 @@ def tensors_of(*sets: Examples) -> list[Tensor]:
 
 def content_hash(task: Task) -> str:
     """Eight hexadecimal digits over the support and query sets: equal hashes are the same task."""
-    content = sha256()
+    parts: list[str | Tensor] = []
     for examples in (task.support, task.query):
-        inputs = {"": examples.inputs} if isinstance(examples.inputs, torch.Tensor) else examples.inputs
+        inputs = {"": examples.inputs} if isinstance(examples.inputs, Tensor) else examples.inputs
         for name, tensor in sorted(inputs.items()):
-            content.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-            content.update(tensor.contiguous().numpy().tobytes())
-        content.update(examples.targets.contiguous().numpy().tobytes())
-    return content.hexdigest()[:8]
+            parts += [f"{name}{tuple(tensor.shape)}{tensor.dtype}", tensor]
+        parts.append(examples.targets)
+    return digest(parts, 8)

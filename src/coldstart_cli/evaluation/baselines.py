@@ -9,7 +9,6 @@ which are those of the first measurement. A file appears whole or not at all, an
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +22,8 @@ import torch
 from torch import Tensor
 
 from coldstart_cli import __version__
-from coldstart_cli.core.tasks import Examples, Inputs, Strategy, Task
+from coldstart_cli.core.tasks import Examples, Strategy, Task
+from coldstart_cli.digests import Part, digest, tensor_parts, whole_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.caching import cache_folder, keep_newest
 from coldstart_cli.files.durable import write_bytes
@@ -99,36 +99,34 @@ class Baselines:
         self, variant: str, strategy: Strategy, tasks: Iterable[Task], asked: Mapping[str, Any]
     ) -> Path | None:
         """The file of these records, or None where what they depend on is not all known."""
-        digest = hashlib.sha256()
         node = [self.variants[variant], self.model, self.facts, asked, code()]
-        digest.update(json.dumps(node, sort_keys=True, default=str).encode())
-        for name, tensor in strategy.state_dict().items():
-            if not isinstance(tensor, Tensor):
-                return None
-            _add(digest, name, tensor)
+        parts: list[Part] = [json.dumps(node, sort_keys=True, default=str)]
+        state = strategy.state_dict()
+        if not all(isinstance(value, Tensor) for value in state.values()):
+            return None
+        parts += tensor_parts(state)
         known: dict[int, tuple[Examples, bytes]] = {}  # sets that tasks share are hashed once
         for task in tasks:
             if not type(task.support.objective).__module__.startswith("coldstart_cli."):
                 return None
-            digest.update(f"{task.name} {task.support.objective!r} {task.support.seed}".encode())
-            _add_support(digest, task)
             if id(task.query) not in known:
-                known[id(task.query)] = task.query, _examples(task.query)
-            digest.update(known[id(task.query)][1])
+                known[id(task.query)] = task.query, whole_digest(_parts(task.query))
+            parts.append(whole_digest(_learned_from(task)))
+            parts.append(known[id(task.query)][1])
         with contextlib.suppress(RequestError, OSError):
             folder = cache_folder() / "baselines"
             folder.mkdir(exist_ok=True)
-            return folder / f"{digest.hexdigest()[:40]}.jsonl"
+            return folder / f"{digest(parts, 40)}.jsonl"
         return None
 
 
 @cache
 def code() -> str:
     """A digest of this package's source and of what computes: another one may give other numbers."""
-    digest = hashlib.sha256(f"{__version__} {torch.__version__} {np.__version__}".encode())
+    parts: list[Part] = [f"{__version__} {torch.__version__} {np.__version__}"]
     for path in sorted(ROOT.rglob("*.py")):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+        parts += [f"{path.relative_to(ROOT).as_posix()}\0", path.read_bytes()]
+    return digest(parts, 64)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[Rows]] | None:
@@ -136,7 +134,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[Rows]] | None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         first, _, rest = path.read_bytes().partition(b"\n")
         header: dict[str, Any] = json.loads(first)
-        if header["sha256"] == hashlib.sha256(rest).hexdigest() and isinstance(header["measured"], str):
+        if header["sha256"] == digest([rest], 64) and isinstance(header["measured"], str):
             os.utime(path)
             return header, [json.loads(line) for line in rest.splitlines()]
     return None
@@ -148,37 +146,26 @@ def _write(path: Path, header: Mapping[str, Any], groups: Sequence[Rows]) -> Non
     if repr([json.loads(line) for line in lines]) != repr(list(groups)):  # nan is not equal to itself
         return
     body = "".join(f"{line}\n" for line in lines).encode()
-    first = json.dumps({**header, "sha256": hashlib.sha256(body).hexdigest()}).encode()
+    first = json.dumps({**header, "sha256": digest([body], 64)}).encode()
     with contextlib.suppress(RequestError, OSError):  # a full disk costs time, not the run
         write_bytes(path, first + b"\n" + body)
         keep_newest(path.parent, "*.jsonl", MOST_BYTES)
 
 
-def _add(digest: Any, name: str, tensor: Tensor) -> None:
-    array = tensor.detach().cpu().contiguous()
-    digest.update(f"{name} {tuple(array.shape)} {array.dtype}".encode())
-    digest.update(array.flatten().view(torch.uint8).numpy().data)
-
-
-def _add_inputs(digest: Any, name: str, inputs: Inputs | None) -> None:
-    named = {"": inputs} if isinstance(inputs, Tensor) else dict(inputs or {})
-    digest.update(f"{name} {len(named)}".encode())
-    for key, tensor in sorted(named.items()):
-        _add(digest, key, tensor)
-
-
-def _add_support(digest: Any, task: Task) -> None:
+def _learned_from(task: Task) -> Iterator[Part]:
+    """All that adaptation sees of a task."""
     support = task.support
-    digest.update(_examples(support))
-    _add_inputs(digest, "unlabelled", support.unlabelled)
-    _add_inputs(digest, "source_classes", support.source_classes)
+    yield f"{task.name} {support.objective!r} {support.seed}"
+    yield from _parts(support)
+    for name, further in (("unlabelled", support.unlabelled), ("source_classes", support.source_classes)):
+        yield name
+        if further is not None:
+            yield from tensor_parts(further)
 
 
-def _examples(examples: Examples) -> bytes:
-    digest = hashlib.sha256()
-    _add_inputs(digest, "inputs", examples.inputs)
-    _add_inputs(digest, "targets", examples.targets)
-    return digest.digest()
+def _parts(examples: Examples) -> Iterator[Part]:
+    yield from tensor_parts(examples.inputs)
+    yield from tensor_parts(examples.targets)
 
 
 def _targets(node: object) -> Iterator[str]:

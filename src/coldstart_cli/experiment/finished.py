@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import hashlib
 import json
 import os
 import platform
@@ -23,6 +22,7 @@ from typing import Any
 
 from coldstart_cli import __version__
 from coldstart_cli.config import catalog
+from coldstart_cli.digests import digest, whole_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.caching import cache_folder, keep_newest, signature
 from coldstart_cli.files.durable import write_json
@@ -57,7 +57,7 @@ def key(overrides: Sequence[str], config_dirs: Sequence[str]) -> str | None:
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [os.cpu_count()]
     machine = [platform.node(), cores, sorted(glob.glob("/dev/nvidia*")), sorted(visible.items())]
     facts = [__version__, sys.prefix, os.getcwd(), list(overrides), parts, machine]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+    return digest([json.dumps(facts)], 32)
 
 
 def answered(name: str, *, quiet: bool) -> bool:
@@ -130,14 +130,14 @@ def _path(name: str) -> Path:
 
 def _contents(roots: Sequence[Path]) -> str | None:
     """A digest of configs that are not the package's; None where one of them computes a value."""
-    digest = hashlib.sha256()
+    parts: list[bytes] = []
     for root in roots:
         for path in sorted(root.rglob("*.yaml")):
             text = path.read_bytes()
             if _RESOLVED.search(text):
                 return None
-            digest.update(os.fsencode(path.resolve()) + b" " + hashlib.sha256(text).digest())
-    return digest.hexdigest()
+            parts += [os.fsencode(path.resolve()), b" ", whole_digest([text])]
+    return digest(parts, 64)
 
 
 def _strings(value: object) -> Iterator[str]:

@@ -6,13 +6,13 @@ import statistics
 import time
 
 from coldstart_cli.core.tasks import Task
-from coldstart_cli.errors import printable
 from coldstart_cli.evaluation.adaptations import Adaptations
 from coldstart_cli.evaluation.costs import costs
 from coldstart_cli.evaluation.loop import shape_of, tasks_of
 from coldstart_cli.evaluation.scoring import scored
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.runs.run import Run
+from coldstart_cli.safe_text import printable
 
 
 def forecast(experiment: Experiment, run: Run) -> str:

@@ -12,13 +12,14 @@ import torch
 from coldstart_cli.config.building import build, runtime_parameters
 from coldstart_cli.core.tasks import Strategy, TaskSource
 from coldstart_cli.datasets.readers.cache import load_or_make
+from coldstart_cli.digests import json_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.models.network import Encoder, InputShape, Trained
 from coldstart_cli.models.preprocess import Plain, Preprocess
 from coldstart_cli.models.pretrained import FrozenFeatures
-from coldstart_cli.runs.run import Run, digest
+from coldstart_cli.runs.run import Run
 from coldstart_cli.training.optimizers import OptimizerFactory
 
 _sources: dict[str, TaskSource] = {}
@@ -27,7 +28,7 @@ _preprocesses: dict[str, Preprocess] = {}
 
 def source_of(config: Mapping[str, Any]) -> TaskSource:
     """The data set as the model reads it; points of a sweep that agree on both share one."""
-    key = digest([config["dataset"], config["model"].get("preprocess")])
+    key = json_digest([config["dataset"], config["model"].get("preprocess")])
     if key not in _sources:
         preprocess = preprocess_of(config["model"], "model", config["trust"])
         if isinstance(preprocess, FrozenFeatures):
@@ -43,7 +44,7 @@ def preprocess_of(model: Mapping[str, Any], key: str, trust: list[str]) -> Prepr
     node = model.get("preprocess")
     if node is None:
         return Plain()
-    name = digest(node)
+    name = json_digest(node)
     if name not in _preprocesses:
         _preprocesses[name] = build(node, f"{key}.preprocess", Preprocess, trust, {"cached": load_or_make})
     return _preprocesses[name]

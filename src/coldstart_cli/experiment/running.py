@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coldstart_cli.errors import JobError, RequestError, printable
+from coldstart_cli.errors import JobError, RequestError
 from coldstart_cli.evaluation.baselines import Baselines
 from coldstart_cli.evaluation.costs import adaptation_ms, costs
 from coldstart_cli.evaluation.loop import evaluate, shape_of, source_refusal, tasks_of
@@ -27,6 +27,7 @@ from coldstart_cli.processes import launch, ranks
 from coldstart_cli.processes.signals import StopOnSignal
 from coldstart_cli.reports import evaluation_table, finished_run, plots
 from coldstart_cli.runs.run import Run, evaluation_hash, run_name
+from coldstart_cli.safe_text import printable
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The cache folder: where it is, locks between processes, and how it is kept small. Imports nothing heavy.
+"""The cache folder: where it is and how it is kept small. Imports nothing heavy.
 
 The folder is COLDSTART_CACHE, else XDG_CACHE_HOME/coldstart, else ~/.cache/coldstart, else one of the
 user's own among temporary files.
@@ -7,13 +7,13 @@ user's own among temporary files.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from coldstart_cli.digests import digest
 from coldstart_cli.errors import RequestError
 
 
@@ -39,18 +39,6 @@ def cache_folder() -> Path:
         if _usable(candidate):
             return candidate
     raise RequestError("COLDSTART_CACHE: no folder for cached data can be written; name a folder of yours")
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds the lock file where the system has such locks; a lock dies with its process."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(ImportError, OSError):
-            import fcntl
-
-            file = stack.enter_context(path.open("w"))
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def keep_newest(folder: Path, pattern: str, n_bytes: int) -> None:
@@ -82,7 +70,8 @@ def signature(places: Sequence[Path], suffixes: tuple[str, ...] = ("",), most: i
         suffixes: of the files below folders that count.
         most: files and folders; where there are more, or one cannot be seen, the answer is None.
     """
-    digest, left, waiting = hashlib.sha256(), most, [os.fspath(place) for place in reversed(places)]
+    parts: list[bytes] = []
+    left, waiting = most, [os.fspath(place) for place in reversed(places)]
     try:
         while waiting:
             place = waiting.pop()
@@ -94,10 +83,10 @@ def signature(places: Sequence[Path], suffixes: tuple[str, ...] = ("",), most: i
                 waiting += [e.path for e in inside if e.is_dir() or e.name.endswith(suffixes)]
                 continue
             facts = f" {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}\n"
-            digest.update(os.fsencode(place) + facts.encode())
+            parts.append(os.fsencode(place) + facts.encode())
     except OSError:
         return None
-    return digest.hexdigest()
+    return digest(parts, 64)
 
 
 def _usable(folder: Path) -> bool:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import fcntl
-import io
 import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,30 +51,6 @@ def writing(path: Path, n_bytes: int) -> Iterator[None]:
         raise RequestError(
             f"{path}: cannot write {n_bytes} bytes ({error.strerror}); make room, or choose outputs=DIR"
         ) from error
-
-
-@contextlib.contextmanager
-def held(path: Path, taken: Callable[[str], str]) -> Iterator[None]:
-    """Holds a lock file that says which process holds it; the lock goes with the process, however it ends.
-
-    Args:
-        taken: what to say where another process holds it, by that process's number.
-
-    Raises:
-        OSError: where the file cannot be opened.
-        RequestError: where another process holds it, or it cannot be written.
-    """
-    with open(path, "a+b", buffering=0) as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            handle.seek(0)
-            raise RequestError(taken(handle.read().decode().strip() or "?")) from error
-        process = str(os.getpid()).encode()
-        with writing(path, len(process)):
-            handle.truncate(0)
-            handle.write(process)
-        yield
 
 
 def sync(path: Path) -> None:
@@ -178,29 +151,6 @@ def umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def csv_text(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows of equal keys as CSV with a header line; text that a spreadsheet would run is quoted by '."""
-    if not rows:
-        return ""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(rows[0])
-    writer.writerows([[csv_cell(value) for value in row.values()] for row in rows])
-    return out.getvalue()
-
-
-FORMULAS = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
-"""What begins a formula, and the full-width forms that some spreadsheets take for it."""
-
-
-def csv_cell(value: object) -> object:
-    """OWASP's rule for CSV: a cell must not begin with what starts a formula."""
-    if value is None or isinstance(value, int | float):
-        return value
-    text = "".join(c if c.isprintable() else " " for c in str(value))
-    return f"'{text}" if text.lstrip().startswith(FORMULAS) else text
 
 
 def flat(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:

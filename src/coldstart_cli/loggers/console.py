@@ -16,10 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from coldstart_cli.errors import printable
 from coldstart_cli.files.durable import read_jsonl
 from coldstart_cli.loggers.curve import LABEL, Series, panel
 from coldstart_cli.metrics.names import VALIDATION
+from coldstart_cli.safe_text import printable
 
 
 class Console:

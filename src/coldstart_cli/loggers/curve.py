@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from coldstart_cli.errors import printable
+from coldstart_cli.safe_text import printable
 
 BINS = 400
 """Stretches of a training whose means are kept, however many steps it has."""

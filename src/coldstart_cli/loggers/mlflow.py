@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from annotated_types import Ge
 
-from coldstart_cli.loggers.tracker_ids import _allowed, _alone, keep_id, kept_id, scalars
+from coldstart_cli.files.locks import locked
+from coldstart_cli.loggers.tracker_ids import _allowed, keep_id, kept_id, scalars
 
 
 class MLflow:
@@ -54,7 +55,7 @@ class MLflow:
         self.tracking_uri, self.experiment, self.flush_seconds = tracking_uri, experiment, flush_seconds
         self._metric, self._waiting, self._flushed = Metric, list[Any](), time.monotonic()
         self._status = "KILLED"
-        with _alone(run_path.parent / ".mlflow.lock"):  # two processes cannot make one database's tables
+        with locked(run_path.parent / ".mlflow.lock"):  # two processes cannot make one database's tables
             self._client = MlflowClient(tracking_uri=tracking_uri)
             found = self._client.get_experiment_by_name(experiment)
             place = self._client.create_experiment(experiment) if found is None else found.experiment_id

@@ -7,11 +7,9 @@ which is named in the run directory. Keys and passwords come from the trackers' 
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +34,6 @@ def keep_id(run_path: Path, tracker: str, identity: str) -> None:
 def kept_id(run_path: Path, tracker: str) -> str | None:
     path = run_path / "trackers.json"
     return read_json(path, "run").get(tracker) if path.exists() else None
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One process at a time, by a lock on a file, which goes with the process however it ends."""
-    with open(path, "a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _allowed(name: str) -> str:

@@ -9,7 +9,6 @@ those of classes on `new` and `source_test` also brier, coverage, set_size and c
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 from scipy.special import stdtrit
+
+from coldstart_cli.digests import digest
 
 Record = Mapping[str, Any]
 Place = TypeVar("Place", int, float)
@@ -187,4 +188,4 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
 
 def bank_digest(task_hashes: Sequence[str]) -> str:
     """Sixteen hexadecimal digits over the `task_hash` of tasks 0, 1, ..., in order."""
-    return hashlib.sha256("\n".join(task_hashes).encode()).hexdigest()[:16]
+    return digest(["\n".join(task_hashes)])

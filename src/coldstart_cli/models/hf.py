@@ -7,7 +7,6 @@ HF_HUB_OFFLINE=1 forbids the rest.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import re
@@ -19,6 +18,7 @@ import torch
 from annotated_types import doc
 from torch import Tensor, nn
 
+from coldstart_cli.digests import digest, file_digest
 from coldstart_cli.errors import RequestError
 
 PACKAGE = "package:"
@@ -137,11 +137,8 @@ def imported() -> Any:
 
 def content_digest(folder: Path, patterns: Iterable[str]) -> str:
     """Sixteen hexadecimal digits over the files of a folder that match, their names included."""
-    digest = hashlib.sha256()
-    for file in sorted({file for pattern in patterns for file in folder.glob(pattern)}):
-        with file.open("rb") as stream:
-            digest.update(f"{file.name} {hashlib.file_digest(stream, 'sha256').hexdigest()}".encode())
-    return digest.hexdigest()[:16]
+    files = sorted({file for pattern in patterns for file in folder.glob(pattern)})
+    return digest(f"{file.name} {file_digest(file)}" for file in files)
 
 
 def used_parameters(output: Tensor) -> set[int]:

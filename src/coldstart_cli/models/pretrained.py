@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import Annotated, Any, Protocol, final
 
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Inputs, map_inputs, n_examples
+from coldstart_cli.digests import Part, digest, whole_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.hf import ModelPath, make_constant
 from coldstart_cli.models.network import Encoder, InputShape
@@ -69,10 +69,8 @@ class Pretrained(Encoder):
         """
         names = [name for name, _ in self.body.named_parameters()]
         make_constant(self.body, names)
-        digest = hashlib.sha256()
-        for name in names:
-            digest.update(self.body.get_buffer(name).contiguous().numpy().tobytes())
-        self.register_buffer("digest", torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8))
+        known = whole_digest(self.body.get_buffer(name) for name in names)
+        self.register_buffer("digest", torch.frombuffer(bytearray(known), dtype=torch.uint8))
 
     def train(self, mode: bool = True) -> Pretrained:
         super().train(mode)
@@ -122,12 +120,11 @@ class FrozenFeatures(Preprocess):
     def computed(self, examples: Any) -> Tensor:
         """Features (n, feature_dim) float32 of n raw examples, by the encoder."""
 
-    def features(self, examples: Any, content: hashlib._Hash) -> Tensor:
+    def features(self, examples: Any, content: Iterable[Part]) -> Tensor:
         """The same, kept under the content's digest."""
         if len(examples) < WORTH_KEEPING:
             return self.computed(examples)
-        content.update(self.fingerprint.encode())
-        name = f"features-{content.hexdigest()[:24]}"
+        name = f"features-{digest([*content, self.fingerprint], 24)}"
         arrays = self.cached(name, lambda: {"features": self.computed(examples).numpy()})
         return torch.from_numpy(arrays["features"])
 

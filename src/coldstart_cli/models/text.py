@@ -5,7 +5,6 @@ Mean pooling and length 1 as in sentence-transformers: Reimers and Gurevych 2019
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, final
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Inputs, map_inputs
+from coldstart_cli.digests import whole_digest
 from coldstart_cli.models.hf import ModelPath, content_digest, folder_of, keep_used, network_of, tokenizer_of
 from coldstart_cli.models.network import Encoder, InputShape
 from coldstart_cli.models.preprocess import Preprocess
@@ -143,9 +143,7 @@ class FrozenText(FrozenFeatures):
         self.fingerprint = f"features-{weights}-{self.tokens.fingerprint}-{pooling}"
 
     def texts(self, texts: Sequence[str]) -> Inputs:
-        content = hashlib.sha256()
-        for text in texts:
-            content.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+        content = (whole_digest([text.encode("utf-8", "surrogatepass")]) for text in texts)
         return self.features(list(texts), content)
 
     def images(self, images: Tensor) -> Inputs:
@@ -238,7 +236,8 @@ def trimmed(inputs: Inputs) -> tuple[Tensor, Tensor]:
     """Ids (n, l) and mask (n, l) without the columns that no text fills: they cost time, change nothing."""
     assert isinstance(inputs, Mapping)
     ids, mask = inputs["input_ids"].long(), inputs["attention_mask"].bool()
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state():  # one call's length is not all calls'
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if torch.compiler.is_compiling() or tracing:  # one call's length is not that of all calls
         return ids, mask
     length = max(1, int(mask.sum(1).max())) if len(mask) else 1
     return ids[:, :length], mask[:, :length]

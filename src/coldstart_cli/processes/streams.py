@@ -8,7 +8,7 @@ import sys
 import warnings
 from typing import TextIO
 
-from coldstart_cli.errors import printable
+from coldstart_cli.safe_text import printable
 
 
 def open_streams() -> None:

@@ -7,10 +7,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from coldstart_cli.datasets.audit.findings import counted
-from coldstart_cli.errors import printable
+from coldstart_cli.reports.plain_text import plain
 
 Row = Mapping[str, Any]
 MOST_UNREADABLE = 20
@@ -21,37 +20,32 @@ def show_read(facts: Mapping[str, str], unreadable: Sequence[str], console: Cons
     """Prints what was read: the facts of each split, and what could not be."""
     console = console or _terminal()
     for name, fact in facts.items():
-        console.print(_plain(f"{name}: {fact}"), soft_wrap=True)
+        console.print(plain(f"{name}: {fact}"), soft_wrap=True)
     for line in unreadable[:MOST_UNREADABLE]:
-        console.print(_plain(f"UNREADABLE {line}"), soft_wrap=True)
+        console.print(plain(f"UNREADABLE {line}"), soft_wrap=True)
     if len(unreadable) > MOST_UNREADABLE:
-        console.print(_plain(f"UNREADABLE ... and {len(unreadable) - MOST_UNREADABLE:,} more"))
+        console.print(plain(f"UNREADABLE ... and {len(unreadable) - MOST_UNREADABLE:,} more"))
 
 
 def show(audit: Mapping[str, Any], console: Console | None = None) -> None:
     """Prints an audit as `data.summary` makes it."""
     console = console or _terminal()
-    console.print(_plain(_title(audit)), style="bold", soft_wrap=True)
+    console.print(plain(_title(audit)), style="bold", soft_wrap=True)
     show_read({}, audit["unreadable"], console)  # the title has the facts
     console.print(_table(("what was checked", "how many", "result"), [_cells(f) for f in audit["findings"]]))
     for found in audit["findings"]:
         for line in found["leaks"]:
-            console.print(_plain(f"LEAK {line}"), soft_wrap=True)
+            console.print(plain(f"LEAK {line}"), soft_wrap=True)
         if found["n_leaks"] > len(found["leaks"]):
             more = found["n_leaks"] - len(found["leaks"])
-            console.print(_plain(f"LEAK ... and {more:,} more: {found['check']}"), soft_wrap=True)
+            console.print(plain(f"LEAK ... and {more:,} more: {found['check']}"), soft_wrap=True)
     for line in audit["not_served"]:
-        console.print(_plain(f"left out, as in a run: {line}"), soft_wrap=True, style="dim")
+        console.print(plain(f"left out, as in a run: {line}"), soft_wrap=True, style="dim")
     console.print()
-    console.print(_plain(_bank_title(audit)), style="bold", soft_wrap=True)
+    console.print(plain(_bank_title(audit)), style="bold", soft_wrap=True)
     console.print(_table(("tasks of", "shape", "different", "digest"), [_bank(row) for row in audit["bank"]]))
     console.print()
-    console.print(_plain(_verdict(audit)), style="bold", soft_wrap=True)
-
-
-def _plain(text: str) -> Text:
-    """Names of others as they are, but for what a terminal would obey."""
-    return Text(printable(text))
+    console.print(plain(_verdict(audit)), style="bold", soft_wrap=True)
 
 
 def _terminal() -> Console:
@@ -65,7 +59,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     for head in heads:
         table.add_column(head, overflow="fold", no_wrap=head == "digest")
     for row in rows:
-        table.add_row(*map(_plain, row))
+        table.add_row(*map(plain, row))
     return table
 
 

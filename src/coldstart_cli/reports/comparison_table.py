@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from coldstart_cli.reports.plain_text import plain
+
 Dict = Mapping[str, Any]
 
 
@@ -55,11 +57,6 @@ def show_difference(
     for key, values in found.items():
         table.add_row(plain(key), *(plain(str(value)) for value in values))
     console.print(table)
-
-
-def plain(text: str) -> Text:
-    """Text as it is: no markup, and no control character that a terminal would obey."""
-    return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
 
 
 def _title(setting: Dict, confidence: float) -> str:

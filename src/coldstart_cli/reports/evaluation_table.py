@@ -9,16 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape as without_markup
 from rich.table import Table
 
-from coldstart_cli.errors import printable
 from coldstart_cli.reports.footnotes import Numbers, Row, broken, footnotes
-
-
-def escape(text: str) -> str:
-    """Text as it is: no markup, and nothing that a terminal would obey."""
-    return without_markup(printable(text))
+from coldstart_cli.reports.plain_text import plain
 
 
 def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
@@ -33,16 +27,16 @@ def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
             f"{k}-shot" if summary["n_way"] else f"{k} point{'' if k == '1' else 's'}", justify="right"
         )
     for section, rows in _sections(summary, numbers):
-        table.add_row(f"[bold]{escape(section)}[/bold]", *[""] * len(shots))
+        table.add_row(plain(section, "bold"), *[""] * len(shots))
         for label, cells in rows:
-            table.add_row(f"  {escape(label)}", *map(escape, cells))
+            table.add_row(plain(f"  {label}"), *map(plain, cells))
     console.print()
-    console.print(escape(_title(summary)), style="bold", soft_wrap=True)
+    console.print(plain(_title(summary)), style="bold", soft_wrap=True)
     console.print(table)
     console.print()
     for line in footnotes(summary, numbers):
-        console.print(escape(line), soft_wrap=True)
-    console.print(escape(_caveat(summary)), soft_wrap=True, style="dim")
+        console.print(plain(line), soft_wrap=True)
+    console.print(plain(_caveat(summary)), soft_wrap=True, style="dim")
 
 
 def _width() -> int | None:

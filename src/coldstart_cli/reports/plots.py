@@ -14,10 +14,10 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from coldstart_cli.errors import printable
 from coldstart_cli.files.durable import read_json, read_jsonl, write_bytes
 from coldstart_cli.metrics.names import VALIDATION
 from coldstart_cli.runs.run import Run
+from coldstart_cli.safe_text import printable
 
 if TYPE_CHECKING:  # half a second to import, so late
     from matplotlib.axes import Axes

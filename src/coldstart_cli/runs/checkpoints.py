@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from coldstart_cli.digests import N_BYTES, whole_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import remove, write_bytes, writing
 from coldstart_cli.processes import ranks
-
-DIGEST = hashlib.sha256().digest_size
 
 
 class Checkpoints:
@@ -67,11 +65,11 @@ class Checkpoints:
     def _write(self, state: Mapping[str, Any], name: str) -> None:
         import torch  # late: whoever only reads results need not wait for it
 
-        file = io.BytesIO(bytes(DIGEST))
-        file.seek(DIGEST)
+        file = io.BytesIO(bytes(N_BYTES))
+        file.seek(N_BYTES)
         torch.save(dict(state), file)
         whole = file.getbuffer()  # not a copy: a state may be large
-        whole[:DIGEST] = hashlib.sha256(whole[DIGEST:]).digest()
+        whole[:N_BYTES] = whole_digest([whole[N_BYTES:]])
         with writing(self.folder / name, len(whole)):
             self.folder.mkdir(exist_ok=True)
         write_bytes(self.folder / name, whole)
@@ -81,13 +79,13 @@ class Checkpoints:
             data = path.read_bytes()
         except OSError:
             data = b""
-        if len(data) < DIGEST or hashlib.sha256(memoryview(data)[DIGEST:]).digest() != data[:DIGEST]:
+        if len(data) < N_BYTES or whole_digest([memoryview(data)[N_BYTES:]]) != data[:N_BYTES]:
             warnings.warn(f"{path}: damaged; passed over", RuntimeWarning, stacklevel=3)
             return None
         import torch
 
         file = io.BytesIO(data)
-        file.seek(DIGEST)
+        file.seek(N_BYTES)
         try:
             state = torch.load(file, map_location="cpu", weights_only=True)
         except Exception:  # whoever writes a hostile file can write its digest, too

@@ -15,7 +15,6 @@ A run is its training: the hash covers what determines the trained weights and n
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 import shutil
@@ -26,11 +25,11 @@ from typing import Any, cast
 
 import yaml
 
+from coldstart_cli.digests import json_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import (
     PARTIAL,
     finite,
-    held,
     read_json,
     read_jsonl,
     remove,
@@ -39,6 +38,7 @@ from coldstart_cli.files.durable import (
     write_json,
     writing,
 )
+from coldstart_cli.files.locks import held
 from coldstart_cli.files.untrusted import LARGEST_YAML, Foreign, read_text, yaml_values
 from coldstart_cli.processes import ranks
 from coldstart_cli.renamed import as_first_named, renamed
@@ -55,12 +55,6 @@ JUDGING = ("budget", "beyond", "reuse_baseline")
 records of the baseline may come from an earlier run."""
 
 
-def digest(value: object) -> str:
-    """Eight hexadecimal digits of the SHA-256 of a value's canonical JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
 def run_name(config: Mapping[str, Any], fingerprint: str) -> str:
     """The directory name that determines, and is determined by, the training."""
     determining = {key: as_first_named(config[key]) for key in DETERMINING}
@@ -68,7 +62,13 @@ def run_name(config: Mapping[str, Any], fingerprint: str) -> str:
     determining["training"] = {k: v for k, v in determining["training"].items() if k not in REPORTING}
     determining |= {"fingerprint": fingerprint, "precision": config["hardware"]["precision"]}
     names = config["names"]
-    parts = [names["strategy"], names["dataset"], names["model"], f"s{config['seed']}", digest(determining)]
+    parts = [
+        names["strategy"],
+        names["dataset"],
+        names["model"],
+        f"s{config['seed']}",
+        json_digest(determining),
+    ]
     return "-".join(map(folder_name, parts))
 
 
@@ -82,7 +82,7 @@ def evaluation_hash(config: Mapping[str, Any], fingerprint: str) -> str:
     """The name of an evaluation inside its run: what is asked, of which data, beside which baseline."""
     data = {k: v for k, v in config["dataset"].items() if k not in PLACES}
     asked = {k: v for k, v in config["evaluation"].items() if k not in JUDGING}
-    return digest(as_first_named([asked, config["baseline"], data, fingerprint]))
+    return json_digest(as_first_named([asked, config["baseline"], data, fingerprint]))
 
 
 def best_on_validation(path: Path, metric: str, higher_is_better: bool) -> float | None:

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from coldstart_cli.reports.comparison_table import plain
+from coldstart_cli.reports.plain_text import plain
 from coldstart_cli.sweeps.launcher import Job
 
 STYLES = {"done": "green", "failed": "red", "running": "cyan", "not served": "yellow", "waiting": "dim"}

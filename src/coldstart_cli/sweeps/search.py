@@ -23,12 +23,13 @@ from annotated_types import Ge
 from coldstart_cli.config import composition
 from coldstart_cli.config.building import build
 from coldstart_cli.config.search_space import Searched
+from coldstart_cli.digests import json_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment import running
 from coldstart_cli.experiment.assembly import assemble
-from coldstart_cli.files.durable import held
+from coldstart_cli.files.locks import held
 from coldstart_cli.processes.signals import StopOnSignal
-from coldstart_cli.runs.run import Run, best_on_validation, digest, folder_name, run_name
+from coldstart_cli.runs.run import Run, best_on_validation, folder_name, run_name
 from coldstart_cli.sweeps.launcher import Child, Job, SweepPlan, children, n_at_once, stop_all
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class _Search:
         self.metric, self.higher = f"validation_{objective.headline}", objective.higher_is_better
         names = self.first["names"]
         self.outputs = Path(self.first["outputs"])
-        searched = digest([sorted(fixed), {key: str(s) for key, s in sorted(space.items())}])
+        searched = json_digest([sorted(fixed), {key: str(s) for key, s in sorted(space.items())}])
         self.name = (
             plan.study or f"{folder_name(names['strategy'])}-{folder_name(names['dataset'])}-{searched}"
         )

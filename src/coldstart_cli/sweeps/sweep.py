@@ -14,13 +14,14 @@ from coldstart_cli.comparison.comparison import compare, csv_of
 from coldstart_cli.comparison.results import read
 from coldstart_cli.config import composition
 from coldstart_cli.config.building import build
-from coldstart_cli.errors import JobError, RequestError, Unserved, line, printable
+from coldstart_cli.errors import JobError, RequestError, Unserved, line
 from coldstart_cli.experiment import running
 from coldstart_cli.experiment.assembly import assemble
 from coldstart_cli.files.durable import read_json, write_bytes, write_json
 from coldstart_cli.reports.evaluation_table import headline
 from coldstart_cli.reports.html.report import write_html
 from coldstart_cli.runs.run import Run, best_on_validation, evaluation_hash, run_name
+from coldstart_cli.safe_text import printable
 from coldstart_cli.sweeps.hydra_launchers import launch_by_hydra
 from coldstart_cli.sweeps.launcher import Job, SweepPlan, launch
 from coldstart_cli.sweeps.live_table import SweepView

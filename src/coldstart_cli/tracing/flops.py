@@ -27,7 +27,7 @@ class _Counter(Mode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        formula = flop_registry.get(func._overloadpacket)
+        formula = flop_registry.get(func.overloadpacket)
         if formula is None:
             with self:  # an operation that torch knows by its parts, such as attention where it has no kernel
                 parts = func.decompose(*args, **kwargs)

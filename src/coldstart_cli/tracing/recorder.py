@@ -129,7 +129,7 @@ class Recorder(Mode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise UnrecordableError(f"{func} draws random numbers")
-        if func is _aten._local_scalar_dense.default:
+        if torch.Tag.data_dependent_output in func.tags:
             raise UnrecordableError("a value is read, and may decide what is done")
         if torch.Tag.dynamic_output_shape in func.tags and not _by_numbers(func, args):
             raise UnrecordableError(f"values decide the shape that {func} gives")

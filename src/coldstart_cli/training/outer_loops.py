@@ -8,7 +8,6 @@ Both are generators that yield the metrics of each outer step; a step's data are
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from coldstart_cli.core.tasks import Examples, Objective, Pool, Task, TaskSource
+from coldstart_cli.digests import whole_digest
 from coldstart_cli.processes import batch_parts, ranks
 from coldstart_cli.training.meta_batch import (
     TaskGradients,
@@ -159,4 +159,4 @@ def learns(optimizer: torch.optim.Optimizer) -> bool:
 
 def step_seed(seed: int, step: int) -> int:
     """32 bits that depend on both: torch's CPU generator reads no more of a seed than that."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{step}".encode()).digest()[:4])
+    return int.from_bytes(whole_digest([f"{seed}/{step}"])[:4])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import get_args
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coldstart_cli.core.tasks import Inputs, Pool, Split, TaskSource, n_examples
+from coldstart_cli.digests import row_hashes
 
 Hashes = NDArray[np.uint64]
 Positions = NDArray[np.intp]
@@ -83,7 +83,7 @@ def hashes_of(inputs: Inputs, targets: Tensor | None) -> Hashes:
         return np.empty(0, dtype=np.uint64)
     columns = [tensor.cpu().contiguous().reshape(n, -1).view(torch.uint8) for tensor in tensors]
     rows = (columns[0] if len(columns) == 1 else torch.cat(columns, dim=1)).numpy()
-    return np.frombuffer(b"".join(blake2b(row, digest_size=8).digest() for row in rows), dtype=np.uint64)
+    return row_hashes(rows)
 
 
 def holdings(source: TaskSource) -> list[Holding]:

@@ -6,7 +6,6 @@ the same index must give the same task in any batch; supports must be nested ove
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from coldstart_cli.datasets.audit.contents import (
     is_regression,
 )
 from coldstart_cli.datasets.audit.findings import Finding, Leaks, counted, finding
+from coldstart_cli.digests import Part, digest, tensor_parts
 from coldstart_cli.metrics.measures import bank_digest
 
 BATCH = 8
@@ -100,11 +100,11 @@ class BankAudit:
             for task in view.tasks(asked.split, range(start, min(start + BATCH, n_tasks))):
                 self._check(task, asked, place)
                 hashes.append(content_hash(task))
-                digests.append(_digest(task, hashes[-1]))
+                digests.append(_seen(task, hashes[-1]))
         for index in sorted({n_tasks - 1 - i * n_tasks // N_REDRAWN for i in range(N_REDRAWN)}, reverse=True):
             self.n_redrawn += 1
             task = view.tasks(asked.split, [index])[0]
-            if _digest(task, content_hash(task)) != digests[index]:
+            if _seen(task, content_hash(task)) != digests[index]:
                 self.impure.add(f"{asked.split}/{index} {place}: is another task when it is drawn alone")
         return BankRow(
             asked.uses, asked.split, described(asked.shape), n_tasks, len(set(hashes)), bank_digest(hashes)
@@ -271,14 +271,14 @@ def _by_class(examples: Examples) -> dict[int, list[int]]:
     return found
 
 
-def _digest(task: Task, task_hash: str) -> bytes:
+def _seen(task: Task, task_hash: str) -> str:
     """Over all that a strategy may see of a task, and its query set."""
-    content = hashlib.sha256(f"{task.name} {task.support.seed} {task_hash}".encode())
+    parts: list[Part] = [f"{task.name} {task.support.seed} {task_hash}"]
     if task.support.unlabelled is not None:
-        content.update(hashes_of(task.support.unlabelled, None).tobytes())
+        parts += tensor_parts(task.support.unlabelled)
     if task.support.source_classes is not None:
-        content.update(_numbers(task.support.source_classes).tobytes())
-    return content.digest()
+        parts.append(task.support.source_classes)
+    return digest(parts)
 
 
 def _numbers(targets: Tensor) -> NDArray[np.int64]:

@@ -9,7 +9,6 @@ domain either: its tasks are source images under a distortion drawn for each tas
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from coldstart_cli.datasets.episodes.counter import Ids, Words, order, seeds, ta
 from coldstart_cli.datasets.episodes.shapes import no_task, reshaped
 from coldstart_cli.datasets.readers.distortion import distorted, resized
 from coldstart_cli.datasets.readers.idx import read_idx
+from coldstart_cli.digests import Part, digest
 from coldstart_cli.errors import RequestError
 
 N_CLASSES = 10
@@ -196,12 +196,12 @@ class Digits(TaskSource):
         )
 
     def _fingerprint(self) -> str:
-        digest = hashlib.sha256(f"{self.bank_seed}".encode())
+        parts: list[Part] = [f"{self.bank_seed}"]
         for split, part in self.parts.items():
-            digest.update(split.encode() + part.images.numpy().tobytes() + part.labels.tobytes())
+            parts += [split, part.images, part.labels]
             if part.queries is not None:
-                digest.update(part.queries.inputs.numpy().tobytes())  # type: ignore[union-attr]
-        return digest.hexdigest()[:16]
+                parts.append(part.queries.inputs)  # type: ignore[arg-type]
+        return digest(parts)
 
 
 @final

@@ -7,7 +7,6 @@ handwriting: within a class the images differ by face and by a small affine dist
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import unicodedata
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from coldstart_cli.core.tasks import Split, TaskShape
 from coldstart_cli.datasets.episodes.classes import ClassTable, class_table
 from coldstart_cli.datasets.episodes.episodes import Episodes
 from coldstart_cli.datasets.readers.cache import Arrays, load_or_make
+from coldstart_cli.digests import digest
 from coldstart_cli.errors import RequestError, suggestion
 
 if TYPE_CHECKING:
@@ -159,11 +159,9 @@ def _recipe_digest() -> str:
     """What the images depend on: this recipe, Pillow and the font files."""
     import PIL
 
-    digest = hashlib.sha256(f"{_RECIPE} {PIL.__version__}".encode())
     folder = font_folder()
-    for face in FACES:
-        digest.update((folder / f"{face}.ttf").read_bytes())
-    return digest.hexdigest()[:16]
+    fonts = ((folder / f"{face}.ttf").read_bytes() for face in FACES)
+    return digest([f"{_RECIPE} {PIL.__version__}", *fonts])
 
 
 def _render_all() -> Arrays:

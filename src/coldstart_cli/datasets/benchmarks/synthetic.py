@@ -7,7 +7,6 @@ of Tossou, Dura, Laviolette, Marchand and Lacoste (2019, arXiv:1905.12131), tabl
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, final
@@ -22,6 +21,7 @@ from coldstart_cli.core.objectives import Regression
 from coldstart_cli.core.tasks import Examples, Pool, Split, Support, Task, TaskShape, TaskSource
 from coldstart_cli.datasets.episodes.counter import Words, normals, seeds, task_keys, uniforms
 from coldstart_cli.datasets.episodes.shapes import no_task, reshaped
+from coldstart_cli.digests import digest
 
 # Streams of the counter: every kind of choice has its own, so that none moves another.
 _FUNCTION, _SUPPORT, _QUERY, _UNLABELLED, _POOL, _NOISE, _POOL_NOISE, _SUPPORT_SEED = range(8)
@@ -94,7 +94,7 @@ class Sinusoid(TaskSource):
         counts = (sorted(self.n_functions.items()), pool_tasks, pool_points)
         content = (ranges, noise, relative_noise, counts)
         # The points are a function of the seed, so that it belongs to the content.
-        self.fingerprint = hashlib.sha256(repr((bank_seed, content)).encode()).hexdigest()[:16]
+        self.fingerprint = digest([repr((bank_seed, content))])
 
     @property
     def objective(self) -> Regression:

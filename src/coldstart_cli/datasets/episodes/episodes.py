@@ -9,7 +9,6 @@ queries depend on neither k_shot nor n_unlabelled. Examples stand class by class
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import final
@@ -46,6 +45,7 @@ from coldstart_cli.datasets.episodes.drawing import (
     unequal_shortage,
 )
 from coldstart_cli.datasets.episodes.gathering import gather
+from coldstart_cli.digests import digest, tensor_parts
 from coldstart_cli.errors import RequestError
 
 
@@ -288,13 +288,10 @@ def _described(table: ClassTable) -> str:
 
 
 def _fingerprint(inputs: Inputs, splits: Mapping[Split, ClassTable]) -> str:
-    digest = hashlib.sha256()
-    named = {"": inputs} if isinstance(inputs, Tensor) else inputs
-    for name, tensor in sorted(named.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy().data)
+    parts = [*tensor_parts(inputs)]
     for split, table in sorted(splits.items()):
-        digest.update(f"{split} {table.members.shape} {table.n_groups}".encode())
-        for part in (table.members, table.sizes, table.groups, table.quarter_turns):
-            digest.update(b"-" if part is None else part.tobytes())
-    return digest.hexdigest()[:16]
+        parts.append(f"{split} {table.members.shape} {table.n_groups}")
+        parts += [
+            "-" if p is None else p for p in (table.members, table.sizes, table.groups, table.quarter_turns)
+        ]
+    return digest(parts)

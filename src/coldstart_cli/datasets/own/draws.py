@@ -6,7 +6,7 @@ is no source, so strategies that learn nothing from one are compared (Digits doe
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import final
@@ -24,6 +24,7 @@ from coldstart_cli.datasets.episodes.functions import map_shapes
 from coldstart_cli.datasets.episodes.gathering import gather
 from coldstart_cli.datasets.episodes.shapes import no_task, reshaped
 from coldstart_cli.datasets.own.labelled import Labelled
+from coldstart_cli.digests import digest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,12 +65,8 @@ class Draws(TaskSource):
         n_query = len(parts["new"].queries) // self.n_way
         self.shape = TaskShape(self.n_way, k_shot, n_query, n_unlabelled)
         self.input_shape = map_shapes(labelled.inputs)
-        digest = hashlib.sha256(labelled.fingerprint.encode())
-        for split, part in sorted(self.parts.items()):
-            digest.update(
-                split.encode() + part.table.members.tobytes() + part.queries.targets.numpy().tobytes()
-            )
-        self.fingerprint = digest.hexdigest()[:16]
+        drawn = [(s, part.table.members, part.queries.targets) for s, part in sorted(self.parts.items())]
+        self.fingerprint = digest([labelled.fingerprint, *itertools.chain.from_iterable(drawn)])
 
     @property
     def objective(self) -> Classification:

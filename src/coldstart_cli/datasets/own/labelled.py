@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from coldstart_cli.core.objectives import Classification, Regression
 from coldstart_cli.core.tasks import Inputs, Objective, Split
+from coldstart_cli.digests import digest, tensor_parts
 from coldstart_cli.errors import RequestError
 
 Recipe = Mapping[str, Any]
@@ -101,7 +101,6 @@ class Marks:
         self, inputs: Inputs, unlabelled: Inputs | None, skipped: Sequence[str], recipe: Recipe
     ) -> Labelled:
         """With the inputs of the same examples."""
-        digest = _digest(inputs, self)
         return Labelled(
             inputs,
             self.targets,
@@ -114,7 +113,7 @@ class Marks:
             self.places,
             unlabelled,
             tuple(skipped),
-            digest,
+            _fingerprint(inputs, self),
             recipe,
         )
 
@@ -170,12 +169,6 @@ def _numbered(names: Sequence[str] | None, n: int) -> tuple[tuple[str, ...], NDA
     return tuple(known), np.fromiter((known[name] for name in names), np.int64, n)
 
 
-def _digest(inputs: Inputs, marked: Marks) -> str:
-    digest = hashlib.sha256()
-    named = {"": inputs} if isinstance(inputs, Tensor) else inputs
-    for name, tensor in sorted(named.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy().data)
-    digest.update(marked.targets.numpy().tobytes() + marked.task_of.tobytes() + marked.split_of.tobytes())
-    digest.update(repr((marked.classes, marked.tasks, marked.splits)).encode())
-    return digest.hexdigest()[:16]
+def _fingerprint(inputs: Inputs, marked: Marks) -> str:
+    names = repr((marked.classes, marked.tasks, marked.splits))
+    return digest([*tensor_parts(inputs), marked.targets, marked.task_of, marked.split_of, names])

@@ -6,7 +6,6 @@ refused as data to learn from.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from typing import final
@@ -22,6 +21,7 @@ from coldstart_cli.datasets.episodes.functions import Functions, map_shapes
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.splits import Plan, Shares, share_out
 from coldstart_cli.datasets.readers.problems import warn_of
+from coldstart_cli.digests import Part, digest
 from coldstart_cli.errors import RequestError
 
 _NAMED = 6
@@ -52,7 +52,7 @@ class Own(TaskSource):
         self.unequal = plan.unequal and bool(labelled.classes)
         self.input_shape = map_shapes(labelled.inputs)
         self.shape = self._resolved(plan.shape)
-        self.fingerprint = self._digest()
+        self.fingerprint = self._fingerprint()
 
     @property
     def objective(self) -> Objective:
@@ -147,15 +147,13 @@ class Own(TaskSource):
         n_way = len(self.labelled.classes) if n_way is None else n_way
         return TaskShape(n_way, shape.k_shot, shape.n_query, shape.n_unlabelled)
 
-    def _digest(self) -> str:
-        digest = hashlib.sha256(
-            f"{self.labelled.fingerprint} {self.plan.reserved} {self.one_origin}".encode()
-        )
+    def _fingerprint(self) -> str:
+        parts: list[Part] = [f"{self.labelled.fingerprint} {self.plan.reserved} {self.one_origin}"]
         if self.unequal:
-            digest.update(b"unequal")
+            parts.append("unequal")
         for split, table in sorted(self.shares.tables.items()):
-            digest.update(split.encode() + table.members.tobytes() + table.sizes.tobytes())
-        return digest.hexdigest()[:16]
+            parts += [split, table.members, table.sizes]
+        return digest(parts)
 
 
 def _described(table: ClassTable, things: str) -> str:

@@ -5,7 +5,7 @@ Files appear by renaming, so a reader never sees half a file.
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import logging
 import os
 import struct
@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from coldstart_cli.digests import digest
 from coldstart_cli.errors import RequestError
-from coldstart_cli.files.caching import cache_folder, locked
+from coldstart_cli.files.caching import cache_folder
+from coldstart_cli.files.locks import locked
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -105,8 +107,5 @@ def _save(path: Path, arrays: Arrays) -> None:
 
 
 def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
-    digest = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
+    named = [(f"{name} {array.dtype.str} {array.shape} ", array) for name, array in sorted(arrays.items())]
+    return digest(itertools.chain.from_iterable(named), 64)

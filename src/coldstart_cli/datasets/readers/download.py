@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import sys
@@ -10,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from coldstart_cli.digests import file_digest
 from coldstart_cli.errors import RequestError, suggestion
-from coldstart_cli.files.caching import cache_folder, locked
+from coldstart_cli.files.caching import cache_folder
+from coldstart_cli.files.locks import locked
 
 N_RETRIES = 2
 TIMEOUT_SECONDS = 30.0
@@ -209,17 +210,13 @@ def _files(name: str) -> Mapping[str, File]:
 
 
 def _is_published(path: Path, published: File) -> bool:
-    return path.is_file() and _digest(path, published) == published.digest.partition(":")[2]
-
-
-def _digest(path: Path, published: File) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, published.digest.partition(":")[0]).hexdigest()
+    kind, _, expected = published.digest.partition(":")
+    return path.is_file() and file_digest(path, kind) == expected
 
 
 def _checked(path: Path, published: File) -> str:
     kind, _, expected = published.digest.partition(":")
-    found = _digest(path, published)
+    found = file_digest(path, kind)
     if found != expected:
         raise RequestError(
             f"{path}: its {kind} is {found}, the publisher's file has {expected}; fetch it anew from "

@@ -7,7 +7,6 @@ its shape, its digest and what could not be read; the JSON file is written last,
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -22,9 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coldstart_cli.datasets.readers.problems import Problems
+from coldstart_cli.digests import Part, digest, file_digest
 from coldstart_cli.errors import RequestError
-from coldstart_cli.files.caching import cache_folder, locked
+from coldstart_cli.files.caching import cache_folder
 from coldstart_cli.files.durable import write_json
+from coldstart_cli.files.locks import locked
 
 Resize = Literal["crop", "stretch"]
 """`crop`: short side to size, then the centre; `stretch`: both sides to size."""
@@ -201,7 +202,7 @@ def _eight_bits(file: Any) -> Any:
 def _make(
     path: Path, files: Sequence[ImageFile], size: int, channels: int, resize: Resize, problems: Problems
 ) -> dict[str, Any]:
-    digest, kept, bad, temporary = hashlib.sha256(), [], [], None
+    kept, bad, temporary = [], [], None
     try:
         name = f".{path.name}."
         with (
@@ -217,10 +218,9 @@ def _make(
                     bad.append((file.name, str(error)))
                     continue
                 stream.write(row)
-                digest.update(row)
                 kept.append(number)
         temporary.replace(path)
-        facts = {"kept": kept, "bad": bad, "bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+        facts = {"kept": kept, "bad": bad, "bytes": path.stat().st_size, "sha256": file_digest(path)}
         write_json(path.with_suffix(".json"), facts)
     except OSError as error:
         raise RequestError(
@@ -252,22 +252,16 @@ def _facts(path: Path) -> dict[str, Any] | None:
     """What is known of a kept array, or None where it is missing or not what was written."""
     try:
         facts: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
-        digest = hashlib.sha256()
-        with path.open("rb") as stream:
-            while part := stream.read(1 << 20):
-                digest.update(part)
-        return facts if digest.hexdigest() == facts["sha256"] else None
+        return facts if file_digest(path) == facts["sha256"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _key(files: Sequence[ImageFile], size: int, channels: int, resize: Resize) -> str:
     """Names the content: each file by its place, size and time."""
-    digest = hashlib.sha256(f"{_RECIPE} {size} {channels} {resize}".encode())
+    parts: list[Part] = [f"{_RECIPE} {size} {channels} {resize}"]
     for file in files:
         status = os.stat(file.path)
-        place = os.fsencode(file.path.absolute())
-        digest.update(
-            place + f" {file.name} {status.st_size} {status.st_mtime_ns}\n".encode("utf-8", "replace")
-        )
-    return digest.hexdigest()[:16]
+        facts = f" {file.name} {status.st_size} {status.st_mtime_ns}\n"
+        parts += [os.fsencode(file.path.absolute()), facts.encode("utf-8", "replace")]
+    return digest(parts)

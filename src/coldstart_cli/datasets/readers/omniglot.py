@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import zipfile
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from coldstart_cli.datasets.readers import zips
 from coldstart_cli.datasets.readers.cache import Arrays, load_or_make
 from coldstart_cli.datasets.readers.download import fetch
+from coldstart_cli.digests import Part, digest
 from coldstart_cli.errors import RequestError
 
 Character = tuple[str, str]
@@ -97,18 +97,18 @@ def _downloaded() -> dict[str, Path]:
 
 def _digest(places: dict[str, Path]) -> str:
     """Names the content: a zip by its bytes, a folder by the name, size and time of each file."""
-    digest = hashlib.sha256(str(_RECIPE).encode())
+    parts: list[Part] = [str(_RECIPE)]
     for place in places.values():
         if place.is_file():
-            digest.update(place.read_bytes())
+            parts.append(place.read_bytes())
             continue
-        digest.update(str(place.resolve()).encode())
+        parts.append(str(place.resolve()))
         for folder, subfolders, files in os.walk(place):
             subfolders.sort()
             for name in sorted(files):
                 status = os.stat(os.path.join(folder, name))
-                digest.update(f"{folder}/{name} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:16]
+                parts.append(f"{folder}/{name} {status.st_size} {status.st_mtime_ns}\n")
+    return digest(parts)
 
 
 def _decoded(places: dict[str, Path]) -> Arrays:

@@ -6,28 +6,26 @@ A name that a script uses as a key may be `__proto__`; a position cannot.
 from __future__ import annotations
 
 import math
-import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from coldstart_cli.safe_text import printable
 
 Dict = Mapping[str, Any]
 
 COLOURS = 8
 """Contestants that are drawn in colour at first: those that a reader can still tell apart."""
 
-# Controls, invisible and direction marks (which make text read otherwise than it is), lone surrogates
-# (which no file can hold). Line feed and tab stay.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
+_KEPT = "\n\t\xa0\u3000\u200c\u200d"
+"""Spaces that a browser shows, and what joins the letters of Persian and the parts of an emoji."""
 
 
 def visible(value: Any) -> Any:
-    r"""The same with every unseen character as its escape: a name holds `\x1b`, never the character."""
+    """The same in characters that are seen: a name may hold what makes text read otherwise than it is."""
     if isinstance(value, str):
-        return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
+        return printable(value, kept=_KEPT)
     if isinstance(value, Mapping):
         return {visible(key): visible(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -8,7 +8,6 @@ allows nothing else, so that no name in a comparison can run or load anything.
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -17,6 +16,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from coldstart_cli.digests import whole_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import finite, write_bytes
 from coldstart_cli.reports.html import chart_data, run_tables, tables
@@ -169,4 +169,4 @@ def _source(name: str) -> str:
 
 def _hash(text: str) -> str:
     """Of a script or style, as a content security policy names it."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return "sha256-" + base64.b64encode(whole_digest([text])).decode()

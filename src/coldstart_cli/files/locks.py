@@ -1,0 +1,45 @@
+"""Locks between processes, by files. A lock goes with its process, however that ends; the file stays."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from coldstart_cli.errors import RequestError
+from coldstart_cli.files.durable import writing
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time, others wait; goes on without where the system does not give such a lock."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # a folder that can only be read, a file system without locks
+            fcntl.flock(stack.enter_context(path.open("ab")), fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def held(path: Path, taken: Callable[[str], str]) -> Iterator[None]:
+    """Holds a lock file that says which process holds it; others are refused.
+
+    Args:
+        taken: what to say where another process holds it, by that process's number.
+
+    Raises:
+        OSError: where the file cannot be opened.
+        RequestError: where another process holds it, or it cannot be written.
+    """
+    with path.open("a+b", buffering=0) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            raise RequestError(taken(file.read().decode().strip() or "?")) from error
+        process = str(os.getpid()).encode()
+        with writing(path, len(process)):
+            file.truncate(0)
+            file.write(process)
+        yield
