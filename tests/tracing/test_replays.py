@@ -13,7 +13,6 @@ from coldstart_cli.tracing.recorder import Values
 from coldstart_cli.tracing.replays import Replays
 from coldstart_cli.tracing.watch import Watch
 
-
 NOTHING = Watch()
 
 

@@ -89,7 +89,9 @@ class TaskGradients:
         metrics = self.task_loss(each, weights, task.support.objective, support, query)
         loss = metrics["loss"].sum() / self.n
         self._names = list(metrics)
-        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        learning = [p for p in self.parameters if p.requires_grad]  # one may be frozen on the way
+        found = iter(torch.autograd.grad(loss, learning, allow_unused=True))
+        gradients = [next(found) if p.requires_grad else None for p in self.parameters]
         sums = [value.detach().sum() for value in metrics.values()]
         return [*sums, *(None if g is None else g.clone() for g in gradients)]
 
