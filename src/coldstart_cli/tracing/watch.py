@@ -16,7 +16,7 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator
 from enum import Enum
 from functools import partial
-from itertools import chain, zip_longest
+from itertools import chain, starmap, zip_longest
 from operator import attrgetter, is_
 from pathlib import PurePath
 from typing import Any, Final
@@ -39,13 +39,16 @@ _LISTS: Final = (list, tuple, set, frozenset, deque, torch.Size)
 _CALLED: Final = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
 _FOREIGN: Final = frozenset({*sys.stdlib_module_names, "torch", "numpy"})
 """Packages whose classes and functions hold nothing that a strategy changes."""
+_NAMES: Final = "names"
 _placed: Final = attrgetter("requires_grad", "dtype", "shape")
 
 
 class State:
     """What was found: equal to another where a function of it would do the same."""
 
-    def __init__(self, tokens: Iterable[object], paths: Iterable[str], held: Iterable[object]) -> None:
+    def __init__(
+        self, tokens: Iterable[tuple[Any, ...]], paths: Iterable[str], held: Iterable[object]
+    ) -> None:
         self.tokens, self.paths = tuple(tokens), tuple(paths)
         self._held = tuple(held)  # what is known by its identity lives as long
         self._hash = hash(self.tokens)
@@ -59,8 +62,11 @@ class State:
     def differs(self, before: State) -> str:
         """The name of the first thing that is not as it was before: `encoder.scale`."""
         for token, path, old, old_path in zip_longest(self.tokens, self.paths, before.tokens, before.paths):
-            if token != old:
-                return str(path or old_path).removeprefix(".")
+            if token == old:
+                continue
+            if token and old and token[0] == old[0] == _NAMES:  # one has come, or gone
+                path = f"{path}.{min({*token} ^ {*old})}"
+            return str(path or old_path).removeprefix(".")
         return "nothing"
 
 
@@ -94,6 +100,7 @@ class Watch:
                 list(map(len, self._sized)) == self._sizes
                 and all(map(is_, chain.from_iterable(self._views), self._items))
                 and all(map(is_, self._named(), self._values))
+                and not any(starmap(hasattr, self._empty))
                 and list(map(Tensor.data_ptr, self._tensors)) == self._addresses
                 and list(map(_placed, self._tensors)) == self._kinds
                 and list(map(np.ndarray.tobytes, self._arrays)) == self._contents
@@ -110,7 +117,7 @@ class Watch:
         return chain(found, map(dict.get, self._spaces, self._globals))
 
     def _look(self) -> State:
-        self._tokens: list[object] = []
+        self._tokens: list[tuple[Any, ...]] = []
         self._paths: list[str] = []
         self._held: list[object] = []
         self._seen: dict[int, int] = {}
@@ -118,6 +125,7 @@ class Watch:
         self._views: list[Iterable[object]] = []
         self._owners: list[object] = []
         self._names: list[str] = []
+        self._empty: list[tuple[object, str]] = []
         self._spaces: list[dict[str, object]] = []
         self._globals: list[str] = []
         self._tensors: list[Tensor] = []
@@ -183,14 +191,17 @@ class Watch:
         if hasattr(value, "__dict__"):
             attributes = vars(value)
             self._see_through(attributes, attributes.values())
-            self._note(path, *attributes)
+            self._note(path, _NAMES, *attributes)
             for name, part in attributes.items():
                 inner = isinstance(value, nn.Module) and name in ("_parameters", "_buffers", "_modules")
                 self._see(part, path if inner else f"{path}.{name}")
         for cls in type(value).__mro__:
             slots = cls.__dict__.get("__slots__", ())
             names = [slots] if isinstance(slots, str) else slots
-            self._see_attributes(value, [n for n in names if n != "__dict__" and hasattr(value, n)], path)
+            filled = [name for name in names if name != "__dict__" and hasattr(value, name)]
+            self._empty += [(value, name) for name in names if not hasattr(value, name)]
+            self._note(path, _NAMES, *filled)
+            self._see_attributes(value, filled, path)
             self._see(cls, path)
 
     def _see_attributes(self, owner: object, names: Iterable[str], path: str, hidden: bool = False) -> None:
