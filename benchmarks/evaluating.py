@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from functools import partial
-from unittest.mock import patch
 
 from benchmarks import page
 from coldstart_cli.bench import measuring, rows
 from coldstart_cli.bench.rows import Case
 from coldstart_cli.evaluation.scoring import scored_together
+from coldstart_cli.tracing import replays
 
 STEPS, N_TASKS = (0, 1, 5, 10), 64
 
@@ -18,8 +17,8 @@ STEPS, N_TASKS = (0, 1, 5, 10), 64
 def evaluation(case: Case, *, replayed: bool) -> None:
     """Adapts to tasks and scores them; not replayed, as where adaptation cannot be recorded."""
     drawn = case.source.source.tasks("new", range(N_TASKS))
-    with nullcontext() if replayed else patch("coldstart_cli.tracing.replays.N_KINDS", 0):
-        list(scored_together(case.strategy, drawn, STEPS, case.hardware, beside=False))
+    replays.switch(replayed)
+    list(scored_together(case.strategy, drawn, STEPS, case.hardware, beside=False))
 
 
 def section() -> str:

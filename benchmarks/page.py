@@ -62,7 +62,13 @@ def _machine() -> str:
     from coldstart_cli.hardware import Hardware, usable_cores
 
     plain = Hardware(
-        device="cpu", threads=None, processes=1, precision="fp32", deterministic=True, vectorize="auto"
+        device="cpu",
+        threads=None,
+        processes=1,
+        precision="fp32",
+        deterministic=True,
+        vectorize="auto",
+        replay=True,
     )
     return (
         f"Written by `make bench`: {plain.facts()['name']}, {usable_cores()} cores and as many threads, "

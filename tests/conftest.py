@@ -50,10 +50,13 @@ def torch_settings() -> Iterator[None]:
     """Building hardware sets torch up for it; the next test finds torch as it was."""
     import torch
 
+    from coldstart_cli.tracing import replays
+
     threads = torch.get_num_threads()
     yield
     torch.use_deterministic_algorithms(False)
     torch.set_num_threads(threads)
+    replays.switch(on=True)
 
 
 @pytest.fixture

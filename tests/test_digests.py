@@ -35,7 +35,7 @@ from coldstart_cli.models.pretrained import WORTH_KEEPING
 from coldstart_cli.models.text import FrozenText, HFText
 from coldstart_cli.models.vision import FrozenImage
 from coldstart_cli.runs.run import read_config, run_name
-from coldstart_cli.training.outer_loops import step_seed
+from coldstart_cli.training.randomness import step_seed
 from tests.kit.places import REPOSITORY
 from tests.kit.small_sources import episodes
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from coldstart_cli.errors import RequestError
 from coldstart_cli.hardware import Hardware, usable_cores
+from coldstart_cli.tracing.replays import Replays
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("torch_settings")
 def hardware(**changes: Any) -> Hardware:
     values: dict[str, Any] = {
         "device": "cpu", "threads": 1, "processes": 1, "precision": "fp32", "deterministic": True,
-        "vectorize": "auto",
+        "vectorize": "auto", "replay": True,
     }  # fmt: skip
     return Hardware(**{**values, **changes})
 
@@ -94,6 +95,12 @@ def test_usable_cores_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert usable_cores() == 1
+
+
+def test_hardware_prepare_says_whether_tasks_are_replayed() -> None:
+    for replay in (False, True):
+        hardware(replay=replay).prepare(0)
+        assert Replays("it").on == replay
 
 
 def test_hardware_prepare_sets_every_seed() -> None:

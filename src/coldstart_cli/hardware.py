@@ -21,6 +21,7 @@ from torch import nn
 
 from coldstart_cli.errors import RequestError
 from coldstart_cli.processes import ranks
+from coldstart_cli.tracing import replays
 
 
 class Hardware:
@@ -36,6 +37,8 @@ class Hardware:
         vectorize: all tasks of a batch in one call (`vmap`) or one after another (`loop`). `auto` loops
             where a network with convolutions runs on a CPU: vmap lowers them to grouped convolutions, at
             half the speed and ten times the memory; so it does where an encoder cannot be lifted.
+        replay: the computation of a task is recorded once and replayed for the next ones of its shape, with
+            the same bits; without, each is computed as it is written, which is slower.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Hardware:
         precision: Literal["fp32", "bf16", "bf16_second_order"],
         deterministic: bool,
         vectorize: Literal["auto", "vmap", "loop"],
+        replay: bool,
     ) -> None:
         place = ranks.place()
         self.device = torch.device(_available(device, processes))
@@ -56,10 +60,12 @@ class Hardware:
         here = place.local_world if place.world > 1 else self.processes
         self.threads = max(1, usable_cores() // here) if threads is None else threads
         self.precision, self.deterministic, self.vectorize = precision, deterministic, vectorize
+        self.replay = replay
 
     def prepare(self, seed: int) -> None:
-        """Sets threads, determinism and every global seed of this process."""
+        """Sets threads, determinism, whether tasks are replayed, and every global seed of this process."""
         torch.set_num_threads(self.threads)
+        replays.switch(self.replay)
         if self.device.type == "cuda" and self.device.index is not None:
             torch.cuda.set_device(self.device)
         keep_freed_memory()

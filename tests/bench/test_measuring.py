@@ -14,7 +14,13 @@ from tests.kit.small_sources import episodes
 @pytest.fixture
 def hardware() -> Hardware:
     return Hardware(
-        device="cpu", threads=1, processes=1, precision="fp32", deterministic=False, vectorize="auto"
+        device="cpu",
+        threads=1,
+        processes=1,
+        precision="fp32",
+        deterministic=False,
+        vectorize="auto",
+        replay=True,
     )
 
 

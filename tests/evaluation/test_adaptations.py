@@ -30,7 +30,7 @@ class Steps(Strategy):
     def __init__(self, n_way: int, notes: bool = False) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.notes = {"number": 1.0} if notes else {}
+        self.notes, self.note = notes, torch.zeros(())
         self.network = Line(28 * 28, n_way)
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
@@ -42,7 +42,8 @@ class Steps(Strategy):
         for step in range(3):
             changed = {"weight": self.network.weight.detach() * (1 + step * mean)}
             beside = {"twin": partial(Predictor, self.network, {})}
-            yield Adapted(partial(Predictor, self.network, changed), changed, self.notes, beside)
+            notes = {"number": float(self.note)} if self.notes else {}
+            yield Adapted(partial(Predictor, self.network, changed), changed, notes, beside)
 
 
 def made(threads: int = 1) -> Experiment:
@@ -70,15 +71,17 @@ def test_answers_are_those_of_the_steps_and_of_what_is_beside() -> None:
         twin, last = answers[1].outputs, answers[4].outputs
         bias = strategy.network.bias
         torch.testing.assert_close(last - bias, (twin - bias) * (1 + 2 * mean), rtol=1e-3, atol=1e-3)
-        seen.append(adaptations.replays.known(next(iter(adaptations._places))))
+        seen.append(any(adaptations.replays.known(kind) for _, kind in adaptations._places))
     assert seen == [False, False, True, True, True]
 
 
 def test_what_notes_numbers_is_computed_as_it_is_written() -> None:
     adaptations = Adaptations([0], made().hardware, beside=False)
-    for task in tasks(4):
-        (answer,) = adaptations(Steps(3, notes=True).eval(), task)
-        assert answer.notes == {"number": 1.0}
+    strategy = Steps(3, notes=True).eval()
+    for i, task in enumerate(tasks(4)):
+        strategy.note.fill_(i)
+        (answer,) = adaptations(strategy, task)
+        assert answer.notes == {"number": float(i)}, "those of this task"
     assert not adaptations.replays.recordable
 
 

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from coldstart_cli.config import composition
 from coldstart_cli.core.tasks import Task, TaskSource
 from coldstart_cli.errors import JobError, RequestError
 from coldstart_cli.experiment.assembly import Experiment, assemble
 from coldstart_cli.experiment.trainer import Training
+from coldstart_cli.models.mlp import MLP
 from coldstart_cli.processes.signals import StopOnSignal, Stopped
 from coldstart_cli.runs.run import Run
 from coldstart_cli.training.optimizers import optimizers
@@ -99,6 +101,62 @@ def test_training_stopped_anywhere_continues_byte_for_byte(tmp_path: Path, strat
         assert latest(run)["examples"] == latest(whole)["examples"] > 0
         ours, theirs = run.checkpoints.best()["strategy"], whole.checkpoints.best()["strategy"]
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def with_dropout(*overrides: str) -> Experiment:
+    small = ("experiment=smoke", "model=mlp", "model.hidden=[8]", "dataset.n_way=3", "hardware=cpu")
+    plan = ("training.steps=6", "training.log_every=1", "training.validation.every=6", "baseline=null")
+    ((_, config),) = composition.points([*small, *plan, *overrides])
+    made = assemble(config)
+    encoders = [module for module in made.strategy.modules() if isinstance(module, MLP)]
+    for encoder in encoders:
+        encoder.layers.append(nn.Dropout(0.5))
+    assert encoders
+    return made
+
+
+@pytest.mark.parametrize("strategy", ["maml", "protonet", "finetune"])
+def test_training_with_dropout_has_the_same_bits_stopped_on_threads_and_not_vectorised(
+    tmp_path: Path, strategy: str
+) -> None:
+    def trained(name: str, *overrides: str, stopped: int | None = None) -> dict[str, Any]:
+        def made() -> Experiment:
+            return with_dropout(f"strategy={strategy}", "hardware.threads=1", *overrides)
+
+        run = new_run(tmp_path / name, made())
+        if stopped is not None:
+            with pytest.raises(Stopped):
+                fit(made(), run, StopAfter(stopped))
+            torch.rand(7)  # whoever draws in between
+        fit(made(), run, StopOnSignal())
+        return {"history": (run.path / "history.jsonl").read_text(), **latest(run)["strategy"]}
+
+    whole = trained("whole")
+    others = {
+        "stopped": trained("stopped", stopped=4),
+        "threads": trained("threads", "hardware.threads=2"),
+        "looped": trained("looped", "hardware.vectorize=loop"),
+        "written": trained("written", "hardware.replay=false"),
+    }
+    if strategy == "finetune":  # two threads share out its products: the same draws, another rounding
+        threads = others.pop("threads")
+        del threads["history"]
+        torch.testing.assert_close(threads, {name: whole[name] for name in threads})
+    for other in others.values():
+        assert other.pop("history") == whole["history"]
+        assert all(torch.equal(value, whole[name]) for name, value in other.items())
+    again = trained("seeded", "seed=1")
+    assert again["history"] != whole["history"]
+
+
+def test_training_has_the_same_bits_replayed_and_as_it_is_written(tmp_path: Path) -> None:
+    found = []
+    for i, overrides in enumerate([("hardware.replay=true",), ("hardware.replay=false",)]):
+        experiment = made("strategy=maml", *overrides)
+        run = new_run(tmp_path / str(i), experiment)
+        fit(experiment, run, StopOnSignal())
+        found.append((run.path / "history.jsonl").read_bytes())
+    assert found[0] == found[1]
 
 
 def test_best_state_is_the_best_by_validation(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import torch
 from coldstart_cli.errors import JobError, RequestError
 from coldstart_cli.experiment.assembly import assemble
 from coldstart_cli.processes import ranks
-from coldstart_cli.training.outer_loops import counting, step_seed
+from coldstart_cli.training.outer_loops import counting
+from coldstart_cli.training.randomness import step_seed
 
 STEPS = 3
 

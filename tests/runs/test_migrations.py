@@ -62,6 +62,14 @@ def test_completed_config_of_before_can_be_asked_what_is_new(config: dict[str, A
     }
 
 
+def test_completed_config_of_before_has_the_hardware_keys_of_today(config: dict[str, Any]) -> None:
+    older = copy.deepcopy(config)
+    del older["hardware"]["processes"], older["hardware"]["replay"]
+    assert completed(older) == config
+    older["hardware"]["replay"] = False
+    assert completed(older)["hardware"]["replay"] is False
+
+
 def test_completed_config_has_what_a_part_has_gained(config: dict[str, Any]) -> None:
     older = copy.deepcopy(config)
     del older["evaluation"]["budget"]["flops"]

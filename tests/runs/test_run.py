@@ -253,7 +253,8 @@ def test_run_name_depends_on_what_determines_training(
     [
         ("evaluation.k_shots", [3]), ("evaluation", None), ("outputs", "/elsewhere"), ("again", True),
         ("dataset.root", "/data"), ("training.log_every", 77), ("training.checkpoint_seconds", 1.0),
-        ("hardware.device", "cuda"), ("hardware.threads", 7), ("logger", {}), ("baseline", None),
+        ("hardware.device", "cuda"), ("hardware.threads", 7), ("hardware.replay", False), ("logger", {}),
+        ("baseline", None),
         ("names.baseline", "other"), ("trust", ["them"]),
     ],
 )  # fmt: skip

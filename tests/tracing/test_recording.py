@@ -33,7 +33,7 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "expanded": lambda a, b: a[:1].expand(4, 4) * b,
     "in place": lambda a, b: F.relu(b + 1).mul(2).add_(1) * a + (a * 2).detach().add_(b),
     "one of two in place": lambda a, b: (a * 3) + (a * 3).detach().add_(b),
-    "view in place": lambda a, b: zeroed((a * 2 + b).detach()) * b,
+    "view in place": lambda a, b: zeroed((a * 2 + b).detach().contiguous()) * b,
     "shape in place": lambda a, b: ((a + b).unsqueeze_(0) * a).squeeze_(0).t_(),
     "scaled in place": lambda a, b: added((b + 0).detach()) + a,
     "constant": lambda a, b: a * torch.ones_like(b) + torch.arange(4),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import count
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -39,13 +40,13 @@ class Loss:
     """A linear classifier's on the query set, after a step on the support set; it counts its calls."""
 
     def __init__(self) -> None:
-        self.n_calls = 0
+        self.called = Mock()  # a number of one's own would be something that changes
 
     def __call__(
         self, each: Each, weights: Mapping[str, Tensor], objective: Objective, support: Examples,
         query: Examples,
     ) -> dict[str, Tensor]:  # fmt: skip
-        self.n_calls += 1
+        self.called()
 
         def loss(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
             return objective.loss(x @ w, y)
@@ -89,7 +90,8 @@ def test_replayed_gradients_have_the_bits_of_computed_ones_also_after_a_step(com
         torch.testing.assert_close(w.grad, plain(4, w, drawn))
         with torch.no_grad():
             w -= 0.3 * w.grad
-    assert loss.n_calls == 2, "the first is recorded, the second compared"
+    # the first is recorded, the second compared, and so is the tenth replay
+    assert loss.called.call_count == (3 if computed is one_after_another else 2)
 
 
 def test_each_shape_has_a_recording_of_its_own() -> None:
@@ -101,7 +103,7 @@ def test_each_shape_has_a_recording_of_its_own() -> None:
         add_gradients(one_after_another(found, drawn), [w], 3)
         assert w.grad is not None
         assert torch.equal(w.grad, plain(3, w, drawn))
-    assert loss.n_calls == 6
+    assert loss.called.call_count == 6
 
 
 def test_objectives_that_differ_have_recordings_that_differ() -> None:
@@ -124,7 +126,7 @@ def test_shapes_beyond_a_number_are_computed_as_they_are_written() -> None:
     drawn = tasks(N_KINDS + 1, growing=1)
     for _ in range(3):
         list(one_after_another(found, drawn))
-    assert loss.n_calls == 2 * N_KINDS + 3
+    assert loss.called.call_count == 2 * N_KINDS + 3
     assert found.replays.recordable
 
 
@@ -147,9 +149,17 @@ def test_loss_that_draws_random_numbers_is_never_recorded() -> None:
         return {"loss": torch.rand(()) * Loss()(*arguments)["loss"]}  # type: ignore[arg-type]
 
     found, _ = gradients(random)
-    (task,) = tasks(1)
-    assert len({float(found([task]).metrics["loss"]) for _ in range(5)}) == 5
+    drawn = tasks(5)
+    once = [float(found([task]).metrics["loss"]) for task in drawn]
+    assert len(set(once)) == 5
     assert not found.replays.recordable
+    before = torch.get_rng_state()
+    assert [float(found([task]).metrics["loss"]) for task in reversed(drawn)] == once[::-1], (
+        "of the task alone"
+    )
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(torch.initial_seed() + 1)
+    assert float(found([drawn[0]]).metrics["loss"]) != once[0], "of the step as well"
 
 
 def test_parameter_beside_the_loss_has_no_gradient() -> None:

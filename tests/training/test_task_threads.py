@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import islice
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -50,14 +51,14 @@ class Learner(nn.Module):
         self.network = nn.Sequential(nn.Conv2d(2, 4, 3), *layers, nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
         self.scale = nn.Parameter(torch.tensor(0.3))
         self.optimizer = torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
-        self.n_calls = 0
+        self.called = Mock()  # a number of one's own would be something that changes
         self.dtype = torch.float32
 
     def loss(
         self, each: Each, weights: Mapping[str, Tensor], objective: Objective, support: Examples,
         query: Examples,
     ) -> dict[str, Tensor]:  # fmt: skip
-        self.n_calls += 1
+        self.called()
 
         def score(weights: Mapping[str, Tensor], x: Tensor, y: Tensor, qx: Tensor, qy: Tensor) -> Tensor:
             loss = objective.loss(functional_call(self.network, dict(weights), (x,)), y)
@@ -106,9 +107,9 @@ def test_step_uses_threads_of_its_own_and_ends_them() -> None:
     steps = learner.fit(Tasks())
     next(steps)
     assert len(task_threads()) == 2
-    called = learner.n_calls
+    called = learner.called.call_count
     next(steps)
-    assert learner.n_calls == called == 2, "all but the first two tasks are replayed"
+    assert learner.called.call_count == called == 2, "all but the first two tasks are replayed"
     steps.close()  # type: ignore[attr-defined]
     assert not task_threads()
     assert all(module.grad is not None for module in learner.parameters())
@@ -155,13 +156,16 @@ def test_threads_compute_in_the_precision_of_their_caller() -> None:
     torch.set_num_threads(2)
     learner = Learner()
     learner.dtype = torch.bfloat16
-    found = []
+    found: list[list[dict[str, float]]] = []
     for n in (1, 2):
         torch.set_num_threads(n)
         again = Learner()
         again.dtype = torch.bfloat16
-        with torch.autocast("cpu", torch.bfloat16):
-            found.append(list(islice(again.fit(Tasks()), 3)))
+        steps = again.fit(Tasks())
+        found.append([])
+        for _ in range(3):
+            with torch.autocast("cpu", torch.bfloat16):  # which keeps casts of weights as long as it lasts
+                found[-1].append(next(steps))
     assert found[0] == found[1]
     with pytest.raises(TypeError, match="float32"):
         next(learner.fit(Tasks()))

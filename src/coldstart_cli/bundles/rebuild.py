@@ -58,7 +58,13 @@ def skeleton(build: Mapping[str, Any], folder: Path) -> nn.Module:
     """The predictor's module with tensors of no meaning, but for those of the pretrained base."""
     task = _zeros(build)
     hardware = Hardware(
-        device="cpu", threads=None, processes=1, precision="fp32", deterministic=False, vectorize="loop"
+        device="cpu",
+        threads=None,
+        processes=1,
+        precision="fp32",
+        deterministic=False,
+        vectorize="loop",
+        replay=False,
     )
     config = {**build, "model": placed(build["model"], folder), "trust": []}
     builder = StrategyBuilder(config, hardware, task, build["n_steps"], build["facts"])

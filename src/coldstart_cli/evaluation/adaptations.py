@@ -10,11 +10,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from coldstart_cli.core.tasks import Adapted, Strategy, Task, tensors_of
+from coldstart_cli.core.tasks import Adapted, Strategy, Task, TaskSource, tensors_of
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.tracing import recorder
 from coldstart_cli.tracing.recorder import Values
 from coldstart_cli.tracing.replays import Replays
+from coldstart_cli.tracing.watch import Watch
 
 _ticks: ContextVar[list[float]] = ContextVar("_ticks")
 
@@ -59,22 +60,28 @@ class Adaptations:
 
     def __init__(self, steps: Sequence[int], hardware: Hardware, *, beside: bool) -> None:
         self.steps, self.hardware, self.beside = steps, hardware, beside
-        self.replays = Replays("the predictor of a task", after=1)
+        self.replays = Replays("the predictor of a task", after=1, quiet=True)  # many decide by values
         self._places: dict[Hashable, list[_Place]] = {}
+        self._watches: dict[int, Watch] = {}
 
     def __call__(self, strategy: Strategy, task: Task) -> list[Answer]:
         """A strategy that takes fewer steps keeps its last predictor."""
         tensors = tensors_of(task.support, task.query)
         layout = tuple((tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors)
         kind = (task.support.objective, task.support.unlabelled is None, layout)
+        watch = self._watches.setdefault(id(strategy), Watch(strategy, closed=(TaskSource,)))
         places: list[_Place] = []
         ticks: list[float] = []
         token = _ticks.set(ticks)
         try:
-            outputs = self.replays(kind, partial(self._outputs, strategy, task, places), tensors)
+            outputs = self.replays(kind, partial(self._outputs, strategy, task, places), tensors, watch)
         finally:
             _ticks.reset(token)
-        places = self._places.setdefault(kind, places)
+        if self.replays.recordable:  # else no replay will ask
+            known = (watch.state, kind)
+            if places:
+                self._places[known] = places
+            places = self._places[known]
         return [self._answer(place, outputs, ticks) for place in places]
 
     def _answer(self, place: _Place, outputs: Values, ticks: Sequence[float]) -> Answer:

@@ -26,7 +26,8 @@ from coldstart_cli.processes import ranks
 from coldstart_cli.processes.signals import StopOnSignal
 from coldstart_cli.runs.run import Run
 from coldstart_cli.training.optimizers import optimizers
-from coldstart_cli.training.outer_loops import counting, step_seed
+from coldstart_cli.training.outer_loops import counting
+from coldstart_cli.training.randomness import step_seed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -61,8 +61,8 @@ def completed(config: dict[str, Any]) -> dict[str, Any]:
     """
     config = {name: _as_it_was(node) for name, node in config.items()}
     hardware = config.get("hardware")
-    if isinstance(hardware, dict) and "processes" not in hardware:
-        config = {**config, "hardware": {**hardware, "processes": 1}}
+    if isinstance(hardware, dict):
+        config = {**config, "hardware": {"processes": 1, "replay": True, **hardware}}
     asked = config.get("evaluation")
     standard = yaml.safe_load((packaged_conf() / "evaluation" / "standard.yaml").read_text(encoding="utf-8"))
     if not isinstance(asked, dict) or asked.get("_target_") != standard["_target_"]:

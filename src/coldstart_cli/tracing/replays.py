@@ -1,4 +1,9 @@
-"""Functions computed for one task after another: recorded on the way, compared, and replayed from then on."""
+"""Functions computed for one task after another: recorded on the way, compared, and replayed from then on.
+
+A recording may not lie, whatever a function reads beside its inputs. What a `Watch` sees belongs to what a
+recording holds for; what it does not see, such as globals of what is called, is found by comparing a replay
+with what is computed, bit for bit, again and again.
+"""
 
 from __future__ import annotations
 
@@ -7,90 +12,183 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from coldstart_cli.tracing.recorder import UnrecordableError, Values
 from coldstart_cli.tracing.recording import Recording
+from coldstart_cli.tracing.watch import State, Watch
 
 N_KINDS = 16
 """Kinds of inputs of which recordings are kept; further ones are computed as they are written."""
+COMPARED_AGAIN = 10
+COMPARED_EVERY = 100
+"""Replays of a kind between two that are compared: comparing takes up to four replays' time."""
+N_STATES, LASTING = 4, 20
+"""After so many states of which each lasted fewer calls than that, recordings are not worth their making."""
 _log = logging.getLogger(__name__)
+_on = True
+Key = tuple[int, bool, Hashable]
+"""Number of a state, whether autocast is on, kind of inputs."""
+
+
+def switch(on: bool) -> None:
+    """Whether functions are recorded in this process from now on: `hardware.replay`."""
+    global _on
+    _on = on
 
 
 class Replays:
-    """Recordings of functions, one for each kind of inputs; several threads may ask at once.
+    """Recordings of functions, one for each kind of inputs and each state of what a function reads.
 
     Where a replay differs from what is computed, or a function cannot be recorded, all is computed as it is
-    written from then on.
+    written from then on. Several threads may ask at once.
 
     Args:
-        of: what is computed, for a warning: "the gradient of a task".
+        of: what is computed, for whoever reads that it is not replayed: "the gradient of a task".
         after: how many of a kind are computed first, without a record.
+        quiet: what cannot be recorded is not worth a line.
 
     Attributes:
         recordable: nothing speaks against it so far.
+        on: whether what is recorded is replayed; else it is known to be recordable, no more.
     """
 
-    def __init__(self, of: str, after: int = 0) -> None:
-        self.of, self.after, self.recordable = of, after, True
-        self._recordings: dict[Hashable, Recording] = {}
-        self._trusted: set[Hashable] = set()
-        self._met: Counter[Hashable] = Counter()
+    def __init__(self, of: str, after: int = 0, *, quiet: bool = False) -> None:
+        self.of, self.after, self.recordable, self.on = of, after, True, _on
+        self._level = logging.DEBUG if quiet or not _on else logging.WARNING
+        self._recordings: dict[Key, Recording] = {}
+        self._trusted: set[Key] = set()
+        self._convolves: dict[Hashable, bool] = {}
+        self._met: Counter[Key] = Counter()
+        self._numbers: dict[State, int] = {}
+        self._latest: State | None = None
+        self._n_states = self._n_calls = 0
         self._lock = threading.Lock()
 
-    def __call__(self, kind: Hashable, function: Callable[..., Values], inputs: Sequence[Tensor]) -> Values:
+    def __call__(
+        self, kind: Hashable, function: Callable[..., Values], inputs: Sequence[Tensor], watch: Watch
+    ) -> Values:
         """What the function gives for the inputs.
 
         Args:
             kind: what inputs have in common for which the function calls the same operations.
+            watch: of all that the function reads beside its inputs.
         """
-        recording = self._recordings.get(kind)
-        if recording is not None and kind in self._trusted:
+        key = self._key(kind, inputs, watch)
+        if key is None:
+            return function(*inputs)
+        n = self._counted(key)
+        recording = self._recordings.get(key)
+        if recording is None and n == self.after + 1 and len(self._recordings) < N_KINDS:
+            return self._recorded(key, function, inputs, watch)
+        if recording is None or not self.on:
+            self._convolves.setdefault(kind, False)
+            return function(*inputs)
+        if key in self._trusted and not _is_due(n - self.after - 1):
             return _without_autocast(recording, inputs)
-        if recording is not None:
-            return self._compared(kind, function(*inputs), _without_autocast(recording, inputs))
-        if self._to_be_recorded(kind):
-            try:
-                recording = Recording(function, inputs)
-            except UnrecordableError as error:
-                _log.debug("%s is computed as it is written: %s", self.of, error)
-                self.recordable = False
-            else:
-                self._recordings[kind] = recording
-                return recording.results
-        return function(*inputs)
+        plain = function(*inputs)
+        self._compare(key, n, plain, _without_autocast(recording, inputs))
+        return plain
+
+    def ready(self, kind: Hashable, inputs: Sequence[Tensor], watch: Watch) -> Callable[[], Values] | None:
+        """What replays the next of a kind, on any thread; None where it is to be computed, by `__call__`."""
+        key = self._key(kind, inputs, watch)
+        if key is None or key not in self._trusted or _is_due(self._met[key] - self.after):
+            return None
+        self._counted(key)
+        return partial(_without_autocast, self._recordings[key], inputs)
 
     def known(self, kind: Hashable) -> bool:
         """Whether such inputs are replayed."""
-        return kind in self._trusted
+        return any(known == kind for *_, known in self._trusted)
 
-    def convolves(self, kind: Hashable) -> bool:
-        """Whether such inputs are recorded, with a convolution among the operations."""
-        recording = self._recordings.get(kind)
-        return recording is not None and recording.convolves
+    def convolves(self, kind: Hashable) -> bool | None:
+        """Whether such inputs were recorded once, with a convolution among the operations; None: not met."""
+        return self._convolves.get(kind)
 
-    def _to_be_recorded(self, kind: Hashable) -> bool:
-        """Once for each kind, whichever thread asks."""
+    def _key(self, kind: Hashable, inputs: Sequence[Tensor], watch: Watch) -> Key | None:
+        if not self.recordable:
+            return None
+        try:
+            state = watch.state
+        except UnrecordableError as error:
+            self._give_up(str(error))
+            return None
+        number = self._numbers.get(state)
+        if number is None:
+            number = self._new(state)
+            if not self.recordable:
+                return None
+        return number, torch.is_autocast_enabled(inputs[0].device.type), kind
+
+    def _new(self, state: State) -> int:
         with self._lock:
-            self._met[kind] += 1
-            return self.recordable and self._met[kind] == self.after + 1 and len(self._recordings) < N_KINDS
+            before, self._latest = self._latest, state
+            self._n_states += 1
+            if before is not None and self._n_states > N_STATES and self._n_calls < LASTING * self._n_states:
+                self._give_up(f"{state.differs(before)} changes from step to step")
+            elif len(self._recordings) >= N_KINDS:  # those of earlier states, which may never come back
+                self._forget()
+            return self._numbers.setdefault(state, self._n_states)
 
-    def _compared(self, kind: Hashable, plain: Values, replayed: Values) -> Values:
+    def _counted(self, key: Key) -> int:
+        """How many of a kind there are with this one, whichever thread asks."""
+        with self._lock:
+            self._n_calls += 1
+            self._met[key] += 1
+            return self._met[key]
+
+    def _recorded(
+        self, key: Key, function: Callable[..., Values], inputs: Sequence[Tensor], watch: Watch
+    ) -> Values:
+        before = watch.state
+        torch.clear_autocast_cache()  # a weight that was cast before would be read as it was then
+        try:
+            recording = Recording(function, inputs)
+        except UnrecordableError as error:
+            self._give_up(str(error))
+            return function(*inputs)
+        self._convolves[key[-1]] = recording.convolves
+        if watch.state == before:  # else it has changed what it reads, as where something is cached
+            self._recordings[key] = recording
+        return recording.results
+
+    def _compare(self, key: Key, n: int, plain: Values, replayed: Values) -> None:
         if len(plain) == len(replayed) and all(map(_agree, plain, replayed)):
-            self._trusted.add(kind)
-        else:
-            warnings.warn(
-                f"{self.of} depends on more than the task and the values of the weights (a loss that counts "
-                "its calls, say): it is computed as it is written, which is slower",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-            self.recordable = False
-            self._trusted.clear()
-            self._recordings.clear()
-        return plain
+            self._trusted.add(key)
+            return
+        n -= self.after + 1
+        n_stale = n - 1 - max(m for m in range(n) if m == 0 or _is_due(m))
+        stale = (
+            f"up to {n_stale} before this one may have been computed from what it was; " if n_stale else ""
+        )
+        warnings.warn(
+            f"{self.of} depends on more than the task, the weights and the attributes that it can read (a "
+            f"global, a clock), or on operations that differ from time to time: {stale}it is computed as it "
+            "is written from now on, which is slower (hardware.replay=false does so from the start)",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        self._give_up("a replay differs")
+
+    def _give_up(self, reason: str) -> None:
+        if self.recordable:
+            level = logging.DEBUG if reason == "a replay differs" else self._level
+            _log.log(level, "%s is computed as it is written, which is slower: %s", self.of, reason)
+        self.recordable = False
+        self._forget()
+
+    def _forget(self) -> None:
+        for known in (self._recordings, self._trusted, self._met, self._numbers):
+            known.clear()
+
+
+def _is_due(n: int) -> bool:
+    """Whether the n-th replay of a kind is compared, 1 for the first: soon, then now and then."""
+    return n in (1, COMPARED_AGAIN) or n % COMPARED_EVERY == 0
 
 
 def _without_autocast(recording: Recording, inputs: Sequence[Tensor]) -> Values:
@@ -103,11 +201,11 @@ def _without_autocast(recording: Recording, inputs: Sequence[Tensor]) -> Values:
 
 
 def _agree(plain: Tensor | None, replayed: Tensor | None) -> bool:
-    """Bit for bit, or nearly where the same computation differs from time to time."""
+    """Bit for bit; what is not a number agrees with itself."""
     if plain is None or replayed is None:
         return plain is replayed
-    if torch.equal(plain, replayed):
-        return True
-    rounding = 0.0 if torch.are_deterministic_algorithms_enabled() else 1e-3
-    size = float(plain.abs().nan_to_num().max())
-    return torch.allclose(plain, replayed, rtol=rounding, atol=rounding * size, equal_nan=True)
+    if plain.dtype != replayed.dtype or plain.shape != replayed.shape:
+        return False
+    return torch.equal(plain, replayed) or (
+        plain.is_floating_point() and torch.allclose(plain, replayed, rtol=0, atol=0, equal_nan=True)
+    )

@@ -10,9 +10,11 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from coldstart_cli.core.tasks import Examples, Objective, Task, tensors_of
+from coldstart_cli.core.tasks import Examples, Objective, Task, TaskSource, tensors_of
 from coldstart_cli.tracing.recorder import Values
 from coldstart_cli.tracing.replays import Replays
+from coldstart_cli.tracing.watch import Watch
+from coldstart_cli.training.randomness import seeded, step_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +41,45 @@ class TaskGradients:
 
     Attributes:
         replays: recordings of the task loss and its gradient.
+        random: the loss was seen to draw random numbers.
     """
 
     def __init__(
         self, task_loss: TaskLoss, weights: Mapping[str, Tensor], parameters: Sequence[Tensor], n: float
     ) -> None:
         self.task_loss, self.weights, self.parameters, self.n = task_loss, weights, list(parameters), n
-        self.replays = Replays("the gradient of a task")
+        self.random = False
+        self.replays = Replays(f"the gradient of a task ({_name(task_loss)})")
+        self.watch = Watch(task_loss, weights, self.parameters, closed=(TaskSource,))
         self._names: list[str] = []
 
     def __call__(self, tasks: Sequence[Task]) -> Found:
-        """Of one task, or of several of one shape in one call under vmap. Any thread may ask."""
+        """Of one task, or of several of one shape in one call under vmap."""
         function = partial(self._values, tasks[0], len(tasks))
-        values = self.replays(kind(tasks), function, _tensors(tasks))
+        return self._found(self.replays(kind(tasks), function, _tensors(tasks), self.watch))
+
+    def ready(self, tasks: Sequence[Task]) -> Callable[[], Found] | None:
+        """The same by a replay, for any thread; None where it takes a call, for which one thread is free."""
+        replay = self.replays.ready(kind(tasks), _tensors(tasks), self.watch)
+        return None if replay is None else lambda: self._found(replay())
+
+    def _found(self, values: Values) -> Found:
         n = len(self._names)
         metrics = {name: cast("Tensor", v) for name, v in zip(self._names, values[:n], strict=True)}
         return Found(metrics, values[n:])
 
     def _values(self, task: Task, n_tasks: int, *inputs: Tensor) -> Values:
-        """Metrics, then gradients, each in memory of its own."""
+        """Metrics, then gradients, each in memory of its own.
+
+        Random numbers are the task's own: the trainer seeds torch by (seed, step), this by the task as well.
+        """
+        seed = step_seed(torch.initial_seed(), task.support.seed)
+        with seeded(seed, inputs[0].device) as chance:
+            values = self._computed(task, n_tasks, *inputs)
+        self.random |= chance.drawn
+        return values
+
+    def _computed(self, task: Task, n_tasks: int, *inputs: Tensor) -> Values:
         waiting = iter(inputs)
         support, query = (examples.map(lambda _: next(waiting)) for examples in _sets(task))
         each, weights = same, self.weights
@@ -67,7 +89,9 @@ class TaskGradients:
         metrics = self.task_loss(each, weights, task.support.objective, support, query)
         loss = metrics["loss"].sum() / self.n
         self._names = list(metrics)
-        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        learning = [p for p in self.parameters if p.requires_grad]  # one may be frozen on the way
+        found = iter(torch.autograd.grad(loss, learning, allow_unused=True))
+        gradients = [next(found) if p.requires_grad else None for p in self.parameters]
         sums = [value.detach().sum() for value in metrics.values()]
         return [*sums, *(None if g is None else g.clone() for g in gradients)]
 
@@ -93,10 +117,22 @@ def one_after_another(gradients: TaskGradients, tasks: Sequence[Task]) -> Iterat
 
 
 def in_one_call(gradients: TaskGradients, tasks: Sequence[Task]) -> Iterator[Found]:
-    """The gradient of all tasks together, under vmap, where all have one shape."""
-    if len({_shape(task) for task in tasks}) > 1:
-        return one_after_another(gradients, tasks)
-    return iter([gradients(tasks)])
+    """The gradient of all tasks together, under vmap, where all have one shape and none draws at random.
+
+    In one call they would draw from one generator, and what a task draws would depend on those beside it.
+    """
+    if len({_shape(task) for task in tasks}) == 1 and not gradients.random:
+        found = gradients(tasks)
+        if not gradients.random:  # seen at the first step of all
+            return iter([found])
+    return one_after_another(gradients, tasks)
+
+
+def _name(function: object) -> str:
+    """`MAML._task_loss`."""
+    while isinstance(function, partial):
+        function = function.func
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
 def kind(tasks: Sequence[Task]) -> Hashable:
@@ -141,7 +177,10 @@ class TaskLoss(Protocol):
     ) -> dict[str, Tensor]:
         """Scalars by name with `loss` first; (n_tasks,) each where everything is stacked over tasks.
 
-        A function of its arguments and of the values of tensors that stay where they are: it is called for
-        the first tasks of a shape, and what it calls is replayed for the others (tracing/). What it does
-        besides, such as counting, it tells `recorder.refuse`, and is called every time.
+        What it calls for the first tasks of a shape is replayed for the others (tracing/), as long as all
+        that it reads beside its arguments is as it was: attributes of its strategy and of modules, what they
+        hold, what a closure holds. Those may change at any step. What it reads elsewhere (a global of a
+        function that it calls, a clock) is compared at every 100th replay, so that up to 99 tasks take the
+        old loss before that is said; a loss that calls `recorder.refuse` is called every time.
+        Random operations draw from torch's default generator, which is seeded for each task.
         """

@@ -1,8 +1,9 @@
 """The only outer loops, and the optimizers they step.
 
 `episodic` learns from batches of tasks, `supervised` from batches of the pooled source examples.
-Both are generators that yield the metrics of each outer step; a step's data are a function of
-(seed, step), so a loop that starts at step n continues one that was stopped there.
+Both are generators that yield the metrics of each outer step; a step's data, and what a loss draws at
+random, such as dropout, are a function of (seed, step), so a loop that starts at step n continues one that
+was stopped there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import torch
 from torch import Tensor
 
 from coldstart_cli.core.tasks import Examples, Objective, Pool, Task, TaskSource
-from coldstart_cli.digests import whole_digest
 from coldstart_cli.processes import batch_parts, ranks
 from coldstart_cli.training.meta_batch import (
     TaskGradients,
@@ -25,6 +25,7 @@ from coldstart_cli.training.meta_batch import (
     in_one_call,
     one_after_another,
 )
+from coldstart_cli.training.randomness import seeded, step_seed
 from coldstart_cli.training.task_threads import TaskThreads, in_one_call_on_one_thread, tiny
 
 _drawn: ContextVar[Callable[[int], None]] = ContextVar("_drawn", default=lambda n: None)
@@ -120,12 +121,22 @@ def supervised(
         part = indices[ranks.mine()] if divisible else indices
         share = ranks.weight(len(part), batch_size) if divisible else 1.0
         optimizer.zero_grad(set_to_none=True)
-        with batch_parts.parts_of_a_batch() if divisible else contextlib.nullcontext():
+        with seeded(_chance_of(seed, step, divisible), device), _parts(divisible):
             metrics = batch_loss(pool.objective, pool.examples(part).to(device))
             torch.autograd.backward(metrics["loss"] * share)
         optimizer.step()
         values = {name: float(value.detach()) * share for name, value in metrics.items()}
         yield _told(values, len(part) if divisible or ranks.first() else 0)
+
+
+def _parts(divisible: bool) -> contextlib.AbstractContextManager[None]:
+    return batch_parts.parts_of_a_batch() if divisible else contextlib.nullcontext()
+
+
+def _chance_of(seed: int, step: int, divisible: bool) -> int:
+    """The seed of what a loss draws: another one for each part of a batch, or their draws would be equal."""
+    seed, rank = step_seed(seed, step), ranks.place().rank
+    return step_seed(seed, rank) if divisible and rank else seed
 
 
 def _told(metrics: Mapping[str, float], n_examples: int) -> dict[str, float]:
@@ -155,8 +166,3 @@ def in_turn(
 def learns(optimizer: torch.optim.Optimizer) -> bool:
     """Whether it has a parameter to move: over a frozen encoder there may be none."""
     return any(group["params"] for group in optimizer.param_groups)
-
-
-def step_seed(seed: int, step: int) -> int:
-    """32 bits that depend on both: torch's CPU generator reads no more of a seed than that."""
-    return int.from_bytes(whole_digest([f"{seed}/{step}"])[:4])

@@ -42,14 +42,14 @@ class TaskThreads:
         )
 
     def __call__(self, gradients: TaskGradients, tasks: Sequence[Task]) -> Iterator[Found]:
-        """What `meta_steps.one_after_another` gives.
+        """What `meta_batch.one_after_another` gives.
 
         Raises:
             Exception: what a task raised; no other task is begun then.
         """
         first: list[Found] = []
         replays, shape = gradients.replays, kind(tasks[:1])
-        if replays.recordable and not replays.known(shape):
+        if replays.recordable and replays.convolves(shape) is None:
             with intra_op_threads(self.n_each):
                 first.append(gradients(tasks[:1]))
         if not replays.convolves(shape):
@@ -66,11 +66,12 @@ class TaskThreads:
         waiting: deque[Future[Found]] = deque()
         try:
             for task in tasks:
-                if gradients.replays.known(kind([task])):
-                    waiting.append(self.pool.submit(gradients, [task]))
-                else:
-                    found, done = gradients([task]), Future[Found]()
-                    done.set_result(found)
+                replay = gradients.ready([task])
+                if replay is not None:
+                    waiting.append(self.pool.submit(replay))
+                else:  # here alone: a functional call changes the modules while it lasts
+                    done = Future[Found]()
+                    done.set_result(gradients([task]))
                     waiting.append(done)
                 if len(waiting) == 2 * self.n_workers:  # no more gradients than that are kept
                     yield waiting.popleft().result()
@@ -94,7 +95,7 @@ def intra_op_threads(n: int) -> Iterator[None]:
 
 
 def in_one_call_on_one_thread(gradients: TaskGradients, tasks: Sequence[Task]) -> Iterator[Found]:
-    """What `meta_steps.in_one_call` gives."""
+    """What `meta_batch.in_one_call` gives."""
     with intra_op_threads(1):
         yield from in_one_call(gradients, tasks)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.strategies.transfer.frozen_features import Logistic, NearestCentroid, logistic_regression
-from coldstart_cli.training.outer_loops import step_seed
+from coldstart_cli.training.randomness import step_seed
 
 Make = Callable[..., Experiment]
 Array = NDArray[np.float64]

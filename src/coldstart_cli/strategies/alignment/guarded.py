@@ -22,7 +22,7 @@ from torch import Tensor
 from coldstart_cli.core.tasks import Adapted, Examples, Strategy, Support, TaskSource
 from coldstart_cli.training.cross_validation import folds
 from coldstart_cli.training.inner_loop import canonical
-from coldstart_cli.training.outer_loops import step_seed
+from coldstart_cli.training.randomness import step_seed
 
 
 class Guarded(Strategy):

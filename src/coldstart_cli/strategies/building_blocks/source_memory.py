@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from coldstart_cli.core.tasks import Examples, Inputs, Pool
-from coldstart_cli.training.outer_loops import step_seed
+from coldstart_cli.training.randomness import step_seed
 
 
 @final

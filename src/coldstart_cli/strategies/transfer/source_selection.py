@@ -37,7 +37,8 @@ from coldstart_cli.strategies.building_blocks.source_groups import by_turns, gro
 from coldstart_cli.strategies.transfer.fine_tune import FineTune
 from coldstart_cli.training.inner_loop import Weights, canonical, descend, rule_named
 from coldstart_cli.training.optimizers import OptimizerFactory
-from coldstart_cli.training.outer_loops import step_seed, supervised
+from coldstart_cli.training.outer_loops import supervised
+from coldstart_cli.training.randomness import step_seed
 
 
 class SourceSelection(Strategy):

@@ -1,0 +1,44 @@
+"""What random operations of a loss draw from, such as dropout: a generator seeded for this loss alone.
+
+So a training that goes on from a checkpoint draws what it would have drawn, a task draws the same whichever
+tasks were computed before it, and nothing outside the loss is disturbed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from coldstart_cli.digests import whole_digest
+
+
+@dataclass(slots=True)
+class Chance:
+    """Whether anything was drawn, once the block is over."""
+
+    drawn: bool = False
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[Chance]:
+    """Inside, torch's generators of the CPU and of `device` begin at `seed`; after, they go on as before."""
+    chance = Chance()
+    places = [torch] if device.type == "cpu" else [torch, torch.get_device_module(device)]
+    before = [place.get_rng_state() for place in places]
+    torch.manual_seed(seed)
+    begun = [place.get_rng_state() for place in places]
+    try:
+        yield chance
+    finally:
+        now = [place.get_rng_state() for place in places]
+        chance.drawn = not all(map(torch.equal, begun, now))
+        for place, state in zip(places, before, strict=True):
+            place.set_rng_state(state)
+
+
+def step_seed(seed: int, step: int) -> int:
+    """32 bits that depend on both: torch's CPU generator reads no more of a seed than that."""
+    return int.from_bytes(whole_digest([f"{seed}/{step}"])[:4])
