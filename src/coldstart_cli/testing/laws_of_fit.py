@@ -18,6 +18,7 @@ from coldstart_cli.testing.trial import Trial
 from coldstart_cli.training import outer_loops
 from coldstart_cli.training.meta_batch import Found, TaskGradients, kind
 from coldstart_cli.training.optimizers import optimizers
+from coldstart_cli.training.outer_loops import step_seed
 
 _PAST_A_FIRST_PHASE = 15  # of the 20 steps of experiment=smoke; a first phase may learn from the pool
 
@@ -100,6 +101,20 @@ def fit_lowers_its_losses(trial: Trial) -> str | None:
     return None
 
 
+def taken(
+    strategy: Strategy, made: Experiment, start: int, n: int
+) -> tuple[list[dict[str, float]], dict[str, Tensor]]:
+    """Metrics of `n` outer steps from step `start` on, and the state after them.
+
+    As the trainer takes them: torch's own generator, from which dropout draws, is seeded by (seed, step).
+    """
+    steps, metrics = strategy.fit(made.source, start), []
+    for step in range(start, start + n):
+        torch.manual_seed(step_seed(made.config["seed"], step))
+        metrics += list(islice(steps, 1))
+    return metrics, strategy.state_dict()
+
+
 def begun(trial: Trial) -> tuple[Strategy, Experiment]:
     made = trial.experiment(training={"steps": 4})
     return made.strategy.train(), made
@@ -107,24 +122,22 @@ def begun(trial: Trial) -> tuple[Strategy, Experiment]:
 
 @law(
     "a training that is stopped and goes on learns the same, bit for bit",
-    "seed what fit draws by (seed, step) (outer_loops.step_seed), and keep state in parameters and buffers",
+    "draw from torch's generator, or one seeded by (seed, step); keep state in parameters and buffers",
 )
 def stopped_training_goes_on_alike(trial: Trial) -> str | None:
     """A loss may be random, by dropout say, as long as a step draws the same numbers whenever it is taken."""
-    through, made = begun(trial)
-    whole = list(islice(through.fit(made.source), 4))
+    whole, state = taken(*begun(trial), 0, 4)
     for stop in (1, 2, 3):
         first, made = begun(trial)
-        half = list(islice(first.fit(made.source), stop))
+        half, _ = taken(first, made, 0, stop)
         second, again = begun(trial)
         second.load_state_dict(first.state_dict())
         for (_, new), (_, old) in zip(optimizers(second), optimizers(first), strict=True):
             new.load_state_dict(old.state_dict())
-        torch.manual_seed(stop)  # whoever draws from torch's own generator draws other numbers than before
-        rest = list(islice(second.fit(again.source, start=len(half)), 4 - stop))
+        rest, continued = taken(second, again, len(half), 4 - stop)
         if whole != half + rest:
             return f"after a stop at step {stop} of 4 its metrics are others"
-        if names := changed_in(through.state_dict(), second.state_dict()):
+        if names := changed_in(state, continued):
             return f"after a stop at step {stop} of 4 other values are in {', '.join(names[:3])}"
     return None
 
@@ -161,9 +174,7 @@ def threads_change_no_bit(trial: Trial) -> str | None:
     for threads in (1, 2):
         hardware = {"threads": threads, "vectorize": "loop"}
         made = trial.experiment(hardware=hardware, strategy={"meta_batch_size": 3})
-        strategy = made.strategy.train()
-        metrics = list(islice(strategy.fit(made.source, start=_PAST_A_FIRST_PHASE), 2))
-        told.append((metrics, strategy.state_dict()))
+        told.append(taken(made.strategy.train(), made, _PAST_A_FIRST_PHASE, 2))
     if told[0][0] != told[1][0]:
         return "its metrics are others"
     names = changed_in(told[0][1], told[1][1])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import shutil
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any
 
 import torch
@@ -42,7 +43,6 @@ class Trial:
     """
 
     def __init__(self, strategy: str, dataset: str | None = None, overrides: Sequence[str] = ()) -> None:
-        self._folder = TemporaryDirectory(prefix="coldstart-")
         chosen, folders = self._chosen("strategy", strategy)
         self.name = chosen.partition("=")[2]
         words = [chosen, *overrides]
@@ -113,10 +113,11 @@ class Trial:
             raise RequestError(f"{named}: there is no such file; name a YAML file or a config (coldstart ls)")
         if file.parent.name == group:  # the configs beside it can be chosen, and inherited from
             return f"{group}={file.stem}", [str(file.parents[1])]
-        copied = Path(self._folder.name, group, file.name)
-        copied.parent.mkdir()
-        shutil.copy(file, copied)
-        return f"{group}={file.stem}", [self._folder.name]
+        folder = mkdtemp(prefix="coldstart-")  # Hydra looks for it in a folder with the name of the group
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        Path(folder, group).mkdir()
+        shutil.copy(file, Path(folder, group))
+        return f"{group}={file.stem}", [folder]
 
 
 def replaced(node: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
