@@ -12,7 +12,6 @@ __getattr__, __dir__ = face(
         "meta_learning.protonet": "ProtoNet",
         "meta_learning.matching": "MatchingNetwork",
         "meta_learning.r2d2": "R2D2",
-        "meta_learning.relation": "RelationNetwork",
         "meta_learning.task_encoder": "TaskEncoder",
         "meta_learning.film": "FiLM",
         "meta_learning.cavia": "CAVIA",
