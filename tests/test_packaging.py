@@ -126,6 +126,8 @@ def test_wheel_works_from_another_directory(project: Path, python: Path, reposit
     wheel = build(project, "--wheel")
     install(python, wheel)
     assert_works(python, installed_conf(python), repository)
+    laws = ("--pyargs", "coldstart_cli.testing", "--strategy", "protonet", "-k", "adapt_changes_nothing")
+    assert "1 passed" in run(python, "-m", "pytest", *laws, cwd=python.parents[1] / "elsewhere")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     for folder, kept in (("coldstart_cli", "src/coldstart_cli"), ("coldstart_cli/conf", "conf")):

@@ -13,7 +13,6 @@ from coldstart_cli.processes import launch, ranks
 from tests.kit import pairs
 from tests.kit.places import STRATEGIES
 
-NAMES = STRATEGIES
 TINY = (
     "experiment=smoke", "dataset.n_query=4", "dataset.n_unlabelled=3", "dataset.n_way=3", "baseline=null",
     "model.hidden=8", "training.steps=4", "hardware=cpu", "hardware.threads=1", "optimizer=sgd",
@@ -49,7 +48,7 @@ def _set(node: dict[str, Any], values: dict[str, Any]) -> None:
 
 @pytest.mark.timeout(600)
 def test_two_processes_train_every_strategy_as_one_does(tmp_path: Path) -> None:
-    configs = {name: tiny(f"strategy={name}") for name in NAMES}
+    configs = {name: tiny(f"strategy={name}") for name in STRATEGIES}
     configs |= {name: tiny(*overrides) for name, overrides in MORE.items()}
     alone = {name: pairs.trained(config) for name, config in configs.items()}
     launch.launch(pairs.train_all, (configs, str(tmp_path)), 2)

@@ -8,10 +8,7 @@ import pytest
 
 from coldstart_cli.config import composition
 from coldstart_cli.experiment.assembly import Experiment, assemble
-
-CPU = ("hardware=cpu", "hardware.threads=1")
-TINY = ("experiment=smoke", "dataset.n_query=4", "baseline=null", *CPU)
-IMAGES = ("model.hidden=8", "dataset.n_way=3")
+from coldstart_cli.testing.trial import IMAGES, SMALL
 
 
 @pytest.fixture
@@ -20,7 +17,7 @@ def experiment(torch_settings: None) -> Callable[..., Experiment]:
 
     def made(*overrides: str) -> Experiment:
         images = not any(override.startswith("dataset=") for override in overrides)
-        ((_, config),) = composition.points([*TINY, *(IMAGES if images else ()), *overrides])
+        ((_, config),) = composition.points([*SMALL, *(IMAGES if images else ()), *overrides])
         if "teacher" in config["strategy"]:  # a wide one takes a second for a step, and reads images alone
             config["strategy"]["teacher"] = config["model"]
         return assemble(config)

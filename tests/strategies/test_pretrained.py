@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -15,16 +16,8 @@ from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
 from tests.kit.places import STRATEGIES
 
-NAMES = STRATEGIES
-REFUSED = {  # over features there are no weights to change
-    "boil": r"^strategy\.adapted: body has no weights",
-    "cavia": "no layer with a weight and a bias to modulate",
-    "film": "no layer with a weight and a bias to modulate",
-    "maml_lora": r"^model\.path: its encoder is frozen .*; choose model=hf_text",
-    "task2vec": r"^strategy\.similarity: task2vec needs weights",
-}
+REFUSED = r"^(strategy|model)[.:].*\b(frozen|weights?)\b.*; "  # over features there are no weights to change
 SMALL = ["model.embedding_dim=8", "model.hidden=8"]  # a student must be smaller than its teacher
-IDLE = {"logistic", "matching", "proto_maml", "protonet", "scratch"}
 Make = Callable[..., Any]
 
 
@@ -38,20 +31,21 @@ def on(model: str, folder: Path | str, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("model", ["hf_text", "hf_text_frozen"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", STRATEGIES)
 def test_strategy_serves_a_pretrained_encoder_or_says_why_not(
     text_experiment: Make, tiny_bert: Path, name: str, model: str
 ) -> None:
     overrides = on(model, tiny_bert, name)
-    if model == "hf_text_frozen" and name in REFUSED:
-        with pytest.raises(RequestError, match=REFUSED[name]):
-            text_experiment(*overrides)
+    try:
+        made = text_experiment(*overrides)
+    except RequestError as error:
+        assert model == "hf_text_frozen" and re.search(REFUSED, str(error)), error
         return
-    made = text_experiment(*overrides)
     strategy = made.strategy.train()
     steps = list(islice(strategy.fit(made.source), 2))
     assert bool(steps) == strategy.learns_from_source
-    assert strategy.learns_from_source != (name == "scratch" or (model != "hf_text" and name in IDLE))
+    can_learn = any(parameter.requires_grad for parameter in strategy.parameters())
+    assert strategy.learns_from_source == (can_learn and made.config["strategy"].get("source_training", True))
     task = made.source.tasks("new", [0])[0]
     for adapted in islice(strategy.eval().adapt(task.support), 2):
         with torch.no_grad():

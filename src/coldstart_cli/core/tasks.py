@@ -261,6 +261,12 @@ class Strategy(nn.Module, ABC):
         needs_unlabelled: it cannot serve a task without unlabelled examples.
         preparing_steps: first outer steps, such as a teacher's: no state among them can be the best one.
         differentiates_twice: its outer gradient goes through inner ones, which bf16 spoils.
+        starts_from_support: its predictor before the first gradient step is made of the support set.
+        replayable: `adapt` calls the same operations for every task, so that they can be recorded once. False
+            where it draws random numbers, decides by values, or notes some.
+        lowers_distance_by: the hyper-parameter that weighs the `distance` which its steps note and lower, or
+            None.
+        adversarial: it notes a `distance`, and its steps lower what a discriminator sees in its place.
     """
 
     learns_from_source: bool = True
@@ -270,6 +276,10 @@ class Strategy(nn.Module, ABC):
     needs_classes: bool = False
     needs_labels: bool = True
     needs_unlabelled: bool = False
+    starts_from_support: bool = False
+    replayable: bool = True
+    lowers_distance_by: str | None = None
+    adversarial: bool = False
 
     @property
     def transductive(self) -> bool:

@@ -70,6 +70,7 @@ class DomainAdversarial(Strategy):
 
     needs_labels = False
     needs_unlabelled = True
+    adversarial, replayable = True, False
 
     def __init__(
         self,

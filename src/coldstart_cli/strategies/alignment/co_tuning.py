@@ -41,6 +41,7 @@ class CoTuning(Strategy):
     """
 
     needs_classes = True
+    lowers_distance_by, replayable = "weight", False
 
     def __init__(
         self,

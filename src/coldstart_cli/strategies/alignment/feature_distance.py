@@ -42,6 +42,7 @@ class Coral(Strategy):
 
     needs_labels = False
     needs_unlabelled = True
+    lowers_distance_by, replayable = "weight", False
 
     def __init__(
         self,
@@ -110,6 +111,7 @@ class MMD(Strategy):
 
     needs_labels = False
     needs_unlabelled = True
+    lowers_distance_by, replayable = "weight", False
 
     def __init__(
         self,
@@ -188,6 +190,7 @@ class CCSA(Strategy):
     """
 
     needs_classes = True
+    lowers_distance_by, replayable = "gamma", False
 
     def __init__(
         self,

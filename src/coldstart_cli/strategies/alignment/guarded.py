@@ -46,6 +46,7 @@ class Guarded(Strategy):
         ValueError: where the fallback learns from the source.
     """
 
+    replayable = False
     validation_gain: Tensor
 
     def __init__(
@@ -74,6 +75,9 @@ class Guarded(Strategy):
         self.steps, self.n_folds, self.check_every, self.n_tasks = steps, n_folds, check_every, n_tasks
         self.learns_from_source, self.needs_classes = transfer.learns_from_source, transfer.needs_classes
         self.needs_labels, self.needs_unlabelled = transfer.needs_labels, transfer.needs_unlabelled
+        self.starts_from_support, self.adversarial = transfer.starts_from_support, transfer.adversarial
+        if transfer.lowers_distance_by is not None:
+            self.lowers_distance_by = f"transfer.{transfer.lowers_distance_by}"
         self.register_buffer("validation_gain", torch.tensor(math.inf))
 
     @property

@@ -70,6 +70,8 @@ class Align(Strategy):
     """
 
     needs_classes = True
+    starts_from_support = True
+    lowers_distance_by, replayable = "weight", False
     known: Tensor
 
     def __init__(

@@ -97,7 +97,8 @@ class Distillation(Strategy):
         self.alpha, self.temperature, self.batch_size = alpha, temperature, batch_size
         self.distance_weight, self.angle_weight = distance_weight, angle_weight
         self.unlabelled_weight, self.teacher_steps = unlabelled_weight, teacher_steps
-        self.needs_unlabelled = unlabelled_weight > 0
+        self.needs_unlabelled, self.replayable = unlabelled_weight > 0, unlabelled_weight == 0
+        self.lowers_distance_by = "unlabelled_weight" if self.needs_unlabelled else None
         self.trainable, self.lr, self.rule, self.momentum = trainable, lr, rule, momentum
         if teacher_run is None:
             self.preparing_steps = min(max(1, round(teacher_share * n_steps)), n_steps - 1)

@@ -44,6 +44,7 @@ class ProtoMAML(Strategy):
     """
 
     needs_classes = True
+    starts_from_support = True
 
     def __init__(
         self,

@@ -55,6 +55,8 @@ class Reptile(Strategy):
         meta_batch_size: tasks in one outer step.
     """
 
+    replayable = False  # it draws mini-batches
+
     def __init__(
         self,
         encoder: Encoder,

@@ -43,6 +43,7 @@ class BaselinePP(Strategy):
 
     needs_classes = True
     needs_labels = False
+    replayable = False
 
     def __init__(
         self,

@@ -100,6 +100,7 @@ class Logistic(Strategy):
     """
 
     needs_classes = True
+    replayable = False  # L-BFGS stops by values
 
     def __init__(
         self,

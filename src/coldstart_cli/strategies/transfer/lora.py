@@ -48,6 +48,8 @@ class LoRA(Strategy):
         ValueError: where the rank is above the smaller side of a matrix.
     """
 
+    replayable = False  # it draws a low-rank start
+
     def __init__(
         self,
         encoder: Encoder,

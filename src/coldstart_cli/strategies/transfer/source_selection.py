@@ -65,6 +65,7 @@ class SourceSelection(Strategy):
     """
 
     needs_classes = True
+    replayable = False
 
     def __init__(
         self,

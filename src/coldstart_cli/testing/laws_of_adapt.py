@@ -1,0 +1,236 @@
+"""Laws of `adapt`: what a strategy makes of a new task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from coldstart_cli.core.tasks import Adapted, Inputs, Strategy, Task, map_inputs
+from coldstart_cli.errors import RequestError, Unserved
+from coldstart_cli.evaluation.adaptations import Adaptations
+from coldstart_cli.experiment.assembly import Experiment
+from coldstart_cli.testing.law import apart, changed_in, law
+from coldstart_cli.testing.trial import Trial
+
+_PLAIN = (bool, int, float, str, type(None))
+
+
+def ready(made: Experiment) -> tuple[Strategy, Task]:
+    """The strategy as it adapts, and a new task."""
+    return made.strategy.eval(), made.source.tasks("new", [0])[0]
+
+
+def said(adapted: Adapted, inputs: Inputs) -> Tensor:
+    """Outputs of the predictor, without a graph."""
+    with torch.no_grad():
+        outputs: Tensor = adapted.module(inputs)
+    return outputs
+
+
+def wrong_with(outputs: Tensor, task: Task) -> str | None:
+    """What is wrong with what a predictor says of the query set."""
+    asked = (len(task.query), task.support.objective.n_outputs)
+    if outputs.shape != asked:
+        return f"its outputs have the shape {tuple(outputs.shape)} where {asked} is asked for"
+    return None if torch.isfinite(outputs).all() else "its outputs are not finite"
+
+
+def state_of(strategy: Strategy) -> dict[str, object]:
+    """Copies of all that it holds: tensors, gradients, and plain attributes of its modules."""
+    state: dict[str, object] = {key: value.clone() for key, value in strategy.state_dict().items()}
+    for name, parameter in strategy.named_parameters():
+        state[f"the gradient of {name}"] = None if parameter.grad is None else parameter.grad.clone()
+    for prefix, module in strategy.named_modules():
+        own = {name: value for name, value in vars(module).items() if isinstance(value, _PLAIN)}
+        state |= {f"{prefix}.{name}".lstrip("."): value for name, value in own.items()}
+    return state
+
+
+@law(
+    "adapt changes nothing of the strategy",
+    "keep what adaptation makes in Adapted.changed, and compute with copies (training.inner_loop.descend)",
+)
+def adapt_changes_nothing(trial: Trial) -> str | None:
+    strategy, task = ready(trial.experiment())
+    before = state_of(strategy)
+    for adapted in islice(strategy.adapt(task.support), 3):
+        adapted.module(task.query.inputs)
+    names = changed_in(before, state_of(strategy))
+    return f"it changed {', '.join(names[:3])}" if names else None
+
+
+@law(
+    "a prediction does not depend on the other inputs of its batch",
+    "take no statistics over a batch at prediction, or say so by the property `transductive`",
+    lambda trial: not trial.strategy.transductive,
+)
+def prediction_is_inductive(trial: Trial) -> str | None:
+    strategy, task = ready(trial.experiment())
+    first = map_inputs(lambda t: t[:1], task.query.inputs)
+    for step, adapted in enumerate(islice(strategy.adapt(task.support), 2)):
+        together, alone = said(adapted, task.query.inputs)[:1], said(adapted, first)
+        difference = apart(together, alone, rtol=1e-4, atol=1e-4)
+        if difference is not None:
+            return f"after step {step} an input alone gets an output {difference:.2g} away"
+    return None
+
+
+@law(
+    "adapt yields predictors for the whole query set, the first before any gradient step",
+    "yield once before the loop; if that first predictor is made of the support set, set starts_from_support",
+)
+def first_item_is_the_unadapted_predictor(trial: Trial) -> str | None:
+    made = trial.experiment()
+    strategy, task = ready(made)
+    items = list(islice(strategy.adapt(task.support), 3))
+    if not items:
+        return "it yields nothing"
+    for adapted in items:
+        if wrong := wrong_with(said(adapted, task.query.inputs), task):
+            return wrong
+    if len(items) == 1 or strategy.starts_from_support:
+        return None
+    other = next(strategy.adapt(made.source.tasks("new", [1])[0].support))
+    one, two = (said(adapted, task.query.inputs) for adapted in (items[0], other))
+    if apart(one, two, rtol=1.3e-6, atol=1e-5) is not None:
+        return "its first predictor differs from task to task"
+    return None
+
+
+@law(
+    "the order of the support set does not matter",
+    "take sums or means over it, and draw mini-batches from training.inner_loop.canonical(support)",
+)
+def order_of_the_support_does_not_matter(trial: Trial) -> str | None:
+    strategy, task = ready(trial.experiment(dataset={"k_shot": 3}))
+    support = task.support
+    order = torch.randperm(len(support), generator=torch.Generator().manual_seed(1))
+    shuffled = replace(
+        support, inputs=map_inputs(lambda t: t[order], support.inputs), targets=support.targets[order]
+    )
+    one, two = (said(list(islice(strategy.adapt(s), 3))[-1], task.query.inputs) for s in (support, shuffled))
+    difference = apart(one, two, rtol=1e-3, atol=1e-3)
+    return None if difference is None else f"in another order an output is {difference:.2g} away"
+
+
+@law(
+    "a replayed adaptation has the bits of a computed one, and can be replayed unless it says otherwise",
+    "read no value and draw no number in adapt, or set replayable = False, which is slower",
+)
+def adaptations_are_replayed(trial: Trial) -> str | None:
+    made, steps = trial.experiment(), [0, 1, 2]
+    strategy = made.strategy.eval()
+    replayed = Adaptations(steps, made.hardware, beside=True)
+    for task in made.source.tasks("new", range(6)):
+        expected = Adaptations(steps, made.hardware, beside=True)(strategy, task)
+        found = replayed(strategy, task)
+        if [(a.step, a.role) for a in expected] != [(a.step, a.role) for a in found]:
+            return "a replay answers after other steps"
+        if not all(torch.equal(a.outputs, b.outputs) for a, b in zip(expected, found, strict=True)):
+            return "a replay gives other outputs"
+        if not all(answer.seconds > 0 for answer in found):
+            return "a replay takes no time"
+    if strategy.replayable and not replayed.replays.recordable:
+        return "it cannot be recorded"
+    return None
+
+
+@law(
+    "predictors beside it serve the same task",
+    "give each role of Adapted.beside a predictor (n, ...) -> (n, n_outputs) of its own",
+)
+def predictors_beside_it_serve_the_task(trial: Trial) -> str | None:
+    strategy, task = ready(trial.experiment())
+    for adapted in islice(strategy.adapt(task.support), 3):
+        for role, build in adapted.beside.items():
+            if role in ("strategy", "baseline"):
+                return f"it calls one {role}, which has that role already"
+            with torch.no_grad():
+                wrong = wrong_with(build()(task.query.inputs), task)
+            if wrong:
+                return f"{wrong} ({role})"
+    return None
+
+
+@law(
+    "a regression is served, or refused with the reason",
+    "set needs_classes, or give outputs of the width of the targets",
+    lambda trial: trial.strategy.needs_classes or trial.experiment().source.shape.n_way is not None,
+)
+def regression_is_served_or_refused(trial: Trial) -> str | None:
+    try:
+        made = trial.experiment(regression=True)
+    except Unserved as error:
+        return None if "regression; choose" in str(error) else f"it is refused by {str(error)!r}"
+    strategy, task = ready(made)
+    for adapted in islice(strategy.adapt(task.support), 2):
+        if wrong := wrong_with(said(adapted, task.query.inputs), task):
+            return wrong
+    return None
+
+
+@law(
+    "a task without labels is refused where its classes are new",
+    "let `refusal` end in super().refusal(tasks)",
+    lambda trial: not trial.experiment().source.shares_labels,
+)
+def task_without_labels_is_refused(trial: Trial) -> str | None:
+    try:
+        trial.experiment(evaluation={"k_shots": [0]})
+    except Unserved as error:
+        kept = "k_shot is 0" in str(error) and "; give labels" in str(error)
+        return None if kept else f"it is refused by {str(error)!r}"
+    return "it is served"
+
+
+def distances(trial: Trial, n_tasks: int, n_steps: int, **values: object) -> list[list[float]]:
+    """What is noted as `distance` after each step on new tasks, by a strategy of 20 outer steps."""
+    made = trial.experiment(dataset={"k_shot": 3}, strategy={"adaptation_batch_size": 256, **values})
+    strategy = made.strategy.double().train()
+    list(islice(strategy.fit(made.source), 20))
+    strategy.eval()
+    noted = []
+    for task in made.source.tasks("new", range(n_tasks)):
+        items = islice(strategy.adapt(task.support), n_steps)
+        noted.append([item.notes["distance"] for item in items if "distance" in item.notes])
+    return noted
+
+
+@law(
+    "who uses unlabelled examples notes a `distance`, and who notes one says what it does about it",
+    "note it in Adapted.notes, and set lowers_distance_by (a hyper-parameter's name) or adversarial = True",
+)
+def distance_is_noted_by_who_says_so(trial: Trial) -> str | None:
+    strategy = trial.strategy
+    says = strategy.lowers_distance_by is not None or strategy.adversarial
+    notes = all(distances(trial, 1, 3))
+    if strategy.needs_unlabelled and not notes:
+        return "it needs unlabelled examples and notes none"
+    if notes != says:
+        return "it notes one and says nothing" if notes else "it notes none"
+    return None
+
+
+@law(
+    "its steps lower the `distance` by the weight that lowers_distance_by names",
+    "let the loss of a step hold weight * distance; if a discriminator judges it, set adversarial = True",
+    lambda trial: trial.strategy.lowers_distance_by is not None,
+)
+def distance_falls_during_adapt(trial: Trial) -> str | None:
+    """With as much weight as it takes for the other losses not to hide it."""
+    name = str(trial.strategy.lowers_distance_by)
+    key, weight = name.rpartition(".")[2], trial.value(name)
+    with_less = distances(trial, 5, 12, **{key: weight / 10})
+    for factor in (1, 10, 1e6):
+        try:
+            noted = distances(trial, 5, 12, **{key: weight * factor})
+        except RequestError:  # a share cannot be more than 1
+            continue
+        if noted == with_less:
+            return f"{name} changes nothing"
+        if sum(d[-1] for d in noted) < sum(d[0] for d in noted):
+            return None
+    return f"it does not fall, whatever {name} is"

@@ -1,0 +1,228 @@
+"""Laws of `fit`: what a strategy learns from the source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+from coldstart_cli.core.tasks import Examples, Objective, Pool, Split, Strategy, Task, TaskShape, TaskSource
+from coldstart_cli.errors import RequestError
+from coldstart_cli.experiment.assembly import Experiment
+from coldstart_cli.testing.law import apart, changed_in, law
+from coldstart_cli.testing.trial import Trial
+from coldstart_cli.training import outer_loops
+from coldstart_cli.training.meta_batch import Found, TaskGradients, kind
+from coldstart_cli.training.optimizers import optimizers
+from coldstart_cli.training.outer_loops import step_seed
+
+_PAST_A_FIRST_PHASE = 15  # of the 20 steps of experiment=smoke; a first phase may learn from the pool
+
+
+def learns_from_tasks(trial: Trial) -> bool:
+    """Its constructor names `vectorize`: it can compute the tasks of a batch in one call."""
+    encoders = trial.strategy.modules()
+    return "vectorize" in trial.facts and all(getattr(m, "vectorizable", True) for m in encoders)
+
+
+class FewExamples(Pool):
+    """The first examples of a pool."""
+
+    def __init__(self, pool: Pool, n: int) -> None:
+        self.pool, self.n = pool, min(n, len(pool))
+        self.objective: Objective = pool.objective
+        self.groups, self.names, self.queries = pool.groups, pool.names, pool.queries
+
+    def __len__(self) -> int:
+        return self.n
+
+    def examples(self, indices: Tensor) -> Examples:
+        return self.pool.examples(indices)
+
+
+class SameTasks(TaskSource):
+    """A source that always gives the same few tasks: whether a strategy learns, not how fast."""
+
+    def __init__(self, source: TaskSource, n_tasks: int, n_examples: int) -> None:
+        self.source, self.n_examples = source, n_examples
+        self.shape, self.fingerprint, self.input_shape = source.shape, source.fingerprint, source.input_shape
+        self.shares_labels, self.unequal = source.shares_labels, source.unequal
+        self.few = source.tasks("train", range(n_tasks))
+
+    @property
+    def objective(self) -> Objective:
+        return self.source.objective
+
+    def tasks(self, split: Split, indices: Sequence[int]) -> list[Task]:
+        return [self.few[i % len(self.few)] for i in range(len(indices))]
+
+    def pool(self, split: Split) -> Pool:
+        return FewExamples(self.source.pool(split), self.n_examples)
+
+    def refusal(self, split: Split, shape: TaskShape) -> str | None:
+        return self.source.refusal(split, shape)
+
+    def with_shape(self, shape: TaskShape) -> TaskSource:
+        return SameTasks(self.source.with_shape(shape), len(self.few), self.n_examples)
+
+    def facts(self) -> dict[str, str]:
+        return self.source.facts()
+
+
+def losses(steps: Iterator[Mapping[str, float]], n: int) -> dict[str, list[float]]:
+    """Loss -> its values; a training in phases has one loss for each (`teacher_loss`, then `loss`)."""
+    values: dict[str, list[float]] = {}
+    for metrics in islice(steps, n):
+        for name in [name for name in metrics if name.endswith("loss")][:1]:
+            values.setdefault(name, []).append(metrics[name])
+    return values
+
+
+@law(
+    "fit lowers its losses, and has some exactly where learns_from_source says so",
+    "check the sign of the loss and that the optimizer moves what it depends on, or set learns_from_source",
+)
+def fit_lowers_its_losses(trial: Trial) -> str | None:
+    steady = {"lr": 0.01, "schedule": "constant", "warmup": 0.0}
+    made = trial.experiment(optimizer=steady, training={"steps": 80})
+    strategy = made.strategy.train()
+    found = losses(strategy.fit(SameTasks(made.source, 4, 96)), 80)
+    if bool(found) != strategy.learns_from_source:
+        return f"learns_from_source is {strategy.learns_from_source} and it yields {len(found)} losses"
+    for name, values in found.items():
+        n = max(1, min(10, len(values) // 3))
+        first, last = (sum(part) / n for part in (values[:n], values[-n:]))
+        if not last < first - 0.03 * abs(first):
+            return f"its {name} went from {first:.3g} to {last:.3g} over the same few tasks"
+    return None
+
+
+def taken(
+    strategy: Strategy, made: Experiment, start: int, n: int
+) -> tuple[list[dict[str, float]], dict[str, Tensor]]:
+    """Metrics of `n` outer steps from step `start` on, and the state after them.
+
+    As the trainer takes them: torch's own generator, from which dropout draws, is seeded by (seed, step).
+    """
+    steps, metrics = strategy.fit(made.source, start), []
+    for step in range(start, start + n):
+        torch.manual_seed(step_seed(made.config["seed"], step))
+        metrics += list(islice(steps, 1))
+    return metrics, strategy.state_dict()
+
+
+def begun(trial: Trial) -> tuple[Strategy, Experiment]:
+    made = trial.experiment(training={"steps": 4})
+    return made.strategy.train(), made
+
+
+@law(
+    "a training that is stopped and goes on learns the same, bit for bit",
+    "draw from torch's generator, or one seeded by (seed, step); keep state in parameters and buffers",
+)
+def stopped_training_goes_on_alike(trial: Trial) -> str | None:
+    """A loss may be random, by dropout say, as long as a step draws the same numbers whenever it is taken."""
+    whole, state = taken(*begun(trial), 0, 4)
+    for stop in (1, 2, 3):
+        first, made = begun(trial)
+        half, _ = taken(first, made, 0, stop)
+        second, again = begun(trial)
+        second.load_state_dict(first.state_dict())
+        for (_, new), (_, old) in zip(optimizers(second), optimizers(first), strict=True):
+            new.load_state_dict(old.state_dict())
+        rest, continued = taken(second, again, len(half), 4 - stop)
+        if whole != half + rest:
+            return f"after a stop at step {stop} of 4 its metrics are others"
+        if names := changed_in(state, continued):
+            return f"after a stop at step {stop} of 4 other values are in {', '.join(names[:3])}"
+    return None
+
+
+@law(
+    "tasks computed in one call give what tasks one after another give",
+    "write the task loss for one task and lift it by `each`, or set vectorizable = False on the model",
+    learns_from_tasks,
+)
+def vectorised_step_equals_looped_step(trial: Trial) -> str | None:
+    """Without dropout, which draws other numbers for a batch than for its tasks."""
+    states = []
+    for mode in ("vmap", "loop"):
+        made = trial.experiment(
+            "optimizer=sgd", hardware={"vectorize": mode}, strategy={"meta_batch_size": 3}
+        )
+        strategy = made.strategy.double().eval()
+        list(islice(strategy.fit(made.source), 2))
+        states.append(strategy.state_dict())
+    for name, value in states[0].items():
+        difference = apart(value, states[1][name], rtol=1e-7, atol=1e-9)
+        if difference is not None:
+            return f"{name} is {difference:.2g} away"
+    return None
+
+
+@law(
+    "a step on two threads has the bits of a step on one",
+    "let the loss of a task depend on that task alone, and draw no numbers in an order that tasks share",
+    learns_from_tasks,
+)
+def threads_change_no_bit(trial: Trial) -> str | None:
+    told = []
+    for threads in (1, 2):
+        hardware = {"threads": threads, "vectorize": "loop"}
+        made = trial.experiment(hardware=hardware, strategy={"meta_batch_size": 3})
+        told.append(taken(made.strategy.train(), made, _PAST_A_FIRST_PHASE, 2))
+    if told[0][0] != told[1][0]:
+        return "its metrics are others"
+    names = changed_in(told[0][1], told[1][1])
+    return f"other values are in {', '.join(names[:3])}" if names else None
+
+
+@law(
+    "the loss of a task is replayed from the third task of a shape on",
+    "read no value of a tensor in the task loss; it would only be slower, so this law may be left out by -k",
+    learns_from_tasks,
+)
+def tasks_are_replayed_after_two(trial: Trial) -> str | None:
+    """Without dropout: what draws numbers is computed as it is written."""
+    known: list[bool] = []
+
+    def seen(gradients: TaskGradients, tasks: Sequence[Task]) -> Iterator[Found]:
+        for task in tasks:
+            known.append(gradients.replays.known(kind([task])))
+            yield gradients([task])
+
+    made = trial.experiment(hardware={"vectorize": "loop"}, strategy={"meta_batch_size": 3})
+    with mock.patch.object(outer_loops, "one_after_another", seen):
+        list(islice(made.strategy.eval().fit(made.source, start=_PAST_A_FIRST_PHASE), 2))
+    return None if known[2:] and all(known[2:]) else "it is computed as it is written"
+
+
+@law(
+    "differentiates_twice says whether a gradient goes through gradients, which bf16 spoils",
+    "set it where the outer loss is differentiated through inner steps, and nowhere else",
+)
+def bf16_is_refused_through_gradients(trial: Trial) -> str | None:
+    made = trial.experiment(hardware={"precision": "bf16_second_order"})
+    graphs = [False]
+    grad: Any = torch.autograd.grad
+
+    def seen(*args: Any, create_graph: bool = False, **kwargs: Any) -> Any:
+        graphs.append(create_graph)
+        return grad(*args, create_graph=create_graph, **kwargs)
+
+    with mock.patch.object(torch.autograd, "grad", seen), made.hardware.autocast():
+        list(islice(made.strategy.train().fit(made.source, start=_PAST_A_FIRST_PHASE), 1))
+    says = made.strategy.differentiates_twice
+    if says != any(graphs):
+        return f"it is {says}"
+    if says:
+        try:
+            trial.experiment(hardware={"precision": "bf16"})
+        except RequestError as error:
+            return None if "hardware.precision: bf16" in str(error) else f"it is refused by {str(error)!r}"
+        return "bf16 is accepted"
+    return None

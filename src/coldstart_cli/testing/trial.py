@@ -1,0 +1,145 @@
+"""A strategy on trial: built from its config on a small problem, as often and as changed as a law asks."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import shutil
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import torch
+
+from coldstart_cli.config import composition
+from coldstart_cli.config.building import runtime_parameters
+from coldstart_cli.core.tasks import Strategy
+from coldstart_cli.errors import RequestError
+from coldstart_cli.experiment.assembly import Experiment, assemble
+
+CPU = ("hardware=cpu", "hardware.threads=1")
+SMALL = ("experiment=smoke", "dataset.n_query=4", "baseline=null", *CPU)
+IMAGES = ("model.hidden=8", "dataset.n_way=3")
+"""What is composed unless a data set is named: three characters and a narrow convolutional network."""
+REGRESSION = ("dataset=sinusoid", "model=mlp", "dataset.n_unlabelled=3")
+
+
+class Trial:
+    """One strategy, on a data set small enough that a law takes a second.
+
+    Every task has unlabelled examples, for strategies that need some, and a teacher is as small as the run's
+    model.
+
+    Args:
+        strategy: the name of a config, or the path of a YAML file that describes a strategy.
+        dataset: likewise; None for the small images that the package brings along.
+        overrides: further words as `coldstart train` takes them: `model=mlp`, `trust=[my_package]`.
+
+    Raises:
+        RequestError: where there is no such file.
+    """
+
+    def __init__(self, strategy: str, dataset: str | None = None, overrides: Sequence[str] = ()) -> None:
+        chosen, folders = self._chosen("strategy", strategy)
+        self.name = chosen.partition("=")[2]
+        words = [chosen, *overrides]
+        if dataset is not None:
+            of_data, more = self._chosen("dataset", dataset)
+            words, folders = [of_data, *words], [*folders, *more]
+        images = () if any(word.startswith("dataset=") for word in words) else IMAGES
+        self._search = composition.search_path(list(dict.fromkeys(folders)))
+        self._words = [*images, "dataset.n_unlabelled=3", *words]
+        kept = [word for word in overrides if word.startswith(("trust=", "strategy."))]
+        self._regression = [*REGRESSION, chosen, *kept]
+        self._configs: dict[tuple[str, ...], Mapping[str, Any]] = {}
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @cached_property
+    def strategy(self) -> Strategy:
+        """As it is built, to be asked what it says of itself; no law trains or adapts it."""
+        return self.experiment().strategy
+
+    @cached_property
+    def facts(self) -> set[str]:
+        """The facts of a run that its constructor names."""
+        config = self._composed(self._words)
+        return runtime_parameters(config["strategy"], "strategy", config["trust"])
+
+    def experiment(self, *groups: str, regression: bool = False, **parts: Mapping[str, Any]) -> Experiment:
+        """Built anew from the same initial weights.
+
+        Args:
+            groups: configs to choose besides, such as `optimizer=sgd`.
+            regression: on sinusoids in place of the data set.
+            parts: values to change: `training={"steps": 4}`. Those of `strategy` are set wherever the
+                strategy, or one that is nested in it, has such a key, and skipped where none has.
+
+        Raises:
+            RequestError: where the config cannot be built.
+        """
+        words = [*(self._regression if regression else self._words), *groups]
+        config = copy.deepcopy(dict(self._composed(words)))
+        of_strategy = {"teacher": config["model"], **parts.pop("strategy", {})}
+        config["strategy"] = replaced(config["strategy"], of_strategy)
+        for part, values in parts.items():
+            config[part] = {**config[part], **values}
+        return assemble(config)
+
+    def value(self, name: str) -> Any:
+        """Of a hyper-parameter of the strategy; `transfer.weight` is that of a nested one."""
+        node: Any = self._composed(self._words)["strategy"]
+        for key in name.split("."):
+            node = node[key]
+        return node
+
+    def _composed(self, words: Sequence[str]) -> Mapping[str, Any]:
+        """Composing takes longer than building: once for each choice of configs."""
+        key = tuple(words)
+        if key not in self._configs:
+            ((_, self._configs[key]),) = composition.points([*self._search, *SMALL, *words])
+        return self._configs[key]
+
+    def _chosen(self, group: str, named: str) -> tuple[str, list[str]]:
+        """(the override that chooses it, folders of configs to look in)."""
+        if not named.endswith(".yaml"):
+            return f"{group}={named}", []
+        file = Path(named).expanduser().resolve()
+        if not file.is_file():
+            raise RequestError(f"{named}: there is no such file; name a YAML file or a config (coldstart ls)")
+        if file.parent.name == group:  # the configs beside it can be chosen, and inherited from
+            return f"{group}={file.stem}", [str(file.parents[1])]
+        folder = mkdtemp(prefix="coldstart-")  # Hydra looks for it in a folder with the name of the group
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        Path(folder, group).mkdir()
+        shutil.copy(file, Path(folder, group))
+        return f"{group}={file.stem}", [folder]
+
+
+def replaced(node: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same tree with other values wherever it has such a key."""
+    return {
+        key: values[key]
+        if key in values
+        else replaced(below, values)
+        if isinstance(below, Mapping)
+        else below
+        for key, below in node.items()
+    }
+
+
+@contextlib.contextmanager
+def torch_as_it_was() -> Iterator[None]:
+    """Building hardware sets torch up for it; afterwards torch is as it was."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    state = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+        torch.set_num_threads(threads)
+        torch.set_rng_state(state)
