@@ -18,7 +18,7 @@ from coldstart_cli.testing.trial import Trial
 from coldstart_cli.training import outer_loops
 from coldstart_cli.training.meta_batch import Found, TaskGradients, kind
 from coldstart_cli.training.optimizers import optimizers
-from coldstart_cli.training.outer_loops import step_seed
+from coldstart_cli.training.randomness import step_seed
 
 _PAST_A_FIRST_PHASE = 15  # of the 20 steps of experiment=smoke; a first phase may learn from the pool
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -87,9 +88,19 @@ class _Outside(TorchFunctionMode):
     """Refuses what reads values without an operation of torch, and so would be read once for all."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in _READING:
+        if func in _READING and _active.get() is not None:
             raise UnrecordableError("values are read, and may decide what is done")
         return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def aside() -> Iterator[None]:
+    """What runs inside is no part of the computation that is recorded around it, and may read values."""
+    token = _active.set(None)
+    try:
+        yield
+    finally:
+        _active.reset(token)
 
 
 def _by_numbers(func: Any, args: Any) -> bool:
