@@ -7,12 +7,13 @@ import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NotRequired, Required, get_origin
 
 import pytest
 
 from coldstart_cli.cli import configs
 from coldstart_cli.config import composition
+from coldstart_cli.config.building import parameters_of
 from tests.kit.places import CONF
 
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
@@ -53,11 +54,6 @@ def located(target: str) -> Callable[..., Any]:
     return found
 
 
-def keyword_only(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    parameters = inspect.signature(target).parameters
-    return {n: p for n, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
-
-
 def test_conf_files_are_those_that_ls_lists(capsys: pytest.CaptureFixture[str]) -> None:
     assert configs.ls(["--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
@@ -89,8 +85,8 @@ def test_conf_composes_and_equals_the_signatures(name: str) -> None:
     found = dict(calls(config))
     assert group == "experiment" or any(key.split(".")[0] == group for key in found)
     for key, node in found.items():
-        names = set(keyword_only(located(node["_target_"])))
-        assert set(node) - {"_target_"} == names, key
+        _, values = parameters_of(located(node["_target_"]))
+        assert set(node) - {"_target_"} == set(values), key
 
 
 @pytest.mark.parametrize("name", [n for n in CHOICES if n.startswith("strategy/")])
@@ -112,9 +108,11 @@ def test_conf_targets_have_no_defaults_in_python() -> None:
     targets = {node["_target_"] for name in PARTS for _, node in calls(composed(override(name)))}
     assert len(targets) >= 12
     for target in sorted(targets):
-        for name, parameter in keyword_only(located(target)).items():
-            assert parameter.default is inspect.Parameter.empty, f"{target}: {name}"
-            assert parameter.annotation is not inspect.Parameter.empty, f"{target}: {name}"
+        _, values = parameters_of(located(target))
+        assert not {name for name, annotation in values.items() if annotation is Any}, target
+        assert not {n for n, a in values.items() if get_origin(a) in (Required, NotRequired)}, target
+        parameters = inspect.signature(located(target)).parameters.values()
+        assert not [p for p in parameters if p.name in values and p.default is not p.empty], target
 
 
 def test_conf_is_values_only_once_composed() -> None:

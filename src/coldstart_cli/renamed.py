@@ -14,9 +14,9 @@ from typing import Any
 RENAMED: Mapping[str, str] = {
     "coldstart_cli.strategies.adversarial.DomainAdversarial": "coldstart_cli.strategies.DomainAdversarial",
     "coldstart_cli.strategies.align.Align": "coldstart_cli.strategies.Align",
-    "coldstart_cli.strategies.alignment.CCSA": "coldstart_cli.strategies.CCSA",
-    "coldstart_cli.strategies.alignment.Coral": "coldstart_cli.strategies.Coral",
-    "coldstart_cli.strategies.alignment.MMD": "coldstart_cli.strategies.MMD",
+    "coldstart_cli.strategies.alignment.CCSA": "coldstart_cli.strategies.ccsa",
+    "coldstart_cli.strategies.alignment.Coral": "coldstart_cli.strategies.coral",
+    "coldstart_cli.strategies.alignment.MMD": "coldstart_cli.strategies.mmd",
     "coldstart_cli.strategies.baseline_pp.BaselinePP": "coldstart_cli.strategies.BaselinePP",
     "coldstart_cli.strategies.born_again.BornAgain": "coldstart_cli.strategies.BornAgain",
     "coldstart_cli.strategies.co_tuning.CoTuning": "coldstart_cli.strategies.CoTuning",

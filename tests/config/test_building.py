@@ -6,6 +6,7 @@ import importlib
 import math
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coldstart_cli.config.annotations import mismatch
-from coldstart_cli.config.building import build, check, runtime_parameters
+from coldstart_cli.config.building import build, check, parameters_of, runtime_parameters
 from coldstart_cli.core.tasks import Strategy, TaskSource
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.trainer import TrainingPlan, ValidationPlan
@@ -37,9 +38,28 @@ GOOD: dict[str, Any] = {
     "clip_norm": None,
 }
 THEIRS = """\
+from __future__ import annotations
+from typing import Annotated, Literal, TypedDict, Unpack
+from annotated_types import Ge
+
 class Thing:
     def __init__(self, fact, *, child, size: int) -> None:
         self.fact, self.child, self.size = fact, child, size
+
+class Shared(TypedDict):
+    size: Annotated[int, Ge(1)]
+    colour: Literal["red", "blue"]
+
+class More(Shared):
+    weight: float
+
+class Sharing:
+    def __init__(self, fact, *, own: int, **more: Unpack[More]) -> None:
+        self.fact, self.own, self.more = fact, own, more
+
+class Loose:
+    def __init__(self, *, size: int, **anything: int) -> None:
+        self.size = size
 
 class Refusing:
     def __init__(self, *, size: int) -> None:
@@ -108,6 +128,39 @@ def test_check_finds_what_is_deep_inside(theirs: str) -> None:
     node = {"_target_": "their_package.Thing", "child": [{"second": {**GOOD, "lr": "x"}}], "size": 1}
     with pytest.raises(RequestError, match=r"^thing\.child\[0\]\.second\.lr: 'x'"):
         check(node, "thing", object, [theirs])
+
+
+SHARING = {
+    "_target_": "their_package.Sharing", "own": 1, "size": 2, "colour": "red", "weight": 0.5
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": 0}, "thing.size: 0 is out of range; give a value at least 1"),
+        ({"colour": "rad"}, "thing.colour: 'rad' is no choice; did you mean red?"),
+        ({"wieght": 1.0}, "thing.wieght: Sharing has no such parameter; did you mean weight?"),
+        ({"more": {}}, "thing.more: Sharing has no such parameter; known: colour, own, size, weight"),
+    ],
+)
+def test_check_knows_parameters_that_are_shared(theirs: str, change: dict[str, Any], message: str) -> None:
+    check(SHARING, "thing", object, [theirs])
+    with pytest.raises(RequestError, match=f"^{re.escape(message)}"):
+        check({**SHARING, **change}, "thing", object, [theirs])
+    without = {name: value for name, value in SHARING.items() if name != "weight"}
+    with pytest.raises(RequestError, match=r"^thing\.weight: missing; Sharing needs it"):
+        check(without, "thing", object, [theirs])
+
+
+def test_parameters_that_are_shared_follow_those_of_ones_own(theirs: str) -> None:
+    module = importlib.import_module(theirs)
+    facts, values = parameters_of(module.Sharing)
+    assert (facts, list(values)) == (["fact"], ["own", "size", "colour", "weight"])
+    assert values["size"] == Annotated[int, Ge(1)]
+    assert parameters_of(module.Loose) == ([], {"size": int})
+    made = build(SHARING, "thing", object, [theirs], {"fact": "known"})
+    assert made.more == {"size": 2, "colour": "red", "weight": 0.5}
 
 
 def test_check_refuses_what_is_deeper_than_any_config() -> None:

@@ -2,7 +2,8 @@
 
 `check` validates a whole tree and builds nothing; `build` makes the objects. A mapping with `_target_`
 is a call; its keys are the callable's keyword-only parameters, all of them and no others, so that YAML
-holds every value and Python none. Positional parameters are facts of the run (`encoder`, `n_outputs`,
+holds every value and Python none. What several callables share stands in a TypedDict that each takes as
+`**name: Unpack[TheDict]` (PEP 692). Positional parameters are facts of the run (`encoder`, `n_outputs`,
 ...), injected by name. A target must make what its place asks for: `strategy` a Strategy, and a parameter
 what it is annotated with; so no config can call a function that merely lies in a trusted package.
 """
@@ -70,7 +71,7 @@ def _built(node: object, key: str, trusted: tuple[str, ...], runtime: Mapping[st
         if "_target_" not in node:
             return values
         target = _located(node["_target_"], key, trusted)
-        facts, _ = _parameters(target)
+        facts, _ = parameters_of(target)
         try:
             return target(**{name: runtime[name] for name in facts if name in runtime}, **values)
         except ValueError as error:
@@ -82,7 +83,7 @@ def _built(node: object, key: str, trusted: tuple[str, ...], runtime: Mapping[st
 
 def runtime_parameters(node: Mapping[str, Any], key: str, trust: Sequence[str]) -> set[str]:
     """The names of the run's facts that the target of `node`, and of any node in it, asks for."""
-    facts, _ = _parameters(_located(node["_target_"], key, (*TRUSTED, *trust)))
+    facts, _ = parameters_of(_located(node["_target_"], key, (*TRUSTED, *trust)))
     nested = (value for value in node.values() if isinstance(value, Mapping) and "_target_" in value)
     return set(facts).union(*(runtime_parameters(value, key, trust) for value in nested))
 
@@ -131,7 +132,7 @@ def _check_values(node: object, key: str, wanted: Any, trusted: tuple[str, ...])
         target = _located(node["_target_"], key, trusted)
         _check_kind(target, key, wanted)
         _check_installed(target, key)
-        _, parameters = _parameters(target)
+        _, parameters = parameters_of(target)
         given = set(node) - {"_target_"}
         for name in sorted(given - set(parameters)):
             raise RequestError(
@@ -192,7 +193,7 @@ def _located(target: str, key: str, trusted: tuple[str, ...]) -> Callable[..., A
             "name the place of its definition"
         )
     try:
-        _parameters(found)
+        parameters_of(found)
     except (NameError, TypeError, ValueError) as error:  # built in, or annotated for type checkers only
         raise RequestError(
             f"{key}._target_: {shown(target)} has no signature to read; choose another"
@@ -204,18 +205,26 @@ def _is_below(name: str, packages: Sequence[str]) -> bool:
     return any(name.startswith(f"{package}.") for package in packages)
 
 
-def _parameters(target: Callable[..., Any]) -> tuple[list[str], dict[str, Any]]:
+def parameters_of(target: Callable[..., Any]) -> tuple[list[str], dict[str, Any]]:
     """(the run's facts: positional parameters; hyper-parameters: keyword-only, with their annotations)."""
-    signature = inspect.signature(target)
     function = target.__init__ if inspect.isclass(target) else target
     hints = typing.get_type_hints(function, include_extras=True)
-    facts = [n for n, p in signature.parameters.items() if p.kind is not inspect.Parameter.KEYWORD_ONLY]
-    values = {
-        name: hints.get(name, Any)
-        for name, parameter in signature.parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    facts, values = list[str](), dict[str, Any]()
+    for name, parameter in inspect.signature(target).parameters.items():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            values[name] = hints.get(name, Any)
+        elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            values |= _unpacked(hints.get(name))
+        else:
+            facts.append(name)
     return facts, values
+
+
+def _unpacked(annotation: Any) -> dict[str, Any]:
+    """What `**name: Unpack[TheDict]` stands for; a `**name` of any other kind names nothing."""
+    if typing.get_origin(annotation) is not typing.Unpack:
+        return {}
+    return typing.get_type_hints(typing.get_args(annotation)[0], include_extras=True)
 
 
 def _name(target: Callable[..., Any]) -> str:

@@ -1,4 +1,4 @@
-"""Ways out of a cold start, by family; every class by its public name."""
+"""Ways out of a cold start, by family; everything by its public name."""
 
 from coldstart_cli.faces import face
 
@@ -24,7 +24,7 @@ __getattr__, __dir__ = face(
         "transfer.source_selection": "SourceSelection",
         "alignment.task_alignment": "Align",
         "alignment.co_tuning": "CoTuning",
-        "alignment.feature_distance": "CCSA Coral MMD",
+        "alignment.feature_distance": "DomainDistance ccsa coral mmd",
         "alignment.adversarial": "DomainAdversarial",
         "alignment.guarded": "Guarded",
     },

@@ -13,7 +13,7 @@ from torch import nn
 
 from coldstart_cli.core.tasks import Examples, Support
 from coldstart_cli.experiment.assembly import Experiment
-from coldstart_cli.strategies.alignment.feature_distance import CCSA, Coral, contrast
+from coldstart_cli.strategies.alignment.feature_distance import DomainDistance, contrast
 from coldstart_cli.strategies.building_blocks import discrepancy
 from coldstart_cli.strategies.building_blocks.source_memory import Memory
 from coldstart_cli.strategies.building_blocks.two_domains import Domains
@@ -67,7 +67,7 @@ def test_coral_first_step_equals_plain_torch(experiment: Make) -> None:
         "strategy=coral", "dataset.n_unlabelled=3", "strategy.memory_size=16", "strategy.momentum=0"
     )
     strategy, support = filled(made)
-    assert isinstance(strategy, Coral)
+    assert isinstance(strategy, DomainDistance)
     assert isinstance(support.inputs, torch.Tensor) and isinstance(support.unlabelled, torch.Tensor)
     shared = replace(support, source_classes=torch.tensor([4, 0, 9]))
     kept = strategy.memory.examples
@@ -83,15 +83,15 @@ def test_coral_first_step_equals_plain_torch(experiment: Make) -> None:
     loss = loss + strategy.weight * discrepancy.coral(of_source, of_target)
     gradients = torch.autograd.grad(loss, [head_weight, weights["convs.0.weight"]])
     item = list(islice(strategy.adapt(shared), 2))[-1]
-    expected = (head_weight - strategy.lr * gradients[0])[[4, 0, 9]]
+    expected = (head_weight - strategy.between["lr"] * gradients[0])[[4, 0, 9]]
     torch.testing.assert_close(item.changed["head.weight"], expected.detach())
-    first = weights["convs.0.weight"] - strategy.lr * gradients[1]
+    first = weights["convs.0.weight"] - strategy.between["lr"] * gradients[1]
     torch.testing.assert_close(item.changed["encoder.convs.0.weight"], first.detach())
 
 
 def test_shared_labels_start_from_rows_of_the_source_head(experiment: Make) -> None:
     strategy, support = filled(experiment("strategy=ccsa"))
-    assert isinstance(strategy, CCSA)
+    assert isinstance(strategy, DomainDistance)
     item = next(strategy.adapt(replace(support, source_classes=torch.tensor([4, 0, 9]))))
     torch.testing.assert_close(item.changed["head.weight"], strategy.network.head.weight.detach()[[4, 0, 9]])
     assert not next(strategy.adapt(support)).changed["head.weight"].any()
@@ -113,7 +113,7 @@ def test_task_without_labels_is_adapted_to_by_its_unlabelled_examples(experiment
 def test_memory_travels_with_the_state(experiment: Make) -> None:
     strategy, support = filled(experiment("strategy=coral", "dataset.n_unlabelled=3"))
     other = experiment("strategy=coral", "dataset.n_unlabelled=3").strategy.double().eval()
-    assert isinstance(other, Coral) and isinstance(other.memory, Memory)
+    assert isinstance(other, DomainDistance) and isinstance(other.memory, Memory)
     other.load_state_dict(strategy.state_dict())
     assert len(other.memory) > 0
     ours, theirs = (

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Unpack
 
 import torch
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -22,12 +22,13 @@ from coldstart_cli.models.network import Encoder, Network, below, linear_head
 from coldstart_cli.strategies.building_blocks import discrepancy
 from coldstart_cli.strategies.building_blocks.source_memory import Memory
 from coldstart_cli.strategies.building_blocks.two_domains import (
+    BetweenDomains,
     Domains,
     adapt_between,
     fit_and_remember,
     source_outputs,
 )
-from coldstart_cli.training.inner_loop import Weights, rule_named
+from coldstart_cli.training.inner_loop import Weights
 from coldstart_cli.training.optimizers import OptimizerFactory
 
 WIDEST_PRODUCT = 4096
@@ -54,15 +55,12 @@ class DomainAdversarial(Strategy):
 
     Args:
         encoder, optimizer, n_source_outputs, seed: from the run.
-        batch_size: source examples in one outer step.
-        memory_size: source examples kept for adaptation.
-        adaptation_batch_size: examples of each kind in one step of adaptation.
         conditional: condition the discriminator on class probabilities (CDAN).
         entropy: weigh confident examples more in the discriminator's loss (CDAN+E).
         discriminator_width: units of its two hidden layers, and of a random projection.
         weight: strength of the reversed gradient once it has risen.
         ramp_steps: steps of adaptation over which it rises.
-        lr, rule, momentum: of adaptation; the momentum is that of `sgd`.
+        between: see `BetweenDomains`.
 
     Raises:
         ValueError: where entropies are asked for without class probabilities.
@@ -79,29 +77,22 @@ class DomainAdversarial(Strategy):
         n_source_outputs: int,
         seed: int,
         *,
-        batch_size: Annotated[int, Ge(1)],
-        memory_size: Annotated[int, Ge(1)],
-        adaptation_batch_size: Annotated[int, Ge(1)],
         conditional: bool,
         entropy: bool,
         discriminator_width: Annotated[int, Ge(1)],
         weight: Annotated[float, Ge(0)],
         ramp_steps: Annotated[int, Ge(1)],
-        lr: Annotated[float, Gt(0)],
-        rule: Literal["sgd", "adam"],
-        momentum: Annotated[float, Ge(0), Le(1)],
+        **between: Unpack[BetweenDomains],
     ) -> None:
         super().__init__()
         if entropy and not conditional:
             raise ValueError("entropy: is that of class probabilities; set conditional=true")
         self.needs_classes = conditional
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
-        self.memory = Memory(memory_size)
-        self.seed, self.batch_size, self.memory_size = seed, batch_size, memory_size
-        self.adaptation_batch_size, self.discriminator_width = adaptation_batch_size, discriminator_width
+        self.memory = Memory(between["memory_size"])
+        self.seed, self.between = seed, between
         self.conditional, self.entropy = conditional, entropy
-        self.weight, self.ramp_steps = weight, ramp_steps
-        self.lr, self.rule, self.momentum = lr, rule, momentum
+        self.discriminator_width, self.weight, self.ramp_steps = discriminator_width, weight, ramp_steps
         self.of_features: Tensor | None
         self.of_probabilities: Tensor | None
         width = self._conditioned_width(encoder.feature_dim, n_source_outputs)
@@ -110,13 +101,7 @@ class DomainAdversarial(Strategy):
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         return fit_and_remember(
-            self.network,
-            self.memory,
-            source,
-            self.optimizer,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            start=start,
+            self.network, self.memory, source, self.optimizer, self.between, seed=self.seed, start=start
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
@@ -127,8 +112,7 @@ class DomainAdversarial(Strategy):
             self._step_loss,
             lambda domains: discrepancy.mmd(domains.source, domains.target, RULER),
             {f"discriminator.{name}": w for name, w in self.discriminator.named_parameters()},
-            batch_size=self.adaptation_batch_size,
-            rule=rule_named(self.rule, self.lr, self.momentum),
+            self.between,
         )
 
     def _step_loss(self, classification: Tensor, weights: Weights, domains: Domains, step: int) -> Tensor:

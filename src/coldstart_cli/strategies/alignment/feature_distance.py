@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Unpack
 
 import torch
 from annotated_types import Ge, Gt, Le, Len
@@ -21,153 +22,149 @@ from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, linear_head
 from coldstart_cli.strategies.building_blocks import discrepancy
 from coldstart_cli.strategies.building_blocks.source_memory import Memory
-from coldstart_cli.strategies.building_blocks.two_domains import Domains, adapt_between, fit_and_remember
-from coldstart_cli.training.inner_loop import Weights, rule_named
+from coldstart_cli.strategies.building_blocks.two_domains import (
+    BetweenDomains,
+    Domains,
+    adapt_between,
+    fit_and_remember,
+)
+from coldstart_cli.training.inner_loop import Weights
 from coldstart_cli.training.optimizers import OptimizerFactory
 
+Distance = Callable[[Domains, Tensor | None], Tensor]
+"""(features of a batch, source class of each class of the task; None where they are new) -> a scalar."""
 
-class Coral(Strategy):
+
+class DomainDistance(Strategy):
+    """Brings the features of source and task together while it learns the task.
+
+    Loss of a step: classification_weight * classification of both domains + weight * distance. A config
+    names a function below, which chooses the distance and what it needs.
+
+    Args:
+        encoder, optimizer, n_source_outputs, seed: from the run.
+        distance: what a step lowers, and what is noted.
+        weight: of the distance.
+        classification_weight: of the classification loss.
+        of_classes: the distance compares labels; unlabelled examples are then left out, else needed.
+        between: see `BetweenDomains`.
+    """
+
+    lowers_distance_by, replayable = "weight", False
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        optimizer: OptimizerFactory,
+        n_source_outputs: int,
+        seed: int,
+        *,
+        distance: Distance,
+        weight: float,
+        classification_weight: float,
+        of_classes: bool,
+        **between: Unpack[BetweenDomains],
+    ) -> None:
+        super().__init__()
+        self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
+        self.memory = Memory(between["memory_size"])
+        self.seed, self.between = seed, between
+        self.distance, self.of_classes = distance, of_classes
+        self.weight, self.classification_weight = weight, classification_weight
+        self.needs_classes = self.needs_labels = of_classes
+        self.needs_unlabelled = not of_classes
+        self.optimizer = optimizer(self.parameters())
+
+    def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
+        return fit_and_remember(
+            self.network, self.memory, source, self.optimizer, self.between, seed=self.seed, start=start
+        )
+
+    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
+        def distance(domains: Domains) -> Tensor:
+            return self.distance(domains, support.source_classes)
+
+        def step_loss(classification: Tensor, weights: Weights, domains: Domains, step: int) -> Tensor:
+            return self.classification_weight * classification + self.weight * distance(domains)
+
+        seen = replace(support, unlabelled=None) if self.of_classes else support
+        return adapt_between(self.network, self.memory, seen, step_loss, distance, {}, self.between)
+
+
+def coral(
+    encoder: Encoder,
+    optimizer: OptimizerFactory,
+    n_source_outputs: int,
+    seed: int,
+    *,
+    weight: Annotated[float, Ge(0)],
+    **between: Unpack[BetweenDomains],
+) -> DomainDistance:
     """Brings the covariances of source and task features together while it learns the task.
 
     Loss of a step: classification of both domains + weight * `discrepancy.coral`.
 
     Args:
         encoder, optimizer, n_source_outputs, seed: from the run.
-        batch_size: source examples in one outer step.
-        memory_size: source examples kept for adaptation.
-        adaptation_batch_size: examples of each kind in one step of adaptation.
         weight: of the distance.
-        lr, rule, momentum: of adaptation; the momentum is that of `sgd`.
+        between: see `BetweenDomains`.
     """
-
-    needs_labels = False
-    needs_unlabelled = True
-    lowers_distance_by, replayable = "weight", False
-
-    def __init__(
-        self,
-        encoder: Encoder,
-        optimizer: OptimizerFactory,
-        n_source_outputs: int,
-        seed: int,
-        *,
-        batch_size: Annotated[int, Ge(1)],
-        memory_size: Annotated[int, Ge(1)],
-        adaptation_batch_size: Annotated[int, Ge(1)],
-        weight: Annotated[float, Ge(0)],
-        lr: Annotated[float, Gt(0)],
-        rule: Literal["sgd", "adam"],
-        momentum: Annotated[float, Ge(0), Le(1)],
-    ) -> None:
-        super().__init__()
-        self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
-        self.memory = Memory(memory_size)
-        self.seed, self.batch_size, self.memory_size = seed, batch_size, memory_size
-        self.adaptation_batch_size, self.weight = adaptation_batch_size, weight
-        self.lr, self.rule, self.momentum = lr, rule, momentum
-        self.optimizer = optimizer(self.parameters())
-
-    def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
-        return fit_and_remember(
-            self.network,
-            self.memory,
-            source,
-            self.optimizer,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            start=start,
-        )
-
-    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        return adapt_between(
-            self.network,
-            self.memory,
-            support,
-            self._step_loss,
-            _coral,
-            {},
-            batch_size=self.adaptation_batch_size,
-            rule=rule_named(self.rule, self.lr, self.momentum),
-        )
-
-    def _step_loss(self, classification: Tensor, weights: Weights, domains: Domains, step: int) -> Tensor:
-        return classification + self.weight * _coral(domains)
+    return DomainDistance(
+        encoder,
+        optimizer,
+        n_source_outputs,
+        seed,
+        distance=_of_covariances,
+        weight=weight,
+        classification_weight=1,
+        of_classes=False,
+        **between,
+    )
 
 
-class MMD(Strategy):
+def mmd(
+    encoder: Encoder,
+    optimizer: OptimizerFactory,
+    n_source_outputs: int,
+    seed: int,
+    *,
+    weight: Annotated[float, Ge(0)],
+    bandwidths: Annotated[list[Annotated[float, Gt(0)]], Len(1)],
+    **between: Unpack[BetweenDomains],
+) -> DomainDistance:
     """Brings the distributions of source and task features together while it learns the task.
 
     Loss of a step: classification of both domains + weight * `discrepancy.mmd`.
 
     Args:
         encoder, optimizer, n_source_outputs, seed: from the run.
-        batch_size: source examples in one outer step.
-        memory_size: source examples kept for adaptation.
-        adaptation_batch_size: examples of each kind in one step of adaptation.
         weight: of the distance.
         bandwidths: of the kernels, in units of the median squared distance of a batch.
-        lr, rule, momentum: of adaptation; the momentum is that of `sgd`.
+        between: see `BetweenDomains`.
     """
-
-    needs_labels = False
-    needs_unlabelled = True
-    lowers_distance_by, replayable = "weight", False
-
-    def __init__(
-        self,
-        encoder: Encoder,
-        optimizer: OptimizerFactory,
-        n_source_outputs: int,
-        seed: int,
-        *,
-        batch_size: Annotated[int, Ge(1)],
-        memory_size: Annotated[int, Ge(1)],
-        adaptation_batch_size: Annotated[int, Ge(1)],
-        weight: Annotated[float, Ge(0)],
-        bandwidths: Annotated[list[Annotated[float, Gt(0)]], Len(1)],
-        lr: Annotated[float, Gt(0)],
-        rule: Literal["sgd", "adam"],
-        momentum: Annotated[float, Ge(0), Le(1)],
-    ) -> None:
-        super().__init__()
-        self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
-        self.memory = Memory(memory_size)
-        self.seed, self.batch_size, self.memory_size = seed, batch_size, memory_size
-        self.adaptation_batch_size, self.weight, self.bandwidths = adaptation_batch_size, weight, bandwidths
-        self.lr, self.rule, self.momentum = lr, rule, momentum
-        self.optimizer = optimizer(self.parameters())
-
-    def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
-        return fit_and_remember(
-            self.network,
-            self.memory,
-            source,
-            self.optimizer,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            start=start,
-        )
-
-    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        return adapt_between(
-            self.network,
-            self.memory,
-            support,
-            self._step_loss,
-            self._distance,
-            {},
-            batch_size=self.adaptation_batch_size,
-            rule=rule_named(self.rule, self.lr, self.momentum),
-        )
-
-    def _distance(self, domains: Domains) -> Tensor:
-        return discrepancy.mmd(domains.source, domains.target, self.bandwidths)
-
-    def _step_loss(self, classification: Tensor, weights: Weights, domains: Domains, step: int) -> Tensor:
-        return classification + self.weight * self._distance(domains)
+    return DomainDistance(
+        encoder,
+        optimizer,
+        n_source_outputs,
+        seed,
+        distance=partial(_of_distributions, bandwidths=bandwidths),
+        weight=weight,
+        classification_weight=1,
+        of_classes=False,
+        **between,
+    )
 
 
-class CCSA(Strategy):
+def ccsa(
+    encoder: Encoder,
+    optimizer: OptimizerFactory,
+    n_source_outputs: int,
+    seed: int,
+    *,
+    gamma: Annotated[float, Ge(0), Le(1)],
+    margin: Annotated[float, Gt(0), Le(2)],
+    **between: Unpack[BetweenDomains],
+) -> DomainDistance:
     """Draws examples of one class together across the domains and keeps those of different classes apart.
 
     Loss of a step: (1 - gamma) classification + gamma (semantic alignment + separation), over all pairs of
@@ -181,75 +178,35 @@ class CCSA(Strategy):
 
     Args:
         encoder, optimizer, n_source_outputs, seed: from the run.
-        batch_size: source examples in one outer step.
-        memory_size: source examples kept for adaptation.
-        adaptation_batch_size: examples of each domain in one step of adaptation.
         gamma: share of alignment in the loss.
         margin: distance that different classes keep, in [0, 2] on the unit sphere.
-        lr, rule, momentum: of adaptation; the momentum is that of `sgd`.
+        between: see `BetweenDomains`.
     """
+    strategy = DomainDistance(
+        encoder,
+        optimizer,
+        n_source_outputs,
+        seed,
+        distance=partial(contrast, margin=margin),
+        weight=gamma,
+        classification_weight=1 - gamma,
+        of_classes=True,
+        **between,
+    )
+    strategy.lowers_distance_by = "gamma"
+    return strategy
 
-    needs_classes = True
-    lowers_distance_by, replayable = "gamma", False
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        optimizer: OptimizerFactory,
-        n_source_outputs: int,
-        seed: int,
-        *,
-        batch_size: Annotated[int, Ge(1)],
-        memory_size: Annotated[int, Ge(1)],
-        adaptation_batch_size: Annotated[int, Ge(1)],
-        gamma: Annotated[float, Ge(0), Le(1)],
-        margin: Annotated[float, Gt(0), Le(2)],
-        lr: Annotated[float, Gt(0)],
-        rule: Literal["sgd", "adam"],
-        momentum: Annotated[float, Ge(0), Le(1)],
-    ) -> None:
-        super().__init__()
-        self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
-        self.memory = Memory(memory_size)
-        self.seed, self.batch_size, self.memory_size = seed, batch_size, memory_size
-        self.adaptation_batch_size, self.gamma, self.margin = adaptation_batch_size, gamma, margin
-        self.lr, self.rule, self.momentum = lr, rule, momentum
-        self.optimizer = optimizer(self.parameters())
+def _of_covariances(domains: Domains, source_classes: Tensor | None) -> Tensor:
+    return discrepancy.coral(domains.source, domains.target)
 
-    def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
-        return fit_and_remember(
-            self.network,
-            self.memory,
-            source,
-            self.optimizer,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            start=start,
-        )
 
-    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        """Unlabelled examples are left out: a pair needs two labels."""
-
-        def distance(domains: Domains) -> Tensor:
-            return contrast(domains, support.source_classes, self.margin)
-
-        def step_loss(classification: Tensor, weights: Weights, domains: Domains, step: int) -> Tensor:
-            return (1 - self.gamma) * classification + self.gamma * distance(domains)
-
-        return adapt_between(
-            self.network,
-            self.memory,
-            replace(support, unlabelled=None),
-            step_loss,
-            distance,
-            {},
-            batch_size=self.adaptation_batch_size,
-            rule=rule_named(self.rule, self.lr, self.momentum),
-        )
+def _of_distributions(domains: Domains, source_classes: Tensor | None, bandwidths: Sequence[float]) -> Tensor:
+    return discrepancy.mmd(domains.source, domains.target, bandwidths)
 
 
 def contrast(domains: Domains, source_classes: Tensor | None, margin: float) -> Tensor:
-    """CCSA's semantic alignment + separation, over the pairs that `CCSA` names."""
+    """CCSA's semantic alignment + separation, over the pairs that `ccsa` names."""
     points, point_classes = domains.source, domains.source_targets
     if source_classes is None:
         classes = -1 - domains.labelled_targets  # numbers that no source class has
@@ -265,7 +222,3 @@ def contrast(domains: Domains, source_classes: Tensor | None, margin: float) -> 
         itself[len(domains.source) :].fill_diagonal_(True)
     aligned = discrepancy.semantic_alignment(distances, same & ~itself)
     return aligned + discrepancy.separation(distances, ~same, margin)
-
-
-def _coral(domains: Domains) -> Tensor:
-    return discrepancy.coral(domains.source, domains.target)

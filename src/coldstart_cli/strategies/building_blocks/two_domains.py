@@ -11,8 +11,10 @@ import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated, Literal, TypedDict
 
 import torch
+from annotated_types import Ge, Gt, Le
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -30,7 +32,26 @@ from coldstart_cli.core.tasks import (
 from coldstart_cli.models.network import Network, Predictor, below
 from coldstart_cli.strategies.building_blocks.source_classifier import fit_classifier, head_for
 from coldstart_cli.strategies.building_blocks.source_memory import Memory
-from coldstart_cli.training.inner_loop import Rule, Weights, batches, canonical, descend
+from coldstart_cli.training.inner_loop import Weights, batches, canonical, descend, rule_named
+
+
+class BetweenDomains(TypedDict):
+    """Hyper-parameters of every strategy that adapts between two domains.
+
+    Attributes:
+        batch_size: source examples in one outer step.
+        memory_size: source examples kept for adaptation.
+        adaptation_batch_size: examples of the source, labelled and unlabelled, of each at most, in one step
+            of adaptation.
+        lr, rule, momentum: of adaptation; the momentum is that of `sgd`.
+    """
+
+    batch_size: Annotated[int, Ge(1)]
+    memory_size: Annotated[int, Ge(1)]
+    adaptation_batch_size: Annotated[int, Ge(1)]
+    lr: Annotated[float, Gt(0)]
+    rule: Literal["sgd", "adam"]
+    momentum: Annotated[float, Ge(0), Le(1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +85,15 @@ def fit_and_remember(
     memory: Memory,
     source: TaskSource,
     optimizer: torch.optim.Optimizer,
+    between: BetweenDomains,
     *,
-    batch_size: int,
     seed: int,
     start: int,
 ) -> Iterator[dict[str, float]]:
     """Fills the memory, then trains as `source_classifier.fit_classifier`."""
     if start == 0:
         memory.fill(source.pool("train"), seed)
+    batch_size = between["batch_size"]
     return fit_classifier(network, source, optimizer, batch_size=batch_size, seed=seed, start=start)
 
 
@@ -82,9 +104,7 @@ def adapt_between(
     step_loss: StepLoss,
     distance: Callable[[Domains], Tensor],
     extra: Mapping[str, Tensor],
-    *,
-    batch_size: int,
-    rule: Rule,
+    between: BetweenDomains,
 ) -> Generator[Adapted, None, None]:
     """Yields before the first step and after each.
 
@@ -96,15 +116,14 @@ def adapt_between(
         step_loss: what a step lowers, classification loss included.
         distance: between the domains, noted.
         extra: further tensors that descend, by name, such as those of a discriminator.
-        batch_size: examples a step of the source, of labelled and of unlabelled ones, at most.
     """
     task_network = Network(network.encoder, head_for(support, network.head, keep=True))
     weights = {f"encoder.{name}": w for name, w in network.encoder.named_parameters()}
     weights |= {f"source_head.{name}": w for name, w in network.head.named_parameters()}
     if support.source_classes is None:
         weights |= {f"head.{name}": w for name, w in task_network.head.named_parameters()}
-    drawn = _batches(memory, support, batch_size)
-    yardstick = next(_batches(memory, support, batch_size))
+    drawn = _batches(memory, support, between["adaptation_batch_size"])
+    yardstick = next(_batches(memory, support, between["adaptation_batch_size"]))
     counted = itertools.count()
 
     def loss(weights: Weights) -> Tensor:
@@ -112,6 +131,7 @@ def adapt_between(
         classification = _classification(support, weights, domains)
         return step_loss(classification, weights, domains, next(counted))
 
+    rule = rule_named(between["rule"], between["lr"], between["momentum"])
     moving = {name: w.detach().requires_grad_() for name, w in (weights | dict(extra)).items()}
     for adapted in descend(loss, moving, rule, second_order=False):
         notes: dict[str, float] = {}
