@@ -10,14 +10,16 @@ and Weinberger (2017, arXiv:1706.04599), section 2; prediction sets as those of 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coldstart_cli.core.tasks import Objective
+from coldstart_cli.core.tasks import Calibration, Objective, Unit
 
 N_BINS = 15
 """Equally wide bins of confidence, as many as in Guo et al., section 5."""
@@ -30,6 +32,7 @@ class Classification(Objective):
     n_outputs: int
     headline = "accuracy"
     higher_is_better = True
+    units: ClassVar[Mapping[str, Unit]] = {"accuracy": "%", "balanced_accuracy": "%", "macro_f1": "%"}
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy in nats."""
@@ -47,33 +50,40 @@ class Classification(Objective):
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         return {"accuracy": (outputs.argmax(-1) == targets).float().mean()}
 
-    def calibration(self, outputs: Tensor, targets: Tensor, coverage: float) -> dict[str, Any]:
-        """Brier score, confidence bins and prediction sets; the log-likelihood is the loss.
+    def other_metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """As scikit-learn defines them, with hits, targets and answers counted for each class.
 
-        Returns:
-            brier: mean over examples of sum_c (p_c - [c = target])^2, in [0, 2]. coverage: share of
-            examples whose class lies in the smallest set of classes, most probable first, whose
-            probabilities add up to `coverage`. set_size: mean number of classes in that set.
-            confidence_bins: [m, n, confidences, right] of each of the 15 bins ((m - 1)/15, m/15], m from 1,
-            that has examples: their number, the sum of their largest probabilities, the number of right
-            answers; None where a probability is not finite, and the others are then nan.
+        balanced_accuracy: mean of the recalls hits / targets of the classes among the targets. macro_f1: mean
+        of 2 hits / (targets + answers) of the classes among the targets or the answers.
         """
+        wanted = one_hot(targets, self.n_outputs)
+        given = one_hot(outputs.argmax(-1), self.n_outputs)
+        hits, n_wanted, n_either = (wanted * given).sum(0), wanted.sum(0), (wanted + given).sum(0)
+        # A class without any counts 0 in the sum, as it has no hits, and nothing in the number of classes.
+        recalls = hits.double() / n_wanted.clamp(min=1)
+        f1s = 2 * hits.double() / n_either.clamp(min=1)
+        return {
+            "balanced_accuracy": recalls.sum() / n_wanted.count_nonzero(),
+            "macro_f1": f1s.sum() / n_either.count_nonzero(),
+        }
+
+    def calibration(self, outputs: Tensor, targets: Tensor, coverage: float) -> Calibration:
+        """Brier score, confidence bins and prediction sets; the log-likelihood is the loss."""
         p = outputs.detach().cpu().double().softmax(-1)
         targets = targets.cpu()
         if not torch.isfinite(p).all():
-            return {**dict.fromkeys(("brier", "coverage", "set_size"), float("nan")), "confidence_bins": None}
+            return Calibration(math.nan, math.nan, math.nan, None)
         right = F.one_hot(targets, self.n_outputs)
         ordered, classes = p.sort(dim=-1, descending=True, stable=True)
         # Of ten equal classes nine are enough for .9, whatever the sum of their roundings.
         sizes = 1 + (ordered.cumsum(-1) < coverage - 1e-9).sum(-1).clamp(max=self.n_outputs - 1)
         ranks = (classes == targets.unsqueeze(-1)).int().argmax(-1)
-        measured = {
-            "brier": (p - right).square().sum(-1).mean(),
-            "coverage": (ranks < sizes).double().mean(),
-            "set_size": sizes.double().mean(),
-        }
-        rounded = {name: round(float(value), 6) for name, value in measured.items()}
-        return {**rounded, "confidence_bins": _confidence_bins(ordered[:, 0], classes[:, 0] == targets)}
+        return Calibration(
+            brier=round(float((p - right).square().sum(-1).mean()), 6),
+            coverage=round(float((ranks < sizes).double().mean()), 6),
+            set_size=round(float(sizes.double().mean()), 6),
+            confidence_bins=_confidence_bins(ordered[:, 0], classes[:, 0] == targets),
+        )
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,7 @@ class Regression(Objective):
     mean: float = 0.0
     deviation: float = 1.0
     headline = "mse"
+    units: ClassVar[Mapping[str, Unit]] = {"mse": ""}
     higher_is_better = False
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
