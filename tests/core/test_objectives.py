@@ -139,9 +139,9 @@ def test_other_metrics_by_hand() -> None:
     found = Classification(5).other_metrics(outputs_of(answers, 5), targets)
     assert found.keys() == {"balanced_accuracy", "macro_f1"}
     # Recalls 3/4 and 1/3; class 3 is not among the targets.
-    assert float(found["balanced_accuracy"]) == pytest.approx((3 / 4 + 1 / 3) / 2)
+    assert found["balanced_accuracy"] == pytest.approx((3 / 4 + 1 / 3) / 2)
     # 2 * 3 / (4 + 4), 2 * 1 / (3 + 2) and 0 / 1: class 3 counts, as an answer; 2 and 4 do not.
-    assert float(found["macro_f1"]) == pytest.approx((6 / 8 + 2 / 5 + 0) / 3)
+    assert found["macro_f1"] == pytest.approx((6 / 8 + 2 / 5 + 0) / 3)
 
 
 @given(answers())
@@ -152,13 +152,13 @@ def test_other_metrics_equal_numpys(given_answers: tuple[NDArray[np.float64], ND
     )
     said = outputs.argmax(axis=1)
     recalls = [np.mean(said[targets == c] == c) for c in np.unique(targets)]
-    assert float(found["balanced_accuracy"]) == pytest.approx(np.mean(recalls))
+    assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
     f1s = []
     for c in np.union1d(said, targets):
         precision = np.mean(targets[said == c] == c) if (said == c).any() else 0.0
         recall = np.mean(said[targets == c] == c) if (targets == c).any() else 0.0
         f1s.append(2 * precision * recall / (precision + recall) if precision + recall else 0.0)
-    assert float(found["macro_f1"]) == pytest.approx(np.mean(f1s))
+    assert found["macro_f1"] == pytest.approx(np.mean(f1s))
 
 
 def test_balanced_accuracy_of_equal_classes_is_accuracy_and_of_others_is_not() -> None:
@@ -166,7 +166,7 @@ def test_balanced_accuracy_of_equal_classes_is_accuracy_and_of_others_is_not() -
     for targets, same in (([0, 0, 1, 1, 2, 2], True), ([0, 0, 0, 0, 1, 2], False)):
         outputs, wanted = outputs_of(answers, 3), torch.tensor(targets)
         accuracy = float(objective.metrics(outputs, wanted)["accuracy"])
-        balanced = float(objective.other_metrics(outputs, wanted)["balanced_accuracy"])
+        balanced = objective.other_metrics(outputs, wanted)["balanced_accuracy"]
         assert (balanced == pytest.approx(accuracy)) is same
 
 
@@ -174,7 +174,7 @@ def test_balanced_accuracy_of_equal_classes_is_accuracy_and_of_others_is_not() -
 def test_objective_says_the_unit_of_each_metric(objective: Classification | Regression) -> None:
     is_classes = isinstance(objective, Classification)
     targets = torch.tensor([0, 1, 2]) if is_classes else torch.zeros(3, 3)
-    reported = objective.metrics(torch.eye(3), targets) | objective.other_metrics(torch.eye(3), targets)
-    assert reported.keys() == objective.units.keys()
+    reported = {*objective.metrics(torch.eye(3), targets), *objective.other_metrics(torch.eye(3), targets)}
+    assert reported == objective.units.keys()
     assert objective.unit == ("%" if is_classes else "")
     assert next(iter(objective.units)) == objective.headline

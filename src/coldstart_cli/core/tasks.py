@@ -100,8 +100,8 @@ class Objective(ABC):
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Scalars by name that training logs at each step; the headline is among them."""
 
-    def other_metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Scalars by name that an evaluation reports beside the headline."""
+    def other_metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        """Numbers by name that an evaluation reports beside the headline."""
         return {}
 
     def calibration(self, outputs: Tensor, targets: Tensor, coverage: float) -> Calibration | None:

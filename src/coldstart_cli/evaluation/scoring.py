@@ -115,13 +115,12 @@ class _Measured:
 
 def _measured(outputs: Tensor, task: Task, coverage: float | None) -> _Measured:
     objective, targets = task.support.objective, task.query.targets
-    headline, loss = objective.metrics(outputs, targets)[objective.headline], objective.loss(outputs, targets)
+    value = float(objective.metrics(outputs, targets)[objective.headline])
+    loss = float(objective.loss(outputs, targets))
     if coverage is None:
-        return _Measured(float(headline), float(loss), {}, None)
+        return _Measured(value, loss, {}, None)
+    outputs, targets = outputs.cpu(), targets.cpu()  # once: all that follows is counted there
     others = objective.other_metrics(outputs, targets)
-    # All at once: each number that is asked for alone is another wait for the device.
-    value, of_loss, *rest = torch.stack([t.double() for t in (headline, loss, *others.values())]).tolist()
-    metrics = {name: round(number, 6) for name, number in zip(others, rest, strict=True)}
     found = objective.calibration(outputs, targets, coverage)
     believed = found and Believed(found.brier, found.coverage, found.set_size, found.confidence_bins)
-    return _Measured(value, of_loss, metrics, believed)
+    return _Measured(value, loss, {name: round(other, 6) for name, other in others.items()}, believed)
