@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from coldstart_cli.metrics.measures import Interval, interval
+from coldstart_cli.metrics.measures import interval
+from coldstart_cli.metrics.results import Interval
 
 CONFIDENCE = 0.95
 

@@ -121,17 +121,33 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             for row in rows
             if row["role"] == "strategy" and row["split"] == "new" and row["step"] == steps[-1]
         ]
-        part = {"step": steps[-1], "steps_to_95": steps[-1]}
+        interval = {"mean": 0.5, "half_width": 0.1, "n": 2}
+        part = {
+            "step": steps[-1],
+            "before": interval,
+            "after": interval,
+            "curve": {str(step): interval for step in steps},
+            "area": 0.5,
+            "steps_to_95": steps[-1],
+        }
         summary = {
             "names": config["names"],
             "seed": seed,
             "headline": headline,
             "n_way": 5 if headline == "accuracy" else None,
             "n_tasks": 4,
+            "confidence": 0.95,
             "transductive": False,
             "variants": {},
             "shots": {
-                str(k): {"new": part, "source_test": part, **({"baseline": part} if baseline else {})}
+                str(k): {
+                    "source_test": part,
+                    "new": part,
+                    **({"baseline": part} if baseline else {}),
+                    "beside": {},
+                    "notes": {},
+                    "similarity": None,
+                }
                 for k in values
             },
             "costs": {
@@ -143,8 +159,15 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                 "beside": {},
                 **(costs or {}),
             },
-            "hardware": {"device": "cpu", "name": "test", "threads": 1},
+            "hardware": {
+                "device": "cpu",
+                "name": "test",
+                "threads": 1,
+                "precision": "fp32",
+                "deterministic": True,
+            },
             "training": {"steps": 10, "best_step": 10, "seconds": 1.0},
+            "source": {},
         }
         typed = ["coldstart", "train", f"strategy={strategy}", "dataset=toy", f"seed={seed}"]
         files = {

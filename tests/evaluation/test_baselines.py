@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from coldstart_cli.evaluation.baselines import Baselines
 from coldstart_cli.evaluation.loop import evaluate
 from coldstart_cli.experiment.assembly import Experiment, assemble
 from coldstart_cli.experiment.running import known_baselines
+from coldstart_cli.metrics.records import Believed, Score
+from coldstart_cli.metrics.results import BaselineRead
 from coldstart_cli.processes.signals import StopOnSignal
 from coldstart_cli.reports.footnotes import Numbers, footnotes
-from coldstart_cli.runs.run import evaluation_hash, run_name
+from coldstart_cli.runs.run import Run, evaluation_hash, run_name
 
 TINY = (
     "dataset=sinusoid", "model=mlp", "model.hidden=[8]", "experiment=smoke", "hardware=cpu",
@@ -58,7 +61,7 @@ def measured(experiment: Experiment) -> tuple[list[str], Baselines | None]:
             trained_on_source=True,
             baselines=known,
         )
-    return [json.dumps(r) for r in records if r["role"] == "baseline"], known
+    return [json.dumps(r.row()) for r in records if r.role == "baseline"], known
 
 
 def without_times(lines: list[str]) -> list[str]:
@@ -67,7 +70,7 @@ def without_times(lines: list[str]) -> list[str]:
 
 def test_records_read_are_those_of_the_first_run_and_equal_fresh_ones_but_for_times() -> None:
     first, known = measured(made("strategy=maml"))
-    assert known is not None and (known.asked, known.read) == (3, 0) and known.summary() == {}
+    assert known is not None and (known.asked, known.read) == (3, 0) and known.summary() is None
     again, known = measured(made("strategy=anil", "strategy.inner_lr=0.5", "training.steps=3"))
     assert known is not None and (known.asked, known.read) == (3, 3)
     assert again == first
@@ -139,14 +142,19 @@ def test_evaluation_that_is_stopped_leaves_no_file(folder: Path) -> None:
     known = known_baselines(experiment)
     assert known is not None
 
-    def rows() -> Iterator[list[dict[str, Any]]]:
-        yield [{"value": 1.0}]
+    def rows() -> Iterator[list[Score]]:
+        yield [score()]
         raise KeyboardInterrupt
 
     variant, strategy = next(iter(experiment.contestants["baseline"].items()))
     with pytest.raises(KeyboardInterrupt):
         list(known.records(variant, strategy, lambda: [], {}, rows))
     assert list(folder.iterdir()) == []
+
+
+def score(**changes: Any) -> Score:
+    given: dict[str, Any] = {"value": 1.0, "loss": 1.0, "metrics": {}, "notes": {}, **changes}
+    return Score(task="a", task_hash="a", step=0, adapt_seconds=0.1, **given)
 
 
 def test_folder_stays_below_its_bound(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,10 +202,10 @@ def test_two_processes_at_once_leave_whole_files(folder: Path) -> None:
 
 def test_footnote_says_what_was_read(make_run: Any) -> None:
     run = make_run("run", {1: {"a": 0.5, "b": 0.7}}, baseline={1: {"a": 0.4, "b": 0.5}})
-    summary = json.loads((run / "evaluations/0123abcd/summary.json").read_text())
-    before = footnotes(summary, Numbers("accuracy"))
-    read = {"sets": 2, "of": 3, "measured": "2026-01-01T00:00:00+00:00"}
-    after = footnotes({**summary, "baseline_read": read}, Numbers("accuracy"))
+    summary = Run(run).summary("0123abcd")
+    before = footnotes(summary, Numbers("%"))
+    read = BaselineRead(sets=2, of=3, measured="2026-01-01T00:00:00+00:00")
+    after = footnotes(replace(summary, baseline_read=read), Numbers("%"))
     assert after[:-1] == before
     assert after[-1].startswith("2 of 3 sets of scratch's records and times were read from the cache, ")
 
@@ -205,8 +213,10 @@ def test_footnote_says_what_was_read(make_run: Any) -> None:
 def test_rows_come_back_as_they_were_or_are_not_kept() -> None:
     known = Baselines({"": {}}, {}, {})
     strategy = next(iter(made().contestants["baseline"].values()))
-    whole: list[list[dict[str, Any]]] = [[{"v": 0.1 + 0.2, "bins": [[1, 2.5]]}], [{"v": float("-inf")}]]
-    odd: list[list[dict[str, Any]]] = [[{"v": {1: "JSON knows no such key"}}]]
+    probable = Believed(0.1, 0.2, 2.0, [[1, 2.5, 0.1, 0]])
+    teacher = score(beside="teacher", notes={"distance": 0.1 + 0.2}, metrics={"macro_f1": 1 / 3})
+    whole = [[score(value=0.1 + 0.2, believed=probable), teacher], [score(value=float("-inf"))]]
+    odd = [[score(believed=replace(probable, confidence_bins=((1, 2.5, 0.1, 0),)))]]  # a list comes back
     for asked, rows, read in (("whole", whole, 1), ("odd", odd, 0)):
         for _ in range(2):
             known.read = 0

@@ -66,12 +66,13 @@ def made(*overrides: str) -> Experiment:
 def test_costs_tell_the_teacher_apart() -> None:
     experiment = made("evaluation.timed_calls=30", "evaluation.batch_sizes=[1,2]")
     task = next(tasks_of(experiment.source, "new", 1))
-    found = costs(WithTeacher(), task, experiment.evaluation, experiment.hardware)
-    assert (found["parameters"], found["beside"]["teacher"]["parameters"]) == (7, 1000)
-    assert found["beside"]["teacher"].keys() == {"inference", "parameters", "flops"}
-    for predictor in (found, found["beside"]["teacher"]):
-        assert predictor["inference"].keys() == {"1", "2"}
-        assert all(t["calls"] >= 30 and t["p50_ms"] <= t["p95_ms"] for t in predictor["inference"].values())
+    found = costs(WithTeacher(), task, experiment.evaluation, experiment.hardware, {1: 2.5})
+    teacher = found.beside["teacher"]
+    assert (found.parameters, teacher.parameters) == (7, 1000)
+    assert found.adaptation_ms == {1: 2.5}
+    for predictor in (found, teacher):
+        assert predictor.inference.keys() == {1, 2}
+        assert all(t.calls and t.calls >= 30 and t.p50_ms <= t.p95_ms for t in predictor.inference.values())
 
 
 def run_timed(least: int, total: float, costs: dict[str, float]) -> tuple[str, dict[str, list[float]]]:

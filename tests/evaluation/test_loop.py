@@ -10,8 +10,8 @@ import pytest
 from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
 from coldstart_cli.evaluation.loop import evaluate, served, source_refusal
-from coldstart_cli.evaluation.scoring import Record
 from coldstart_cli.experiment.assembly import Experiment, assemble
+from coldstart_cli.metrics.records import Record
 from coldstart_cli.processes.signals import StopOnSignal
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
@@ -45,13 +45,13 @@ def test_evaluation_without_labels_has_no_baseline() -> None:
         )
     )
     assert chosen["baseline"].keys() == {1}
-    assert {(r["role"], r["k_shot"]) for r in records} == {("strategy", 0), ("strategy", 1), ("baseline", 1)}
+    assert {(r.role, r.k_shot) for r in records} == {("strategy", 0), ("strategy", 1), ("baseline", 1)}
 
 
 def test_evaluation_keeps_rows_that_only_choose_short() -> None:
     records, _ = evaluated(made("evaluation.n_tasks=2", "evaluation.n_selection_tasks=2"))
-    calibrated = {(r["split"], "confidence_bins" in r) for r in records}
-    assert calibrated == {("validation", False), ("source_test", True), ("new", True)}
+    judged = {(r.split, r.believed is not None, bool(r.metrics)) for r in records}
+    assert judged == {("validation", False, False), ("source_test", True, True), ("new", True, True)}
 
 
 def test_served_leaves_out_what_the_data_lack_and_says_why() -> None:

@@ -58,37 +58,37 @@ def test_scored_gives_rows_to_what_is_beside_and_keeps_notes() -> None:
     experiment = made()
     task = next(tasks_of(experiment.source, "new", 1))
     rows = scored(Steps(), task, Adaptations([0, 2, 5], experiment.hardware, beside=True))
-    assert [(r.get("role"), r["step"]) for r in rows] == [
+    assert [(r.beside, r.step) for r in rows] == [
         (None, 0), ("teacher", 0), (None, 2), ("teacher", 2), (None, 5), ("teacher", 5)
     ]  # fmt: skip
-    assert [r["notes"]["distance"] for r in rows if "notes" in r] == [
+    assert [r.notes["distance"] for r in rows if r.notes] == [
         1.0,
         pytest.approx(1 / 3),
         pytest.approx(1 / 3),
     ]
-    assert all(r["value"] == pytest.approx(1 / 3) for r in rows)
+    assert all(r.value == pytest.approx(1 / 3) for r in rows)
     assert all(
         len(rows) == 1
         for rows in [scored(Steps(), task, Adaptations([1], experiment.hardware, beside=False))]
     )
 
 
-def test_scored_with_coverage_has_columns_of_calibration() -> None:
+def test_scored_with_coverage_has_calibration_and_other_metrics() -> None:
     experiment = made()
     task = next(tasks_of(experiment.source, "new", 1))
-    columns = {"brier", "coverage", "set_size", "confidence_bins"}
     bare = scored(Steps(), task, Adaptations([0], experiment.hardware, beside=True))
-    assert not any(columns & row.keys() for row in bare)
+    assert all(row.believed is None and not row.metrics for row in bare)
     own, teacher = scored(Steps(), task, Adaptations([0], experiment.hardware, beside=True), coverage=0.5)
-    assert columns < own.keys()
-    assert columns < teacher.keys()
+    assert own.believed is not None and teacher.believed is not None
+    # A third of the queries are of class 0, its recall is 1 and its F1 2 * 5 / (5 + 15).
+    assert own.metrics == {"balanced_accuracy": pytest.approx(1 / 3, abs=1e-6), "macro_f1": 0.166667}
     # Outputs 1 0 0: class 0 has e / (e + 2) = .576 for every query, a third of which are of class 0.
     e = math.e / (math.e + 2)
-    assert (own["coverage"], own["set_size"]) == (pytest.approx(1 / 3, abs=1e-6), 1.0)
+    assert (own.believed.coverage, own.believed.set_size) == (pytest.approx(1 / 3, abs=1e-6), 1.0)
     rest = (1 - e) / 2
     right, wrong = (1 - e) ** 2 + 2 * rest**2, e**2 + (1 - rest) ** 2 + rest**2
-    assert own["brier"] == pytest.approx(right / 3 + 2 * wrong / 3, abs=1e-6)
-    assert own["confidence_bins"] == [[9, 15, pytest.approx(15 * e, abs=1e-4), 5]]
+    assert own.believed.brier == pytest.approx(right / 3 + 2 * wrong / 3, abs=1e-6)
+    assert own.believed.confidence_bins == [[9, 15, pytest.approx(15 * e, abs=1e-4), 5]]
 
 
 def sines(*overrides: str) -> Experiment:
@@ -105,8 +105,8 @@ def test_tasks_scored_together_are_scored_as_one_by_one() -> None:
         tasks = tasks_of(scored_alone.source, "new", 20)
         records[threads] = list(scored_together(scored_alone.strategy, tasks, [0, 2], hardware, beside=False))
     for one, two in zip(records[1], records[2], strict=True):
-        assert [r["task"] for r in one] == [r["task"] for r in two]
-        assert [r["value"] for r in one] == pytest.approx([r["value"] for r in two], rel=1e-5)
+        assert [r.task for r in one] == [r.task for r in two]
+        assert [r.value for r in one] == pytest.approx([r.value for r in two], rel=1e-5)
 
 
 def test_optimizers_of_modules_below_are_found_by_name() -> None:

@@ -9,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coldstart_cli.metrics.budgets import Budget
+from coldstart_cli.metrics.results import Costs, Times, Verdict
 
-COSTS: dict[str, Any] = {
-    "inference": {"64": {"p50_ms": 50.0, "p95_ms": 60.0}, "1": {"p50_ms": 1.5, "p95_ms": 2.5}},
-    "adaptation_ms": {"10": 30.0, "2": 10.0},
-    "parameters": 1000,
-    "flops": 5000,
-    "peak_memory": 300 * 2**20,
-}
+COSTS = Costs(
+    inference={64: Times(50.0, 60.0), 1: Times(1.5, 2.5)},
+    parameters=1000,
+    flops=5000,
+    peak_memory=300 * 2**20,
+    beside={},
+    adaptation_ms={10: 30.0, 2: 10.0},
+)
 
 
 def budget(**limits: Any) -> Budget:
@@ -35,18 +37,18 @@ def test_budget_by_hand() -> None:
         "peak_memory_mib": 300.5,
     }  # fmt: skip
     assert budget(**limits).verdicts(COSTS) == {
-        "p50_ms": {"limit": 1.5, "measured": 1.5, "kept": True},  # of batch 1
-        "p95_ms": {"limit": 2.4, "measured": 2.5, "kept": False},
-        "adaptation_ms": {"limit": 20.0, "measured": 30.0, "kept": False},  # at k = 10, not at 2
-        "parameters": {"limit": 1000, "measured": 1000, "kept": True},
-        "flops": {"limit": 4999, "measured": 5000, "kept": False},
-        "peak_memory_mib": {"limit": 300.5, "measured": 300.0, "kept": True},
+        "p50_ms": Verdict(1.5, 1.5, True),  # of batch 1
+        "p95_ms": Verdict(2.4, 2.5, False),
+        "adaptation_ms": Verdict(20.0, 30.0, False),  # at k = 10, not at 2
+        "parameters": Verdict(1000, 1000, True),
+        "flops": Verdict(4999, 5000, False),
+        "peak_memory_mib": Verdict(300.5, 300.0, True),
     }
 
 
 @pytest.mark.parametrize("name", ["p50_ms", "p95_ms", "adaptation_ms", "parameters", "flops"])
 @given(factor=st.floats(0.01, 100))
 def test_budget_is_kept_up_to_its_limit(name: str, factor: float) -> None:
-    measured = budget(**{name: 1}).verdicts(COSTS)[name]["measured"]
+    measured = budget(**{name: 1}).verdicts(COSTS)[name].measured
     verdict = budget(**{name: measured * factor}).verdicts(COSTS)[name]
-    assert verdict["kept"] == (factor >= 1)
+    assert verdict.kept == (factor >= 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from scipy import stats
 
 from coldstart_cli.core.objectives import Classification
 from coldstart_cli.metrics.measures import (
-    Interval,
     area_under,
     areas_over_shots,
     by_task,
@@ -31,6 +29,9 @@ from coldstart_cli.metrics.measures import (
     shots_to,
     steps_to,
 )
+from coldstart_cli.metrics.records import Believed, Record, record_of
+from coldstart_cli.metrics.results import Calibration, Interval
+from tests.kit.summaries import believed, record
 
 reals = st.floats(-100, 100, allow_subnormal=False).map(lambda x: round(x, 3))
 
@@ -126,16 +127,7 @@ def test_label_efficiency_lies_among_the_shots_measured(
     assert not reached or min(curve) - 1e-9 <= shots <= max(curve) + 1e-9
 
 
-def record(
-    role: str, split: str, k: int, task: str, step: int, value: float, variant: str = ""
-) -> dict[str, Any]:
-    return {
-        "role": role, "variant": variant, "split": split, "k_shot": k, "task": task, "task_hash": task,
-        "step": step, "value": value, "loss": 0.0, "adapt_seconds": 0.002 * step,
-    }  # fmt: skip
-
-
-def validation(means: dict[tuple[str, int], float]) -> list[dict[str, Any]]:
+def validation(means: dict[tuple[str, int], float]) -> list[Record]:
     """Two tasks a choice, whose mean is the one given, and new tasks that must not count."""
     return [
         row
@@ -209,38 +201,36 @@ def test_shots_to_lies_among_the_shots_measured(curve: dict[int, float], higher:
     assert min(curve) - 1e-9 <= shots_to(curve, 0.95, higher) <= max(curve) + 1e-9
 
 
-def believed(bins: list[list[float]] | None, loss: float, **others: float | None) -> dict[str, Any]:
-    return {"loss": loss, "brier": 0.5, "coverage": 0.5, "set_size": 2.0, **others, "confidence_bins": bins}
+def answered(found: Believed | None, loss: float = 1.0) -> Record:
+    return record("strategy", "new", 1, "a", 0, 0.5, loss=loss, believed=found)
 
 
 def test_calibration_of_a_table_made_by_hand() -> None:
-    rows = [
-        believed([[7, 2, 0.9, 2], [15, 1, 1.0, 0]], 1.0, brier=0.2, coverage=0.8, set_size=1.5),
-        believed([[7, 3, 1.3, 0], [9, 4, 2.4, 3]], 2.0, brier=0.4, coverage=1.0, set_size=2.5),
-    ]
+    one = believed([[7, 2, 0.9, 2], [15, 1, 1.0, 0]], brier=0.2, coverage=0.8, set_size=1.5)
+    two = believed([[7, 3, 1.3, 0], [9, 4, 2.4, 3]], brier=0.4, coverage=1.0, set_size=2.5)
+    rows = [answered(one, 1.0), answered(two, 2.0)]
     # Bin 7 has 5 answers of which 2 are right at 2.2; bin 9: 3 at 2.4; bin 15: 0 at 1.
     assert pooled_bins(rows) == {
         7: (5, pytest.approx(2.2), 2), 9: (4, pytest.approx(2.4), 3), 15: (1, 1.0, 0)
     }  # fmt: skip
-    assert calibration(rows) == {
-        "nll": pytest.approx(1.5), "brier": pytest.approx(0.3), "coverage": pytest.approx(0.9),
-        "set_size": pytest.approx(2.0), "ece": pytest.approx((0.2 + 0.6 + 1.0) / 10),
-    }  # fmt: skip
+    assert calibration(rows) == Calibration(
+        nll=pytest.approx(1.5), brier=pytest.approx(0.3), coverage=pytest.approx(0.9),
+        set_size=pytest.approx(2.0), ece=pytest.approx((0.2 + 0.6 + 1.0) / 10),
+    )  # fmt: skip
 
 
 def test_calibration_of_reals_and_of_older_records_is_nothing() -> None:
-    assert calibration([]) == {}
-    assert calibration([{"loss": 1.0, "value": 0.5}]) == {}
-    assert calibration([believed([], 1.0), {"loss": 1.0, "value": 0.5}]) == {}
+    assert calibration([]) is None
+    assert calibration([answered(None)]) is None
+    assert calibration([answered(believed([])), answered(None)]) is None
 
 
-@pytest.mark.parametrize("missing", [math.nan, None])
-def test_calibration_is_not_known_where_an_answer_is_not_finite(missing: float | None) -> None:
-    diverged = believed(None, math.inf, brier=missing, coverage=missing, set_size=missing)
-    found = calibration([believed([[3, 1, 0.2, 1]], 1.0), diverged])
-    assert found.pop("nll") == math.inf
-    assert all(math.isnan(value) for value in found.values())
-    assert list(found) == ["brier", "coverage", "set_size", "ece"]
+def test_calibration_is_not_known_where_an_answer_is_not_finite() -> None:
+    diverged = believed(None, brier=math.nan, coverage=math.nan, set_size=math.nan)
+    found = calibration([answered(believed([[3, 1, 0.2, 1]])), answered(diverged, math.inf)])
+    assert found is not None
+    assert found.nll == math.inf
+    assert all(math.isnan(value) for value in (found.brier, found.coverage, found.set_size, found.ece))
 
 
 @given(st.lists(st.integers(0, 2**16), min_size=1, max_size=6), st.floats(0.1, 8))
@@ -251,9 +241,11 @@ def test_calibration_pools_the_queries_of_all_tasks(seeds: list[int], sharpness:
         outputs = sharpness * torch.randn(7, 4, generator=generator)
         answers.append((outputs, torch.randint(4, (7,), generator=generator)))
     objective = Classification(4)
-    rows = [
-        {"loss": float(objective.loss(*answer)), **objective.calibration(*answer, 0.9)} for answer in answers
-    ]
+    rows = []
+    for answer in answers:
+        of_task = objective.calibration(*answer, 0.9)
+        found_of_task = Believed(of_task.brier, of_task.coverage, of_task.set_size, of_task.confidence_bins)
+        rows.append(answered(found_of_task, float(objective.loss(*answer))))
     p = torch.cat([outputs for outputs, _ in answers]).double().softmax(-1).numpy()
     targets = np.concatenate([targets.numpy() for _, targets in answers])
     sure, right = p.max(axis=1), p.argmax(axis=1) == targets
@@ -263,8 +255,10 @@ def test_calibration_pools_the_queries_of_all_tasks(seeds: list[int], sharpness:
         for low, high in pairwise(edges)
         if (mask := (sure > low) & (sure <= high)).any()
     )
-    found = calibration(json.loads(json.dumps(rows)))
-    assert found["ece"] == pytest.approx(ece, abs=1e-4)
-    assert found["nll"] == pytest.approx(-np.log(p[np.arange(len(p)), targets]).mean(), rel=1e-4)
+    found = calibration([record_of(json.loads(json.dumps(row.row()))) for row in rows])
+    assert found is not None
+    assert found.ece == pytest.approx(ece, abs=1e-4)
+    assert found.nll == pytest.approx(-np.log(p[np.arange(len(p)), targets]).mean(), rel=1e-4)
     # Of few queries the error is larger: pooled it is never above the mean of the tasks' own.
-    assert found["ece"] <= np.mean([calibration([row])["ece"] for row in rows]) + 1e-9
+    alone = [of_task.ece for row in rows if (of_task := calibration([row])) is not None]
+    assert found.ece <= np.mean(alone) + 1e-9

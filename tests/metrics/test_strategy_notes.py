@@ -2,56 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from scipy import stats
 
-from coldstart_cli.metrics.strategy_notes import similarity_check
+from coldstart_cli.metrics.strategy_notes import Noted, similarity_check
 
 
-def record(
-    role: str, split: str, k: int, task: str, step: int, value: float, variant: str = ""
-) -> dict[str, Any]:
-    return {
-        "role": role, "variant": variant, "split": split, "k_shot": k, "task": task, "task_hash": task,
-        "step": step, "value": value, "loss": 0.0, "adapt_seconds": 0.002 * step,
-    }  # fmt: skip
-
-
-def similar(task: str, step: int, value: float, **similarities: float) -> dict[str, Any]:
+def similar(task: str, **similarities: float) -> Noted:
     notes = {f"similarity of {group}": number for group, number in similarities.items()}
-    return {**record("strategy", "new", 1, task, step, value), "notes": {"distance": 1.0, **notes}}
+    return task, {"distance": 1.0, **notes}
 
 
 def test_similarity_check_by_hand() -> None:
-    rows = [similar("a", 1, 0.5, X=0.1, Y=0.2, Z=0.3), similar("b", 1, 0.5, X=0.6, Y=0.5, Z=0.4)]
+    rows = [similar("a", X=0.1, Y=0.2, Z=0.3), similar("b", X=0.6, Y=0.5, Z=0.4)]
     beside = {("X", "a"): 0.3, ("Y", "a"): 0.5, ("Z", "a"): 0.4}
     beside |= {("X", "b"): 0.9, ("Y", "b"): 0.8, ("Z", "b"): 0.7}
     found = similarity_check(rows, beside, {"a": 0.2, "b": 0.2}, True)
     # Gains .1 .3 .2 .7 .6 .5: ranks 1 3 2 6 5 4; similarities .1 .2 .3 .6 .5 .4: ranks 1 2 3 6 5 4.
     # rho = 1 - 6 (1 + 1) / (6 * 35); within a: 1 - 6 (1 + 1) / (3 * 8) = .5, within b: 1.
     assert found is not None
-    assert found["rho"] == pytest.approx(1 - 12 / 210)
-    assert found["p"] == pytest.approx(stats.spearmanr([1, 2, 3, 6, 5, 4], [1, 3, 2, 6, 5, 4]).pvalue)
-    assert found["pairs"] == 6
-    assert found["within_task_rho"] == pytest.approx(0.75)
-    assert found["regret"] == pytest.approx((0.1 + 0.0) / 2)  # a: Z is taken, Y is best
+    assert found.rho == pytest.approx(1 - 12 / 210)
+    assert found.p == pytest.approx(stats.spearmanr([1, 2, 3, 6, 5, 4], [1, 3, 2, 6, 5, 4]).pvalue)
+    assert found.pairs == 6
+    assert found.within_task_rho == pytest.approx(0.75)
+    assert found.regret == pytest.approx((0.1 + 0.0) / 2)  # a: Z is taken, Y is best
 
 
 def test_similarity_check_turns_the_sign_of_errors() -> None:
-    rows = [similar("a", 1, 0.5, X=1.0, Y=2.0, Z=3.0)]
+    rows = [similar("a", X=1.0, Y=2.0, Z=3.0)]
     beside = {("X", "a"): 0.9, ("Y", "a"): 0.5, ("Z", "a"): 0.1}
     errors, accuracies = (similarity_check(rows, beside, {"a": 0.2}, higher) for higher in (False, True))
     assert errors is not None
     assert accuracies is not None
-    assert (errors["rho"], accuracies["rho"]) == (pytest.approx(1.0), pytest.approx(-1.0))
-    assert errors["regret"] == pytest.approx(0.0)
-    assert accuracies["regret"] == pytest.approx(0.8)
+    assert (errors.rho, accuracies.rho) == (pytest.approx(1.0), pytest.approx(-1.0))
+    assert errors.regret == pytest.approx(0.0)
+    assert accuracies.regret == pytest.approx(0.8)
 
 
 def test_similarity_check_of_nothing_to_compare_is_none() -> None:
-    rows = [similar("a", 1, 0.5, X=1.0, Y=2.0)]
+    rows = [similar("a", X=1.0, Y=2.0)]
     assert similarity_check(rows, {("X", "a"): 0.5, ("Y", "a"): 0.6}, {}, True) is None  # no baseline
     assert similarity_check(rows, {("X", "a"): 0.5}, {"a": 0.2}, True) is None  # one pair
     assert similarity_check(rows, {("X", "a"): 0.5, ("Y", "a"): 0.5}, {"a": 0.2}, True) is None

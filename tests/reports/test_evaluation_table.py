@@ -5,29 +5,37 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from coldstart_cli.metrics.budgets import Budget
-from coldstart_cli.metrics.summary import summarise
+from coldstart_cli.metrics.results import (
+    Calibration,
+    Interval,
+    Names,
+    OverShots,
+    RoleOverShots,
+    Similarity,
+    Summary,
+    TrainingFacts,
+    Verdict,
+)
 from coldstart_cli.reports import evaluation_table
 from coldstart_cli.reports.footnotes import LIMITED
+from coldstart_cli.runs.run import Run
+from tests.kit import summaries as kit
+from tests.kit.summaries import record
 
 HEADINGS = ("Cross-task", "Learning curve", "Transfer performance", "Inference time")
 
 
-def record(role: str, split: str, k: int, task: str, step: int, value: float) -> dict[str, Any]:
-    return {
-        "role": role, "variant": "", "split": split, "k_shot": k, "task": task, "step": step,
-        "value": value, "loss": 0.0, "adapt_seconds": 0.002,
-    }  # fmt: skip
-
-
 def summary(
     *, baseline: bool = True, metric: str = "accuracy", name: str = "maml", **changes: Any
-) -> dict[str, Any]:
+) -> Summary:
     rows = [
         record(role, split, k, task, step, 0.2 + 0.1 * step + 0.02 * k + lift)
         for role, split in (("strategy", "new"), ("strategy", "source_test"), ("baseline", "new"))
@@ -36,31 +44,11 @@ def summary(
         for step in (0, 1, 3)
     ]
     chosen = {"strategy": {1: 1, 5: 3}} | ({"baseline": {1: 3, 5: 3}} if baseline else {})
-    measured = summarise(rows, chosen, higher_is_better=metric == "accuracy", confidence=0.95)
-    return {
-        "names": {"strategy": name, "model": name, "dataset": name, "baseline": name if baseline else None},
-        "seed": 3,
-        "headline": metric,
-        "n_way": 5 if metric == "accuracy" else None,
-        "n_tasks": 2,
-        "confidence": 0.95,
-        "transductive": False,
-        "variants": {"1": "lr=0.05", "5": "lr=0.1"},
-        **measured,
-        "costs": {
-            "adaptation_ms": {str(k): 2.5 for k in measured["shots"]},
-            "inference": {"1": {"p50_ms": 0.5, "p95_ms": 0.7}, "64": {"p50_ms": 1.5, "p95_ms": 2.0}},
-            "parameters": 1234567,
-            "flops": 3400,
-            "peak_memory": 100 * 2**20,
-        },
-        "hardware": {"device": "cpu", "name": name, "threads": 2, "precision": "fp32", "deterministic": True},
-        "training": {"steps": 1000, "best_step": 800, "seconds": 12.34},
-        **changes,
-    }
+    names = Names(name, name, name, name if baseline else None)
+    return kit.summary(rows, chosen, names=names, metric=metric, **changes)
 
 
-def shown(summary: dict[str, Any], width: int = 120) -> str:
+def shown(summary: Summary, width: int = 120) -> str:
     stream = io.StringIO()
     evaluation_table.show(summary, Console(file=stream, width=width, highlight=False))
     return stream.getvalue()
@@ -119,32 +107,28 @@ def test_report_without_baseline_has_no_transfer() -> None:
 
 
 def test_report_without_source_test_shows_a_dash() -> None:
-    bare = summary()
-    for row in bare["shots"].values():
-        row["source_test"] = None
-        del row["gap"]
+    bare = kit.with_shots(summary(), source_test=None, gap=None)
     lines = shown(bare).splitlines()
     for label in ("source tasks", "gap from source"):
         assert next(line for line in lines if label in line).split()[-2:] == ["-", "-"]
 
 
 def test_report_names_transduction_and_a_state_never_chosen() -> None:
-    text = shown(summary(transductive=True, training={"steps": 0, "best_step": 0, "seconds": 0.0}))
+    text = shown(summary(transductive=True, training=TrainingFacts(0, 0, 0.0, 0)))
     assert "Transductive: a prediction may depend on its batch." in text
     assert "best state" not in text
 
 
 def test_report_says_where_a_baseline_never_gets() -> None:
-    full = summary()
-    full["shots"]["5"]["baseline_shots"] = None
+    full = kit.with_shots(summary(), baseline_shots=math.inf)
     line = next(line for line in shown(full).splitlines() if "needs for the same" in line)
     assert line.split()[-2:] == [">", "5"]
 
 
-def test_report_survives_one_task_and_numbers_that_are_none() -> None:
-    odd = summary()
-    odd["shots"]["1"]["new"]["after"] = {"mean": math.nan, "half_width": math.inf, "n": 1}
-    assert "nan ± inf" in shown(odd)
+def test_report_survives_one_task_and_numbers_that_are_not_finite() -> None:
+    for mean in (math.nan, math.inf):
+        odd = kit.with_outcome(summary(), 1, "new", after=Interval(mean, math.inf, 1))
+        assert "∞ ± ∞" in shown(odd)
 
 
 def test_headline_is_one_line_of_the_first_k() -> None:
@@ -154,16 +138,12 @@ def test_headline_is_one_line_of_the_first_k() -> None:
     assert "gain" not in evaluation_table.headline(summary(baseline=False))
 
 
-def with_similarity(check: dict[str, Any] | None) -> dict[str, Any]:
-    measured = summary()
-    for row in measured["shots"].values():
-        row["notes"] = {"similarity of GREEK": [None, 0.25]}
-        row["similarity"] = check
-    return measured
+def with_similarity(check: Similarity | None) -> Summary:
+    return kit.with_shots(summary(), notes={"similarity of GREEK": [None, 0.25]}, similarity=check)
 
 
 def test_report_never_shows_a_similarity_without_its_worth() -> None:
-    check = {"rho": -0.321, "p": 0.0456, "pairs": 60, "within_task_rho": 0.5, "regret": 0.0312}
+    check = Similarity(rho=-0.321, p=0.0456, pairs=60, within_task_rho=0.5, regret=0.0312)
     text = shown(with_similarity(check))
     assert "similarity of GREEK" in text
     for k in (1, 5):
@@ -176,7 +156,7 @@ def test_report_never_shows_a_similarity_without_its_worth() -> None:
 
 def test_report_says_where_the_worth_of_a_similarity_is_not_known() -> None:
     assert shown(with_similarity(None)).count("its use is not known") == 2
-    check = {"rho": 1.0, "p": None, "pairs": 2, "within_task_rho": None, "regret": 0.0}
+    check = Similarity(rho=1.0, p=math.nan, pairs=2, within_task_rho=math.nan, regret=0.0)
     text = shown(with_similarity(check))
     assert "(p = not known, 2 pairs" in text
     assert "within a task not known" in text
@@ -187,7 +167,7 @@ def test_report_without_similarities_does_not_speak_of_them() -> None:
 
 
 def test_values_are_the_numbers_of_the_summary_by_name() -> None:
-    full = summary(training={"steps": 1000, "best_step": 800, "seconds": 12.5})
+    full = summary(training=TrainingFacts(1000, 800, 12.5, None))
     found = evaluation_table.values(full)
     # strategy and baseline alike: .2 + .1 step + .02 k for task a and .05 more for b; steps 1 and 3, 3 and 3
     assert found["1-shot/accuracy"] == pytest.approx(0.345)
@@ -210,8 +190,8 @@ def test_values_are_the_numbers_of_the_summary_by_name() -> None:
 
 def test_values_leave_out_what_is_absent_or_not_finite() -> None:
     bare = summary(baseline=False, metric="mse")
-    bare["shots"]["1"]["new"]["after"] = {"mean": None, "half_width": math.inf, "n": 1}
-    bare["shots"]["1"]["source_test"] = None
+    bare = kit.with_outcome(bare, 1, "new", after=Interval(math.nan, math.inf, 1))
+    bare = replace(bare, shots={**bare.shots, 1: replace(bare.shots[1], source_test=None)})
     found = evaluation_table.values(bare)
     assert "5-shot/mse" in found
     assert not [name for name in found if "baseline" in name or "gain" in name]
@@ -221,15 +201,15 @@ def test_values_leave_out_what_is_absent_or_not_finite() -> None:
     assert all(math.isfinite(value) for value in found.values())
 
 
-def believed(nll: float | None, **changes: Any) -> dict[str, Any]:
-    return {"nll": nll, "ece": 0.0123, "brier": 0.4567, "coverage": 0.912, "set_size": 2.345, **changes}
+def believed(nll: float, ece: float = 0.0123) -> Calibration:
+    return Calibration(nll, brier=0.4567, coverage=0.912, set_size=2.345, ece=ece)
 
 
 def test_report_shows_calibration_of_both() -> None:
     full = summary(coverage=0.9)
-    for k, row in full["shots"].items():
-        row["new"]["calibration"] = believed(0.5 if k == "1" else None)
-        row["baseline"]["calibration"] = believed(1.25, ece=None)
+    for k, nll in ((1, 0.5), (5, math.nan)):
+        full = kit.with_outcome(full, k, "new", calibration=believed(nll))
+        full = kit.with_outcome(full, k, "baseline", calibration=believed(1.25, ece=math.nan))
     text = shown(full)
     assert "Calibration (maml / maml)" in text
     rows = {line[:36].strip(): " ".join(line[36:].split()) for line in text.splitlines()}
@@ -242,18 +222,42 @@ def test_report_shows_calibration_of_both() -> None:
 
 def test_report_shows_calibration_without_a_baseline_or_where_it_has_none() -> None:
     alone = summary(baseline=False, coverage=0.5)
-    for row in alone["shots"].values():
-        row["new"]["calibration"] = believed(0.5)
+    part = summary(coverage=0.5)
+    for k in (1, 5):
+        alone = kit.with_outcome(alone, k, "new", calibration=believed(0.5))
+        part = kit.with_outcome(part, k, "new", calibration=believed(0.5))
+        part = kit.with_outcome(part, k, "baseline", calibration=believed(0.5))
     text = shown(alone)
     assert "Calibration (maml)" in text
     assert next(line for line in text.splitlines() if "Brier" in line).split()[-2:] == ["0.457", "0.457"]
     assert "coverage of its 50 % sets" in text
-    part = summary(coverage=0.5)
-    for row in part["shots"].values():
-        row["new"]["calibration"] = row["baseline"]["calibration"] = believed(0.5)
-    del part["shots"]["1"]["baseline"]  # as at k = 0
+    part = replace(part, shots={**part.shots, 1: replace(part.shots[1], baseline=None)})  # as at k = 0
     line = next(line for line in shown(part).splitlines() if "Brier" in line)
     assert " ".join(line.split()) == "Brier score 0.457 / - 0.457 / 0.457"
+
+
+def with_other_metrics(made: Summary) -> Summary:
+    for k, mean in ((1, 0.25), (5, 0.5)):
+        metrics = {"balanced_accuracy": Interval(mean, 0.01, 2), "wrong_by": Interval(3 * mean, math.nan, 2)}
+        before = {"balanced_accuracy": Interval(mean / 5, 0.02, 2)}
+        made = kit.with_outcome(made, k, "new", metrics=metrics, metrics_before=before)
+    return made
+
+
+def test_report_shows_other_metrics_in_their_units_a_row_each() -> None:
+    lines = [" ".join(line.split()) for line in shown(with_other_metrics(summary())).splitlines()]
+    at = lines.index("Other metrics (new tasks, adapted)")
+    assert lines[at + 1] == "balanced accuracy, % 25.0 ± 1.0 50.0 ± 1.0"
+    assert lines[at + 2] == "wrong by 0.750 ± ∞ 1.500 ± ∞"
+    assert "Other metrics" not in shown(summary(metric="mse"))
+
+
+def test_values_have_other_metrics() -> None:
+    found = evaluation_table.values(with_other_metrics(summary()))
+    assert (found["5-shot/balanced_accuracy"], found["5-shot/balanced_accuracy_half_width"]) == (0.5, 0.01)
+    assert found["1-shot/balanced_accuracy_before_adaptation"] == pytest.approx(0.05)
+    assert found["1-shot/wrong_by"] == 0.75
+    assert "1-shot/wrong_by_half_width" not in found  # not finite
 
 
 def test_report_says_that_reals_have_no_calibration() -> None:
@@ -265,8 +269,8 @@ def test_report_says_that_reals_have_no_calibration() -> None:
 def test_report_marks_budgets_with_what_was_measured() -> None:
     limited = summary(
         budgets={
-            "p95_ms": {"limit": 5.0, "measured": 0.7, "kept": True},
-            "flops": {"limit": 3000, "measured": 3400, "kept": False},
+            "p95_ms": Verdict(limit=5.0, measured=0.7, kept=True),
+            "flops": Verdict(limit=3000, measured=3400, kept=False),
         }
     )
     text = shown(limited)
@@ -283,14 +287,14 @@ def test_report_names_every_limit_that_a_budget_can_hold() -> None:
 
 
 def test_report_shows_the_curve_over_shots_and_what_is_left_out() -> None:
-    over = {
-        "k_shots": [1, 2, 5],
-        "strategy": {"area": {"mean": 0.5, "half_width": 0.01, "n": 2}, "shots_to_95": 4.567},
-        "baseline": {"area": {"mean": 0.4, "half_width": 0.02, "n": 2}, "shots_to_95": None},
-        "gain": {"mean": 0.1, "half_width": 0.03, "n": 2},
-    }
+    over = OverShots(
+        [1, 2, 5],
+        RoleOverShots(Interval(0.5, 0.01, 2), 4.567),
+        RoleOverShots(Interval(0.4, 0.02, 2), None),
+        Interval(0.1, 0.03, 2),
+    )
     lines = shown(
-        summary(over_shots=over, left_out={"20": "too few"}, source_left_out={"5": "none held out"}), 300
+        summary(over_shots=over, left_out={20: "too few"}, source_left_out={5: "none held out"}), 300
     ).splitlines()
     assert (
         "Area under the curve over log2 of 1, 2, 5 shots: maml 50.0 ± 1.0 (95 % of the way at 4.57), "
@@ -312,28 +316,24 @@ def test_report_shows_the_curve_over_shots_and_what_is_left_out() -> None:
     ],
 )
 def test_report_says_how_many_source_examples_were_seen(steps: int, examples: int | None, end: str) -> None:
-    training = {"steps": steps, "best_step": 800, "seconds": 12.34, "examples": examples}
+    training = TrainingFacts(steps, 800, 12.34, examples)
     line = next(line for line in shown(summary(training=training)).splitlines() if "Training: " in line)
     assert line.endswith(end)
 
 
 @pytest.mark.parametrize(("device", "words"), [("cpu", "of the whole process"), ("cuda", "on the device")])
 def test_report_says_whose_peak_memory_it_is(device: str, words: str) -> None:
-    hardware = {**summary()["hardware"], "device": device}
+    hardware = replace(summary().hardware, device=device)
     assert f"{words} 100 MiB" in shown(summary(hardware=hardware), 200)
 
 
-def test_report_prints_summaries_of_before() -> None:
-    older = summary()
-    for row in older["shots"].values():
-        for part in ("new", "source_test", "baseline"):
-            del row[part]["calibration"]
-    del older["over_shots"]
-    text = shown(older)
+def test_report_prints_summaries_of_before(repository: Path) -> None:
+    text = shown(Run(repository / "tests" / "data" / "run_format_1").summary("99b1dcdb"))
     for heading in HEADINGS:
         assert text.count(heading) == 1
-    assert "Calibration" not in text
-    assert "examples" not in text
+    assert "Calibration (" not in text
+    assert "Other metrics" not in text
+    assert "; source examples not counted" in text
 
 
 def test_report_in_a_file_breaks_no_row(

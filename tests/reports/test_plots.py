@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from coldstart_cli.files.durable import append_jsonl, write_json
-from coldstart_cli.metrics.summary import summarise
+from coldstart_cli.metrics.json_edge import to_json
+from coldstart_cli.metrics.results import Interval, Names, Summary
 from coldstart_cli.reports import plots
 from coldstart_cli.runs.run import Run, write_config
+from tests.kit import summaries as kit
+from tests.kit.summaries import record
 
-NAMES = {"strategy": "maml", "model": "mlp", "dataset": "sinusoid", "baseline": "scratch"}
+NAMES: dict[str, str] = {"strategy": "maml", "model": "mlp", "dataset": "sinusoid", "baseline": "scratch"}
 
 
 def history(n: int = 100) -> list[dict[str, Any]]:
@@ -26,18 +30,16 @@ def history(n: int = 100) -> list[dict[str, Any]]:
     return [*rows, {"step": 50, "validation_accuracy": 0.5}, {"step": 100, "validation_accuracy": None}]
 
 
-def summary(k_shots: tuple[int, ...] = (1, 5), *, metric: str = "accuracy", **changes: Any) -> dict[str, Any]:
+def summary(k_shots: tuple[int, ...] = (1, 5), *, metric: str = "accuracy", **changes: Any) -> Summary:
     rows = [
-        {"role": role, "variant": "", "split": "new", "k_shot": k, "task": task, "step": step,
-         "value": 0.2 + 0.01 * step + 0.02 * k + lift - 0.1 * (role == "baseline")}
+        record(role, "new", k, task, step,
+               0.2 + 0.01 * step + 0.02 * k + lift - 0.1 * (role == "baseline"))
         for role, steps in (("strategy", (0, 1, 3)), ("baseline", (0, 30)))
         for k in k_shots for step in steps for task, lift in (("a", 0.0), ("b", 0.1))
         if k or role == "strategy"
     ]  # fmt: skip
     chosen = {"strategy": dict.fromkeys(k_shots, 3), "baseline": {k: 30 for k in k_shots if k}}
-    measured = summarise(rows, chosen, higher_is_better=True, confidence=0.95)
-    facts = {"names": NAMES, "headline": metric, "n_way": 5, "n_tasks": 2, "confidence": 0.95}
-    return {**facts, **measured, **changes}
+    return kit.summary(rows, chosen, metric=metric, **{"names": Names(**NAMES), "n_way": 5, **changes})
 
 
 def lines(axes: Axes) -> dict[str, tuple[list[float], list[float]]]:
@@ -100,10 +102,7 @@ def test_learning_curve_of_one_k_has_no_axes_against_k() -> None:
 
 
 def test_learning_curve_without_baseline_or_at_zero_shots_shows_what_there_is() -> None:
-    bare = summary()
-    for row in bare["shots"].values():
-        row["baseline"] = None
-    bare["names"] = {**NAMES, "baseline": None}
+    bare = kit.with_shots(summary(names=Names("maml", "mlp", "sinusoid", None)), baseline=None)
     figure = plots.learning_curve(bare)
     assert not [line for line in figure.axes[0].get_lines() if line.get_linestyle() == "--"]
     figure = plots.learning_curve(summary((0, 5)))
@@ -113,15 +112,24 @@ def test_learning_curve_without_baseline_or_at_zero_shots_shows_what_there_is() 
 
 
 def test_learning_curve_shows_errors_by_magnitude_and_passes_over_what_diverged() -> None:
-    wild = summary(metric="mse", n_way=None)
-    curve = wild["shots"]["1"]["new"]["curve"]
-    curve["1"] = {"mean": 5000.0, "half_width": 10.0, "n": 2}
-    curve["3"] = {"mean": None, "half_width": None, "n": 2}
+    curve = {0: Interval(0.2, 0.1, 2), 1: Interval(5000.0, 10.0, 2), 3: Interval(math.nan, math.nan, 2)}
+    wild = kit.with_outcome(summary(metric="mse"), 1, "new", curve=curve)
     figure = plots.learning_curve(wild)
     assert figure.axes[0].get_yscale() == "log"
     assert figure.axes[0].get_ylabel() == "mse"
     assert plots.png(figure).startswith(b"\x89PNG")
     assert plots.learning_curve(summary(metric="mse")).axes[0].get_yscale() == "linear"
+
+
+def test_learning_curve_has_axes_for_other_metrics_in_their_units() -> None:
+    made = summary((1,))
+    metrics = {"balanced_accuracy": Interval(0.25, 0.01, 2), "wrong_by": Interval(3.0, math.inf, 2)}
+    _, others = plots.learning_curve(kit.with_outcome(made, 1, "new", metrics=metrics)).axes
+    shares, reals = others.containers
+    assert (list(shares[0].get_xdata()), list(shares[0].get_ydata())) == ([1], [25.0])
+    assert list(reals[0].get_ydata()) == [3.0]
+    labels = [text.get_text() for text in others.get_legend().get_texts()]
+    assert labels == ["balanced_accuracy, adapted (%)", "wrong_by, adapted"]
 
 
 HOSTILE = "$\\frac{$ [red]<b>\x1b[31m\n形_^"
@@ -137,7 +145,7 @@ def run(tmp_path: Path) -> Run:
     for row in history():
         append_jsonl(run.path / "history.jsonl", {HOSTILE if n == "loss" else n: v for n, v in row.items()})
     names = dict.fromkeys(NAMES, HOSTILE)
-    write_json(run.path / "evaluations" / "abc" / "summary.json", summary(names=names))
+    write_json(run.path / "evaluations" / "abc" / "summary.json", to_json(summary(names=Names(**names))))
     return run
 
 
@@ -159,7 +167,7 @@ def test_draw_takes_names_for_text_and_gives_the_same_bytes(run: Run) -> None:
 
 def test_names_in_figures_are_text_without_control_characters() -> None:
     with matplotlib.rc_context(plots.STYLE):
-        figure = plots.learning_curve(summary(names=dict.fromkeys(NAMES, HOSTILE)))
+        figure = plots.learning_curve(summary(names=Names(**dict.fromkeys(NAMES, HOSTILE))))
         shown = [t for t in figure.findobj(Text) if "frac" in t.get_text()]  # type: ignore[attr-defined]
     assert len(shown) >= 3  # the title and both legends
     for text in shown:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics as plain
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -189,7 +190,7 @@ def similarity(
         if member.name not in references or member.baseline:
             continue
         base: dict[str, float] = {}
-        rows: list[Dict] = []
+        rows: list[strategy_notes.Noted] = []
         beside: dict[tuple[str, str], float] = {}
         theirs = references[member.name].shots[k]
         for seed, shot in member.shots[k].items():
@@ -201,7 +202,7 @@ def similarity(
             at = min((r["step"] for r in noted if r["step"] >= shot.step), default=None)
             other = theirs.get(seed) or next(iter(theirs.values()))
             base |= {f"{seed}/{task}": value for task, value in other.new[other.step].items()}
-            rows += [{**r, "task": f"{seed}/{task_key(r)}"} for r in noted if r["step"] == at]
+            rows += [(f"{seed}/{task_key(r)}", r["notes"]) for r in noted if r["step"] == at]
             beside |= {(r["role"], f"{seed}/{task_key(r)}"): r["value"] for r in shot.rows if r["step"] == at}
         check = strategy_notes.similarity_check(rows, beside, base, higher)
         if check is not None:
@@ -210,7 +211,7 @@ def similarity(
                 {
                     "contestant": member.name,
                     "k": str(k),
-                    **{n: v if isinstance(v, int) else known(v) for n, v in check.items()},
+                    **{n: v if isinstance(v, int) else known(v) for n, v in asdict(check).items()},
                 }
                 | {"points": [[similarity, gain, group] for _, group, similarity, gain in points]}
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self
+from typing import ClassVar, Literal, Self, final
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,10 @@ Inputs = Tensor | Mapping[str, Tensor]
 Split = Literal["train", "validation", "source_test", "new"]
 """`train` classes; `validation` source classes of their own; `source_test`, examples of training
 classes that training never sees; `new`, the classes of the cold start."""
+
+
+Unit = Literal["%", ""]
+"""Of a metric: shares in [0, 1] are shown in percent, others as they are."""
 
 
 def map_inputs(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
@@ -44,6 +48,27 @@ def joined(first: Inputs, second: Inputs) -> Inputs:
     return {name: torch.cat([tensor, second[name]]) for name, tensor in first.items()}  # type: ignore[index]
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How far the probabilities of one task's answers can be believed, as numbers of Python.
+
+    Attributes:
+        brier: mean over examples of sum_c (p_c - [c = target])^2, in [0, 2].
+        coverage: share of examples whose class lies in the smallest set of classes, most probable first,
+            whose probabilities add up to the coverage asked for.
+        set_size: mean number of classes in that set.
+        confidence_bins: [m, n, confidences, right] of each of the 15 bins ((m - 1)/15, m/15], m from 1, that
+            has examples: their number, the sum of their largest probabilities, the number of right answers;
+            None where a probability is not finite, and the others are then nan.
+    """
+
+    brier: float
+    coverage: float
+    set_size: float
+    confidence_bins: list[list[float]] | None
+
+
 class Objective(ABC):
     """What an output means: the one place that tells classes from reals.
 
@@ -51,11 +76,18 @@ class Objective(ABC):
         n_outputs: width of a predictor's output, (n, n_outputs).
         headline: name of the metric that reports lead with.
         higher_is_better: direction of the headline.
+        units: metric -> its unit; a metric that it lacks has none.
     """
 
     n_outputs: int
     headline: str
     higher_is_better: bool
+    units: ClassVar[Mapping[str, Unit]] = {}
+
+    @property
+    def unit(self) -> Unit:
+        """Of the headline."""
+        return self.units.get(self.headline, "")
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -67,14 +99,18 @@ class Objective(ABC):
 
     @abstractmethod
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Scalars by name; the headline is among them."""
+        """Scalars by name that training logs at each step; the headline is among them."""
 
-    def calibration(self, outputs: Tensor, targets: Tensor, coverage: float) -> dict[str, Any]:
-        """Columns of a record, as JSON takes them, on how far predicted probabilities can be believed.
-
-        Nothing where outputs are no probabilities. `coverage` is what a prediction set is to hold.
-        """
+    def other_metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        """Numbers by name that an evaluation reports beside the headline."""
         return {}
+
+    def calibration(self, outputs: Tensor, targets: Tensor, coverage: float) -> Calibration | None:
+        """How far predicted probabilities can be believed; None where outputs are no probabilities.
+
+        `coverage` is what a prediction set is to hold.
+        """
+        return None
 
 
 @dataclass(frozen=True, slots=True)

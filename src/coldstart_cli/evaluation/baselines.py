@@ -27,11 +27,12 @@ from coldstart_cli.digests import Part, digest, tensor_parts, whole_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.caching import cache_folder, keep_newest
 from coldstart_cli.files.durable import write_bytes
+from coldstart_cli.metrics.records import Score, score_of
+from coldstart_cli.metrics.results import BaselineRead
 from coldstart_cli.package import ROOT
 from coldstart_cli.processes import ranks
 
-Record = dict[str, Any]
-Rows = list[Record]
+Scores = list[Score]
 
 MOST_BYTES = 256 << 20
 """Of all files; those that were used longest ago go first."""
@@ -65,13 +66,13 @@ class Baselines:
         strategy: Strategy,
         tasks: Callable[[], Iterable[Task]],
         asked: Mapping[str, Any],
-        fresh: Callable[[], Iterator[Rows]],
-    ) -> Iterator[Rows]:
-        """The rows of each task, from the cache or `fresh`.
+        fresh: Callable[[], Iterator[Scores]],
+    ) -> Iterator[Scores]:
+        """The scores of each task, from the cache or `fresh`.
 
         Args:
-            tasks: makes the tasks whose rows they are.
-            asked: steps and all else that determines rows.
+            tasks: makes the tasks whose scores they are.
+            asked: steps and all else that determines scores.
         """
         self.asked += 1
         path = self._path(variant, strategy, tasks(), asked) if ranks.first() else None
@@ -83,17 +84,15 @@ class Baselines:
             yield from groups
             return
         measured, groups = datetime.now(UTC).isoformat(timespec="seconds"), []
-        for rows in fresh():
-            groups.append(rows)
-            yield rows
+        for scores in fresh():
+            groups.append(scores)
+            yield scores
         if path is not None:
             _write(path, {"measured": measured, "facts": dict(self.facts)}, groups)
 
-    def summary(self) -> dict[str, Any]:
-        """What a report says of it; empty where nothing was read."""
-        if not self.read:
-            return {}
-        return {"baseline_read": {"sets": self.read, "of": self.asked, "measured": self.oldest}}
+    def summary(self) -> BaselineRead | None:
+        """What a report says of it; None where nothing was read."""
+        return BaselineRead(self.read, self.asked, self.oldest) if self.read else None
 
     def _path(
         self, variant: str, strategy: Strategy, tasks: Iterable[Task], asked: Mapping[str, Any]
@@ -129,21 +128,22 @@ def code() -> str:
     return digest(parts, 64)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], list[Rows]] | None:
-    """Header and rows, or None where the file is missing or not what was written."""
+def _read(path: Path) -> tuple[dict[str, Any], list[Scores]] | None:
+    """Header and scores, or None where the file is missing or not what was written."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         first, _, rest = path.read_bytes().partition(b"\n")
         header: dict[str, Any] = json.loads(first)
         if header["sha256"] == digest([rest], 64) and isinstance(header["measured"], str):
             os.utime(path)
-            return header, [json.loads(line) for line in rest.splitlines()]
+            return header, [[score_of(row) for row in json.loads(line)] for line in rest.splitlines()]
     return None
 
 
-def _write(path: Path, header: Mapping[str, Any], groups: Sequence[Rows]) -> None:
-    """Keeps the rows of each task; what JSON does not give back as it was is not kept."""
-    lines = [json.dumps(rows) for rows in groups]
-    if repr([json.loads(line) for line in lines]) != repr(list(groups)):  # nan is not equal to itself
+def _write(path: Path, header: Mapping[str, Any], groups: Sequence[Scores]) -> None:
+    """Keeps the scores of each task; what JSON does not give back as it was is not kept."""
+    lines = [json.dumps([score.row() for score in scores]) for scores in groups]
+    back = [[score_of(row) for row in json.loads(line)] for line in lines]
+    if repr(back) != repr(list(groups)):  # nan is not equal to itself
         return
     body = "".join(f"{line}\n" for line in lines).encode()
     first = json.dumps({**header, "sha256": digest([body], 64)}).encode()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import statistics
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -17,6 +17,7 @@ from coldstart_cli.evaluation.adaptations import Adaptations
 from coldstart_cli.evaluation.loop import EvaluationPlan
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.metrics import measures
+from coldstart_cli.metrics.results import Costs, PredictorCosts, Times
 from coldstart_cli.tracing.flops import flops
 
 Key = TypeVar("Key", bound=Hashable)
@@ -38,13 +39,19 @@ def adaptation_ms(strategy: Strategy, tasks: Iterable[Task], step: int, hardware
     return 1000 * statistics.median(seconds)
 
 
-def costs(strategy: Strategy, task: Task, plan: EvaluationPlan, hardware: Hardware) -> dict[str, Any]:
-    """What the adapted predictor costs on this hardware.
+def costs(
+    strategy: Strategy,
+    task: Task,
+    plan: EvaluationPlan,
+    hardware: Hardware,
+    adaptation_ms: Mapping[int, float],
+) -> Costs:
+    """What the adapted predictor costs on this hardware, and those that are scored beside it.
 
-    Returns:
-        p50 and p95 of a call in milliseconds for each batch size, over so many calls, after a warm-up and
-        with the device synchronised; parameters; FLOPs for one input (a multiply-add is 2); the same of
-        each predictor that is scored beside it (`beside`); `Hardware.peak_memory` in bytes.
+    Times are of so many calls, after a warm-up and with the device synchronised.
+
+    Args:
+        adaptation_ms: by k_shot, measured before.
     """
     strategy.eval()
     task = task.to(hardware.device)
@@ -64,17 +71,19 @@ def costs(strategy: Strategy, task: Task, plan: EvaluationPlan, hardware: Hardwa
     with torch.no_grad():
         operations = {role: flops(partial(module, one)) for role, module in modules.items()}
     found = {
-        role: {
-            "inference": {
-                str(size): {**measures.percentiles(seconds[role, size]), "calls": len(seconds[role, size])}
-                for size in batches
-            },
-            "parameters": parameter_count(module),
-            "flops": operations[role],
-        }
+        role: PredictorCosts(
+            {size: _times(seconds[role, size]) for size in batches},
+            parameter_count(module),
+            operations[role],
+        )
         for role, module in modules.items()
     }
-    return {**found.pop(""), "peak_memory": hardware.peak_memory(), "beside": found}
+    own = found.pop("")
+    return Costs(own.inference, own.parameters, own.flops, hardware.peak_memory(), found, adaptation_ms)
+
+
+def _times(seconds: Sequence[float]) -> Times:
+    return Times(**measures.percentiles(seconds), calls=len(seconds))
 
 
 def timed(

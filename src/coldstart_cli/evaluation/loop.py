@@ -11,11 +11,12 @@ from annotated_types import Ge, Gt, Len, Lt
 
 from coldstart_cli.core.tasks import Split, Strategy, Task, TaskShape, TaskSource
 from coldstart_cli.evaluation.baselines import Baselines
-from coldstart_cli.evaluation.scoring import Record, scored_together
+from coldstart_cli.evaluation.scoring import scored_together
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.loggers.logger import Logger
 from coldstart_cli.metrics import measures
 from coldstart_cli.metrics.budgets import BATCH, Budget
+from coldstart_cli.metrics.records import Record, Score, labelled
 from coldstart_cli.processes import ranks
 from coldstart_cli.processes.signals import StopOnSignal
 
@@ -103,7 +104,7 @@ def evaluate(
     for job in jobs:
         variants = contestants[job.role]
         if job.split != "validation":  # the choice has been made by the jobs before
-            ours = [r for r in records if (r["role"], r["k_shot"]) == (job.role, job.k_shot)]
+            ours = [r for r in records if (r.role, r.k_shot) == (job.role, job.k_shot)]
             choice = measures.choose(ours, source.objective.higher_is_better)
             chosen[job.role][job.k_shot] = choice
             variants = {choice[0]: variants[choice[0]]}
@@ -131,7 +132,7 @@ def _records(
     baselines: Baselines | None,
 ) -> Iterator[list[Record]]:
     """The rows of each task of a job. Validation tasks choose by the headline alone: theirs stay short."""
-    labels = {"role": job.role, "variant": variant, "split": job.split, "k_shot": job.k_shot}
+    label = partial(labelled, role=job.role, variant=variant, split=job.split, k_shot=job.k_shot)
     tasks = partial(tasks_of, job.source, job.split, job.n_tasks)
     beside = job.split == "new"
     coverage = None if job.split == "validation" else plan.coverage
@@ -139,7 +140,7 @@ def _records(
         scored_together, strategy, steps=job.steps, hardware=hardware, beside=beside, coverage=coverage
     )
 
-    def fresh() -> Iterator[list[Record]]:
+    def fresh() -> Iterator[list[Score]]:
         return ranks.spread(tasks(), score)
 
     if baselines is None or job.role != "baseline":
@@ -147,8 +148,8 @@ def _records(
     else:
         asked = {"steps": list(job.steps), "beside": beside, "coverage": coverage}
         found = baselines.records(variant, strategy, tasks, asked, fresh)
-    for rows in found:
-        yield [{**labels, **row} for row in rows]
+    for scores in found:
+        yield [label(score) for score in scores]
 
 
 @dataclass(frozen=True, slots=True)

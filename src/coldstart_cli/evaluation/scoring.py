@@ -1,14 +1,14 @@
-"""Adapts to a task and scores its query set: one record for each step, several tasks at a time."""
+"""Adapts to a task and scores its query set after some steps, several tasks at a time."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from queue import SimpleQueue
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,9 +16,8 @@ from torch import Tensor
 from coldstart_cli.core.tasks import Strategy, Task, content_hash
 from coldstart_cli.evaluation.adaptations import Adaptations
 from coldstart_cli.hardware import Hardware
+from coldstart_cli.metrics.records import Believed, Score
 from coldstart_cli.training.optimizers import optimizers
-
-Record = dict[str, Any]
 
 
 def scored_together(
@@ -29,7 +28,7 @@ def scored_together(
     *,
     beside: bool,
     coverage: float | None = None,
-) -> Iterator[list[Record]]:
+) -> Iterator[list[Score]]:
     """`scored` for each task, in order; on a CPU several tasks at a time, each on a core of its own.
 
     A support set of five images is too small to share out: two threads on one task are a fifth faster
@@ -46,7 +45,7 @@ def scored_together(
     for _ in range(n):
         trees.put(_tree_of(strategy))
 
-    def work(task: Task) -> list[Record]:
+    def work(task: Task) -> list[Score]:
         tree = trees.get()
         try:
             return one(tree, task)
@@ -71,33 +70,57 @@ def _tree_of(strategy: Strategy) -> Strategy:
 
 def scored(
     strategy: Strategy, task: Task, adaptations: Adaptations, *, coverage: float | None = None
-) -> list[Record]:
+) -> list[Score]:
     """Adapts to one task and scores its query set.
 
     adapt_seconds is the time inside the strategy's generator, in which other tasks may share the machine, or
     that of its replay (`inference.adaptation_ms` times adaptation alone, as it is written). What a strategy
-    gives to be scored beside it has rows too, with a role of their own. With `coverage`, rows have the
-    columns of `Objective.calibration` as well.
+    gives to be scored beside it has scores too. With `coverage`, scores have the objective's other metrics
+    and its calibration as well.
     """
     strategy.eval()
     task_hash = content_hash(task)
     task = task.to(adaptations.hardware.device)
-    known: dict[int, Record] = {}
-    rows: list[Record] = []
+    known: dict[int, _Measured] = {}
+    scores: list[Score] = []
     for answer in adaptations(strategy, task):
         outputs = id(answer.outputs)
         if outputs not in known:
-            known[outputs] = _score(answer.outputs, task, coverage)
-        role = {} if answer.role is None else {"role": answer.role}
-        notes = {"notes": dict(answer.notes)} if answer.notes else {}
-        labels = {"task": task.name, "task_hash": task_hash, "step": answer.step}
-        seconds = round(answer.seconds, 7)
-        rows.append({**labels, **role, **known[outputs], **notes, "adapt_seconds": seconds})
-    return rows
+            known[outputs] = _measured(answer.outputs, task, coverage)
+        measured = known[outputs]
+        scores.append(
+            Score(
+                task=task.name,
+                task_hash=task_hash,
+                step=answer.step,
+                beside=answer.role,
+                value=measured.value,
+                loss=measured.loss,
+                metrics=measured.metrics,
+                believed=measured.believed,
+                notes=dict(answer.notes),
+                adapt_seconds=round(answer.seconds, 7),
+            )
+        )
+    return scores
 
 
-def _score(outputs: Tensor, task: Task, coverage: float | None) -> Record:
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    value: float
+    loss: float
+    metrics: Mapping[str, float]
+    believed: Believed | None
+
+
+def _measured(outputs: Tensor, task: Task, coverage: float | None) -> _Measured:
     objective, targets = task.support.objective, task.query.targets
     value = float(objective.metrics(outputs, targets)[objective.headline])
-    row: Record = {"value": value, "loss": float(objective.loss(outputs, targets))}
-    return row if coverage is None else row | objective.calibration(outputs, targets, coverage)
+    loss = float(objective.loss(outputs, targets))
+    if coverage is None:
+        return _Measured(value, loss, {}, None)
+    outputs, targets = outputs.cpu(), targets.cpu()  # once: all that follows is counted there
+    others = objective.other_metrics(outputs, targets)
+    found = objective.calibration(outputs, targets, coverage)
+    believed = found and Believed(found.brier, found.coverage, found.set_size, found.confidence_bins)
+    return _Measured(value, loss, {name: round(other, 6) for name, other in others.items()}, believed)

@@ -27,6 +27,8 @@ from coldstart_cli.errors import RequestError
 from coldstart_cli.files.caching import cache_folder, keep_newest, signature
 from coldstart_cli.files.durable import write_json
 from coldstart_cli.metrics.budgets import Budget
+from coldstart_cli.metrics.json_edge import from_json
+from coldstart_cli.metrics.results import HardwareFacts
 from coldstart_cli.package import ROOT, packaged_conf
 from coldstart_cli.reports import finished_run
 from coldstart_cli.runs.run import Run
@@ -104,8 +106,8 @@ def remember(
     budget = dict(config["evaluation"]["budget"])
     of_package = str(budget.pop("_target_", "")).startswith("coldstart_cli.")
     with contextlib.suppress(RequestError, OSError, ValueError):
-        summary = json.loads((run / "evaluations" / evaluation / "summary.json").read_text(encoding="utf-8"))
-        if config["again"] or not of_package or summary["hardware"] != dict(hardware):
+        measured_on = Run(run).summary(evaluation).hardware
+        if config["again"] or not of_package or measured_on != from_json(HardwareFacts, dict(hardware)):
             return
         path = _path(name)
         path.parent.mkdir(exist_ok=True)

@@ -24,7 +24,7 @@ def forecast(experiment: Experiment, run: Run) -> str:
     strategy, plan = experiment.strategy, experiment.training
     training = _training_seconds(experiment)
     evaluating, task = _evaluation_seconds(experiment)
-    cost = costs(strategy, task, experiment.evaluation, experiment.hardware)
+    cost = costs(strategy, task, experiment.evaluation, experiment.hardware, {})
     size = sum(t.numel() * t.element_size() for t in strategy.state_dict().values())
     state = "finished" if run.finished else "started" if run.exists else "new"
     print(f"run        {run.path} ({state})")
@@ -32,8 +32,8 @@ def forecast(experiment: Experiment, run: Run) -> str:
         print(printable(f"{split:<10} {fact}"))
     for k, reason in experiment.left_out.items():
         print(printable(f"left out   k={k}: {reason}"))
-    print(f"parameters {cost['parameters']:,}")
-    print(f"FLOPs      {cost['flops']:,} for one input (a multiply-add is 2)")
+    print(f"parameters {cost.parameters:,}")
+    print(f"FLOPs      {cost.flops:,} for one input (a multiply-add is 2)")
     print(f"seconds    about {training:.0f} of training ({plan.steps} steps), {evaluating:.0f} of evaluation")
     print(f"disk       about {max(1, round(7 * size / 2**20))} MiB of checkpoints")
     return f"about {training + evaluating:.0f} s"

@@ -12,7 +12,6 @@ from coldstart_cli.errors import JobError, RequestError
 from coldstart_cli.evaluation.baselines import Baselines
 from coldstart_cli.evaluation.costs import adaptation_ms, costs
 from coldstart_cli.evaluation.loop import evaluate, shape_of, source_refusal, tasks_of
-from coldstart_cli.evaluation.scoring import Record
 from coldstart_cli.experiment import finished
 from coldstart_cli.experiment.assembly import Experiment, assemble, variants
 from coldstart_cli.experiment.environment import environment
@@ -20,8 +19,10 @@ from coldstart_cli.experiment.forecast import forecast
 from coldstart_cli.experiment.open_loggers import opened
 from coldstart_cli.experiment.trainer import Training
 from coldstart_cli.files.durable import read_json
-from coldstart_cli.files.untrusted import shaped
 from coldstart_cli.loggers.logger import Logger
+from coldstart_cli.metrics.json_edge import from_json, to_json
+from coldstart_cli.metrics.records import Record
+from coldstart_cli.metrics.results import Costs, HardwareFacts, Names, Summary, TrainingFacts
 from coldstart_cli.metrics.summary import summarise
 from coldstart_cli.processes import launch, ranks
 from coldstart_cli.processes.signals import StopOnSignal
@@ -186,14 +187,8 @@ def _evaluate(experiment: Experiment, run: Run, loggers: Sequence[Logger], stop:
     )
     if not ranks.first():  # which alone measures costs, while the others wait
         return
-    refused = {str(k): source_refusal(source, plan, k, on_source) for k in plan.k_shots}
-    left_out = {
-        "left_out": {str(k): reason for k, reason in experiment.left_out.items()},
-        "source_left_out": {k: reason for k, reason in refused.items() if reason is not None},
-    }
-    read = {} if baselines is None else baselines.summary()
-    summary = {**_summary(experiment, run, records, chosen), **left_out, **read}
-    run.write_evaluation(name, experiment.config, records, summary)
+    summary = _summary(experiment, run, records, chosen, baselines, trained_on_source=on_source)
+    run.write_evaluation(name, experiment.config, [record.row() for record in records], to_json(summary))
     _draw(run, name)
     own = evaluation_hash(run.config, trained_on)
     _tell(loggers, run.state["steps"], summary, "" if name == own else f"{name}/")
@@ -218,51 +213,55 @@ def _summary(
     run: Run,
     records: Sequence[Record],
     chosen: Mapping[str, Mapping[int, tuple[str, int]]],
-) -> dict[str, Any]:
+    baselines: Baselines | None,
+    *,
+    trained_on_source: bool,
+) -> Summary:
     """All that is reported: what follows from the records, the costs measured now, and facts."""
     plan, source, state = experiment.evaluation, experiment.source, run.state
-    costs = _costs(experiment, {k: step for k, (_, step) in chosen["strategy"].items()})
-    return {
-        "names": experiment.config["names"],
-        "seed": experiment.config["seed"],
-        "headline": source.objective.headline,
-        "higher_is_better": source.objective.higher_is_better,
-        "n_way": shape_of(source, plan, 1).n_way,
-        "n_tasks": plan.n_tasks,
-        "confidence": plan.confidence,
-        "coverage": plan.coverage,
-        "transductive": experiment.strategy.transductive,
-        "variants": {str(k): variant for k, (variant, _) in chosen.get("baseline", {}).items()},
-        **summarise(
-            records,
-            {role: {k: step for k, (_, step) in choices.items()} for role, choices in chosen.items()},
-            higher_is_better=source.objective.higher_is_better,
-            confidence=plan.confidence,
-        ),
-        "costs": costs,
-        "budgets": plan.budget.verdicts(costs),
-        "hardware": experiment.hardware.facts(),
-        "training": {key: state[key] for key in ("steps", "best_step", "seconds", "examples")},
-        "source": source.facts(),
-    }
+    steps = {role: {k: step for k, (_, step) in choices.items()} for role, choices in chosen.items()}
+    costs = _costs(experiment, steps["strategy"])
+    better = source.objective.higher_is_better
+    found = summarise(records, steps, higher_is_better=better, confidence=plan.confidence)
+    refused = {k: source_refusal(source, plan, k, trained_on_source) for k in plan.k_shots}
+    return Summary(
+        names=from_json(Names, dict(experiment.config["names"])),
+        seed=experiment.config["seed"],
+        headline=source.objective.headline,
+        higher_is_better=better,
+        units={source.objective.headline: source.objective.unit, **source.objective.units},
+        n_way=shape_of(source, plan, 1).n_way,
+        n_tasks=plan.n_tasks,
+        confidence=plan.confidence,
+        coverage=plan.coverage,
+        transductive=experiment.strategy.transductive,
+        variants={k: variant for k, (variant, _) in chosen.get("baseline", {}).items()},
+        shots=found.shots,
+        over_shots=found.over_shots,
+        costs=costs,
+        budgets=plan.budget.verdicts(costs),
+        hardware=from_json(HardwareFacts, experiment.hardware.facts()),
+        training=TrainingFacts(state["steps"], state["best_step"], state["seconds"], state["examples"]),
+        source=source.facts(),
+        left_out=experiment.left_out,
+        source_left_out={k: reason for k, reason in refused.items() if reason is not None},
+        baseline_read=None if baselines is None else baselines.summary(),
+    )
 
 
-def _tell(loggers: Sequence[Logger], step: int, summary: Mapping[str, Any], above: str) -> None:
+def _tell(loggers: Sequence[Logger], step: int, summary: Summary, above: str) -> None:
     """Hands the numbers of an evaluation on; what the run's own config did not ask goes below its hash."""
     values = {f"{above}{name}": value for name, value in evaluation_table.values(summary).items()}
     for logger in loggers:
         logger.summary(step, values)
 
 
-def _costs(experiment: Experiment, steps: Mapping[int, int]) -> dict[str, Any]:
+def _costs(experiment: Experiment, steps: Mapping[int, int]) -> Costs:
     """What the predictor costs, and adaptation to each k with the number of steps that was chosen."""
     plan, source, hardware = experiment.evaluation, experiment.source, experiment.hardware
     tasks = {k: list(tasks_of(source.with_shape(shape_of(source, plan, k)), "new", 10)) for k in steps}
-    adapting = {
-        str(k): adaptation_ms(experiment.strategy, tasks[k], step, hardware) for k, step in steps.items()
-    }
-    predicting = costs(experiment.strategy, next(iter(tasks.values()))[0], plan, hardware)
-    return {**predicting, "adaptation_ms": adapting}
+    adapting = {k: adaptation_ms(experiment.strategy, tasks[k], step, hardware) for k, step in steps.items()}
+    return costs(experiment.strategy, next(iter(tasks.values()))[0], plan, hardware, adapting)
 
 
 def _show(experiment: Experiment, run: Run, name: str, options: Options) -> str:
@@ -284,13 +283,11 @@ def _say_where_measured(experiment: Experiment, run: Run, name: str, options: Op
     """A finished evaluation keeps its times; they say nothing of another machine or thread count."""
     if not ranks.first():
         return
-    place = run.evaluation(name) / "summary.json"
-    with shaped("run", place):
-        before = read_json(place, "run")["hardware"]
-        if before != experiment.hardware.facts():
-            told = f"{before['device']}: {before['name']}, {before['threads']} threads, {before['precision']}"
-            _say(
-                options,
-                f"its times are of other hardware ({told}); coldstart evaluate run={run.path} again=true "
-                "measures on this",
-            )
+    before = run.summary(name).hardware
+    if before != from_json(HardwareFacts, experiment.hardware.facts()):
+        told = f"{before.device}: {before.name}, {before.threads} threads, {before.precision}"
+        _say(
+            options,
+            f"its times are of other hardware ({told}); coldstart evaluate run={run.path} again=true "
+            "measures on this",
+        )

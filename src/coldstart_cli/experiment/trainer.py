@@ -201,12 +201,12 @@ class Training:
             hardware=self.hardware,
             beside=False,
         )
-        records = []
-        for scored in ranks.spread(tasks, together):
+        values = []
+        for scores in ranks.spread(tasks, together):
             if stop.requested:
                 return
-            records += scored
-        value = sum(r["value"] for r in records) / len(records)
+            values += [score.value for score in scores]
+        value = sum(values) / len(values)
         name = f"{VALIDATION}{source.objective.headline}"
         self._refuse_unless_finite(name, value)
         self.validated = self.step

@@ -8,6 +8,9 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Gt
 
+from coldstart_cli.metrics.json_edge import to_json
+from coldstart_cli.metrics.results import Costs, Verdict
+
 BATCH = "1"
 """The batch whose time is limited: what one user waits for."""
 
@@ -42,16 +45,11 @@ class Budget:
         del values["enforce"]
         return {name: limit for name, limit in values.items() if limit is not None}
 
-    def verdicts(self, costs: Mapping[str, Any]) -> dict[str, dict[str, float | bool]]:
-        """name -> {limit, measured, kept} of every limit that is set.
-
-        Args:
-            costs: of a summary: `inference.costs`, with adaptation_ms by k_shot.
-        """
-        found = measured(costs, max(costs["adaptation_ms"], key=int))
+    def verdicts(self, costs: Costs) -> dict[str, Verdict]:
+        """limit -> its verdict, of every limit that is set."""
+        found = measured(to_json(costs), str(max(costs.adaptation_ms)))
         return {
-            name: {"limit": limit, "measured": found[name], "kept": found[name] <= limit}
-            for name, limit in self.limits.items()
+            name: Verdict(limit, found[name], found[name] <= limit) for name, limit in self.limits.items()
         }
 
 
@@ -59,7 +57,7 @@ def measured(costs: Mapping[str, Any], k: str) -> dict[str, Any]:
     """What a predictor costs, by the names of the limits; None where it was not measured.
 
     Args:
-        costs: of a summary, with adaptation_ms by k_shot.
+        costs: as a summary.json or a comparison has them, with adaptation_ms by k_shot.
         k: the k_shot whose adaptation counts.
     """
     one = costs["inference"].get(BATCH, {})

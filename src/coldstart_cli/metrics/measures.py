@@ -1,39 +1,20 @@
-"""Records to numbers, each a pure function of a tidy table; `summary` puts them together.
-
-A record is one row: a task x shot x adaptation step of one role: `strategy`, `baseline`, or that of a
-predictor the strategy gave to be scored beside its own (`teacher`). Columns: role, variant, split, k_shot,
-task, task_hash, step, value (the headline metric), loss, adapt_seconds and, where there are any, notes;
-those of classes on `new` and `source_test` also brier, coverage, set_size and confidence_bins, which
-`objectives.Classification.calibration` describes.
-"""
+"""Records to numbers, each a pure function of a tidy table; `summary` puts them together."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from scipy.special import stdtrit
 
 from coldstart_cli.digests import digest
+from coldstart_cli.metrics.records import Record, Score
+from coldstart_cli.metrics.results import Calibration, Interval
 
-Record = Mapping[str, Any]
 Place = TypeVar("Place", int, float)
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A mean over n tasks and the half-width of its t interval."""
-
-    mean: float
-    half_width: float
-    n: int
-
-    def excludes_zero(self) -> bool:
-        return abs(self.mean) > self.half_width
 
 
 def interval(values: Sequence[float] | np.ndarray, confidence: float) -> Interval:
@@ -115,69 +96,64 @@ def shots_to(curve: Mapping[int, float], share: float, higher_is_better: bool) -
     return label_efficiency(start + share * (end - start), {k: curve[k] for k in shots}, higher_is_better)
 
 
-def calibration(rows: Sequence[Record]) -> dict[str, float]:
+def calibration(rows: Sequence[Score]) -> Calibration | None:
     """How far probabilities can be believed, from the rows of one role, split, k_shot and step.
 
     ECE = sum_m |right_m - confidences_m| / n (Guo et al. 2017, arXiv:1706.04599, equation 3) over the queries
     of all tasks together: of one task's few queries it would be far too high (Roelofs et al. 2022,
     arXiv:2012.08668). It is nan where an answer was not finite.
 
-    Args:
-        rows: as in memory, or as JSON gives them back, with None for what is not finite.
-
     Returns:
-        nll (nats), brier, coverage and set_size as means over tasks, and ece in [0, 1]; nothing for
-        rows without these columns, as those of a regression.
+        Means over tasks, and the ECE; None for rows without probabilities, as those of a regression.
     """
-    if not rows or any("confidence_bins" not in row for row in rows):
-        return {}
-    means = {name: float(np.mean([_number(row[name]) for row in rows])) for name in CALIBRATION}
-    means = {"nll": means.pop("loss"), **means}
-    if any(row["confidence_bins"] is None for row in rows):
-        return {**means, "ece": math.nan}
-    sums = pooled_bins(rows).values()
-    return {**means, "ece": sum(abs(right - sure) for _, sure, right in sums) / sum(n for n, _, _ in sums)}
+    believed = [row.believed for row in rows if row.believed is not None]
+    if not rows or len(believed) < len(rows):
+        return None
+    ece = math.nan
+    if all(of_task.confidence_bins is not None for of_task in believed):
+        sums = pooled_bins(rows).values()
+        ece = sum(abs(right - sure) for _, sure, right in sums) / sum(n for n, _, _ in sums)
+    return Calibration(
+        nll=float(np.mean([row.loss for row in rows])),
+        brier=float(np.mean([of_task.brier for of_task in believed])),
+        coverage=float(np.mean([of_task.coverage for of_task in believed])),
+        set_size=float(np.mean([of_task.set_size for of_task in believed])),
+        ece=ece,
+    )
 
 
-CALIBRATION = ("loss", "brier", "coverage", "set_size")
-
-
-def pooled_bins(rows: Iterable[Record]) -> dict[int, tuple[int, float, int]]:
+def pooled_bins(rows: Iterable[Score]) -> dict[int, tuple[int, float, int]]:
     """Bin of confidence -> (n, sum of confidences, number right) over all rows: a reliability diagram."""
     sums: dict[int, tuple[int, float, int]] = {}
     for row in rows:
-        for m, n, sure, right in row["confidence_bins"] or []:
-            before = sums.get(m, (0, 0.0, 0))
-            sums[m] = (before[0] + n, before[1] + sure, before[2] + right)
+        for m, n, sure, right in (row.believed.confidence_bins if row.believed else None) or ():
+            before = sums.get(int(m), (0, 0.0, 0))
+            sums[int(m)] = (before[0] + int(n), before[1] + sure, before[2] + int(right))
     return dict(sorted(sums.items()))
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def choose(records: Sequence[Record], higher_is_better: bool) -> tuple[str, int]:
     """The (variant, adaptation step) with the best mean on validation tasks; the earliest among equals."""
     sign = 1.0 if higher_is_better else -1.0
-    rows = [r for r in records if r["split"] == "validation"]
+    rows = [r for r in records if r.split == "validation"]
     means = {
         (variant, step): sign * mean
-        for variant in dict.fromkeys(r["variant"] for r in rows)
-        for step, mean in mean_by_step([r for r in rows if r["variant"] == variant]).items()
+        for variant in dict.fromkeys(r.variant for r in rows)
+        for step, mean in mean_by_step([r for r in rows if r.variant == variant]).items()
     }
     return max(means, key=lambda choice: means[choice])
 
 
-def mean_by_step(records: Iterable[Record]) -> dict[int, float]:
+def mean_by_step(records: Iterable[Score]) -> dict[int, float]:
     values: dict[int, list[float]] = {}
     for record in records:
-        values.setdefault(record["step"], []).append(record["value"])
+        values.setdefault(record.step, []).append(record.value)
     return {step: float(np.mean(v)) for step, v in sorted(values.items())}
 
 
-def by_task(records: Iterable[Record], step: int) -> dict[str, float]:
+def by_task(records: Iterable[Score], step: int) -> dict[str, float]:
     """task -> its value at `step`."""
-    return {r["task"]: r["value"] for r in records if r["step"] == step}
+    return {r.task: r.value for r in records if r.step == step}
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:

@@ -3,40 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-Record = Mapping[str, Any]
+from coldstart_cli.metrics.records import Score
+from coldstart_cli.metrics.results import Similarity
+
+Noted = tuple[str, Mapping[str, float]]
+"""A task, and what the strategy noted of its predictor there."""
 
 SIMILARITY = "similarity of "
 """Begins the note of a source group's resemblance to a task; the group's name follows, and is the role of
 the predictor that learned from that group alone."""
 
 
-def mean_notes(rows: Sequence[Record], step: int) -> dict[str, list[float | None]]:
+def mean_notes(rows: Sequence[Score], step: int) -> dict[str, list[float | None]]:
     """Note -> its mean over tasks [at the first step, at `step`]; None where it is not noted there."""
-    first = min((r["step"] for r in rows), default=0)
-    names = dict.fromkeys(name for r in rows for name in r["notes"])
+    first = min((r.step for r in rows), default=0)
+    names = dict.fromkeys(name for r in rows for name in r.notes)
 
     def mean(name: str, at: int) -> float | None:
-        values = [r["notes"][name] for r in rows if r["step"] == at and name in r["notes"]]
+        values = [r.notes[name] for r in rows if r.step == at and name in r.notes]
         return float(np.mean(values)) if values else None
 
     return {name: [mean(name, first), mean(name, step)] for name in names}
 
 
 def similarity_check(
-    rows: Sequence[Record],
+    noted: Iterable[Noted],
     beside: Mapping[tuple[str, str], float],
     baseline: Mapping[str, float],
     higher_is_better: bool,
-) -> dict[str, float | int] | None:
+) -> Similarity | None:
     """Whether a similarity told the gain: Spearman's rank correlation over (source group, new task) pairs.
 
     Args:
-        rows: of the strategy, with notes `similarity of GROUP`.
+        noted: by the strategy, among it `similarity of GROUP`.
         beside: (group, task) -> value of the predictor that learned from the group alone.
         baseline: task -> value from scratch; the real gain of a pair is measured against it.
 
@@ -49,7 +52,7 @@ def similarity_check(
     from scipy.stats import spearmanr
 
     pairs: dict[str, list[tuple[float, float]]] = {}
-    for task, _, similarity, gain in similarity_pairs(rows, beside, baseline, higher_is_better):
+    for task, _, similarity, gain in similarity_pairs(noted, beside, baseline, higher_is_better):
         pairs.setdefault(task, []).append((similarity, gain))
     flat = np.array([pair for task in pairs.values() for pair in task]).reshape(-1, 2)
     if any(len(np.unique(column)) < 2 for column in flat.T):
@@ -59,17 +62,17 @@ def similarity_check(
     varied = [t for t in several if all(len(np.unique(column)) > 1 for column in t.T)]
     within = [float(spearmanr(t[:, 0], t[:, 1]).statistic) for t in varied]
     regret = [float(t[:, 1].max() - t[t[:, 0].argmax(), 1]) for t in several]
-    return {
-        "rho": float(whole.statistic),
-        "p": float(whole.pvalue),
-        "pairs": len(flat),
-        "within_task_rho": float(np.mean(within)) if within else math.nan,
-        "regret": float(np.mean(regret)) if regret else 0.0,
-    }
+    return Similarity(
+        rho=float(whole.statistic),
+        p=float(whole.pvalue),
+        pairs=len(flat),
+        within_task_rho=float(np.mean(within)) if within else math.nan,
+        regret=float(np.mean(regret)) if regret else 0.0,
+    )
 
 
 def similarity_pairs(
-    rows: Sequence[Record],
+    noted: Iterable[Noted],
     beside: Mapping[tuple[str, str], float],
     baseline: Mapping[str, float],
     higher_is_better: bool,
@@ -77,9 +80,9 @@ def similarity_pairs(
     """(task, source group, similarity, real gain over the baseline); arguments as `similarity_check`."""
     sign = 1.0 if higher_is_better else -1.0
     pairs = []
-    for row in rows:
-        for name, similarity in row["notes"].items():
-            group, task = name.removeprefix(SIMILARITY), row["task"]
+    for task, notes in noted:
+        for name, similarity in notes.items():
+            group = name.removeprefix(SIMILARITY)
             if name.startswith(SIMILARITY) and (group, task) in beside and task in baseline:
                 gain = sign * (beside[group, task] - baseline[task])
                 pairs.append((task, group, similarity, gain))

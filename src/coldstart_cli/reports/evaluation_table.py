@@ -5,29 +5,33 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
 from rich.console import Console
 from rich.table import Table
 
-from coldstart_cli.reports.footnotes import Numbers, Row, broken, footnotes
+from coldstart_cli.metrics.results import Interval, Outcome, Shot, Summary
+from coldstart_cli.reports.footnotes import Numbers, footnotes
 from coldstart_cli.reports.plain_text import plain
 
+Line = tuple[str, list[str]]
+"""A label, and a cell for each k."""
+Section = tuple[str, list[Line]]
 
-def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
+
+def show(summary: Summary, console: Console | None = None) -> None:
     """Prints the table of one evaluation: a column for each k."""
     console = console or Console(highlight=False, soft_wrap=False, emoji=False, width=_width())
-    shots: Mapping[str, Row] = summary["shots"]
-    numbers = Numbers(summary["headline"])
+    numbers = Numbers(summary.unit)
     table = Table(box=None, pad_edge=False)
     table.add_column("")
-    for k in shots:
+    for k in summary.shots:
         table.add_column(
-            f"{k}-shot" if summary["n_way"] else f"{k} point{'' if k == '1' else 's'}", justify="right"
+            f"{k}-shot" if summary.n_way else f"{k} point{'' if k == 1 else 's'}", justify="right"
         )
     for section, rows in _sections(summary, numbers):
-        table.add_row(plain(section, "bold"), *[""] * len(shots))
+        table.add_row(plain(section, "bold"), *[""] * len(summary.shots))
         for label, cells in rows:
             table.add_row(plain(f"  {label}"), *map(plain, cells))
     console.print()
@@ -44,172 +48,181 @@ def _width() -> int | None:
     return None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000
 
 
-def headline(summary: Mapping[str, Any]) -> str:
+def headline(summary: Summary) -> str:
     """One line: the result at the first k, as a sweep's table shows it."""
-    k, row = next(iter(summary["shots"].items()))
-    numbers = Numbers(summary["headline"])
-    gain = f", gain over baseline {numbers.signed(row['gain'])}" if "gain" in row else ""
-    over = f", over budget: {', '.join(broken(summary))}" if broken(summary) else ""
-    return f"k={k} {summary['headline']} {numbers.interval(row['new']['after'])}{gain}{over}"
+    k, shot = next(iter(summary.shots.items()))
+    numbers = Numbers(summary.unit)
+    gain = f", gain over baseline {numbers.signed(shot.gain)}" if shot.gain else ""
+    over = f", over budget: {', '.join(summary.broken)}" if summary.broken else ""
+    return f"k={k} {summary.headline} {numbers.interval(shot.new.after)}{gain}{over}"
 
 
-def values(summary: Mapping[str, Any]) -> dict[str, float]:
+def values(summary: Summary) -> dict[str, float]:
     """The numbers of a summary by name, as trackers list them; what was not finite is left out."""
-    metric, costs = summary["headline"], summary["costs"]
+    metric, costs = summary.headline, summary.costs
     found: dict[str, float | None] = {}
-    for k, row in summary["shots"].items():
+
+    def add(name: str, interval: Interval) -> None:
+        found[name], found[f"{name}_half_width"] = interval.mean, interval.half_width
+
+    for k, shot in summary.shots.items():
         place = f"{k}-shot/"
-        for part, name in (
-            ("new", metric),
-            ("source_test", f"source_{metric}"),
-            ("baseline", f"baseline_{metric}"),
-        ):
-            if row.get(part):
-                found[f"{place}{name}"] = row[part]["after"]["mean"]
-                found[f"{place}{name}_half_width"] = row[part]["after"]["half_width"]
-        found[f"{place}{metric}_before_adaptation"] = row["new"]["before"]["mean"]
-        found[f"{place}adaptation_steps"] = row["new"]["step"]
-        found[f"{place}adaptation_ms"] = costs["adaptation_ms"].get(k)
-        for difference in ("gain", "gap"):
-            if difference in row:
-                found[f"{place}{difference}"] = row[difference]["mean"]
-                found[f"{place}{difference}_half_width"] = row[difference]["half_width"]
-    for size, times in costs["inference"].items():
-        found[f"inference/p50_ms_batch_{size}"] = times["p50_ms"]
-    found |= {"parameters": costs["parameters"], "flops": costs["flops"]}
-    found |= {f"training/{name}": value for name, value in summary["training"].items()}
+        for role, of in (("", shot.new), ("source_", shot.source_test), ("baseline_", shot.baseline)):
+            for name, after in _metrics(of, metric).items():
+                add(f"{place}{role}{name}", after)
+        found[f"{place}{metric}_before_adaptation"] = shot.new.before.mean
+        for name, before in shot.new.metrics_before.items():
+            found[f"{place}{name}_before_adaptation"] = before.mean
+        found[f"{place}adaptation_steps"] = shot.new.step
+        found[f"{place}adaptation_ms"] = costs.adaptation_ms.get(k)
+        for name, difference in (("gain", shot.gain), ("gap", shot.gap)):
+            if difference is not None:
+                add(f"{place}{name}", difference)
+    for size, times in costs.inference.items():
+        found[f"inference/p50_ms_batch_{size}"] = times.p50_ms
+    found |= {"parameters": costs.parameters, "flops": costs.flops}
+    found |= {f"training/{name}": value for name, value in asdict(summary.training).items()}
     return {name: float(v) for name, v in found.items() if v is not None and math.isfinite(v)}
 
 
-def _title(summary: Mapping[str, Any]) -> str:
-    names = summary["names"]
-    ways = f"{summary['n_way']}-way, " if summary["n_way"] else ""
+def _metrics(outcome: Outcome | None, headline: str) -> dict[str, Interval]:
+    """All metrics after adaptation; none of a role that was not there."""
+    return {} if outcome is None else {headline: outcome.after, **outcome.metrics}
+
+
+def _title(summary: Summary) -> str:
+    names = summary.names
+    ways = f"{summary.n_way}-way, " if summary.n_way else ""
     return (
-        f"{names['strategy']} ({names['model']}) on {names['dataset']}: {ways}"
-        f"{summary['n_tasks']} new tasks, {100 * summary['confidence']:g} % intervals"
+        f"{names.strategy} ({names.model}) on {names.dataset}: {ways}"
+        f"{summary.n_tasks} new tasks, {100 * summary.confidence:g} % intervals"
     )
 
 
-def _sections(summary: Mapping[str, Any], numbers: Numbers) -> list[tuple[str, list[tuple[str, list[str]]]]]:
-    shots: list[Row] = list(summary["shots"].values())
-    metric = f"{summary['headline']}{', %' if numbers.percent else ''}"
-
-    def cells(name: str, field: str) -> list[str]:
-        return [numbers.interval(row[name][field]) if row[name] else "-" for row in shots]
-
-    cross = [
-        ("source tasks, before adaptation", cells("source_test", "before")),
-        ("source tasks, adapted", cells("source_test", "after")),
-        ("new tasks, before adaptation", cells("new", "before")),
-        ("new tasks, adapted", cells("new", "after")),
-        ("gap from source to new", [numbers.signed(row.get("gap")) for row in shots]),
+def _sections(summary: Summary, numbers: Numbers) -> list[Section]:
+    shots = list(summary.shots.values())
+    metric = f"{summary.headline}{', %' if numbers.percent else ''}"
+    sections = [
+        (f"Cross-task ({metric})", _cross_task(shots, numbers)),
+        (f"Learning curve ({metric})", _learning_curve(shots, numbers)),
+        *_beside(shots, numbers, metric),
     ]
-    curve = [
-        (
-            f"after {step} step{'' if step == '1' else 's'}",
-            [numbers.interval(row["new"]["curve"][step]) for row in shots],
-        )
-        for step in shots[0]["new"]["curve"]
+    if any(shot.gain for shot in shots):
+        sections.append((f"Transfer performance ({metric})", _transfer(summary, numbers)))
+    return [*sections, *_other_metrics(summary, shots), *_calibration(summary, shots)]
+
+
+def _cross_task(shots: Sequence[Shot], numbers: Numbers) -> list[Line]:
+    sources, new = [shot.source_test for shot in shots], [shot.new for shot in shots]
+    return [
+        ("source tasks, before adaptation", [numbers.interval(of and of.before) for of in sources]),
+        ("source tasks, adapted", [numbers.interval(of and of.after) for of in sources]),
+        ("new tasks, before adaptation", [numbers.interval(of.before) for of in new]),
+        ("new tasks, adapted", [numbers.interval(of.after) for of in new]),
+        ("gap from source to new", [numbers.signed(shot.gap) for shot in shots]),
     ]
-    curve += [
-        ("area under the curve", [numbers.number(row["new"]["area"]) for row in shots]),
+
+
+def _learning_curve(shots: Sequence[Shot], numbers: Numbers) -> list[Line]:
+    new = [shot.new for shot in shots]
+    return [
+        *(
+            (f"after {step} step{'' if step == 1 else 's'}", [numbers.interval(of.curve[step]) for of in new])
+            for step in new[0].curve
+        ),
+        ("area under the curve", [numbers.number(of.area) for of in new]),
         (
             "steps to 95 % of the way",
-            ["-" if (at := row["new"]["steps_to_95"]) is None else str(at) for row in shots],
+            ["-" if of.steps_to_95 is None else str(of.steps_to_95) for of in new],
         ),
-        ("steps chosen by validation", [str(row["new"]["step"]) for row in shots]),
+        ("steps chosen by validation", [str(of.step) for of in new]),
     ]
-    sections = [(f"Cross-task ({metric})", cross), (f"Learning curve ({metric})", curve)]
-    sections += _beside(summary, shots, numbers, metric)
-    if any("gain" in row for row in shots):
-        name = summary["names"]["baseline"]
-        sections.append((f"Transfer performance ({metric})", _transfer(summary, shots, name, numbers)))
-    return [*sections, *_calibration(summary, shots)]
 
 
-def _calibration(
-    summary: Mapping[str, Any], shots: list[Row]
-) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+def _other_metrics(summary: Summary, shots: Sequence[Shot]) -> list[Section]:
+    """A row for each: where classes are equally large, balanced accuracy only says accuracy again."""
+    rows = []
+    for name in dict.fromkeys(name for shot in shots for name in shot.new.metrics):
+        numbers = Numbers(summary.units.get(name, ""))
+        cells = [numbers.interval(shot.new.metrics.get(name)) for shot in shots]
+        rows.append((f"{name.replace('_', ' ')}{', %' if numbers.percent else ''}", cells))
+    return [("Other metrics (new tasks, adapted)", rows)] if rows else []
+
+
+def _calibration(summary: Summary, shots: Sequence[Shot]) -> list[Section]:
     """Of adapted predictors on new tasks, the strategy's and the baseline's in one cell."""
-    if not any(row["new"].get("calibration") for row in shots):
+    if not any(shot.new.calibration for shot in shots):
         return []
-    roles = [name for name in ("new", "baseline") if any(name in row for row in shots)]
-    who = " / ".join(summary["names"]["strategy" if role == "new" else role] for role in roles)
+    who, outcomes = summary.names.strategy, [[shot.new, shot.baseline] for shot in shots]
+    if any(shot.baseline for shot in shots):
+        who = f"{who} / {summary.names.baseline}"
+    else:
+        outcomes = [of[:1] for of in outcomes]
     measures: list[tuple[str, str, Callable[[float], str]]] = [
         ("negative log-likelihood, nats", "nll", lambda x: f"{x:.3f}" if x < 1000 else f"{x:.3g}"),
         ("expected calibration error, %", "ece", lambda x: f"{100 * x:.1f}"),
         ("Brier score", "brier", "{:.3f}".format),
-        (f"coverage of its {100 * summary['coverage']:g} % sets, %", "coverage", lambda x: f"{100 * x:.1f}"),
+        (f"coverage of its {100 * summary.coverage:g} % sets, %", "coverage", lambda x: f"{100 * x:.1f}"),
         ("classes in such a set", "set_size", "{:.2f}".format),
     ]
 
-    def cell(row: Row, name: str, written: Callable[[float], str]) -> str:
-        missing = "∞" if name == "nll" else "-"  # not finite: it diverged
-        values = [row[role]["calibration"][name] if role in row else math.nan for role in roles]
-        return " / ".join(missing if v is None else "-" if math.isnan(v) else written(v) for v in values)
+    def cell(outcome: Outcome | None, name: str, written: Callable[[float], str]) -> str:
+        if outcome is None or outcome.calibration is None:
+            return "-"
+        value: float = getattr(outcome.calibration, name)
+        if math.isfinite(value):
+            return written(value)
+        return "∞" if name == "nll" else "-"  # it diverged
 
-    rows = [(words, [cell(row, name, written) for row in shots]) for words, name, written in measures]
+    rows = [
+        (words, [" / ".join(cell(of, name, written) for of in k) for k in outcomes])
+        for words, name, written in measures
+    ]
     return [(f"Calibration ({who})", rows)]
 
 
-def _caveat(summary: Mapping[str, Any]) -> str:
-    mode = "Transductive: a prediction may depend on its batch. " if summary["transductive"] else ""
-    return f"{mode}One training seed ({summary['seed']}): the intervals are over tasks, conditional on it."
+def _caveat(summary: Summary) -> str:
+    mode = "Transductive: a prediction may depend on its batch. " if summary.transductive else ""
+    return f"{mode}One training seed ({summary.seed}): the intervals are over tasks, conditional on it."
 
 
-def _transfer(
-    summary: Mapping[str, Any], shots: list[Row], name: str, numbers: Numbers
-) -> list[tuple[str, list[str]]]:
-    largest = list(summary["shots"])[-1]
-    settings = [
-        ", ".join(filter(None, [summary["variants"][k], f"{row['baseline']['step']} steps"]))
-        if "baseline" in row
-        else "-"
-        for k, row in summary["shots"].items()
-    ]
-    needed = [
-        "-"
-        if "baseline_shots" not in row
-        else f"> {largest}"
-        if row["baseline_shots"] is None
-        else f"{row['baseline_shots']:.3g}"
-        for row in shots
-    ]
-    values = [numbers.interval(row["baseline"]["after"] if "baseline" in row else None) for row in shots]
+def _transfer(summary: Summary, numbers: Numbers) -> list[Line]:
+    name, shots = summary.names.baseline, summary.shots
+    largest = list(shots)[-1]
+
+    def settings(k: int, of: Outcome | None) -> str:
+        return "-" if of is None else ", ".join(filter(None, [summary.variants[k], f"{of.step} steps"]))
+
+    def needed(reached: float | None) -> str:
+        if reached is None:
+            return "-"
+        return f"{reached:.3g}" if math.isfinite(reached) else f"> {largest}"
+
+    after = [numbers.interval(shot.baseline and shot.baseline.after) for shot in shots.values()]
     return [
-        (f"{name}, the same tasks", values),
-        (f"{name}'s settings, by validation", settings),
-        (f"gain over {name}, paired", [numbers.signed(row.get("gain")) for row in shots]),
-        (f"shots {name} needs for the same", needed),
+        (f"{name}, the same tasks", after),
+        (f"{name}'s settings, by validation", [settings(k, shot.baseline) for k, shot in shots.items()]),
+        (f"gain over {name}, paired", [numbers.signed(shot.gain) for shot in shots.values()]),
+        (f"shots {name} needs for the same", [needed(shot.baseline_shots) for shot in shots.values()]),
     ]
 
 
-def _beside(
-    summary: Mapping[str, Any], shots: list[Row], numbers: Numbers, metric: str
-) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+def _beside(shots: Sequence[Shot], numbers: Numbers, metric: str) -> list[Section]:
     """What the strategy gave to be scored beside its own predictor, and what it noted."""
-    roles = dict.fromkeys(role for row in shots for role in row.get("beside", {}))
-    notes = dict.fromkeys(name for row in shots for name in row.get("notes", {}))
+    roles = dict.fromkeys(role for shot in shots for role in shot.beside)
+    notes = dict.fromkeys(name for shot in shots for name in shot.notes)
     sections = []
     if roles:
-        rows = [
-            (
-                role,
-                [
-                    numbers.interval(row["beside"][role]["after"]) if role in row["beside"] else "-"
-                    for row in shots
-                ],
-            )
-            for role in roles
-        ]
+        others = {role: [shot.beside.get(role) for shot in shots] for role in roles}
+        rows = [(role, [numbers.interval(of and of.after) for of in found]) for role, found in others.items()]
         sections.append((f"Beside it, on the same tasks ({metric})", rows))
     if notes:
-        rows = [(name, [_note(row["notes"].get(name)) for row in shots]) for name in notes]
+        rows = [(name, [_note(shot.notes.get(name)) for shot in shots]) for name in notes]
         sections.append(("Noted by the strategy (mean over new tasks, before → after)", rows))
     return sections
 
 
-def _note(values: list[float | None] | None) -> str:
+def _note(values: Sequence[float | None] | None) -> str:
     if values is None:
         return "-"
     known = [f"{value:.3g}" for value in values if value is not None]

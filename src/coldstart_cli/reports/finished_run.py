@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from coldstart_cli.errors import JobError
-from coldstart_cli.files.durable import read_json
 from coldstart_cli.files.untrusted import shaped
 from coldstart_cli.metrics.budgets import Budget
 from coldstart_cli.reports import evaluation_table, plots
@@ -21,10 +22,9 @@ def show(run: Run, name: str, budget: Budget, *, quiet: bool) -> str:
     Raises:
         JobError: where a limit is broken and the budget is to be enforced.
     """
-    place = run.evaluation(name) / "summary.json"
-    summary = read_json(place, "run")
-    with shaped("run", place):
-        summary["budgets"] = budget.verdicts(summary["costs"])
+    found = run.summary(name)
+    with shaped("run", run.evaluation(name) / "summary.json"):
+        summary = replace(found, budgets=budget.verdicts(found.costs))
         told = evaluation_table.headline(summary)
         if not quiet:
             evaluation_table.show(summary)
@@ -39,12 +39,12 @@ def show(run: Run, name: str, budget: Budget, *, quiet: bool) -> str:
         print(f"  coldstart evaluate run={run.path} 'evaluation.k_shots=[1,2,3,5]'")
         print("  coldstart train -m strategy=maml,anil,protonet,finetune   # others, on the same tasks")
         print("  coldstart compare outputs                                 # all of them beside one another")
-    broken = [(key, found) for key, found in summary["budgets"].items() if not found["kept"]]
-    if broken and budget.enforce:
+    if summary.broken and budget.enforce:
+        verdicts = [(key, summary.budgets[key]) for key in summary.broken]
         raise JobError(
             "; ".join(
-                f"evaluation.budget.{key}: {found['measured']:.6g} is above {found['limit']:.6g}"
-                for key, found in broken
+                f"evaluation.budget.{key}: {verdict.measured:.6g} is above {verdict.limit:.6g}"
+                for key, verdict in verdicts
             )
             + f"; raise the limit, or choose a smaller model ({run.path} is kept)"
         )

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
-Row = Mapping[str, Any]
+from coldstart_cli.metrics.results import Interval, PredictorCosts, Summary, Unit
 
 
 class Numbers:
-    """Accuracy in percent, errors as they are."""
+    """Shares in percent, others as they are."""
 
-    def __init__(self, metric: str) -> None:
-        self.percent = metric == "accuracy"
-        self.unit = "%" if self.percent else ""
+    def __init__(self, unit: Unit) -> None:
+        self.percent = unit == "%"
 
-    def number(self, value: float | None) -> str:
-        if value is None:  # not finite: it diverged
+    def number(self, value: float) -> str:
+        if not math.isfinite(value):  # it diverged
             return "∞"
         return f"{100 * value:.1f}" if self.percent else f"{value:.3f}"
 
-    def interval(self, row: Row | None) -> str:
-        if row is None:
+    def interval(self, found: Interval | None) -> str:
+        if found is None:
             return "-"
-        return f"{self.number(row['mean'])} ± {self.number(row['half_width'])}"
+        return f"{self.number(found.mean)} ± {self.number(found.half_width)}"
 
-    def signed(self, row: Row | None) -> str:
-        if row is None:
+    def signed(self, found: Interval | None) -> str:
+        if found is None:
             return "-"
-        return f"{'' if row['mean'] is None or row['mean'] < 0 else '+'}{self.interval(row)}"
+        return f"{'+' if math.isfinite(found.mean) and found.mean >= 0 else ''}{self.interval(found)}"
 
 
-def footnotes(summary: Mapping[str, Any], numbers: Numbers) -> list[str]:
+def footnotes(summary: Summary, numbers: Numbers) -> list[str]:
     """The lines below the table, in order."""
     parts = (_over_shots(summary, numbers), _similarity(summary, numbers), _calibration(summary))
     above = [line for part in parts for line in part]
@@ -46,90 +43,83 @@ def footnotes(summary: Mapping[str, Any], numbers: Numbers) -> list[str]:
     ]
 
 
-def broken(summary: Mapping[str, Any]) -> list[str]:
-    """The names of the limits that were broken."""
-    return [name for name, verdict in summary.get("budgets", {}).items() if not verdict["kept"]]
-
-
-def _over_shots(summary: Mapping[str, Any], numbers: Numbers) -> list[str]:
-    lines = [f"Left out: k={k}, {reason}" for k, reason in summary.get("left_out", {}).items()]
-    lines += [
-        f"Left out: source tasks at k={k}, {reason}"
-        for k, reason in summary.get("source_left_out", {}).items()
-    ]
-    over = summary.get("over_shots")
+def _over_shots(summary: Summary, numbers: Numbers) -> list[str]:
+    lines = [f"Left out: k={k}, {reason}" for k, reason in summary.left_out.items()]
+    lines += [f"Left out: source tasks at k={k}, {reason}" for k, reason in summary.source_left_out.items()]
+    over = summary.over_shots
     if over is None:
         return lines
     parts = []
-    for role in ("strategy", "baseline"):
-        if role in over:
-            reached = over[role]["shots_to_95"]
-            at = "" if reached is None else f" (95 % of the way at {reached:.3g})"
-            parts.append(f"{summary['names'][role]} {numbers.interval(over[role]['area'])}{at}")
-    if "gain" in over:
-        parts.append(f"gain {numbers.signed(over['gain'])}")
-    what = "shots" if summary["n_way"] else "points"
-    shots = ", ".join(map(str, over["k_shots"]))
+    for name, role in ((summary.names.strategy, over.strategy), (summary.names.baseline, over.baseline)):
+        if role is not None:
+            at = "" if role.shots_to_95 is None else f" (95 % of the way at {role.shots_to_95:.3g})"
+            parts.append(f"{name} {numbers.interval(role.area)}{at}")
+    if over.gain is not None:
+        parts.append(f"gain {numbers.signed(over.gain)}")
+    what = "shots" if summary.n_way else "points"
+    shots = ", ".join(map(str, over.k_shots))
     return [*lines, f"Area under the curve over log2 of {shots} {what}: {', '.join(parts)}"]
 
 
-def _calibration(summary: Mapping[str, Any]) -> list[str]:
-    measured = [row["new"].get("calibration") for row in summary["shots"].values()]
-    if summary["n_way"] is None and measured == [{}] * len(measured):
+def _calibration(summary: Summary) -> list[str]:
+    if summary.n_way is None and not any(shot.new.calibration for shot in summary.shots.values()):
         return ["No calibration: a predictor of reals gives a mean and no variance"]
     return []
 
 
-def _similarity(summary: Mapping[str, Any], numbers: Numbers) -> list[str]:
+def _similarity(summary: Summary, numbers: Numbers) -> list[str]:
     """A similarity is never shown without what it was worth here."""
     lines = []
-    for k, row in summary["shots"].items():
-        if not any(name.startswith("similarity of ") for name in row.get("notes", {})):
+    for k, shot in summary.shots.items():
+        if not any(name.startswith("similarity of ") for name in shot.notes):
             continue
-        check = row["similarity"]
+        check = shot.similarity
         if check is None:
             lines.append(
                 f"Similarity at k={k}: its use is not known; a baseline and two source groups would tell"
             )
             continue
         lines.append(
-            f"Similarity at k={k}: rank correlation with the real gain {check['rho']:+.2f} "
-            f"(p = {_known(check['p'], '.2g')}, {check['pairs']} pairs of source group and new task), within "
-            f"a task {_known(check['within_task_rho'], '+.2f')}; taking the most similar group loses "
-            f"{numbers.number(check['regret'])} against the best"
+            f"Similarity at k={k}: rank correlation with the real gain {check.rho:+.2f} "
+            f"(p = {_known(check.p, '.2g')}, {check.pairs} pairs of source group and new task), within "
+            f"a task {_known(check.within_task_rho, '+.2f')}; taking the most similar group loses "
+            f"{numbers.number(check.regret)} against the best"
         )
     return lines
 
 
-def _known(value: float | None, form: str) -> str:
-    return "not known" if value is None or math.isnan(value) else format(value, form)
+def _known(value: float, form: str) -> str:
+    return "not known" if math.isnan(value) else format(value, form)
 
 
-def _costs(summary: Mapping[str, Any]) -> list[str]:
-    costs, hardware = summary["costs"], summary["hardware"]
-    lines = [f"Inference time ({hardware['device']}: {hardware['name']}, {hardware['threads']} threads)"]
+def _costs(summary: Summary) -> list[str]:
+    costs, hardware = summary.costs, summary.hardware
+    lines = [f"Inference time ({hardware.device}: {hardware.name}, {hardware.threads} threads)"]
     lines += [
-        f"  batch {size:>3}: p50 {t['p50_ms']:.2f} ms, p95 {t['p95_ms']:.2f} ms"
-        + (f" ({t['calls']:,} calls)" if "calls" in t else "")
-        for size, t in costs["inference"].items()
+        f"  batch {size:>3}: p50 {t.p50_ms:.2f} ms, p95 {t.p95_ms:.2f} ms"
+        + ("" if t.calls is None else f" ({t.calls:,} calls)")
+        for size, t in costs.inference.items()
     ]
-    for role, other in costs.get("beside", {}).items():
-        times = [
-            f"{t['p50_ms']:.2f} ms at batch {size} ({t['p50_ms'] / costs['inference'][size]['p50_ms']:.1f}x)"
-            for size, t in other["inference"].items()
-        ]
-        lines.append(
-            f"  {role}: p50 {', '.join(times)}; {other['parameters']:,} parameters "
-            f"({other['parameters'] / costs['parameters']:.1f}x), {_scaled(other['flops'])}FLOP"
-        )
-    adapting = ", ".join(f"{ms:.1f} ms at k={k}" for k, ms in costs["adaptation_ms"].items())
-    of = "allocated on the device" if hardware["device"] == "cuda" else "of the whole process"
+    lines += [_costs_beside(role, other, costs) for role, other in costs.beside.items()]
+    adapting = ", ".join(f"{ms:.1f} ms at k={k}" for k, ms in costs.adaptation_ms.items())
+    of = "allocated on the device" if hardware.device == "cuda" else "of the whole process"
     lines += [
         f"  adaptation to one task: {adapting}",
-        f"  {costs['parameters']:,} parameters, {_scaled(costs['flops'])}FLOP for one input "
-        f"(a multiply-add is 2), peak memory {of} {costs['peak_memory'] / 2**20:.0f} MiB",
+        f"  {costs.parameters:,} parameters, {_scaled(costs.flops)}FLOP for one input "
+        f"(a multiply-add is 2), peak memory {of} {costs.peak_memory / 2**20:.0f} MiB",
     ]
     return lines
+
+
+def _costs_beside(role: str, other: PredictorCosts, own: PredictorCosts) -> str:
+    times = [
+        f"{t.p50_ms:.2f} ms at batch {size} ({t.p50_ms / own.inference[size].p50_ms:.1f}x)"
+        for size, t in other.inference.items()
+    ]
+    return (
+        f"  {role}: p50 {', '.join(times)}; {other.parameters:,} parameters "
+        f"({other.parameters / own.parameters:.1f}x), {_scaled(other.flops)}FLOP"
+    )
 
 
 LIMITED = {
@@ -143,41 +133,41 @@ LIMITED = {
 """Limit -> its words and its unit."""
 
 
-def _budgets(summary: Mapping[str, Any]) -> list[str]:
+def _budgets(summary: Summary) -> list[str]:
     def written(value: float) -> str:
         return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
     lines = []
-    for name, verdict in summary.get("budgets", {}).items():
+    for name, verdict in summary.budgets.items():
         words, unit = LIMITED[name]
-        measured, limit = written(verdict["measured"]), written(verdict["limit"])
+        measured, limit = written(verdict.measured), written(verdict.limit)
         lines.append(
-            f"  {words} {measured}{unit}, limit {limit}{unit}: {'kept' if verdict['kept'] else 'BROKEN'}"
+            f"  {words} {measured}{unit}, limit {limit}{unit}: {'kept' if verdict.kept else 'BROKEN'}"
         )
     return ["Budget", *lines] if lines else []
 
 
-def _training(summary: Mapping[str, Any]) -> list[str]:
+def _training(summary: Summary) -> list[str]:
     """The budget that strategies are compared at: steps, and examples as often as they were drawn."""
-    training = summary["training"]
-    line = f"Training: {training['steps']:,} steps in {training['seconds']:.1f} s"
-    if training["best_step"]:
-        line += f", best state after {training['best_step']:,}"
-    if training["steps"] and "examples" in training:
-        n = training["examples"]
+    training = summary.training
+    line = f"Training: {training.steps:,} steps in {training.seconds:.1f} s"
+    if training.best_step:
+        line += f", best state after {training.best_step:,}"
+    if training.steps:
+        n = training.examples
         line += f"; {n:,} labelled source examples seen" if n else "; source examples not counted"
     return [line]
 
 
-def _read(summary: Mapping[str, Any]) -> list[str]:
+def _read(summary: Summary) -> list[str]:
     """Time that this run did not spend is not its own saving: whoever compares runs must know."""
-    read = summary.get("baseline_read")
+    read = summary.baseline_read
     if read is None:
         return []
-    share = "" if read["sets"] == read["of"] else f"{read['sets']} of {read['of']} sets of "
+    share = "" if read.sets == read.of else f"{read.sets} of {read.of} sets of "
     return [
-        f"{share}{summary['names']['baseline']}'s records and times were read from the cache, measured on "
-        f"equal hardware since {read['measured']} (evaluation.reuse_baseline=false measures them anew)"
+        f"{share}{summary.names.baseline}'s records and times were read from the cache, measured on "
+        f"equal hardware since {read.measured} (evaluation.reuse_baseline=false measures them anew)"
     ]
 
 

@@ -12,10 +12,12 @@ import io
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from coldstart_cli.files.durable import read_json, read_jsonl, write_bytes
+from coldstart_cli.files.durable import read_jsonl, write_bytes
 from coldstart_cli.metrics.names import VALIDATION
+from coldstart_cli.metrics.results import Interval, Summary, Unit
 from coldstart_cli.runs.run import Run
 from coldstart_cli.safe_text import printable
 
@@ -51,7 +53,7 @@ def draw(run: Run, evaluation: str | None = None) -> None:
                 rows, state = read_jsonl(run.path / "history.jsonl"), run.state
                 figure = training(rows, state.get("best_step", 0), run.config["names"])
             else:
-                figure = learning_curve(read_json(run.evaluation(evaluation) / "summary.json", "run"))
+                figure = learning_curve(run.summary(evaluation))
             path = run.path / "plots" / files(evaluation or "")[evaluation is not None]
             if figure is not None:
                 path.parent.mkdir(exist_ok=True)
@@ -94,26 +96,32 @@ def training(rows: Sequence[Row], best_step: int, names: Mapping[str, str]) -> F
     return figure
 
 
-def learning_curve(summary: Mapping[str, Any]) -> Figure:
-    """The metric on new tasks against adaptation steps, for each k, and against k where there are several.
+def learning_curve(summary: Summary) -> Figure:
+    """The headline on new tasks against adaptation steps, for each k, and against k where there are several.
 
-    Bands and bars are the summary's intervals; dashes are the baseline.
+    Beside it other metrics against k, where there are any. Bands and bars are the summary's intervals; dashes
+    are the baseline.
     """
     from matplotlib.figure import Figure
 
-    shots: Mapping[str, Row] = summary["shots"]
-    scale = 100 if summary["headline"] == "accuracy" else 1
-    figure = Figure(figsize=(9.5 if len(shots) > 1 else 6, 4), layout="constrained")
-    ways = f"{summary['n_way']}-way, " if summary["n_way"] else ""
-    asked = f"{ways}{summary['n_tasks']} new tasks, {100 * summary['confidence']:g} % intervals"
-    figure.suptitle(f"{_title(summary['names'])}: {asked}", fontsize=10)
-    panels = figure.subplots(1, 2 if len(shots) > 1 else 1, sharey=True, squeeze=False)[0]
+    shots = summary.shots
+    scale = _scale(summary.unit)
+    others = list(dict.fromkeys(name for shot in shots.values() for name in shot.new.metrics))
+    n_panels = 1 + (len(shots) > 1) + bool(others)
+    one_scale = {summary.units.get(name, "") for name in others} <= {summary.unit}
+    figure = Figure(figsize=(2.5 + 3.5 * n_panels, 4), layout="constrained")
+    ways = f"{summary.n_way}-way, " if summary.n_way else ""
+    asked = f"{ways}{summary.n_tasks} new tasks, {100 * summary.confidence:g} % intervals"
+    figure.suptitle(f"{_title(asdict(summary.names))}: {asked}", fontsize=10)
+    panels = figure.subplots(1, n_panels, sharey=one_scale, squeeze=False)[0]
     _against_steps(panels[0], summary, scale)
     if len(shots) > 1:
         _against_shots(panels[1], summary, scale)
-    parts = [row[part] for row in shots.values() for part in ("new", "baseline") if row.get(part)]
-    _spread(panels[0], [interval["mean"] for part in parts for interval in part["curve"].values()])
-    panels[0].set_ylabel(f"{_short(summary['headline'], 40)}{' (%)' if scale == 100 else ''}")
+    if others:
+        _other_metrics(panels[-1], summary, others)
+    parts = [part for shot in shots.values() for part in (shot.new, shot.baseline) if part]
+    _spread(panels[0], [interval.mean for part in parts for interval in part.curve.values()])
+    panels[0].set_ylabel(f"{_short(summary.headline, 40)}{' (%)' if scale == 100 else ''}")
     return figure
 
 
@@ -126,27 +134,25 @@ def png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def _against_steps(axes: Axes, summary: Mapping[str, Any], scale: float) -> None:
+def _against_steps(axes: Axes, summary: Summary, scale: float) -> None:
     ticks: set[int] = set()
-    for i, (k, row) in enumerate(summary["shots"].items()):
+    for i, (k, row) in enumerate(summary.shots.items()):
         colour, mark = COLOURS[i % len(COLOURS)], MARKS[i % len(MARKS)]
-        for part, dash in (("new", "-"), ("baseline", "--")):
-            if not row.get(part):
+        for part, dash in ((row.new, "-"), (row.baseline, "--")):
+            if part is None:
                 continue
-            curve = {int(step): interval for step, interval in row[part]["curve"].items()}
+            curve = part.curve
             steps, ticks = sorted(curve), ticks | set(curve)
             means, widths = _values([curve[step] for step in steps], scale)
-            shot = f"{k}-shot" if summary["n_way"] else f"{k} point{'' if k == '1' else 's'}"
-            label = shot if part == "new" else None
+            shot = f"{k}-shot" if summary.n_way else f"{k} point{'' if k == 1 else 's'}"
+            label = shot if part is row.new else None
             axes.plot(steps, means, dash, color=colour, marker=mark, markersize=4, label=label)
             low, high = ([m + sign * w for m, w in zip(means, widths, strict=True)] for sign in (-1, 1))
             axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
-            chosen = row[part]["step"]
-            axes.plot(
-                [chosen], means[steps.index(chosen)], "o", color=colour, markerfacecolor="none", markersize=9
-            )
-    if any(row.get("baseline") for row in summary["shots"].values()):
-        axes.plot([], [], "--", color="grey", label=f"baseline {_short(summary['names']['baseline'], 30)}")
+            at = means[steps.index(part.step)]
+            axes.plot([part.step], at, "o", color=colour, markerfacecolor="none", markersize=9)
+    if any(row.baseline for row in summary.shots.values()):
+        axes.plot([], [], "--", color="grey", label=f"baseline {_short(str(summary.names.baseline), 30)}")
     axes.plot([], [], "o", color="grey", markerfacecolor="none", markersize=9, label="chosen by validation")
     axes.set_xscale("symlog", linthresh=1, linscale=0.4)
     axes.set_xticks(_apart(ticks), minor=False)
@@ -156,42 +162,63 @@ def _against_steps(axes: Axes, summary: Mapping[str, Any], scale: float) -> None
     axes.legend()
 
 
-def _against_shots(axes: Axes, summary: Mapping[str, Any], scale: float) -> None:
-    shots: Mapping[str, Row] = summary["shots"]
-    for part, role, dash in (("new", "strategy", "-"), ("baseline", "baseline", "--")):
-        present = {int(k): row[part]["after"] for k, row in shots.items() if row.get(part)}
-        if present:
-            means, widths = _values(list(present.values()), scale)
-            axes.errorbar(
-                list(present),
-                means,
-                [0.0 if math.isnan(width) else width for width in widths],
-                color=COLOURS[0] if part == "new" else "grey",
-                linestyle=dash,
-                marker=MARKS[0],
-                markersize=4,
-                capsize=3,
-                label=f"{role} {_short(summary['names'][role], 30)}",
-            )
-    axes.set_xticks([int(k) for k in shots])
-    axes.set_xlabel("labels a class (k)" if summary["n_way"] else "labels a task (k)")
+def _against_shots(axes: Axes, summary: Summary, scale: float) -> None:
+    names, shots = summary.names, summary.shots
+    ours = {k: shot.new.after for k, shot in shots.items()}
+    theirs = {k: shot.baseline.after for k, shot in shots.items() if shot.baseline is not None}
+    _bars(axes, ours, scale, f"strategy {_short(names.strategy, 30)}", color=COLOURS[0])
+    if theirs:
+        words = f"baseline {_short(str(names.baseline), 30)}"
+        _bars(axes, theirs, scale, words, color="grey", linestyle="--")
+    _label_shots(axes, summary)
+
+
+def _other_metrics(axes: Axes, summary: Summary, names: Sequence[str]) -> None:
+    for i, name in enumerate(names, start=1):
+        after = {k: shot.new.metrics[name] for k, shot in summary.shots.items() if name in shot.new.metrics}
+        unit = summary.units.get(name, "")
+        words = f"{_short(name, 30)}, adapted{' (%)' if unit else ''}"
+        _bars(axes, after, _scale(unit), words, color=COLOURS[i % len(COLOURS)], marker=MARKS[i % len(MARKS)])
+    _label_shots(axes, summary)
+
+
+def _bars(axes: Axes, intervals: Mapping[int, Interval], scale: float, label: str, **style: Any) -> None:
+    means, widths = _values(list(intervals.values()), scale)
+    known = [0.0 if math.isnan(width) else width for width in widths]
+    axes.errorbar(
+        list(intervals),
+        means,
+        known,
+        **{"marker": MARKS[0], "markersize": 4, "capsize": 3, **style},
+        label=label,
+    )
+
+
+def _label_shots(axes: Axes, summary: Summary) -> None:
+    axes.set_xticks(list(summary.shots))
+    axes.set_xlabel("labels a class (k)" if summary.n_way else "labels a task (k)")
     axes.legend()
 
 
-def _spread(axes: Axes, values: Sequence[float | None]) -> None:
+def _scale(unit: Unit) -> float:
+    return 100 if unit == "%" else 1
+
+
+def _spread(axes: Axes, values: Sequence[float]) -> None:
     """Errors that differ by more than a hundredfold are shown by their magnitudes."""
-    finite = [value for value in values if value is not None]
+    finite = [value for value in values if math.isfinite(value)]
     if finite and min(finite) > 0 and max(finite) > 100 * min(finite):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
 
 
-def _values(intervals: Sequence[Row], scale: float) -> tuple[list[float], list[float]]:
+def _values(intervals: Sequence[Interval], scale: float) -> tuple[list[float], list[float]]:
     """Means and half-widths; nan for what was not finite."""
-    return tuple(  # type: ignore[return-value]
-        [math.nan if row[part] is None else scale * row[part] for row in intervals]
-        for part in ("mean", "half_width")
+    pairs = [(of.mean, of.half_width) for of in intervals]
+    means, widths = (
+        [scale * x if math.isfinite(x) else math.nan for x in part] for part in zip(*pairs, strict=True)
     )
+    return means, widths
 
 
 def _running_mean(values: Sequence[float]) -> list[float] | None:

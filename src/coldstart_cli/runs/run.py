@@ -39,7 +39,8 @@ from coldstart_cli.files.durable import (
     writing,
 )
 from coldstart_cli.files.locks import held
-from coldstart_cli.files.untrusted import LARGEST_YAML, Foreign, read_text, yaml_values
+from coldstart_cli.files.untrusted import LARGEST_YAML, Foreign, read_text, shaped, yaml_values
+from coldstart_cli.metrics.results import Summary, summary_of
 from coldstart_cli.processes import ranks
 from coldstart_cli.renamed import as_first_named, renamed
 from coldstart_cli.runs.checkpoints import Checkpoints
@@ -182,6 +183,17 @@ class Run:
 
     def evaluation(self, name: str) -> Path:
         return self.path / "evaluations" / name
+
+    def summary(self, evaluation: str) -> Summary:
+        """What an evaluation said, of this version or an earlier one.
+
+        Raises:
+            RequestError: if it is missing, damaged, or holds what no summary does.
+        """
+        place = self.evaluation(evaluation) / "summary.json"
+        value = read_json(place, "run")
+        with shaped("run", place):
+            return summary_of(value)
 
     @ranks.alone
     def write_evaluation(

@@ -17,7 +17,7 @@ from coldstart_cli.config.building import build
 from coldstart_cli.errors import JobError, RequestError, Unserved, line
 from coldstart_cli.experiment import running
 from coldstart_cli.experiment.assembly import assemble
-from coldstart_cli.files.durable import read_json, write_bytes, write_json
+from coldstart_cli.files.durable import write_bytes, write_json
 from coldstart_cli.reports.evaluation_table import headline
 from coldstart_cli.reports.html.report import write_html
 from coldstart_cli.runs.run import Run, best_on_validation, evaluation_hash, run_name
@@ -82,7 +82,7 @@ def _checked(overrides: Sequence[str], options: running.Options) -> list[Job]:
         job = Job(label, config, known.path, log)
         place = known.evaluation(evaluation_hash(config, experiment.source.fingerprint))
         if known.finished and place.exists() and not config["again"] and not options.dry_run:
-            job.state, job.result = "done", headline(read_json(place / "summary.json", "run"))
+            job.state, job.result = "done", headline(known.summary(place.name))
         jobs.append(job)
     if refusal is not None and all(job.state == "not served" for job in jobs):
         raise refusal

@@ -1,0 +1,97 @@
+"""Results as values of JSON, and back: the one place where they are neither."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, fields, is_dataclass
+from functools import cache
+from types import NoneType
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+_NONE, _LEFT_OUT = "none", object()
+ABSENT: Mapping[str, object] = {_NONE: _LEFT_OUT}
+"""Metadata of a field that JSON has no key for where it is None."""
+EMPTY: Mapping[str, object] = {_NONE: {}}
+"""Metadata of a field that is {} in JSON where it is None."""
+
+
+def to_json(result: object) -> dict[str, Any]:
+    """A dataclass as JSON has it; numbers that are not finite become null where they are written."""
+    written: dict[str, Any] = _written(result)
+    return written
+
+
+def from_json(kind: type[T], value: object, older: Mapping[type, Mapping[str, object]] | None = None) -> T:
+    """The dataclass that `to_json` wrote.
+
+    Keys that it does not know are of a later version, and passed over: all others mean what they meant.
+
+    Args:
+        older: class -> what earlier versions did not write, with the value that this has for them.
+
+    Raises:
+        KeyError, TypeError: where a key is missing or holds something else; `untrusted.shaped` says it.
+    """
+    return cast("T", _read(kind, value, older or {}))
+
+
+def _written(value: object) -> Any:
+    if is_dataclass(value):
+        items = [(part, getattr(value, part.name)) for part in fields(value)]
+        return {
+            part.name: part.metadata.get(_NONE) if item is None else _written(item)
+            for part, item in items
+            if item is not None or part.metadata.get(_NONE) is not _LEFT_OUT
+        }
+    if isinstance(value, Mapping):
+        return {str(key): _written(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_written(item) for item in value]
+    return value
+
+
+def _read(kind: Any, value: object, older: Mapping[type, Mapping[str, object]]) -> Any:
+    if is_dataclass(kind):
+        _expect(value, dict)
+        given = {**older.get(cast("type", kind), {}), **cast("dict[str, object]", value)}
+        return cast("type", kind)(
+            **{part.name: _field(part, hint, given, older) for part, hint in _parts(cast("type", kind))}
+        )
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Mapping:
+        _expect(value, dict)
+        name, of = arguments
+        return {name(key): _read(of, item, older) for key, item in cast("dict[str, object]", value).items()}
+    if origin is Sequence:
+        _expect(value, list)
+        return [_read(arguments[0], item, older) for item in cast("list[object]", value)]
+    if NoneType in arguments:
+        return None if value is None else _read(arguments[0], value, older)
+    if origin is Literal:
+        return value
+    if kind is float and value is None:
+        return math.nan
+    _expect(value, (int, float) if kind is float else kind)
+    return value
+
+
+def _field(part: Field[Any], hint: Any, given: Mapping[str, object], older: Any) -> Any:
+    if _NONE not in part.metadata:
+        return _read(hint, given[part.name], older)
+    if part.name not in given or given[part.name] == part.metadata[_NONE]:
+        return None
+    (inner,) = (argument for argument in get_args(hint) if argument is not NoneType)
+    return _read(inner, given[part.name], older)
+
+
+@cache
+def _parts(kind: type) -> list[tuple[Field[Any], Any]]:
+    hints = get_type_hints(kind)
+    return [(part, hints[part.name]) for part in fields(kind)]
+
+
+def _expect(value: object, kind: Any) -> None:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"{value!r:.40} is no {getattr(kind, '__name__', 'number')}")

@@ -1,0 +1,131 @@
+"""The tidy table of an evaluation: one row for each task, shot, adaptation step and predictor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, final
+
+Row = Mapping[str, Any]
+"""A row as JSON has it."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """How far the probabilities of one task's answers can be believed (`Classification.calibration`).
+
+    Attributes:
+        confidence_bins: [m, n, sum of confidences, number right] of each bin; None where a probability was
+            not finite, and the others are then nan.
+    """
+
+    brier: float
+    coverage: float
+    set_size: float
+    confidence_bins: Sequence[Sequence[float]] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What one predictor said to one task's query set.
+
+    Attributes:
+        beside: role of a predictor that the strategy gave to be scored beside its own; None for its own.
+        value: of the headline metric.
+        metrics: the objective's other metrics by name; none on tasks that only choose.
+        believed: None where outputs are no probabilities, and on tasks that only choose.
+        notes: numbers that the strategy noted of its predictor.
+        adapt_seconds: inside the strategy's generator so far.
+    """
+
+    task: str
+    task_hash: str
+    step: int
+    value: float
+    loss: float
+    adapt_seconds: float
+    beside: str | None = None
+    metrics: Mapping[str, float]
+    believed: Believed | None = None
+    notes: Mapping[str, float]
+
+    def row(self) -> dict[str, Any]:
+        """As JSON has it; there is no column for what there is none of."""
+        believed = self.believed
+        return {
+            "task": self.task,
+            "task_hash": self.task_hash,
+            "step": self.step,
+            **({} if self.beside is None else {"beside": self.beside}),
+            "value": self.value,
+            "loss": self.loss,
+            **({"metrics": dict(self.metrics)} if self.metrics else {}),
+            **({} if believed is None else {name: getattr(believed, name) for name in _BELIEVED}),
+            **({"notes": dict(self.notes)} if self.notes else {}),
+            "adapt_seconds": self.adapt_seconds,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record(Score):
+    """A score with its place in the table.
+
+    Attributes:
+        role: `strategy`, `baseline`, or that of a predictor beside the strategy's own (`teacher`).
+        variant: which of the baseline's configurations it is of.
+    """
+
+    role: str
+    variant: str
+    split: str
+    k_shot: int
+
+    def row(self) -> dict[str, Any]:
+        labels = {"role": self.role, "variant": self.variant, "split": self.split, "k_shot": self.k_shot}
+        return labels | Score.row(self)
+
+
+def labelled(score: Score, *, role: str, variant: str, split: str, k_shot: int) -> Record:
+    """The row of a score: a predictor beside the strategy's own has a role of its own."""
+    given = {name: getattr(score, name) for name in _SCORE if name != "beside"}
+    return Record(**given, role=score.beside or role, variant=variant, split=split, k_shot=k_shot)
+
+
+def score_of(row: Row) -> Score:
+    """The score that `Score.row` wrote."""
+    return Score(**_scored(row))
+
+
+def record_of(row: Row) -> Record:
+    """The record that `Record.row` wrote; earlier versions wrote no `metrics`, the first no calibration.
+
+    Raises:
+        KeyError: naming a column that is missing.
+    """
+    return Record(**_scored(row), **{name: row[name] for name in ("role", "variant", "split", "k_shot")})
+
+
+def _scored(row: Row) -> dict[str, Any]:
+    believed = None
+    if "confidence_bins" in row:
+        brier, coverage, set_size = (_number(row[name]) for name in ("brier", "coverage", "set_size"))
+        believed = Believed(brier, coverage, set_size, row["confidence_bins"])
+    return {
+        **{name: row[name] for name in ("task", "task_hash", "step", "adapt_seconds")},
+        **{name: _number(row[name]) for name in ("value", "loss")},
+        "beside": row.get("beside"),
+        "metrics": {name: _number(value) for name, value in row.get("metrics", {}).items()},
+        "believed": believed,
+        "notes": {name: _number(value) for name, value in row.get("notes", {}).items()},
+    }
+
+
+def _number(value: float | None) -> float:
+    """JSON has null for what is not finite."""
+    return math.nan if value is None else value
+
+
+_BELIEVED = tuple(field.name for field in fields(Believed))
+_SCORE = tuple(field.name for field in fields(Score))

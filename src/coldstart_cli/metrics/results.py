@@ -1,0 +1,278 @@
+"""What an evaluation says, as `summary.json` keeps it: values alone, so that showing them needs no numpy.
+
+Where a number is read back that was not finite, it is nan: JSON does not know which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, final
+
+from coldstart_cli.metrics.json_edge import ABSENT, EMPTY, from_json
+
+Unit = Literal["%", ""]
+"""Of a metric: shares in [0, 1] are shown in percent, others as they are."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean over n tasks and the half-width of its t interval."""
+
+    mean: float
+    half_width: float
+    n: int
+
+    def excludes_zero(self) -> bool:
+        return abs(self.mean) > self.half_width
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Negative log-likelihood (nats), Brier score, coverage and size of prediction sets, ECE in [0, 1]."""
+
+    nll: float
+    brier: float
+    coverage: float
+    set_size: float
+    ece: float
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one role did on the tasks of a split at one k.
+
+    Attributes:
+        step: the adaptation step that validation tasks chose.
+        before, after: the headline at the first step and at `step`.
+        curve: the headline at every step.
+        area: mean height of the curve.
+        steps_to_95: the step at which 95 % of the way to `step` is gone; None where there is no way.
+        calibration: at `step`; None where outputs are no probabilities.
+        metrics: the other metrics at `step`, by name.
+        metrics_before: the same at the first step.
+    """
+
+    step: int
+    before: Interval
+    after: Interval
+    curve: Mapping[int, Interval]
+    area: float
+    steps_to_95: int | None
+    calibration: Calibration | None = field(default=None, metadata=EMPTY)
+    metrics: Mapping[str, Interval]
+    metrics_before: Mapping[str, Interval]
+
+
+@dataclass(frozen=True, slots=True)
+class Similarity:
+    """What a similarity was worth (`strategy_notes.similarity_check`)."""
+
+    rho: float
+    p: float
+    pairs: int
+    within_task_rho: float
+    regret: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shot:
+    """All that was found at one k.
+
+    Attributes:
+        source_test, new, baseline: the strategy on held-out source tasks and on new ones, the baseline on
+            the same new tasks.
+        gap: from source to new tasks.
+        gain: over the baseline, paired over tasks.
+        beside: role -> a predictor that was scored beside the strategy's own.
+        notes: name -> mean over new tasks before and after adaptation.
+        baseline_shots: that the baseline needs for the same; not finite where it never gets there.
+    """
+
+    source_test: Outcome | None
+    new: Outcome
+    baseline: Outcome | None = field(default=None, metadata=ABSENT)
+    gap: Interval | None = field(default=None, metadata=ABSENT)
+    gain: Interval | None = field(default=None, metadata=ABSENT)
+    beside: Mapping[str, Outcome]
+    notes: Mapping[str, Sequence[float | None]]
+    similarity: Similarity | None
+    baseline_shots: float | None = field(default=None, metadata=ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class RoleOverShots:
+    """Area under the curve over log2(k), and the shots to 95 % of its way, unknown of two points."""
+
+    area: Interval
+    shots_to_95: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class OverShots:
+    """The curve over k >= 1, after adaptation; `gain` is of the area, paired over tasks."""
+
+    k_shots: Sequence[int]
+    strategy: RoleOverShots
+    baseline: RoleOverShots | None = field(default=None, metadata=ABSENT)
+    gain: Interval | None = field(default=None, metadata=ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Of a call at one batch size; early versions did not count the calls."""
+
+    p50_ms: float
+    p95_ms: float
+    calls: int | None = field(default=None, metadata=ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictorCosts:
+    """inference: batch size -> times. flops: for one input, a multiply-add counted as 2."""
+
+    inference: Mapping[int, Times]
+    parameters: int
+    flops: int
+
+
+@dataclass(frozen=True, slots=True)
+class Costs(PredictorCosts):
+    """Costs of the adapted predictor.
+
+    Attributes:
+        peak_memory: in bytes, of what `Hardware.peak_memory` measures.
+        beside: role -> costs of a predictor that is scored beside it.
+        adaptation_ms: k_shot -> milliseconds of adaptation to one task.
+    """
+
+    peak_memory: int
+    beside: Mapping[str, PredictorCosts]
+    adaptation_ms: Mapping[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A limit of the budget, and whether what was measured kept it."""
+
+    limit: float
+    measured: float
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HardwareFacts:
+    """What a reader needs to judge a figure of time (`Hardware.facts`)."""
+
+    device: str
+    name: str
+    threads: int
+    processes: int | None = field(default=None, metadata=ABSENT)
+    precision: str
+    deterministic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFacts:
+    """The budget that was used. examples: labelled source examples drawn; None where none were counted."""
+
+    steps: int
+    best_step: int
+    seconds: float
+    examples: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineRead:
+    """How many sets of the baseline's records came from the cache, and since when they lie there."""
+
+    sets: int
+    of: int
+    measured: str
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Which configs were chosen."""
+
+    strategy: str
+    model: str
+    dataset: str
+    baseline: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What follows from the records alone."""
+
+    shots: Mapping[int, Shot]
+    over_shots: OverShots | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """One evaluation of one run: what follows from its records, its costs, and facts.
+
+    Attributes:
+        units: metric -> its unit, the headline first.
+        n_way: classes of a task; None for a regression.
+        coverage: what a prediction set was to hold.
+        variants: k_shot -> the baseline's configuration that validation tasks chose.
+        budgets: limit -> its verdict.
+        source: split -> what the data set says of it.
+        left_out, source_left_out: k_shot -> why there are no new tasks, no source tasks.
+    """
+
+    names: Names
+    seed: int
+    headline: str
+    higher_is_better: bool
+    units: Mapping[str, Unit]
+    n_way: int | None
+    n_tasks: int
+    confidence: float
+    coverage: float
+    transductive: bool
+    variants: Mapping[int, str]
+    shots: Mapping[int, Shot]
+    over_shots: OverShots | None
+    costs: Costs
+    budgets: Mapping[str, Verdict]
+    hardware: HardwareFacts
+    training: TrainingFacts
+    source: Mapping[str, str]
+    left_out: Mapping[int, str]
+    source_left_out: Mapping[int, str]
+    baseline_read: BaselineRead | None = field(default=None, metadata=ABSENT)
+
+    @property
+    def unit(self) -> Unit:
+        """Of the headline."""
+        return self.units[self.headline]
+
+    @property
+    def broken(self) -> list[str]:
+        """The names of the limits that were broken."""
+        return [name for name, verdict in self.budgets.items() if not verdict.kept]
+
+
+OLDER: Mapping[type, Mapping[str, object]] = {
+    Summary: {"coverage": None, "over_shots": None, "budgets": {}, "left_out": {}, "source_left_out": {}},
+    Outcome: {"metrics": {}, "metrics_before": {}},
+    TrainingFacts: {"examples": None},
+}
+"""class -> what earlier versions did not measure, as nothing was found."""
+
+
+def summary_of(value: Mapping[str, object]) -> Summary:
+    """The summary of a summary.json, of this version or an earlier one.
+
+    Raises:
+        KeyError, TypeError: where a key is missing or holds something else; `untrusted.shaped` says it.
+    """
+    # Early summaries do not say what their metric is like; they knew accuracy and mse.
+    is_accuracy = value["headline"] == "accuracy"
+    units = {str(value["headline"]): "%" if is_accuracy else ""}
+    return from_json(Summary, {"higher_is_better": is_accuracy, "units": units, **value}, OLDER)
