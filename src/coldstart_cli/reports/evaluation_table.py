@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -13,7 +13,8 @@ from rich.markup import escape as without_markup
 from rich.table import Table
 
 from coldstart_cli.errors import printable
-from coldstart_cli.reports.footnotes import Numbers, Row, broken, footnotes
+from coldstart_cli.metrics.numbers import UNKNOWN, Numbers, calibration, percent, significant
+from coldstart_cli.reports.footnotes import Row, broken, estimate, footnotes, numbers_of
 
 
 def escape(text: str) -> str:
@@ -25,7 +26,7 @@ def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
     """Prints the table of one evaluation: a column for each k."""
     console = console or Console(highlight=False, soft_wrap=False, emoji=False, width=_width())
     shots: Mapping[str, Row] = summary["shots"]
-    numbers = Numbers(summary["headline"])
+    numbers = numbers_of(summary)
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for k in shots:
@@ -53,10 +54,14 @@ def _width() -> int | None:
 def headline(summary: Mapping[str, Any]) -> str:
     """One line: the result at the first k, as a sweep's table shows it."""
     k, row = next(iter(summary["shots"].items()))
-    numbers = Numbers(summary["headline"])
-    gain = f", gain over baseline {numbers.signed(row['gain'])}" if "gain" in row else ""
+    numbers = numbers_of(summary)
+    gain = (
+        f", gain over baseline {numbers.interval(estimate(row['gain']), signed=True)}"
+        if "gain" in row
+        else ""
+    )
     over = f", over budget: {', '.join(broken(summary))}" if broken(summary) else ""
-    return f"k={k} {summary['headline']} {numbers.interval(row['new']['after'])}{gain}{over}"
+    return f"k={k} {summary['headline']} {numbers.interval(estimate(row['new']['after']))}{gain}{over}"
 
 
 def values(summary: Mapping[str, Any]) -> dict[str, float]:
@@ -92,7 +97,7 @@ def _title(summary: Mapping[str, Any]) -> str:
     ways = f"{summary['n_way']}-way, " if summary["n_way"] else ""
     return (
         f"{names['strategy']} ({names['model']}) on {names['dataset']}: {ways}"
-        f"{summary['n_tasks']} new tasks, {100 * summary['confidence']:g} % intervals"
+        f"{summary['n_tasks']} new tasks, {percent(summary['confidence'])} % intervals"
     )
 
 
@@ -101,28 +106,28 @@ def _sections(summary: Mapping[str, Any], numbers: Numbers) -> list[tuple[str, l
     metric = f"{summary['headline']}{', %' if numbers.percent else ''}"
 
     def cells(name: str, field: str) -> list[str]:
-        return [numbers.interval(row[name][field]) if row[name] else "-" for row in shots]
+        return [numbers.interval(estimate(row[name][field] if row[name] else None)) for row in shots]
 
     cross = [
         ("source tasks, before adaptation", cells("source_test", "before")),
         ("source tasks, adapted", cells("source_test", "after")),
         ("new tasks, before adaptation", cells("new", "before")),
         ("new tasks, adapted", cells("new", "after")),
-        ("gap from source to new", [numbers.signed(row.get("gap")) for row in shots]),
+        (
+            "gap from source to new",
+            [numbers.interval(estimate(row.get("gap")), signed=True) for row in shots],
+        ),
     ]
     curve = [
         (
             f"after {step} step{'' if step == '1' else 's'}",
-            [numbers.interval(row["new"]["curve"][step]) for row in shots],
+            [numbers.interval(estimate(row["new"]["curve"][step])) for row in shots],
         )
         for step in shots[0]["new"]["curve"]
     ]
     curve += [
-        ("area under the curve", [numbers.number(row["new"]["area"]) for row in shots]),
-        (
-            "steps to 95 % of the way",
-            ["-" if (at := row["new"]["steps_to_95"]) is None else str(at) for row in shots],
-        ),
+        ("area under the curve", [numbers.value(row["new"]["area"]) for row in shots]),
+        ("steps to 95 % of the way", [significant(row["new"]["steps_to_95"]) for row in shots]),
         ("steps chosen by validation", [str(row["new"]["step"]) for row in shots]),
     ]
     sections = [(f"Cross-task ({metric})", cross), (f"Learning curve ({metric})", curve)]
@@ -141,20 +146,20 @@ def _calibration(
         return []
     roles = [name for name in ("new", "baseline") if any(name in row for row in shots)]
     who = " / ".join(summary["names"]["strategy" if role == "new" else role] for role in roles)
-    measures: list[tuple[str, str, Callable[[float], str]]] = [
-        ("negative log-likelihood, nats", "nll", lambda x: f"{x:.3f}" if x < 1000 else f"{x:.3g}"),
-        ("expected calibration error, %", "ece", lambda x: f"{100 * x:.1f}"),
-        ("Brier score", "brier", "{:.3f}".format),
-        (f"coverage of its {100 * summary['coverage']:g} % sets, %", "coverage", lambda x: f"{100 * x:.1f}"),
-        ("classes in such a set", "set_size", "{:.2f}".format),
-    ]
+    measures = {
+        "nll": "negative log-likelihood, nats",
+        "ece": "expected calibration error, %",
+        "brier": "Brier score",
+        "coverage": f"coverage of its {percent(summary['coverage'])} % sets, %",
+        "set_size": "classes in such a set",
+    }
 
-    def cell(row: Row, name: str, written: Callable[[float], str]) -> str:
-        missing = "∞" if name == "nll" else "-"  # not finite: it diverged
+    def cell(row: Row, name: str) -> str:
         values = [row[role]["calibration"][name] if role in row else math.nan for role in roles]
-        return " / ".join(missing if v is None else "-" if math.isnan(v) else written(v) for v in values)
+        infinite = name == "nll"  # None is what was not finite: it diverged
+        return " / ".join("∞" if v is None and infinite else calibration(name, v) for v in values)
 
-    rows = [(words, [cell(row, name, written) for row in shots]) for words, name, written in measures]
+    rows = [(words, [cell(row, name) for row in shots]) for name, words in measures.items()]
     return [(f"Calibration ({who})", rows)]
 
 
@@ -174,18 +179,23 @@ def _transfer(
         for k, row in summary["shots"].items()
     ]
     needed = [
-        "-"
+        UNKNOWN
         if "baseline_shots" not in row
         else f"> {largest}"
         if row["baseline_shots"] is None
-        else f"{row['baseline_shots']:.3g}"
+        else significant(row["baseline_shots"])
         for row in shots
     ]
-    values = [numbers.interval(row["baseline"]["after"] if "baseline" in row else None) for row in shots]
+    values = [
+        numbers.interval(estimate(row["baseline"]["after"] if "baseline" in row else None)) for row in shots
+    ]
     return [
         (f"{name}, the same tasks", values),
         (f"{name}'s settings, by validation", settings),
-        (f"gain over {name}, paired", [numbers.signed(row.get("gain")) for row in shots]),
+        (
+            f"gain over {name}, paired",
+            [numbers.interval(estimate(row.get("gain")), signed=True) for row in shots],
+        ),
         (f"shots {name} needs for the same", needed),
     ]
 
@@ -202,7 +212,9 @@ def _beside(
             (
                 role,
                 [
-                    numbers.interval(row["beside"][role]["after"]) if role in row["beside"] else "-"
+                    numbers.interval(
+                        estimate(row["beside"][role]["after"] if role in row["beside"] else None)
+                    )
                     for row in shots
                 ],
             )
@@ -217,6 +229,6 @@ def _beside(
 
 def _note(values: list[float | None] | None) -> str:
     if values is None:
-        return "-"
-    known = [f"{value:.3g}" for value in values if value is not None]
-    return " → ".join(dict.fromkeys(known)) or "-"
+        return UNKNOWN
+    known = [significant(value) for value in values if value is not None]
+    return " → ".join(dict.fromkeys(known)) or UNKNOWN

@@ -6,6 +6,7 @@ from coldstart_cli.errors import JobError
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.files.untrusted import shaped
 from coldstart_cli.metrics.budgets import Budget
+from coldstart_cli.metrics.numbers import told_apart
 from coldstart_cli.reports import evaluation_table, plots
 from coldstart_cli.runs.run import Run
 
@@ -43,7 +44,9 @@ def show(run: Run, name: str, budget: Budget, *, quiet: bool) -> str:
     if broken and budget.enforce:
         raise JobError(
             "; ".join(
-                f"evaluation.budget.{key}: {found['measured']:.6g} is above {found['limit']:.6g}"
+                "evaluation.budget.{}: {} is above {}".format(
+                    key, *told_apart(found["measured"], found["limit"])
+                )
                 for key, found in broken
             )
             + f"; raise the limit, or choose a smaller model ({run.path} is kept)"

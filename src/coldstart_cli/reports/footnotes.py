@@ -1,35 +1,33 @@
-"""How numbers are written, and the lines below the table: shots, similarity, costs, budget, training."""
+"""The lines below the table: shots, similarity, costs, budget, training."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
+
+from coldstart_cli.metrics.numbers import (
+    MeanInterval,
+    Numbers,
+    correlation,
+    duration,
+    mebibytes,
+    p_value,
+    scaled,
+    significant,
+    told_apart,
+)
 
 Row = Mapping[str, Any]
 
 
-class Numbers:
-    """Accuracy in percent, errors as they are."""
+def numbers_of(summary: Mapping[str, Any]) -> Numbers:
+    """The writer of a summary's metric."""
+    after = [row["new"]["after"]["half_width"] for row in summary["shots"].values()]
+    return Numbers.of(summary["headline"] == "accuracy", after)
 
-    def __init__(self, metric: str) -> None:
-        self.percent = metric == "accuracy"
-        self.unit = "%" if self.percent else ""
 
-    def number(self, value: float | None) -> str:
-        if value is None:  # not finite: it diverged
-            return "∞"
-        return f"{100 * value:.1f}" if self.percent else f"{value:.3f}"
-
-    def interval(self, row: Row | None) -> str:
-        if row is None:
-            return "-"
-        return f"{self.number(row['mean'])} ± {self.number(row['half_width'])}"
-
-    def signed(self, row: Row | None) -> str:
-        if row is None:
-            return "-"
-        return f"{'' if row['mean'] is None or row['mean'] < 0 else '+'}{self.interval(row)}"
+def estimate(row: Row | None) -> MeanInterval | None:
+    return None if row is None else MeanInterval(row["mean"], row["half_width"])
 
 
 def footnotes(summary: Mapping[str, Any], numbers: Numbers) -> list[str]:
@@ -64,10 +62,10 @@ def _over_shots(summary: Mapping[str, Any], numbers: Numbers) -> list[str]:
     for role in ("strategy", "baseline"):
         if role in over:
             reached = over[role]["shots_to_95"]
-            at = "" if reached is None else f" (95 % of the way at {reached:.3g})"
-            parts.append(f"{summary['names'][role]} {numbers.interval(over[role]['area'])}{at}")
+            at = "" if reached is None else f" (95 % of the way at {significant(reached)})"
+            parts.append(f"{summary['names'][role]} {numbers.interval(estimate(over[role]['area']))}{at}")
     if "gain" in over:
-        parts.append(f"gain {numbers.signed(over['gain'])}")
+        parts.append(f"gain {numbers.interval(estimate(over['gain']), signed=True)}")
     what = "shots" if summary["n_way"] else "points"
     shots = ", ".join(map(str, over["k_shots"]))
     return [*lines, f"Area under the curve over log2 of {shots} {what}: {', '.join(parts)}"]
@@ -93,41 +91,38 @@ def _similarity(summary: Mapping[str, Any], numbers: Numbers) -> list[str]:
             )
             continue
         lines.append(
-            f"Similarity at k={k}: rank correlation with the real gain {check['rho']:+.2f} "
-            f"(p = {_known(check['p'], '.2g')}, {check['pairs']} pairs of source group and new task), within "
-            f"a task {_known(check['within_task_rho'], '+.2f')}; taking the most similar group loses "
-            f"{numbers.number(check['regret'])} against the best"
+            f"Similarity at k={k}: rank correlation with the real gain {correlation(check['rho'])} "
+            f"({p_value(check['p'], 'p')}, {check['pairs']} pairs of source group and new task), within "
+            f"a task {correlation(check['within_task_rho'], 'not known')}; taking the most similar group "
+            f"loses {numbers.loss(check['regret'])} against the best"
         )
     return lines
-
-
-def _known(value: float | None, form: str) -> str:
-    return "not known" if value is None or math.isnan(value) else format(value, form)
 
 
 def _costs(summary: Mapping[str, Any]) -> list[str]:
     costs, hardware = summary["costs"], summary["hardware"]
     lines = [f"Inference time ({hardware['device']}: {hardware['name']}, {hardware['threads']} threads)"]
     lines += [
-        f"  batch {size:>3}: p50 {t['p50_ms']:.2f} ms, p95 {t['p95_ms']:.2f} ms"
+        f"  batch {size:>3}: p50 {duration(t['p50_ms'])} ms, p95 {duration(t['p95_ms'])} ms"
         + (f" ({t['calls']:,} calls)" if "calls" in t else "")
         for size, t in costs["inference"].items()
     ]
     for role, other in costs.get("beside", {}).items():
         times = [
-            f"{t['p50_ms']:.2f} ms at batch {size} ({t['p50_ms'] / costs['inference'][size]['p50_ms']:.1f}x)"
+            f"{duration(t['p50_ms'])} ms at batch {size} "
+            f"({t['p50_ms'] / costs['inference'][size]['p50_ms']:.1f}x)"
             for size, t in other["inference"].items()
         ]
         lines.append(
             f"  {role}: p50 {', '.join(times)}; {other['parameters']:,} parameters "
-            f"({other['parameters'] / costs['parameters']:.1f}x), {_scaled(other['flops'])}FLOP"
+            f"({other['parameters'] / costs['parameters']:.1f}x), {scaled(other['flops'], 'FLOP')}"
         )
-    adapting = ", ".join(f"{ms:.1f} ms at k={k}" for k, ms in costs["adaptation_ms"].items())
+    adapting = ", ".join(f"{duration(ms)} ms at k={k}" for k, ms in costs["adaptation_ms"].items())
     of = "allocated on the device" if hardware["device"] == "cuda" else "of the whole process"
     lines += [
         f"  adaptation to one task: {adapting}",
-        f"  {costs['parameters']:,} parameters, {_scaled(costs['flops'])}FLOP for one input "
-        f"(a multiply-add is 2), peak memory {of} {costs['peak_memory'] / 2**20:.0f} MiB",
+        f"  {costs['parameters']:,} parameters, {scaled(costs['flops'], 'FLOP')} for one input "
+        f"(a multiply-add is 2), peak memory {of} {mebibytes(costs['peak_memory'])} MiB",
     ]
     return lines
 
@@ -144,13 +139,10 @@ LIMITED = {
 
 
 def _budgets(summary: Mapping[str, Any]) -> list[str]:
-    def written(value: float) -> str:
-        return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-
     lines = []
     for name, verdict in summary.get("budgets", {}).items():
         words, unit = LIMITED[name]
-        measured, limit = written(verdict["measured"]), written(verdict["limit"])
+        measured, limit = told_apart(verdict["measured"], verdict["limit"])
         lines.append(
             f"  {words} {measured}{unit}, limit {limit}{unit}: {'kept' if verdict['kept'] else 'BROKEN'}"
         )
@@ -160,7 +152,7 @@ def _budgets(summary: Mapping[str, Any]) -> list[str]:
 def _training(summary: Mapping[str, Any]) -> list[str]:
     """The budget that strategies are compared at: steps, and examples as often as they were drawn."""
     training = summary["training"]
-    line = f"Training: {training['steps']:,} steps in {training['seconds']:.1f} s"
+    line = f"Training: {training['steps']:,} steps in {duration(training['seconds'])} s"
     if training["best_step"]:
         line += f", best state after {training['best_step']:,}"
     if training["steps"] and "examples" in training:
@@ -179,10 +171,3 @@ def _read(summary: Mapping[str, Any]) -> list[str]:
         f"{share}{summary['names']['baseline']}'s records and times were read from the cache, measured on "
         f"equal hardware since {read['measured']} (evaluation.reuse_baseline=false measures them anew)"
     ]
-
-
-def _scaled(value: float) -> str:
-    for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size and math.isfinite(value):
-            return f"{value / size:.1f} {prefix}"
-    return f"{value:g} "

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from coldstart_cli.errors import printable
 from coldstart_cli.files.durable import read_json, read_jsonl, write_bytes
 from coldstart_cli.metrics.names import VALIDATION
+from coldstart_cli.metrics.numbers import percent
 from coldstart_cli.runs.run import Run
 
 if TYPE_CHECKING:  # half a second to import, so late
@@ -105,7 +106,7 @@ def learning_curve(summary: Mapping[str, Any]) -> Figure:
     scale = 100 if summary["headline"] == "accuracy" else 1
     figure = Figure(figsize=(9.5 if len(shots) > 1 else 6, 4), layout="constrained")
     ways = f"{summary['n_way']}-way, " if summary["n_way"] else ""
-    asked = f"{ways}{summary['n_tasks']} new tasks, {100 * summary['confidence']:g} % intervals"
+    asked = f"{ways}{summary['n_tasks']} new tasks, {percent(summary['confidence'])} % intervals"
     figure.suptitle(f"{_title(summary['names'])}: {asked}", fontsize=10)
     panels = figure.subplots(1, 2 if len(shots) > 1 else 1, sharey=True, squeeze=False)[0]
     _against_steps(panels[0], summary, scale)
