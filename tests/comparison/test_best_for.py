@@ -49,7 +49,7 @@ def test_the_winner_keeps_all_limits() -> None:
 
 def test_a_tie_names_the_quicker_one() -> None:
     (line,) = answer(comparison({("a", "b"): "tie"}), "k=5")
-    assert line == "for k = 5: a, b tie: take any of them; a answers quickest (2 ms p95 at batch 1)"
+    assert line == "for k = 5: a, b tie: take any of them; a answers quickest (2.00 ms p95 at batch 1)"
 
 
 def test_what_cannot_be_told_comes_with_a_command() -> None:

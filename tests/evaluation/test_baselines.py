@@ -20,10 +20,11 @@ from coldstart_cli.evaluation.baselines import Baselines
 from coldstart_cli.evaluation.loop import evaluate
 from coldstart_cli.experiment.assembly import Experiment, assemble
 from coldstart_cli.experiment.running import known_baselines
+from coldstart_cli.metrics.numbers import Numbers
 from coldstart_cli.metrics.records import Believed, Score
 from coldstart_cli.metrics.results import BaselineRead
 from coldstart_cli.processes.signals import StopOnSignal
-from coldstart_cli.reports.footnotes import Numbers, footnotes
+from coldstart_cli.reports.footnotes import footnotes
 from coldstart_cli.runs.run import Run, evaluation_hash, run_name
 
 TINY = (
@@ -203,9 +204,9 @@ def test_two_processes_at_once_leave_whole_files(folder: Path) -> None:
 def test_footnote_says_what_was_read(make_run: Any) -> None:
     run = make_run("run", {1: {"a": 0.5, "b": 0.7}}, baseline={1: {"a": 0.4, "b": 0.5}})
     summary = Run(run).summary("0123abcd")
-    before = footnotes(summary, Numbers("%"))
+    before = footnotes(summary, Numbers.of(True, []))
     read = BaselineRead(sets=2, of=3, measured="2026-01-01T00:00:00+00:00")
-    after = footnotes(replace(summary, baseline_read=read), Numbers("%"))
+    after = footnotes(replace(summary, baseline_read=read), Numbers.of(True, []))
     assert after[:-1] == before
     assert after[-1].startswith("2 of 3 sets of scratch's records and times were read from the cache, ")
 

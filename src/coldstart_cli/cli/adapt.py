@@ -12,6 +12,7 @@ from coldstart_cli.config import composition
 from coldstart_cli.config.building import build
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.untrusted import shaped
+from coldstart_cli.metrics.numbers import MeanInterval, Numbers, duration, significant
 from coldstart_cli.runs.run import Run
 from coldstart_cli.safe_text import printable
 
@@ -52,23 +53,22 @@ def _told(card: Mapping[str, Any], bundle: str) -> list[str]:
     if found is None:
         lines.append("accuracy not known: a class has one label, so that none can be held out")
     else:
-        percent = found["metric"] == "accuracy"
-        scale, unit, form = (100, " %", ".1f") if percent else (1, "", ".4g")
-        half = "?" if found["half_width"] is None else format(scale * found["half_width"], form)
+        numbers = Numbers.of(found["metric"] == "accuracy", [found["half_width"]])
+        reached = numbers.interval(MeanInterval(found["mean"], found["half_width"]))
         lines.append(
-            f"{found['metric']} {scale * found['mean']:{form}} ± {half}{unit} by cross-validation on the "
+            f"{found['metric']} {reached}{' %' if numbers.percent else ''} by cross-validation on the "
             f"labels ({found['folds']} folds, {found['repeats']} times; the bundle has learned from all)"
         )
     lines += [
         f"{card['steps']} adaptation steps, by {card['steps_chosen_by']}; "
-        f"{card['seconds']['adaptation']:.2f} s, {card['seconds']['in_all']:.1f} s in all",
+        f"{duration(card['seconds']['adaptation'])} s, {duration(card['seconds']['in_all'])} s in all",
         f"{card['sizes']['parameters']:,} parameters, {card['sizes']['stored_parameters']:,} of them stored",
     ]
     if card["data"]["skipped"]:
         lines.append(f"{card['data']['skipped']} examples could not be read and were left out")
     if card["labels"]:
         origin = card["temperature_from"].removeprefix("none: ")
-        calibrated = f"probabilities at temperature {card['temperature']:.3g}, by {origin}"
+        calibrated = f"probabilities at temperature {significant(card['temperature'])}, by {origin}"
         known = origin == card["temperature_from"]
         lines.append(calibrated if known else f"probabilities are not calibrated: {origin}")
     return [*lines, "Next:", f"  coldstart predict bundle={bundle} input=PATH"]

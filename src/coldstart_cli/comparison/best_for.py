@@ -9,6 +9,7 @@ from typing import Any
 from coldstart_cli.comparison.verdict import amount, between, by_mean, unbeaten
 from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.metrics.budgets import LIMITS, measured
+from coldstart_cli.metrics.numbers import duration
 
 Dict = dict[str, Any]
 FLAGS = ("strategy", "seed", "again", "hardware.threads")
@@ -125,7 +126,7 @@ def _quickest(names: Sequence[str], setting: Mapping[str, Any], k: str) -> str:
     if len(known) < 2:
         return ""
     name = min(known, key=lambda n: known[n])
-    return f"; {name} answers quickest ({known[name]:.2g} ms p95 at batch 1)"
+    return f"; {name} answers quickest ({duration(known[name])} ms p95 at batch 1)"
 
 
 def _to_find_out(setting: Mapping[str, Any], k: str, names: Sequence[str], runs: Sequence[Dict]) -> list[str]:

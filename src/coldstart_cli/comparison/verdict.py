@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import Any
 
 from coldstart_cli.metrics import significance
+from coldstart_cli.metrics.numbers import Numbers
 
 MOST_SEEDS, MOST_TASKS = 50, 10_000
 """To run more than these is no advice."""
@@ -159,8 +160,8 @@ def _sentence(ks: Sequence[str], shots: Mapping[str, Any], setting: Mapping[str,
     for other in others:
         by_verdict.setdefault(between(row["pairs"], best, other)["verdict"], []).append(other)
     ties, open_ = by_verdict.get("tie", []), by_verdict.get("undecided", [])
-    zone = _zone(row, setting)
     if not open_:
+        zone = Numbers.of(setting["percent"], []).zone(row["zone"])
         return f"{where} {_list([best, *ties])} tie (within {zone})"
     tied = f"; {_list(ties)} {'ties' if len(ties) == 1 else 'tie'} with it" if ties else ""
     nearest = between(row["pairs"], best, open_[0])
@@ -185,20 +186,7 @@ def _where(ks: Sequence[str], every: Sequence[str]) -> str:
 
 def amount(pair: Mapping[str, Any], setting: Mapping[str, Any]) -> str:
     """`3.1 ± 0.8 points`, or an error in its own unit."""
-    if pair["difference"] is None:
-        return "an unknown amount"
-    if setting["percent"]:
-        width = "?" if pair["half_width"] is None else f"{100 * pair['half_width']:.1f}"
-        return f"{100 * pair['difference']:.1f} ± {width} points"
-    width = "?" if pair["half_width"] is None else f"{pair['half_width']:.2g}"
-    return f"{pair['difference']:.3g} ± {width}"
-
-
-def _zone(row: Mapping[str, Any], setting: Mapping[str, Any]) -> str:
-    zone = row["zone"]
-    if zone is None:
-        return "the zone of equivalence"
-    return f"{100 * zone:g} points" if setting["percent"] else f"{zone:.2g}"
+    return Numbers.of(setting["percent"], [pair["half_width"]]).amount(pair["difference"], pair["half_width"])
 
 
 def _list(names: Sequence[str]) -> str:

@@ -9,9 +9,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from coldstart_cli.metrics.numbers import (
+    UNKNOWN,
+    MeanInterval,
+    Numbers,
+    correlation,
+    duration,
+    percent,
+    scaled,
+)
 from coldstart_cli.reports.plain_text import plain
 
 Dict = Mapping[str, Any]
+
+
+def numbers_of(setting: Dict) -> Numbers:
+    """The writer of a setting's metric."""
+    widths = [row["half_width"] for shot in setting["shots"].values() for row in shot["results"].values()]
+    return Numbers.of(setting["percent"], widths)
 
 
 def show(comparison: Dict, console: Console | None = None) -> None:
@@ -64,20 +79,21 @@ def _title(setting: Dict, confidence: float) -> str:
     tasks = sorted({shot["n_tasks"] for shot in setting["shots"].values()})
     return (
         f"{setting['title']}: {setting['headline']}{unit} on {' to '.join(map(str, tasks))} new tasks, "
-        f"{100 * confidence:g} % intervals, rank"
+        f"{percent(confidence)} % intervals, rank"
     )
 
 
 def _accuracy(setting: Dict) -> Table:
     """Result and rank of every contestant at each k."""
     table = _columns(*(f"k = {k}" for k in setting["shots"]), "seeds")
+    numbers = numbers_of(setting)
     for contestant in setting["contestants"]:
         name = contestant["name"]
         cells = [plain(name + (" (transductive)" if contestant["transductive"] else ""))]
         for shot in setting["shots"].values():
             row = shot["results"].get(name)
             winner = name in shot["winners"]
-            text = f"{interval(row, percent=setting['percent'])}  {row['rank']:>2}" if row else "-   "
+            text = f"{numbers.interval(_at(row))}  {row['rank']:>2}" if row else "-   "
             cells.append(Text(text + ("*" if winner else " "), style="bold" if winner else ""))
         table.add_row(*cells, Text(str(len(contestant["seeds"]))))
     return table
@@ -86,6 +102,7 @@ def _accuracy(setting: Dict) -> Table:
 def _costs(setting: Dict) -> Table:
     """Paired gain over scratch at each k, and what adapting and answering costs."""
     shots = setting["shots"]
+    numbers = numbers_of(setting)
     gains = any(row["gain"] for shot in shots.values() for row in shot["results"].values())
     gain = [f"gain at k = {k}" for k in shots] if gains else []
     table = _columns(*gain, "adapt ms", "p95 ms", "parameters", "train s")
@@ -94,9 +111,7 @@ def _costs(setting: Dict) -> Table:
         cells = [plain(name)]
         if gains:
             rows = [shot["results"].get(name) for shot in shots.values()]
-            cells += [
-                Text(interval(r["gain"], percent=setting["percent"], signed=True) if r else "-") for r in rows
-            ]
+            cells += [Text(numbers.interval(_at(row["gain"] if row else None), signed=True)) for row in rows]
         table.add_row(*cells, *map(Text, _numbers(costs, contestant["training"])))
     return table
 
@@ -104,15 +119,15 @@ def _costs(setting: Dict) -> Table:
 def _numbers(costs: Dict | None, training: Dict | None) -> list[str]:
     """Adaptation at the largest k, p95 at batch 1, parameters, seconds of training."""
     if costs is None:
-        return ["-"] * 4
+        return [UNKNOWN] * 4
     adapting = [ms for ms in costs["adaptation_ms"].values() if ms is not None]
     p95 = (costs["inference"].get("1") or {}).get("p95_ms")
     seconds = (training or {}).get("seconds")
     return [
-        f"{adapting[-1]:.1f}" if adapting else "-",
-        "-" if p95 is None else f"{p95:.2f}",
-        _count(costs["parameters"]),
-        "-" if seconds is None else f"{seconds:.0f}",
+        duration(adapting[-1] if adapting else None),
+        duration(p95),
+        scaled(costs["parameters"]),
+        duration(seconds),
     ]
 
 
@@ -124,43 +139,20 @@ def _columns(*names: str) -> Table:
     return table
 
 
-def interval(row: Mapping[str, Any] | None, *, percent: bool, signed: bool = False) -> str:
-    """`90.6 ± 1.8` in percent, `0.351 ± 0.032` in the metric's unit."""
-    if row is None:
-        return "-"
-    if row["mean"] is None:
-        return "diverged"
-    scale, form = (100, ".1f") if percent else (1, ".3f")
-    sign = "+" if signed else ""
-    width = "∞" if row["half_width"] is None else format(scale * row["half_width"], form)
-    return f"{scale * row['mean']:{sign}{form}} ± {width}"
-
-
-def _count(number: float | None) -> str:
-    if number is None:
-        return "-"
-    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g}{suffix}"
-    return f"{number:g}"
-
-
 def _similarity(setting: Dict) -> list[str]:
     """A similarity is never shown without what it was worth here."""
     return [
         f"similarity by {row['contestant']} at k = {row['k']}: rank correlation with the real gain "
-        f"{row['rho']:+.2f} over {row['pairs']} pairs of source group and new task, within a task "
-        f"{'not known' if row['within_task_rho'] is None else format(row['within_task_rho'], '+.2f')}; "
-        f"taking the most similar group loses {_lost(row['regret'], percent=setting['percent'])}"
+        f"{correlation(row['rho'])} over {row['pairs']} pairs of source group and new task, within a task "
+        f"{correlation(row['within_task_rho'], 'not known')}; "
+        f"taking the most similar group loses {numbers_of(setting).loss(row['regret'])}"
         for row in setting["similarity"]
         if row["rho"] is not None
     ]
 
 
-def _lost(regret: float | None, *, percent: bool) -> str:
-    if regret is None:
-        return "an unknown amount"
-    return f"{100 * regret:.1f} points" if percent else f"{regret:.3g}"
+def _at(row: Dict | None) -> MeanInterval | None:
+    return None if row is None else MeanInterval(row["mean"], row["half_width"])
 
 
 def _capital(text: str) -> str:

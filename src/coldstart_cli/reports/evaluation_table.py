@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from rich.console import Console
 from rich.table import Table
 
+from coldstart_cli.metrics.numbers import UNKNOWN, Numbers, calibration, is_known, percent, significant
 from coldstart_cli.metrics.results import Interval, Outcome, Shot, Summary
-from coldstart_cli.reports.footnotes import Numbers, footnotes
+from coldstart_cli.reports.footnotes import footnotes, numbers_of
 from coldstart_cli.reports.plain_text import plain
 
 Line = tuple[str, list[str]]
@@ -23,7 +24,7 @@ Section = tuple[str, list[Line]]
 def show(summary: Summary, console: Console | None = None) -> None:
     """Prints the table of one evaluation: a column for each k."""
     console = console or Console(highlight=False, soft_wrap=False, emoji=False, width=_width())
-    numbers = Numbers(summary.unit)
+    numbers = numbers_of(summary)
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for k in summary.shots:
@@ -51,8 +52,8 @@ def _width() -> int | None:
 def headline(summary: Summary) -> str:
     """One line: the result at the first k, as a sweep's table shows it."""
     k, shot = next(iter(summary.shots.items()))
-    numbers = Numbers(summary.unit)
-    gain = f", gain over baseline {numbers.signed(shot.gain)}" if shot.gain else ""
+    numbers = numbers_of(summary)
+    gain = f", gain over baseline {numbers.interval(shot.gain, signed=True)}" if shot.gain else ""
     over = f", over budget: {', '.join(summary.broken)}" if summary.broken else ""
     return f"k={k} {summary.headline} {numbers.interval(shot.new.after)}{gain}{over}"
 
@@ -95,7 +96,7 @@ def _title(summary: Summary) -> str:
     ways = f"{summary.n_way}-way, " if summary.n_way else ""
     return (
         f"{names.strategy} ({names.model}) on {names.dataset}: {ways}"
-        f"{summary.n_tasks} new tasks, {100 * summary.confidence:g} % intervals"
+        f"{summary.n_tasks} new tasks, {percent(summary.confidence)} % intervals"
     )
 
 
@@ -119,7 +120,7 @@ def _cross_task(shots: Sequence[Shot], numbers: Numbers) -> list[Line]:
         ("source tasks, adapted", [numbers.interval(of and of.after) for of in sources]),
         ("new tasks, before adaptation", [numbers.interval(of.before) for of in new]),
         ("new tasks, adapted", [numbers.interval(of.after) for of in new]),
-        ("gap from source to new", [numbers.signed(shot.gap) for shot in shots]),
+        ("gap from source to new", [numbers.interval(shot.gap, signed=True) for shot in shots]),
     ]
 
 
@@ -130,10 +131,10 @@ def _learning_curve(shots: Sequence[Shot], numbers: Numbers) -> list[Line]:
             (f"after {step} step{'' if step == 1 else 's'}", [numbers.interval(of.curve[step]) for of in new])
             for step in new[0].curve
         ),
-        ("area under the curve", [numbers.number(of.area) for of in new]),
+        ("area under the curve", [numbers.value(of.area) for of in new]),
         (
             "steps to 95 % of the way",
-            ["-" if of.steps_to_95 is None else str(of.steps_to_95) for of in new],
+            [significant(of.steps_to_95) for of in new],
         ),
         ("steps chosen by validation", [str(of.step) for of in new]),
     ]
@@ -143,8 +144,9 @@ def _other_metrics(summary: Summary, shots: Sequence[Shot]) -> list[Section]:
     """A row for each: where classes are equally large, balanced accuracy only says accuracy again."""
     rows = []
     for name in dict.fromkeys(name for shot in shots for name in shot.new.metrics):
-        numbers = Numbers(summary.units.get(name, ""))
-        cells = [numbers.interval(shot.new.metrics.get(name)) for shot in shots]
+        found = [shot.new.metrics.get(name) for shot in shots]
+        numbers = Numbers.of(summary.units.get(name) == "%", [one and one.half_width for one in found])
+        cells = [numbers.interval(one) for one in found]
         rows.append((f"{name.replace('_', ' ')}{', %' if numbers.percent else ''}", cells))
     return [("Other metrics (new tasks, adapted)", rows)] if rows else []
 
@@ -158,25 +160,23 @@ def _calibration(summary: Summary, shots: Sequence[Shot]) -> list[Section]:
         who = f"{who} / {summary.names.baseline}"
     else:
         outcomes = [of[:1] for of in outcomes]
-    measures: list[tuple[str, str, Callable[[float], str]]] = [
-        ("negative log-likelihood, nats", "nll", lambda x: f"{x:.3f}" if x < 1000 else f"{x:.3g}"),
-        ("expected calibration error, %", "ece", lambda x: f"{100 * x:.1f}"),
-        ("Brier score", "brier", "{:.3f}".format),
-        (f"coverage of its {100 * summary.coverage:g} % sets, %", "coverage", lambda x: f"{100 * x:.1f}"),
-        ("classes in such a set", "set_size", "{:.2f}".format),
-    ]
+    measures = {
+        "nll": "negative log-likelihood, nats",
+        "ece": "expected calibration error, %",
+        "brier": "Brier score",
+        "coverage": f"coverage of its {percent(summary.coverage)} % sets, %",
+        "set_size": "classes in such a set",
+    }
 
-    def cell(outcome: Outcome | None, name: str, written: Callable[[float], str]) -> str:
+    def cell(outcome: Outcome | None, name: str) -> str:
         if outcome is None or outcome.calibration is None:
-            return "-"
+            return UNKNOWN
         value: float = getattr(outcome.calibration, name)
-        if math.isfinite(value):
-            return written(value)
-        return "∞" if name == "nll" else "-"  # it diverged
+        return "∞" if name == "nll" and not is_known(value) else calibration(name, value)  # it diverged
 
     rows = [
-        (words, [" / ".join(cell(of, name, written) for of in k) for k in outcomes])
-        for words, name, written in measures
+        (words, [" / ".join(cell(of, name) for of in k) for k in outcomes])
+        for name, words in measures.items()
     ]
     return [(f"Calibration ({who})", rows)]
 
@@ -195,14 +195,14 @@ def _transfer(summary: Summary, numbers: Numbers) -> list[Line]:
 
     def needed(reached: float | None) -> str:
         if reached is None:
-            return "-"
-        return f"{reached:.3g}" if math.isfinite(reached) else f"> {largest}"
+            return UNKNOWN
+        return significant(reached) if is_known(reached) else f"> {largest}"
 
     after = [numbers.interval(shot.baseline and shot.baseline.after) for shot in shots.values()]
     return [
         (f"{name}, the same tasks", after),
         (f"{name}'s settings, by validation", [settings(k, shot.baseline) for k, shot in shots.items()]),
-        (f"gain over {name}, paired", [numbers.signed(shot.gain) for shot in shots.values()]),
+        (f"gain over {name}, paired", [numbers.interval(shot.gain, signed=True) for shot in shots.values()]),
         (f"shots {name} needs for the same", [needed(shot.baseline_shots) for shot in shots.values()]),
     ]
 
@@ -224,6 +224,6 @@ def _beside(shots: Sequence[Shot], numbers: Numbers, metric: str) -> list[Sectio
 
 def _note(values: Sequence[float | None] | None) -> str:
     if values is None:
-        return "-"
-    known = [f"{value:.3g}" for value in values if value is not None]
-    return " → ".join(dict.fromkeys(known)) or "-"
+        return UNKNOWN
+    known = [significant(value) for value in values if value is not None]
+    return " → ".join(dict.fromkeys(known)) or UNKNOWN

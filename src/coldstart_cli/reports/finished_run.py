@@ -7,6 +7,7 @@ from dataclasses import replace
 from coldstart_cli.errors import JobError
 from coldstart_cli.files.untrusted import shaped
 from coldstart_cli.metrics.budgets import Budget
+from coldstart_cli.metrics.numbers import told_apart
 from coldstart_cli.reports import evaluation_table, plots
 from coldstart_cli.runs.run import Run
 
@@ -43,7 +44,9 @@ def show(run: Run, name: str, budget: Budget, *, quiet: bool) -> str:
         verdicts = [(key, summary.budgets[key]) for key in summary.broken]
         raise JobError(
             "; ".join(
-                f"evaluation.budget.{key}: {verdict.measured:.6g} is above {verdict.limit:.6g}"
+                "evaluation.budget.{}: {} is above {}".format(
+                    key, *told_apart(verdict.measured, verdict.limit)
+                )
                 for key, verdict in verdicts
             )
             + f"; raise the limit, or choose a smaller model ({run.path} is kept)"

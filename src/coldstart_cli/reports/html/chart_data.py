@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from coldstart_cli.reports.comparison_table import numbers_of
 from coldstart_cli.safe_text import printable
 
 Dict = Mapping[str, Any]
@@ -33,44 +33,6 @@ def visible(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How values of a metric are written: accuracy in percent, errors as they are.
-
-    Attributes:
-        decimals: of an error, so that the typical half-width has two significant digits.
-    """
-
-    percent: bool
-    decimals: int
-
-    def number(self, value: float | None) -> str:
-        if value is None:
-            return "–"
-        return f"{100 * value if self.percent else value:.{self.decimals}f}".replace("-", "−")
-
-    def interval(self, row: Dict | None, *, signed: bool = False) -> str:
-        """`90.6 ± 1.8`; a dash where nothing is known, a question mark for an unknown half-width."""
-        if not row or row["mean"] is None:
-            return "–"
-        half = row["half_width"]
-        sign = "+" if signed and row["mean"] >= 0 else ""
-        return f"{sign}{self.number(row['mean'])} ± {'?' if half is None else self.number(half)}"
-
-
-def form_of(setting: Dict) -> Form:
-    if setting["percent"]:
-        return Form(percent=True, decimals=1)
-    widths = [
-        row["half_width"]
-        for shot in setting["shots"].values()
-        for row in shot["results"].values()
-        if row["half_width"]
-    ]
-    width = statistics.median(widths) if widths else 0.01
-    return Form(percent=False, decimals=min(9, max(0, 1 - math.floor(math.log10(width)))))
-
-
 def drawn(comparison: Dict) -> dict[str, Any]:
     """The numbers behind every chart, rounded to six digits."""
     return {"settings": [_rounded(_setting(setting)) for setting in comparison["settings"]]}
@@ -82,7 +44,7 @@ def _setting(setting: Dict) -> dict[str, Any]:
     return {
         **{key: setting[key] for key in ("title", "headline", "percent")},
         "higher": setting["higher_is_better"],
-        "decimals": form_of(setting).decimals,
+        "decimals": numbers_of(setting).decimals,
         "ks": list(setting["shots"]),
         "contestants": [{"name": c["name"], "baseline": c["baseline"]} for c in contestants],
         "order": best_first(setting),

@@ -19,6 +19,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from coldstart_cli.digests import whole_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import finite, write_bytes
+from coldstart_cli.metrics.numbers import percent
+from coldstart_cli.reports.comparison_table import numbers_of
 from coldstart_cli.reports.html import chart_data, run_tables, tables
 
 SCRIPTS = (
@@ -52,6 +54,7 @@ def render(comparison: Mapping[str, Any]) -> str:
     return template.render(
         comparison=known,
         told=_teller(known),
+        percent=percent,
         title=_title([setting["title"] for setting in known["settings"]]),
         settings=[_section(i, known) for i in range(len(known["settings"]))],
         contestants=settings,
@@ -129,11 +132,11 @@ def _section(index: int, comparison: Mapping[str, Any]) -> dict[str, Any]:
         "metric": metric.upper() if len(metric) <= 4 else metric[:1].upper() + metric[1:],
         "higher": setting["higher_is_better"],
         "shot": "labelled examples of each class" if setting["n_way"] else "labelled examples",
-        "zone": _zone(setting),
+        "zone": numbers_of(setting).zone(*(shot["zone"] for shot in setting["shots"].values())),
         "results": tables.results(setting),
         "curves": tables.curves(setting),
         "transfer": tables.transfer(setting),
-        "calibration": tables.calibration(setting),
+        "calibration": tables.calibrations(setting),
         "hardware": tables.hardware(setting),
         "costs": tables.costs(setting) if chart_data.costs(setting) else None,
         "pairs": tables.pairs(setting) if len(setting["contestants"]) > 1 else None,
@@ -146,17 +149,6 @@ def _tasks(setting: Mapping[str, Any]) -> str:
     if len(set(numbers.values())) == 1:
         return f"{next(iter(numbers.values())):,} tasks at {'each k' if len(numbers) > 1 else 'one k'}"
     return ", ".join(f"{n:,} tasks at k = {k}" for k, n in numbers.items()) or "no tasks"
-
-
-def _zone(setting: Mapping[str, Any]) -> str:
-    """Of equivalence, in words; errors have one for each k."""
-    zones = [shot.get("zone", setting["zone"]) for shot in setting["shots"].values()]
-    known = sorted({zone for zone in zones if zone is not None})
-    if not known:
-        return "not known"
-    if setting["percent"]:
-        return " to ".join(f"{100 * zone:g}" for zone in dict.fromkeys((known[0], known[-1]))) + " points"
-    return " to ".join(tables.number(zone) for zone in dict.fromkeys((known[0], known[-1])))
 
 
 def _source(name: str) -> str:

@@ -10,12 +10,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from coldstart_cli.reports.html.chart_data import form_of
+from coldstart_cli.metrics.numbers import (
+    UNKNOWN,
+    MeanInterval,
+    calibration,
+    correlation,
+    duration,
+    mebibytes,
+    p_value,
+    significant,
+    told_apart,
+)
+from coldstart_cli.reports.comparison_table import numbers_of
 
 Dict = Mapping[str, Any]
 Rows = list[list[str]]
 
-UNKNOWN = "–"
 WINNER = "★"
 PRINTED = 60
 """Rows up to which a folded table is unfolded on paper."""
@@ -34,6 +44,15 @@ class Table:
     rows: Rows
     text: Sequence[int]
 
+    @classmethod
+    def of_numbers(cls, title: str, head: list[str], rows: Rows, text: Sequence[int]) -> Table:
+        """The same with its numbers as they are printed: a dash for what is not known, a true minus."""
+        typeset = [
+            [cell if i in text and cell != UNKNOWN else _typeset(cell) for i, cell in enumerate(row)]
+            for row in rows
+        ]
+        return cls(title, head, typeset, text)
+
     @property
     def printed(self) -> bool:
         return len(self.rows) <= PRINTED
@@ -41,57 +60,58 @@ class Table:
 
 def results(setting: Dict) -> Table:
     """A row for each contestant, a column for each k."""
-    form, shots = form_of(setting), setting["shots"]
+    numbers, shots = numbers_of(setting), setting["shots"]
     rows = []
     for contestant in setting["contestants"]:
         name = contestant["name"]
         cells = [
-            form.interval(shot["results"].get(name)) + (f" {WINNER}" if name in shot["winners"] else "")
+            numbers.interval(_at(shot["results"].get(name)))
+            + (f" {WINNER}" if name in shot["winners"] else "")
             for shot in shots.values()
         ]
         over = contestant["over_shots"] or {}
         area, enough = over.get("area"), over.get("shots_to_95")
         kind = ", ".join(word for word in ("baseline", "transductive") if contestant[word])
         rows.append(
-            [name, *cells, form.number(area), number(enough), str(len(contestant["seeds"])),
+            [name, *cells, numbers.value(area), significant(enough), str(len(contestant["seeds"])),
              contestant["model"], kind]
         )  # fmt: skip
     tasks = [f"{shot['n_tasks']} ({shot['bank']})" for shot in shots.values()]
     rows.append(["tasks (digest)", *tasks, "", "", "", "", ""])
     head = ["contestant", *(f"k = {k}" for k in shots), "area over k", "k to 95 %", "seeds", "model", "kind"]
-    return Table("Results", head, rows, (0, len(head) - 2, len(head) - 1))
+    return Table.of_numbers("Results", head, rows, (0, len(head) - 2, len(head) - 1))
 
 
 def curves(setting: Dict) -> Table:
     """A column for each adaptation step."""
-    form = form_of(setting)
+    numbers = numbers_of(setting)
     every = {step for *_, row in _each(setting) for step in row.get("curve") or {}}
     steps = sorted(every, key=int)
     rows = [
-        [f"k = {k}", name, *(form.interval((row.get("curve") or {}).get(step)) for step in steps)]
+        [f"k = {k}", name, *(numbers.interval(_at((row.get("curve") or {}).get(step))) for step in steps)]
         for k, name, row in _each(setting)
     ]
     head = ["k", "contestant", *(f"{step} step{'' if step == '1' else 's'}" for step in steps)]
-    return Table("Learning curves", head, rows, (0, 1))
+    return Table.of_numbers("Learning curves", head, rows, (0, 1))
 
 
 def transfer(setting: Dict) -> Table:
     """Source against new tasks, before and after adaptation, and the gain over scratch."""
-    form = form_of(setting)
+    numbers = numbers_of(setting)
     over = {contestant["name"]: contestant["over_shots"] or {} for contestant in setting["contestants"]}
     rows = [
         [
             f"k = {k}",
             name,
-            number(row.get("rank")),
-            form.interval(row.get("source_test")),
-            form.interval(row.get("before")),
-            form.interval(row),
-            form.interval(row.get("gain"), signed=True),
-            number((over[name].get("label_efficiency") or {}).get(k)),
+            significant(row.get("rank")),
+            numbers.interval(_at(row.get("source_test"))),
+            numbers.interval(_at(row.get("before"))),
+            numbers.interval(_at(row)),
+            numbers.interval(_at(row.get("gain")), signed=True),
+            significant((over[name].get("label_efficiency") or {}).get(k)),
             _steps(row.get("steps")),
-            number(row.get("steps_to_95")),
-            form.number(row.get("area")),
+            significant(row.get("steps_to_95")),
+            numbers.value(row.get("area")),
         ]
         for k, name, row in _each(setting)
     ]
@@ -99,18 +119,23 @@ def transfer(setting: Dict) -> Table:
         "k", "contestant", "rank", "source tasks", "new, before", "new, adapted", "gain over scratch",
         "shots scratch needs", "steps chosen", "steps to 95 %", "area over steps",
     ]  # fmt: skip
-    return Table("Transfer", head, rows, (0, 1))
+    return Table.of_numbers("Transfer", head, rows, (0, 1))
 
 
-def calibration(setting: Dict) -> Table | None:
+def calibrations(setting: Dict) -> Table | None:
     """Whether probabilities and intervals mean what they say; None where no run was asked."""
-    titles = {"nll": "NLL", "ece": "ECE", "brier": "Brier score"}
+    titles = {
+        "nll": "NLL", "ece": "ECE, %", "brier": "Brier score", "coverage": "coverage, %",
+        "set_size": "set size",
+    }  # fmt: skip
     known = [(k, name, row.get("calibration") or {}) for k, name, row in _each(setting)]
     names = list(dict.fromkeys(name for *_, row in known for name in row if row[name] is not None))
     if not names:
         return None
-    rows = [[f"k = {k}", who, *(number(row.get(name)) for name in names)] for k, who, row in known]
-    return Table("Calibration", ["k", "contestant", *(titles.get(n, n) for n in names)], rows, (0, 1))
+    rows = [[f"k = {k}", who, *(calibration(name, row.get(name)) for name in names)] for k, who, row in known]
+    return Table.of_numbers(
+        "Calibration", ["k", "contestant", *(titles.get(n, n) for n in names)], rows, (0, 1)
+    )
 
 
 def costs(setting: Dict) -> Table:
@@ -127,12 +152,12 @@ def costs(setting: Dict) -> Table:
         rows.append(
             [
                 contestant["name"],
-                *(number(time.get(p)) for time in timing for p in ("p50_ms", "p95_ms")),
-                *(number(adapting.get(k)) for k in ks),
-                number(cost.get("parameters")),
-                number(cost.get("flops")),
-                number(None if memory is None else memory / 2**20),
-                number(training.get("seconds")),
+                *(duration(time.get(p)) for time in timing for p in ("p50_ms", "p95_ms")),
+                *(duration(adapting.get(k)) for k in ks),
+                significant(cost.get("parameters")),
+                significant(cost.get("flops")),
+                mebibytes(memory),
+                duration(training.get("seconds")),
                 _hardware(contestant["hardware"]),
             ]
         )
@@ -144,12 +169,12 @@ def costs(setting: Dict) -> Table:
         *(f"adapt at k = {k}, ms" for k in ks),
         "parameters", "FLOP per input", "peak memory, MiB", "training, s", "hardware",
     ][: len(rows[0]) if rows else None]  # fmt: skip
-    return Table("Costs", head, rows, (0, len(head) - 1) if head[-1] == "hardware" else (0,))
+    return Table.of_numbers("Costs", head, rows, (0, len(head) - 1) if head[-1] == "hardware" else (0,))
 
 
 def pairs(setting: Dict) -> Table:
     """Every pair at every k."""
-    form = form_of(setting)
+    numbers = numbers_of(setting)
     needed = {"seeds_needed": "seeds", "tasks_needed": "tasks"}
     rows = []
     for k, shot in setting["shots"].items():
@@ -158,21 +183,21 @@ def pairs(setting: Dict) -> Table:
             tests = [p_value(pair.get(key)) for key in ("p", "p_holm", "p_wilcoxon")]
             more = [f"{pair[key]:,} {unit}" for key, unit in needed.items() if pair.get(key) is not None]
             rows.append(
-                [f"k = {k}", pair["a"], pair["b"], pair["verdict"], form.interval(row, signed=True), *tests,
-                 " or ".join(more) or UNKNOWN]
+                [f"k = {k}", pair["a"], pair["b"], pair["verdict"], numbers.interval(_at(row), signed=True),
+                 *tests, " or ".join(more) or UNKNOWN]
             )  # fmt: skip
     unit = ", points" if setting["percent"] else ""
     head = ["k", "contestant", "against", "verdict", f"better by{unit}", "p", "p, Holm", "p, Wilcoxon",
             "needed to decide"]  # fmt: skip
-    return Table("Pairs", head, rows, (0, 1, 2, 3))
+    return Table.of_numbers("Pairs", head, rows, (0, 1, 2, 3))
 
 
 def similarity(setting: Dict) -> Table:
     """What each similarity was worth."""
-    form = form_of(setting)
+    numbers = numbers_of(setting)
     rows = [
-        [row["contestant"], f"k = {row['k']}", number(row["rho"]), p_value(row["p"]), number(row["pairs"]),
-         number(row["within_task_rho"]), form.number(row["regret"])]
+        [row["contestant"], f"k = {row['k']}", correlation(row["rho"]), p_value(row["p"]),
+         significant(row["pairs"]), correlation(row["within_task_rho"]), numbers.value(row["regret"])]
         for row in setting["similarity"]
     ]  # fmt: skip
     head = [
@@ -184,7 +209,7 @@ def similarity(setting: Dict) -> Table:
         "within a task",
         "regret of the most similar",
     ]
-    return Table("Task similarity", head, rows, (0, 1))
+    return Table.of_numbers("Task similarity", head, rows, (0, 1))
 
 
 def budgets(setting: Dict, title: str) -> Table:
@@ -194,25 +219,18 @@ def budgets(setting: Dict, title: str) -> Table:
     for contestant in setting["contestants"]:
         training = contestant["training"] or {}
         limits = [
-            f"{name} {number(row['measured'])} of {number(row['limit'])}: {kept.get(row['kept'], UNKNOWN)}"
+            "{} {} of {}: {}".format(
+                name, *told_apart(row["measured"], row["limit"]), kept.get(row["kept"], UNKNOWN)
+            )
             for name, row in (contestant["budgets"] or {}).items()
         ]
-        spent = [number(training.get(name)) for name in ("steps", "examples", "seconds")]
+        spent = [
+            *(significant(training.get(n)) for n in ("steps", "examples")),
+            duration(training.get("seconds")),
+        ]
         rows.append([contestant["name"], *spent, "; ".join(limits) or UNKNOWN])
     head = ["contestant", "training steps", "source examples", "training, s", "limits: measured of allowed"]
-    return Table(title, head, rows, (0, 4))
-
-
-def number(value: float | None) -> str:
-    """Three significant digits, or all of a whole number."""
-    if value is None:
-        return UNKNOWN
-    text = f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
-    return text.replace("-", "−", 1)
-
-
-def p_value(value: float | None) -> str:
-    return UNKNOWN if value is None else "< 0.0001" if value < 1e-4 else f"{value:.2g}"
+    return Table.of_numbers(title, head, rows, (0, 4))
 
 
 def written(value: object) -> str:
@@ -232,7 +250,7 @@ def _each(setting: Dict) -> Iterator[tuple[str, str, Dict]]:
 def _steps(steps: int | Sequence[int] | None) -> str:
     if isinstance(steps, Sequence):
         return ", ".join(map(str, steps))
-    return number(steps)
+    return significant(steps)
 
 
 def hardware(setting: Dict) -> str:
@@ -248,3 +266,11 @@ def _hardware(hardware: Dict | None) -> str:
         return UNKNOWN
     threads = hardware["threads"]
     return f"{hardware['device']}: {hardware['name']}, {threads} thread{'' if threads == 1 else 's'}"
+
+
+def _at(row: Dict | None) -> MeanInterval | None:
+    return None if row is None else MeanInterval(row["mean"], row["half_width"])
+
+
+def _typeset(text: str) -> str:
+    return "–" if text == UNKNOWN else text.replace("-", "−")
