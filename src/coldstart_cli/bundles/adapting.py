@@ -15,7 +15,7 @@ from annotated_types import Ge, Le
 from coldstart_cli import __version__
 from coldstart_cli.bundles import temperature
 from coldstart_cli.bundles.bundle import Bundle
-from coldstart_cli.bundles.card import CARD, FORMAT
+from coldstart_cli.bundles.card import FORMAT, Card, CrossValidation, DataFacts, Seconds
 from coldstart_cli.bundles.held_out_labels import CONFIDENCE, Rehearsal
 from coldstart_cli.bundles.rebuild import build_section
 from coldstart_cli.bundles.source_temperature import source_temperature
@@ -48,8 +48,8 @@ class AdaptPlan:
     licence: str | None
 
 
-def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> dict[str, Any]:
-    """Adapts, writes the bundle, and returns its card.
+def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Bundle:
+    """Adapts, writes the bundle, and returns it.
 
     Args:
         config: resolved; the run's own with another data set, or one composed anew.
@@ -79,14 +79,22 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> dict[s
     before = time.perf_counter()
     *_, adapted = islice(strategy.adapt(support), step + 1)
     seconds = time.perf_counter() - before
-    card = _card(config, plan, run, task, known, step, how)
-    card |= _measured(task, estimate)
-    card["temperature"], card["temperature_from"] = _calibrated(config, hardware, plan, run, task, rehearsal)
-    card["seconds"] = {"adaptation": round(seconds, 4), "in_all": round(time.perf_counter() - started, 3)}
+    t, origin = _calibrated(config, hardware, plan, run, task, rehearsal)
+    card = Card(
+        **_made_of(config, plan, run, task),
+        steps=step,
+        steps_chosen_by=how,
+        threshold=plan.threshold,
+        build=build_section(config, task, known),
+        cross_validation=_measured(task, estimate),
+        temperature=t,
+        temperature_from=origin,
+        seconds=Seconds(adaptation=round(seconds, 4), in_all=round(time.perf_counter() - started, 3)),
+    )
     preprocess = preprocess_of(config["model"], "model", config["trust"])
     bundle = Bundle(card, adapted.module.cpu(), preprocess)
     bundle.save(Path(plan.bundle), base_of(config["model"]), copy_base=plan.copy_base)
-    return read_json(Path(plan.bundle) / CARD, "bundle")
+    return bundle
 
 
 LEARNED = ("layout", "columns", "categories", "ignore", "max_categories", "size", "channels", "resize",
@@ -187,16 +195,8 @@ def base_of(model: Mapping[str, Any]) -> Path | None:
     return folder_of(model["path"])
 
 
-def _card(
-    config: Mapping[str, Any],
-    plan: AdaptPlan,
-    run: Run | None,
-    task: OneTask,
-    known: Mapping[str, Any],
-    step: int,
-    how: str,
-) -> dict[str, Any]:
-    """Who made it, from what, and how to build it again."""
+def _made_of(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None, task: OneTask) -> dict[str, Any]:
+    """Fields of the card: who made it, and from what."""
     labelled = task.labelled
     counts = labelled.targets.bincount(minlength=len(labelled.classes)).tolist() if labelled.classes else []
     return {
@@ -207,36 +207,30 @@ def _card(
         "model": config["names"]["model"],
         "run": None if run is None else run.path.name,
         "licence": plan.licence,
-        "data": {
-            "root": config["dataset"]["root"],
-            "on_bad": config["dataset"]["on_bad"],
-            "hash": labelled.fingerprint,
-            "examples": len(labelled),
-            "skipped": len(labelled.skipped),
-        },
-        "labels": list(labelled.classes),
+        "data": DataFacts(
+            root=config["dataset"]["root"],
+            on_bad=config["dataset"]["on_bad"],
+            hash=labelled.fingerprint,
+            examples=len(labelled),
+            skipped=len(labelled.skipped),
+        ),
+        "labels": labelled.classes,
         "examples_of": dict(zip(labelled.classes, counts, strict=True)) if counts else {},
-        "steps": step,
-        "steps_chosen_by": how,
-        "threshold": plan.threshold,
-        "build": build_section(config, task, known),
     }
 
 
-def _measured(task: OneTask, estimate: CrossValidated | None) -> dict[str, Any]:
+def _measured(task: OneTask, estimate: CrossValidated | None) -> CrossValidation | None:
     """The metric by cross-validation with its interval."""
     if estimate is None:
-        return {"cross_validation": None}
-    return {
-        "cross_validation": {
-            "metric": task.objective.headline,
-            "mean": estimate.mean,
-            "half_width": estimate.half_width if math.isfinite(estimate.half_width) else None,
-            "confidence": CONFIDENCE,
-            "folds": estimate.n_folds,
-            "repeats": estimate.n_repeats,
-        }
-    }
+        return None
+    return CrossValidation(
+        metric=task.objective.headline,
+        mean=estimate.mean,
+        half_width=estimate.half_width if math.isfinite(estimate.half_width) else None,
+        confidence=CONFIDENCE,
+        folds=estimate.n_folds,
+        repeats=estimate.n_repeats,
+    )
 
 
 def _calibrated(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from coldstart_cli.bundles.adapting import AdaptPlan, adapt
+from coldstart_cli.bundles.card import Card
 from coldstart_cli.config import composition
 from coldstart_cli.config.building import build
 from coldstart_cli.errors import RequestError, printable
@@ -35,39 +35,38 @@ def run_adapt(overrides: Sequence[str], search_path: Sequence[str]) -> int:
             config = composition.changed(base, rest, search_path)
     else:
         ((_, config),) = composition.points([*search_path, *rest])
-    print(*map(printable, _told(adapt(config, plan, run), plan.bundle)), sep="\n")
+    print(*map(printable, _told(adapt(config, plan, run).card, plan.bundle)), sep="\n")
     return 0
 
 
-def _told(card: Mapping[str, Any], bundle: str) -> list[str]:
+def _told(card: Card, bundle: str) -> list[str]:
     """What a person wants to know of a bundle, and what to do with it."""
-    counts = sorted(card["examples_of"].values())
+    counts = sorted(card.examples_of.values())
     each = f", {counts[0]} to {counts[-1]} a class" if counts else ""
-    classes = f"{len(card['labels'])} classes, " if card["labels"] else ""
-    lines = [
-        f"{bundle}: {card['strategy']} ({card['model']}), {classes}{card['data']['examples']} examples{each}"
-    ]
-    found = card["cross_validation"]
+    classes = f"{len(card.labels)} classes, " if card.labels else ""
+    lines = [f"{bundle}: {card.strategy} ({card.model}), {classes}{card.data.examples} examples{each}"]
+    found = card.cross_validation
     if found is None:
         lines.append("accuracy not known: a class has one label, so that none can be held out")
     else:
-        percent = found["metric"] == "accuracy"
+        percent = found.metric == "accuracy"
         scale, unit, form = (100, " %", ".1f") if percent else (1, "", ".4g")
-        half = "?" if found["half_width"] is None else format(scale * found["half_width"], form)
+        half = "?" if found.half_width is None else format(scale * found.half_width, form)
         lines.append(
-            f"{found['metric']} {scale * found['mean']:{form}} ± {half}{unit} by cross-validation on the "
-            f"labels ({found['folds']} folds, {found['repeats']} times; the bundle has learned from all)"
+            f"{found.metric} {scale * found.mean:{form}} ± {half}{unit} by cross-validation on the "
+            f"labels ({found.folds} folds, {found.repeats} times; the bundle has learned from all)"
         )
+    assert card.sizes is not None  # it has been saved
     lines += [
-        f"{card['steps']} adaptation steps, by {card['steps_chosen_by']}; "
-        f"{card['seconds']['adaptation']:.2f} s, {card['seconds']['in_all']:.1f} s in all",
-        f"{card['sizes']['parameters']:,} parameters, {card['sizes']['stored_parameters']:,} of them stored",
+        f"{card.steps} adaptation steps, by {card.steps_chosen_by}; "
+        f"{card.seconds.adaptation:.2f} s, {card.seconds.in_all:.1f} s in all",
+        f"{card.sizes.parameters:,} parameters, {card.sizes.stored_parameters:,} of them stored",
     ]
-    if card["data"]["skipped"]:
-        lines.append(f"{card['data']['skipped']} examples could not be read and were left out")
-    if card["labels"]:
-        origin = card["temperature_from"].removeprefix("none: ")
-        calibrated = f"probabilities at temperature {card['temperature']:.3g}, by {origin}"
-        known = origin == card["temperature_from"]
+    if card.data.skipped:
+        lines.append(f"{card.data.skipped} examples could not be read and were left out")
+    if card.labels:
+        origin = card.temperature_from.removeprefix("none: ")
+        calibrated = f"probabilities at temperature {card.temperature:.3g}, by {origin}"
+        known = origin == card.temperature_from
         lines.append(calibrated if known else f"probabilities are not calibrated: {origin}")
     return [*lines, "Next:", f"  coldstart predict bundle={bundle} input=PATH"]
