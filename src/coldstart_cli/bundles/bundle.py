@@ -64,10 +64,13 @@ class Bundle:
         card: what it is, what it was made of and how well it does, as in card.json.
         module: inputs (n, ...) -> (n, n_outputs) logits or values.
         preprocess: what the model does to examples that the card's recipe has read.
+        path: the folder it lies in; None before it is saved.
     """
 
-    def __init__(self, card: Card, module: nn.Module, preprocess: Preprocess) -> None:
-        self.card, self.module, self.preprocess = card, module.eval(), preprocess
+    def __init__(
+        self, card: Card, module: nn.Module, preprocess: Preprocess, path: Path | None = None
+    ) -> None:
+        self.card, self.module, self.preprocess, self.path = card, module.eval(), preprocess, path
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Bundle:
@@ -93,7 +96,7 @@ class Bundle:
             raise RequestError(f"bundle: {folder / WEIGHTS} is damaged ({why}); make it again") from error
         if unexpected or missing != {*card.build.from_base}:
             raise RequestError(f"bundle: {folder / WEIGHTS} does not fit its card; make it again")
-        return cls(card, module, preprocess)
+        return cls(card, module, preprocess, folder)
 
     def save(self, path: Path, base: Path | None, *, copy_base: bool) -> None:
         """Writes the folder; tensors that equal those of the pretrained base bit for bit are left to it.
@@ -132,6 +135,7 @@ class Bundle:
                     shutil.copyfile(file, path / BASE / file.name)
         write_bytes(path / WEIGHTS, save(own))
         write_bytes(path / CARD, self.card.as_json().encode())
+        self.path = path
 
     def predict(self, raw: object, *, threshold: float | None = None) -> Prediction:
         """Labels with probabilities, or values: what `coldstart predict` says of the same raw examples.

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
-from pathlib import Path
 
-from coldstart_cli.bundles.adapting import AdaptPlan, adapt
+from coldstart_cli.bundles.adapting import requested
 from coldstart_cli.bundles.card import Card
-from coldstart_cli.config import composition
-from coldstart_cli.config.building import build
-from coldstart_cli.errors import RequestError, printable
-from coldstart_cli.files.untrusted import shaped
-from coldstart_cli.runs.run import Run
+from coldstart_cli.errors import printable
 
 
 def run_adapt(overrides: Sequence[str], search_path: Sequence[str]) -> int:
@@ -21,21 +15,8 @@ def run_adapt(overrides: Sequence[str], search_path: Sequence[str]) -> int:
     Raises:
         RequestError: for what cannot be adapted.
     """
-    own_keys = {field.name for field in fields(AdaptPlan)}
-    own = [o for o in overrides if o.partition("=")[0] in own_keys]
-    runs = [o.partition("=")[2] for o in overrides if o.startswith("run=")]
-    rest = [o for o in overrides if o not in own and not o.startswith("run=")]
-    plan: AdaptPlan = build(composition.values_of("adapt", own), "adapt", AdaptPlan, [], {})
-    run = Run(Path(runs[-1])) if runs else None
-    if run is not None:
-        if run.state.get("state") != "finished":
-            raise RequestError(f"run: {run.path} is not finished; repeat its coldstart train command first")
-        with composition.translated(rest), shaped("run", run.path):
-            base = {**run.config, "outputs": str(run.path.parent)}
-            config = composition.changed(base, rest, search_path)
-    else:
-        ((_, config),) = composition.points([*search_path, *rest])
-    print(*map(printable, _told(adapt(config, plan, run).card, plan.bundle)), sep="\n")
+    bundle = requested(overrides, search_path, run=None, bundle=None)
+    print(*map(printable, _told(bundle.card, str(bundle.path))), sep="\n")
     return 0
 
 
