@@ -37,7 +37,7 @@ class RunResult:
 
     Example:
         >>> result = load_run("outputs/maml-glyphs-conv4-s0-1a2b3c4d")
-        >>> result.summary["shots"]["1"]["new"]["mean"]
+        >>> result.summary["shots"]["1"]["new"]["after"]["mean"]
         0.71
 
     Attributes:
