@@ -79,7 +79,7 @@ def test_a_bundle_of_before_the_move_answers_as_it_did(
     table.write_text("a,b\n1,2\n9,-3\n")
     assert main(["predict", f"bundle={earlier / 'bundle'}", "input=two.csv"]) == 0
     assert capsys.readouterr().out == "x\t0.974\ttwo.csv row 2\ny\t0.958\ttwo.csv row 3\n"
-    assert Bundle.load(earlier / "bundle").card["build"]["strategy"]["_target_"] == (
+    assert Bundle.load(earlier / "bundle").card.build.strategy["_target_"] == (
         "coldstart_cli.strategies.NearestCentroid"
     )
 

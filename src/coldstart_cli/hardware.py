@@ -23,6 +23,9 @@ from coldstart_cli.errors import RequestError
 from coldstart_cli.processes import ranks
 from coldstart_cli.tracing import replays
 
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+"""Without it cuBLAS is not deterministic."""
+
 
 class Hardware:
     """Where a run computes.
@@ -70,7 +73,7 @@ class Hardware:
             torch.cuda.set_device(self.device)
         keep_freed_memory()
         if self.deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            os.environ.setdefault(WORKSPACE, ":4096:8")
             # use_deterministic_algorithms sets the same flag, after it has imported torch's compiler (.7 s)
             torch.set_deterministic_debug_mode("warn" if self.device.type == "mps" else "error")
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -133,6 +136,26 @@ class Hardware:
             "precision": self.precision,
             "deterministic": self.deterministic,
         }
+
+
+@contextlib.contextmanager
+def settings_kept() -> Iterator[None]:
+    """What `Hardware.prepare` sets of torch, numpy, random and the environment is afterwards as it was."""
+    workspace = os.environ.get(WORKSPACE)
+    numbers, random_state, numpy_state = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    threads, strictness = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    filling = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        if workspace is None:
+            os.environ.pop(WORKSPACE, None)
+        torch.set_num_threads(threads)
+        torch.set_deterministic_debug_mode(strictness)
+        torch.utils.deterministic.fill_uninitialized_memory = filling  # type: ignore[attr-defined]
+        torch.set_rng_state(numbers)
+        random.setstate(random_state)
+        np.random.set_state(numpy_state)
 
 
 def usable_cores() -> int:

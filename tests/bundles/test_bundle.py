@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ import torch
 from coldstart_cli.bundles import adapting
 from coldstart_cli.bundles.adapting import AdaptPlan, adapt
 from coldstart_cli.bundles.bundle import Bundle
+from coldstart_cli.bundles.card import Card
 from coldstart_cli.bundles.exporting import Probe, export
 from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
@@ -25,7 +25,7 @@ PLAN = AdaptPlan(
     bundle="bundle", steps=1, folds_to_select=5, folds_to_estimate=3, repeats_to_estimate=2,
     tasks_to_calibrate=2, threshold=0.0, copy_base=False, licence="CC0",
 )  # fmt: skip
-Adapt = Callable[..., tuple[dict[str, Any], np.ndarray]]
+Adapt = Callable[..., tuple[Card, np.ndarray]]
 
 
 def points(n: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -45,7 +45,7 @@ def adapted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch_settings: Non
         "coldstart_cli.experiment.parts._sources", {}
     )  # kept by path, and paths are relative here
 
-    def call(*overrides: str, plan: AdaptPlan = PLAN) -> tuple[dict[str, Any], np.ndarray]:
+    def call(*overrides: str, plan: AdaptPlan = PLAN) -> tuple[Card, np.ndarray]:
         x, y = points()
         np.savez("points.npz", x=x, y=y)
         common = ("model=mlp", "model.hidden=[8]", "hardware=cpu", "hardware.threads=1", "experiment=smoke",
@@ -53,7 +53,7 @@ def adapted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch_settings: Non
         ((_, config),) = composition.points([*common, *overrides])
         if "teacher" in config["strategy"]:
             config["strategy"]["teacher"] = config["model"]
-        return adapt(config, plan, None), x
+        return adapt(config, plan, None).card, x
 
     return call
 
@@ -79,22 +79,22 @@ def test_a_bundle_gives_the_same_predictor_again_or_says_why_there_is_none(
     inputs = torch.from_numpy(x)
     with torch.no_grad():
         torch.testing.assert_close(bundle.module(inputs), kept[0](inputs), rtol=0, atol=0)
-    assert card["labels"] == ["ant", "bee", "cat"] and card["examples_of"] == {"ant": 6, "bee": 5, "cat": 4}
-    assert card["licence"] == "CC0" and card["steps"] == 1
+    assert card.labels == ("ant", "bee", "cat") and card.examples_of == {"ant": 6, "bee": 5, "cat": 4}
+    assert card.licence == "CC0" and card.steps == 1
     stored = {p.name for p in Path("bundle").iterdir()}
     assert stored == {"card.json", "weights.safetensors"}
 
 
 def test_a_bundle_predicts_with_calibrated_probabilities_and_abstains(adapted: Adapt) -> None:
     card, x = adapted("strategy=logistic")
-    assert card["cross_validation"]["mean"] == 1.0 and card["cross_validation"]["folds"] == 3
+    assert card.cross_validation is not None
+    assert card.cross_validation.mean == 1.0 and card.cross_validation.folds == 3
     found = Bundle.load("bundle").predict(x)
     assert found.labels == points()[1].tolist()
     assert found.probabilities is not None and found.probabilities.shape == (15, 3)
     torch.testing.assert_close(found.probabilities.sum(-1), torch.ones(15, dtype=torch.float64))
-    unsure = Bundle.load("bundle")
-    unsure.card = {**unsure.card, "threshold": 1.0}
-    middle = unsure.predict(np.zeros((1, 8), dtype=np.float32) + 1.5)
+    assert found.classes == ("ant", "bee", "cat")
+    middle = Bundle.load("bundle").predict(np.zeros((1, 8)) + 1.5, threshold=1.0)
     assert middle.labels == [None]
 
 
@@ -106,22 +106,22 @@ def test_a_bundle_holds_no_example(adapted: Adapt) -> None:
 
 def test_steps_are_chosen_by_cross_validation_where_there_are_labels_to_hold_out(adapted: Adapt) -> None:
     card, _ = adapted("strategy=finetune", "evaluation.steps=[0,20]", plan=replace(PLAN, steps=None))
-    assert (card["steps"], card["steps_chosen_by"]) == (20, "cross-validation on the labels")
+    assert (card.steps, card.steps_chosen_by) == (20, "cross-validation on the labels")
 
 
 def test_one_label_a_class_gives_no_estimate_and_says_so(adapted: Adapt) -> None:
     x, y = points(3)  # 3, 2 and 1
     np.savez("one.npz", x=x, y=y)
     card, _ = adapted("strategy=protonet", "dataset.root=one.npz")
-    assert card["cross_validation"] is None and card["temperature"] == 1.0
-    assert card["temperature_from"].startswith("none: too few labels, and no trained run")
+    assert card.cross_validation is None and card.temperature == 1.0
+    assert card.temperature_from.startswith("none: too few labels, and no trained run")
 
 
 def test_a_regression_has_values_and_no_labels(tmp_path: Path, adapted: Adapt) -> None:
     x = np.linspace(-1, 1, 12, dtype=np.float32)[:, None]
     np.savez("line.npz", x=x, y=(2 * x).astype(np.float32))
     card, _ = adapted("strategy=r2d2", "dataset.root=line.npz")
-    assert card["labels"] == [] and card["cross_validation"]["metric"] == "mse"
+    assert card.labels == () and card.cross_validation is not None and card.cross_validation.metric == "mse"
     found = Bundle.load("bundle").predict(x)
     assert found.probabilities is None and found.values is not None and found.values.shape == (12, 1)
 
@@ -136,11 +136,12 @@ def test_a_target_far_from_zero_is_learned_scaled_and_told_in_its_own_unit(
              "dataset.target_column=price", "strategy=finetune", "strategy.lr=0.05")  # fmt: skip
     card, _ = adapted(*table, plan=replace(PLAN, steps=200))
     prices = torch.tensor(1e6 + 5000 * x)
-    mean, deviation = card["build"]["recipe"]["target_scale"]
+    mean, deviation = card.build.recipe["target_scale"]
     assert mean == pytest.approx(1e6) and deviation == pytest.approx(float(prices.std(correction=0)))
-    found = Bundle.load("bundle").predict(((x - x.mean()) / x.std()).astype(np.float32)[:, None]).values
+    found = Bundle.load("bundle").predict(x[:, None]).values
     assert found is not None and (found[:, 0] - prices).abs().max() < 2000
-    assert 1 < card["cross_validation"]["mean"] ** 0.5 < 3000  # in the unit of the prices, squared
+    assert card.cross_validation is not None
+    assert 1 < card.cross_validation.mean**0.5 < 3000  # in the unit of the prices, squared
 
 
 @pytest.mark.parametrize(

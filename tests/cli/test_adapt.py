@@ -181,7 +181,7 @@ def test_an_export_holds_the_frozen_encoder_and_reads_texts_of_any_length(
         logits = program(read["attention_mask"], read["input_ids"])
         found = bundle.predict(texts).probabilities
         torch.testing.assert_close(
-            probabilities(logits, bundle.card["temperature"]), found, rtol=1e-4, atol=1e-5
+            probabilities(logits, bundle.card.temperature), found, rtol=1e-4, atol=1e-5
         )
 
 
@@ -241,7 +241,7 @@ def test_peft_reads_the_low_rank_weights_of_a_bundle(
     code, _, err = call(capsys, "export", "bundle=b", "format=peft")
     assert code == 0, err
     base = transformers.AutoModel.from_pretrained(tiny_bert)
-    inputs = bundle.inputs(["w1 w2 w3", "w9"])
+    inputs = bundle.preprocess.texts(["w1 w2 w3", "w9"])
     assert isinstance(inputs, dict)
     ids, mask = inputs["input_ids"].long(), inputs["attention_mask"].long()
     with torch.no_grad():

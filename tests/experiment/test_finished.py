@@ -149,10 +149,10 @@ def note(tmp_path: Path, make_run: Callable[..., Path], monkeypatch: pytest.Monk
 def test_note_counts_until_a_file_of_the_data_changes(
     note: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert finished.answered("name", quiet=True) and not finished.answered("other", quiet=True)
+    assert finished.answered("name", show="path") and not finished.answered("other", show="path")
     assert capsys.readouterr().out == f"{note['run']}\n"
     (tmp_path / "data" / "a.png").write_text("two")
-    assert not finished.answered("name", quiet=True)
+    assert not finished.answered("name", show="path")
 
 
 @pytest.mark.parametrize("state", ["unfinished", "gone", "damaged note"])
@@ -164,13 +164,13 @@ def test_note_does_not_count_without_its_run(note: dict[str, Any], tmp_path: Pat
         run.rename(tmp_path / "elsewhere")
     else:
         next((tmp_path / "cache" / "finished").iterdir()).write_text('{"run": 1}')
-    assert not finished.answered("name", quiet=True)
+    assert not finished.answered("name", show="path")
 
 
 def test_remember_leaves_none_for_times_of_other_hardware(note: dict[str, Any]) -> None:
     hardware = {**note["hardware"], "threads": 99}
     finished.remember("slower", note["seen"], note["config"], note["run"], "0123abcd", hardware)
-    assert not finished.answered("slower", quiet=True)
+    assert not finished.answered("slower", show="path")
 
 
 def test_files_of_data_read_by_a_class_of_ones_own_are_not_known() -> None:

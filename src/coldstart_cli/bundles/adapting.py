@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,10 +15,11 @@ from annotated_types import Ge, Le
 from coldstart_cli import __version__
 from coldstart_cli.bundles import temperature
 from coldstart_cli.bundles.bundle import Bundle
-from coldstart_cli.bundles.card import CARD, FORMAT
+from coldstart_cli.bundles.card import FORMAT, Card, CrossValidation, DataFacts, Seconds
 from coldstart_cli.bundles.held_out_labels import CONFIDENCE, Rehearsal
 from coldstart_cli.bundles.rebuild import build_section
 from coldstart_cli.bundles.source_temperature import source_temperature
+from coldstart_cli.config import composition
 from coldstart_cli.config.building import build
 from coldstart_cli.core.tasks import Strategy, Support
 from coldstart_cli.datasets.own.labelled import Labelled
@@ -27,6 +28,7 @@ from coldstart_cli.datasets.own.one_task import OneTask
 from coldstart_cli.errors import RequestError, Unserved
 from coldstart_cli.experiment.assembly import check_values
 from coldstart_cli.experiment.parts import StrategyBuilder, preprocess_of, source_of
+from coldstart_cli.experiment.requests import changed_config, left_as_found
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.runs.run import Run
@@ -48,8 +50,36 @@ class AdaptPlan:
     licence: str | None
 
 
-def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> dict[str, Any]:
-    """Adapts, writes the bundle, and returns its card.
+def requested(
+    overrides: Sequence[str], search_path: Sequence[str], *, run: Path | None, bundle: Path | None
+) -> Bundle:
+    """`adapt` as it is asked for, by the command line and by Python alike.
+
+    Args:
+        overrides: Hydra's; keys of `AdaptPlan`; `run=DIR`.
+        search_path: Hydra's override for configs of one's own.
+        run, bundle: in place of those in `overrides`.
+
+    Raises:
+        RequestError: for what cannot be adapted.
+    """
+    own_keys = {field.name for field in fields(AdaptPlan)}
+    own = [o for o in overrides if o.partition("=")[0] in own_keys]
+    runs = [Path(o.partition("=")[2]) for o in overrides if o.startswith("run=")]
+    rest = [o for o in overrides if o not in own and not o.startswith("run=")]
+    with left_as_found():
+        plan: AdaptPlan = build(composition.values_of("adapt", own), "adapt", AdaptPlan, [], {})
+        if bundle is not None:
+            plan = replace(plan, bundle=str(bundle))
+        if run is not None or runs:
+            of = Run(run or runs[-1])
+            return adapt(changed_config(of, rest, search_path), plan, of)
+        ((_, config),) = composition.points([*search_path, *rest])
+        return adapt(config, plan, None)
+
+
+def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Bundle:
+    """Adapts, writes the bundle, and returns it.
 
     Args:
         config: resolved; the run's own with another data set, or one composed anew.
@@ -79,14 +109,22 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> dict[s
     before = time.perf_counter()
     *_, adapted = islice(strategy.adapt(support), step + 1)
     seconds = time.perf_counter() - before
-    card = _card(config, plan, run, task, known, step, how)
-    card |= _measured(task, estimate)
-    card["temperature"], card["temperature_from"] = _calibrated(config, hardware, plan, run, task, rehearsal)
-    card["seconds"] = {"adaptation": round(seconds, 4), "in_all": round(time.perf_counter() - started, 3)}
+    t, origin = _calibrated(config, hardware, plan, run, task, rehearsal)
+    card = Card(
+        **_made_of(config, plan, run, task),
+        steps=step,
+        steps_chosen_by=how,
+        threshold=plan.threshold,
+        build=build_section(config, task, known),
+        cross_validation=_measured(task, estimate),
+        temperature=t,
+        temperature_from=origin,
+        seconds=Seconds(adaptation=round(seconds, 4), in_all=round(time.perf_counter() - started, 3)),
+    )
     preprocess = preprocess_of(config["model"], "model", config["trust"])
     bundle = Bundle(card, adapted.module.cpu(), preprocess)
     bundle.save(Path(plan.bundle), base_of(config["model"]), copy_base=plan.copy_base)
-    return read_json(Path(plan.bundle) / CARD, "bundle")
+    return bundle
 
 
 LEARNED = ("layout", "columns", "categories", "ignore", "max_categories", "size", "channels", "resize",
@@ -187,16 +225,8 @@ def base_of(model: Mapping[str, Any]) -> Path | None:
     return folder_of(model["path"])
 
 
-def _card(
-    config: Mapping[str, Any],
-    plan: AdaptPlan,
-    run: Run | None,
-    task: OneTask,
-    known: Mapping[str, Any],
-    step: int,
-    how: str,
-) -> dict[str, Any]:
-    """Who made it, from what, and how to build it again."""
+def _made_of(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None, task: OneTask) -> dict[str, Any]:
+    """Fields of the card: who made it, and from what."""
     labelled = task.labelled
     counts = labelled.targets.bincount(minlength=len(labelled.classes)).tolist() if labelled.classes else []
     return {
@@ -207,36 +237,30 @@ def _card(
         "model": config["names"]["model"],
         "run": None if run is None else run.path.name,
         "licence": plan.licence,
-        "data": {
-            "root": config["dataset"]["root"],
-            "on_bad": config["dataset"]["on_bad"],
-            "hash": labelled.fingerprint,
-            "examples": len(labelled),
-            "skipped": len(labelled.skipped),
-        },
-        "labels": list(labelled.classes),
+        "data": DataFacts(
+            root=config["dataset"]["root"],
+            on_bad=config["dataset"]["on_bad"],
+            hash=labelled.fingerprint,
+            examples=len(labelled),
+            skipped=len(labelled.skipped),
+        ),
+        "labels": labelled.classes,
         "examples_of": dict(zip(labelled.classes, counts, strict=True)) if counts else {},
-        "steps": step,
-        "steps_chosen_by": how,
-        "threshold": plan.threshold,
-        "build": build_section(config, task, known),
     }
 
 
-def _measured(task: OneTask, estimate: CrossValidated | None) -> dict[str, Any]:
+def _measured(task: OneTask, estimate: CrossValidated | None) -> CrossValidation | None:
     """The metric by cross-validation with its interval."""
     if estimate is None:
-        return {"cross_validation": None}
-    return {
-        "cross_validation": {
-            "metric": task.objective.headline,
-            "mean": estimate.mean,
-            "half_width": estimate.half_width if math.isfinite(estimate.half_width) else None,
-            "confidence": CONFIDENCE,
-            "folds": estimate.n_folds,
-            "repeats": estimate.n_repeats,
-        }
-    }
+        return None
+    return CrossValidation(
+        metric=task.objective.headline,
+        mean=estimate.mean,
+        half_width=estimate.half_width if math.isfinite(estimate.half_width) else None,
+        confidence=CONFIDENCE,
+        folds=estimate.n_folds,
+        repeats=estimate.n_repeats,
+    )
 
 
 def _calibrated(

@@ -5,32 +5,34 @@
     base/                 a copy of the pretrained base, where that was asked for
 
 It holds values only: no source examples, no support examples, nothing that runs. How the predictor is built
-again: `skeletons`.
+again: `rebuild`.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coldstart_cli.bundles.card import BASE, CARD, HARMLESS, WEIGHTS, read_card
+from coldstart_cli.bundles.card import BASE, CARD, HARMLESS, WEIGHTS, Card, Sizes, read_card
 from coldstart_cli.bundles.rebuild import base_tensors, objective_of, placed, skeleton, tensors_of
 from coldstart_cli.bundles.temperature import probabilities
 from coldstart_cli.core.objectives import Regression
 from coldstart_cli.core.tasks import Inputs
+from coldstart_cli.datasets.own.layouts import raw_values
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.parts import preprocess_of
 from coldstart_cli.files.durable import write_bytes
 from coldstart_cli.files.untrusted import shaped
 from coldstart_cli.models.preprocess import Preprocess
+
+AT_ONCE = 256
+"""Inputs that are predicted together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +41,41 @@ class Prediction:
 
     Attributes:
         labels: class names, None where it abstains; empty for a regression.
-        probabilities: (n, n_classes) calibrated, or None for a regression.
-        values: (n, n_outputs) of a regression, or None.
+        probabilities: (n, n_classes) float64, calibrated, or None for a regression.
+        values: (n, n_outputs) of a regression, in the unit of its targets, or None.
+        classes: the class of each column of `probabilities`; empty for a regression.
     """
 
     labels: list[str | None]
     probabilities: Tensor | None
     values: Tensor | None
+    classes: tuple[str, ...]
 
 
 class Bundle:
     """A predictor for one task, with what it takes to read raw inputs.
 
+    Example:
+        >>> bundle = Bundle.load("bundle")
+        >>> bundle.predict([{"a": 1, "b": 2}]).labels
+        ['x']
+
     Attributes:
-        card: as in card.json.
+        card: what it is, what it was made of and how well it does, as in card.json.
         module: inputs (n, ...) -> (n, n_outputs) logits or values.
-        preprocess: raw examples -> inputs.
+        preprocess: what the model does to examples that the card's recipe has read.
+        path: the folder it lies in; None before it is saved.
     """
 
-    def __init__(self, card: Mapping[str, Any], module: nn.Module, preprocess: Preprocess) -> None:
-        self.card, self.module, self.preprocess = card, module.eval(), preprocess
+    def __init__(
+        self, card: Card, module: nn.Module, preprocess: Preprocess, path: Path | None = None
+    ) -> None:
+        self.card, self.module, self.preprocess, self.path = card, module.eval(), preprocess, path
 
     @classmethod
-    def load(cls, path: str | Path) -> Bundle:
-        """
+    def load(cls, path: str | os.PathLike[str]) -> Bundle:
+        """Reads the folder that `coldstart adapt` wrote, or that somebody else has sent.
+
         Raises:
             RequestError: where it is no bundle, damaged, of a newer version, or holds anything but values.
         """
@@ -71,21 +84,19 @@ class Bundle:
         folder = Path(path)
         with shaped("bundle", folder / CARD):
             card = read_card(folder)
-            build = card["build"]
-            from_base = set(build["from_base"])
-            preprocess = preprocess_of(placed(build["model"], folder), "bundle", [])
+            preprocess = preprocess_of(placed(card.build.model, folder), "bundle", [])
         try:
             stored = load_file(folder / WEIGHTS)
-            module = skeleton(build, folder)
+            module = skeleton(card.build, folder)
             missing, unexpected = _load(module, stored)
         except RequestError:
             raise
         except Exception as error:  # a card of somebody else's raises nearly anything
             why = " ".join(str(error).split())[:120]
             raise RequestError(f"bundle: {folder / WEIGHTS} is damaged ({why}); make it again") from error
-        if unexpected or missing != from_base:
+        if unexpected or missing != {*card.build.from_base}:
             raise RequestError(f"bundle: {folder / WEIGHTS} does not fit its card; make it again")
-        return cls(card, module, preprocess)
+        return cls(card, module, preprocess, folder)
 
     def save(self, path: Path, base: Path | None, *, copy_base: bool) -> None:
         """Writes the folder; tensors that equal those of the pretrained base bit for bit are left to it.
@@ -104,15 +115,18 @@ class Bundle:
         if path.is_dir() and any(file.is_symlink() for file in path.rglob("*")):
             raise RequestError(f"bundle: {path} holds links, which writing would follow; name a new folder")
         state = tensors_of(self.module)
-        of_base = {} if base is None else base_tensors(self.card["build"])
+        of_base = {} if base is None else base_tensors(self.card.build)
         left = [n for n, t in of_base.items() if n in state and torch.equal(state[n].cpu(), t)]
         own = {n: t.detach().cpu().contiguous().clone() for n, t in state.items() if n not in left}
         known = self.module.state_dict().keys()  # what lies in files of the base alone goes without saying
-        card = {**self.card, "build": {**self.card["build"], "from_base": sorted(known & {*left})}}
-        card["sizes"] = {
-            "parameters": sum(t.numel() for t in state.values()),
-            "stored_parameters": sum(t.numel() for t in own.values()),
-        }
+        self.card = replace(
+            self.card,
+            build=replace(self.card.build, from_base=tuple(sorted(known & {*left}))),
+            sizes=Sizes(
+                parameters=sum(t.numel() for t in state.values()),
+                stored_parameters=sum(t.numel() for t in own.values()),
+            ),
+        )
         path.mkdir(parents=True, exist_ok=True)
         if copy_base and base is not None:
             (path / BASE).mkdir(exist_ok=True)
@@ -120,43 +134,50 @@ class Bundle:
                 if file.is_file() and file.suffix in HARMLESS:
                     shutil.copyfile(file, path / BASE / file.name)
         write_bytes(path / WEIGHTS, save(own))
-        write_bytes(path / CARD, (json.dumps(card, indent=2, allow_nan=False) + "\n").encode())
+        write_bytes(path / CARD, self.card.as_json().encode())
+        self.path = path
 
-    def predict(self, raw: Any) -> Prediction:
-        """Labels with probabilities, or values.
+    def predict(self, raw: object, *, threshold: float | None = None) -> Prediction:
+        """Labels with probabilities, or values: what `coldstart predict` says of the same raw examples.
+
+        Example:
+            >>> found = Bundle.load("bundle").predict([{"a": 1, "b": 2}, {"a": 9, "b": -3}])
+            >>> found.labels
+            ['x', 'y']
 
         Args:
-            raw: texts (a sequence of str), images (n, C, H, W) uint8, or numbers (n, ...): what the bundle's
-                layout holds.
+            raw: n examples as they are, before any scaling, by the layout that was adapted to. tabular: a
+                list of mappings {column: value}, a list of rows or an array (n, columns) in the order of the
+                recipe's columns, or a DataFrame; None and NaN are missing values. text: a list of str.
+                image_folder: a list of paths, of images of Pillow or of uint8 arrays (H, W) or (H, W, C), or
+                one array of n of these. arrays: an array (n, ...).
+            threshold: below this probability it abstains (label None); None: the card's.
+
+        Raises:
+            RequestError: naming the row, counted from 0, and the column that cannot be read.
         """
-        return self.answer(self.inputs(raw))
+        recipe = self.card.build.recipe
+        parts = raw_values(recipe, self.preprocess, raw, chunk=AT_ONCE)  # chunks as of the command: same bits
+        outputs = [self.outputs(part.inputs) for part in parts]
+        return self.read(torch.cat(outputs or [torch.zeros(0, self.card.build.n_outputs)]), threshold)
 
-    def answer(self, inputs: Inputs) -> Prediction:
-        """The same for inputs that the preprocess has made."""
+    def outputs(self, inputs: Inputs) -> Tensor:
+        """Logits or scaled values (n, n_outputs) of inputs that the preprocess has made."""
         with torch.no_grad():
-            return self.read(self.module(inputs).float())
+            outputs: Tensor = self.module(inputs)
+        return outputs.float()
 
-    def inputs(self, raw: Any) -> Inputs:
-        """Raw examples as the module reads them."""
-        if isinstance(raw, np.ndarray):
-            raw = torch.from_numpy(raw)
-        if not isinstance(raw, Tensor):
-            return self.preprocess.texts(list(raw))
-        if self.card["build"]["recipe"]["layout"] == "image_folder":
-            return self.preprocess.images(raw)
-        return self.preprocess.vectors(raw)
-
-    def read(self, outputs: Tensor) -> Prediction:
+    def read(self, outputs: Tensor, threshold: float | None = None) -> Prediction:
         """What outputs (n, n_outputs) mean: calibrated probabilities and labels, or values."""
-        objective = objective_of(self.card["build"])
+        card = self.card
+        objective = objective_of(card.build)
         if isinstance(objective, Regression):
-            return Prediction([], None, objective.values(outputs))
-        names = self.card["labels"]
-        p = probabilities(outputs, self.card["temperature"])
+            return Prediction([], None, objective.values(outputs), ())
+        p = probabilities(outputs, card.temperature)
         best, index = p.max(-1)
-        sure = best >= self.card["threshold"]
-        labels = [names[i] if s else None for i, s in zip(index.tolist(), sure.tolist(), strict=True)]
-        return Prediction(labels, p, None)
+        sure = best >= (card.threshold if threshold is None else threshold)
+        labels = [card.labels[i] if s else None for i, s in zip(index.tolist(), sure.tolist(), strict=True)]
+        return Prediction(labels, p, None, card.labels)
 
 
 def _load(module: nn.Module, stored: Mapping[str, Tensor]) -> tuple[set[str], set[str]]:

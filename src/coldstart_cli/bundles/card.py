@@ -1,14 +1,22 @@
-"""A bundle's card as somebody else may have written it: what it must hold, and what it may not."""
+"""A bundle's card: what it holds, written and read; somebody else may have written it, so it is checked.
+
+card.json is a card as nested JSON objects, key for key.
+"""
 
 from __future__ import annotations
 
+import json
 import math
+import types
+import typing
 from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
+from coldstart_cli.config.annotations import mismatch
 from coldstart_cli.config.building import check
 from coldstart_cli.core.tasks import Strategy
 from coldstart_cli.errors import RequestError
@@ -27,7 +35,135 @@ MOST_VALUES = 2**28
 """Of the zeros that a predictor is built on."""
 
 
-def read_card(folder: Path) -> dict[str, Any]:
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFacts:
+    """The examples that were adapted to, which a bundle does not hold.
+
+    Attributes:
+        root: where they lay; None in a bundle of an earlier version.
+        hash: a digest of them.
+        skipped: how many could not be read and were left out.
+    """
+
+    root: str | None = None
+    on_bad: typing.Literal["stop", "skip"] = "stop"
+    hash: str
+    examples: int
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputFacts:
+    """One tensor of the inputs that a predictor reads, without n."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildFacts:
+    """What it takes to build the predictor again, as values.
+
+    Attributes:
+        recipe: how raw inputs are read (`Labelled.recipe`).
+        strategy, model, optimizer: nodes of the config.
+        facts: of the strategy's training, which a task of one's own cannot know.
+        inputs: by name; the name of inputs that are one tensor is empty.
+        counts: examples of each class; of a regression all of them in one number.
+        from_base: the tensors that the pretrained base holds.
+    """
+
+    recipe: Mapping[str, Any]
+    strategy: Mapping[str, Any]
+    model: Mapping[str, Any]
+    optimizer: Mapping[str, Any]
+    seed: int
+    n_steps: int
+    facts: Mapping[str, Any]
+    inputs: Mapping[str, InputFacts]
+    classification: bool
+    n_outputs: int
+    counts: tuple[int, ...]
+    n_unlabelled: int
+    from_base: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossValidation:
+    """How good the predictor is, by cross-validation on the labels; `half_width` None: it is not finite."""
+
+    metric: str
+    mean: float
+    half_width: float | None
+    confidence: float
+    folds: int
+    repeats: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seconds:
+    """What adaptation took: the final one, and all with the choice of its steps and the estimate."""
+
+    adaptation: float
+    in_all: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Numbers of a predictor, and those of them that the bundle holds; its pretrained base has the others."""
+
+    parameters: int
+    stored_parameters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What a bundle is, what it was made of, how well it does, and how it is built again.
+
+    Attributes:
+        format: of the card.
+        made_by, made: the version that wrote it, and when (UTC).
+        strategy, model: names of the configs.
+        run: the name of the run that was adapted, or None.
+        licence: as its maker gave it, or None.
+        labels: names of the classes; empty for a regression.
+        examples_of: labelled examples by class.
+        steps, steps_chosen_by: adaptation steps, and how their number was chosen.
+        threshold: predictions below this probability abstain.
+        cross_validation: None where a class has one label, so that none can be held out.
+        temperature, temperature_from: of the logits, and what it was fitted on.
+        sizes: None before the bundle is saved.
+    """
+
+    format: int
+    made_by: str
+    made: str
+    strategy: str
+    model: str
+    run: str | None
+    licence: str | None
+    data: DataFacts
+    labels: tuple[str, ...]
+    examples_of: Mapping[str, int]
+    steps: int
+    steps_chosen_by: str
+    threshold: float
+    build: BuildFacts
+    cross_validation: CrossValidation | None
+    temperature: float
+    temperature_from: str
+    seconds: Seconds
+    sizes: Sizes | None = None
+
+    def as_json(self) -> str:
+        """What card.json holds."""
+        return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
+
+
+def read_card(folder: Path) -> Card:
     """The card of the bundle in a folder, which holds values only and builds nothing but what bundles do.
 
     Raises:
@@ -51,40 +187,59 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise RequestError(
             f"bundle: {folder} has format {version}, this coldstart reads up to {FORMAT}; install a newer one"
         )
-    card["build"] = renamed(card.get("build"))
-    if not (_sound(card) and _drawable(card["build"])):
-        raise RequestError(f"bundle: {folder / CARD} is damaged; make it again")
     for part, kind in (("strategy", Strategy), ("model", Encoder), ("optimizer", OptimizerFactory)):
-        check(card["build"].get(part), f"bundle.{part}", kind, [])
-    return card
+        check(renamed(card["build"].get(part)), f"bundle.{part}", kind, [])
+    try:
+        found = typed(Card, {**card, "build": renamed(card["build"])})
+    except ValueError as error:
+        raise RequestError(f"bundle: {folder / CARD} is damaged ({error}); make it again") from error
+    if not (0 <= found.threshold <= 1 and 0 < found.temperature < math.inf and _drawable(found.build)):
+        raise RequestError(f"bundle: {folder / CARD} is damaged; make it again")
+    return found
 
 
-def _sound(card: Mapping[str, Any]) -> bool:
-    """Whether what `Bundle.read` takes of a card is there, and is what it should be."""
-    known = {"build", "labels", "temperature", "threshold"} <= card.keys()
-    if not known or not isinstance(card["build"], dict):
-        return False
-    labels = card["labels"]
-    named = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
-    share = isinstance(card["threshold"], int | float) and 0 <= card["threshold"] <= 1
-    return named and share and 0 < float(card["temperature"]) < math.inf
+def typed(kind: type[T], values: object) -> T:
+    """The dataclass that a JSON object holds; keys that it does not know are left out.
+
+    Raises:
+        ValueError: naming the key that is missing, or of another type.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{kind.__name__} is no object")
+    hints, made = typing.get_type_hints(kind), {}
+    for field in fields(kind):  # type: ignore[arg-type]
+        if field.name in values:
+            made[field.name] = _value(field.name, hints[field.name], values[field.name])
+        elif field.default is MISSING:
+            raise ValueError(f"{field.name} is missing")
+    return kind(**made)
 
 
-def _drawable(build: Mapping[str, Any]) -> bool:
+def _value(name: str, hint: Any, value: Any) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType and len(known := [a for a in arguments if a is not type(None)]) == 1:
+        return None if value is None else _value(name, known[0], value)
+    if is_dataclass(hint):
+        return typed(typing.cast("type[Any]", hint), value)
+    if origin is Mapping and isinstance(value, Mapping):
+        return {key: _value(f"{name}.{key}", arguments[1], item) for key, item in value.items()}
+    if origin is tuple and isinstance(value, list):
+        return tuple(_value(name, arguments[0], item) for item in value)
+    wrong = f"{name} is no list" if origin is tuple else mismatch(value, hint)
+    if wrong is not None:
+        raise ValueError(f"{name}: {wrong.partition(';')[0]}")
+    return value
+
+
+def _drawable(build: BuildFacts) -> bool:
     """Whether the zeros that a predictor is built on are tensors that fit into memory."""
-    counts, inputs = build["counts"], build["inputs"]
-    n = sum(counts) + build["n_unlabelled"]
-    sizes = [n * math.prod(spec["shape"]) for spec in inputs.values()]
-    whole = [
-        *counts,
-        build["n_unlabelled"],
-        build["n_outputs"],
-        *(d for s in inputs.values() for d in s["shape"]),
-    ]
-    dtypes = [getattr(torch, str(spec["dtype"]), None) for spec in inputs.values()]
+    inputs = build.inputs.values()
+    n = sum(build.counts) + build.n_unlabelled
+    sizes = [n * math.prod(spec.shape) for spec in inputs]
+    whole = [*build.counts, build.n_unlabelled, build.n_outputs, *(d for spec in inputs for d in spec.shape)]
     return (
-        all(type(value) is int and value >= 0 for value in whole)
-        and all(isinstance(dtype, torch.dtype) for dtype in dtypes)
-        and bool(inputs)
-        and max(sizes) + n * build["n_outputs"] <= MOST_VALUES
+        all(value >= 0 for value in whole)
+        and all(isinstance(getattr(torch, spec.dtype, None), torch.dtype) for spec in inputs)
+        and bool(sizes)
+        and max(sizes) + n * build.n_outputs <= MOST_VALUES
     )

@@ -97,11 +97,11 @@ def export_peft(bundle: Bundle, folder: Path) -> int:
     Raises:
         RequestError: where the strategy makes no low-rank weights, or others were changed as well.
     """
-    made = bundle.card["build"]["strategy"]
+    made = bundle.card.build.strategy
     network = getattr(bundle.module, "network", None)
     if "rank" not in made or "alpha" not in made or not isinstance(network, Network):
         raise RequestError(
-            f"format: {bundle.card['strategy']} makes no low-rank weights; adapt with strategy=lora or "
+            f"format: {bundle.card.strategy} makes no low-rank weights; adapt with strategy=lora or "
             "maml_lora, or export as pt2 or onnx"
         )
     if not isinstance(network.encoder, Pretrained):
@@ -154,7 +154,7 @@ class _Flat(nn.Module):
         self.encoder = bundle.preprocess.encoder if frozen else nn.Identity()  # type: ignore[attr-defined]
         self.module = bundle.module
         self.names = None if isinstance(like, Tensor) else sorted(like)
-        objective = objective_of(bundle.card["build"])
+        objective = objective_of(bundle.card.build)
         self.values = objective.values if isinstance(objective, Regression) else None
         self.unit = objective.deviation if isinstance(objective, Regression) else 1.0
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
-from coldstart_cli.bundles.bundle import Bundle, Prediction
+from coldstart_cli.bundles.bundle import AT_ONCE, Bundle, Prediction
 from coldstart_cli.datasets.own.layouts import read_raw
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
 from coldstart_cli.safe_text import csv_cell, printable
@@ -55,14 +55,17 @@ def _shown(key: str, row: Mapping[str, Any]) -> str:
     return f"{value:.3f}" if isinstance(value, float) else printable(str(value))
 
 
-def predict(bundle: Bundle, path: str, form: str, *, on_bad: OnBad, chunk: int) -> Problems:
+def predict(bundle: Bundle, path: str, form: str, *, on_bad: OnBad, threshold: float | None) -> Problems:
     """Predicts a file, a folder or standard input (`-`) chunk by chunk, writing as it goes.
+
+    Args:
+        threshold: below this probability it abstains; None: the card's.
 
     Returns:
         What could not be read; the first of it has ended the prediction unless on_bad is `skip`.
     """
     problems = Problems(on_bad)
-    raws = read_raw(bundle.card["build"]["recipe"], bundle.preprocess, path, problems=problems, chunk=chunk)
-    found = (row for raw in raws for row in rows(raw.places, bundle.answer(raw.inputs)))
-    write(found, form, sys.stdout)
+    raws = read_raw(bundle.card.build.recipe, bundle.preprocess, path, problems=problems, chunk=AT_ONCE)
+    answers = ((raw.places, bundle.read(bundle.outputs(raw.inputs), threshold)) for raw in raws)
+    write((row for places, found in answers for row in rows(places, found)), form, sys.stdout)
     return problems

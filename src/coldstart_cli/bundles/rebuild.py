@@ -7,6 +7,7 @@ the stored ones; that this gives the same predictor is tested for every strategy
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coldstart_cli.bundles.card import BASE
+from coldstart_cli.bundles.card import BASE, BuildFacts, InputFacts
 from coldstart_cli.core.objectives import Classification, Regression
 from coldstart_cli.core.tasks import Inputs, n_examples
 from coldstart_cli.datasets.own.labelled import Labelled
@@ -23,38 +24,39 @@ from coldstart_cli.experiment.parts import StrategyBuilder
 from coldstart_cli.hardware import Hardware
 
 
-def build_section(config: Mapping[str, Any], task: OneTask, known: Mapping[str, Any]) -> dict[str, Any]:
+def build_section(config: Mapping[str, Any], task: OneTask, known: Mapping[str, Any]) -> BuildFacts:
     """What it takes to build the predictor again, as values."""
     labelled = task.labelled
     inputs = labelled.inputs if isinstance(labelled.inputs, Mapping) else {"": labelled.inputs}
-    return {
-        "recipe": dict(labelled.recipe),
-        "strategy": _without_runs(config["strategy"]),
-        "model": config["model"],
-        "optimizer": config["optimizer"],
-        "seed": config["seed"],
-        "n_steps": config["training"]["steps"],
-        "facts": dict(known),
-        "inputs": {
-            name: {"shape": list(t.shape[1:]), "dtype": str(t.dtype).removeprefix("torch.")}
+    n_classes = len(labelled.classes)
+    return BuildFacts(
+        recipe=dict(labelled.recipe),
+        strategy=_without_runs(config["strategy"]),
+        model=config["model"],
+        optimizer=config["optimizer"],
+        seed=config["seed"],
+        n_steps=config["training"]["steps"],
+        facts=dict(known),
+        inputs={
+            name: InputFacts(shape=tuple(t.shape[1:]), dtype=str(t.dtype).removeprefix("torch."))
             for name, t in inputs.items()
         },
-        "classification": bool(labelled.classes),
-        "n_outputs": labelled.objective.n_outputs,
-        "counts": labelled.targets.bincount(minlength=len(labelled.classes)).tolist()
-        if labelled.classes
-        else [len(labelled)],
-        "n_unlabelled": 0 if labelled.unlabelled is None else n_examples(labelled.unlabelled),
-    }
+        classification=bool(labelled.classes),
+        n_outputs=labelled.objective.n_outputs,
+        counts=tuple(labelled.targets.bincount(minlength=n_classes).tolist())
+        if n_classes
+        else (len(labelled),),
+        n_unlabelled=0 if labelled.unlabelled is None else n_examples(labelled.unlabelled),
+    )
 
 
-def base_tensors(build: Mapping[str, Any]) -> dict[str, Tensor]:
+def base_tensors(build: BuildFacts) -> dict[str, Tensor]:
     """The predictor's tensors that are the same however it is seeded: those its pretrained base holds."""
-    one, other = (tensors_of(skeleton({**build, "seed": seed}, Path())) for seed in (0, 1))
+    one, other = (tensors_of(skeleton(replace(build, seed=seed), Path())) for seed in (0, 1))
     return {name: tensor for name, tensor in one.items() if torch.equal(tensor, other[name])}
 
 
-def skeleton(build: Mapping[str, Any], folder: Path) -> nn.Module:
+def skeleton(build: BuildFacts, folder: Path) -> nn.Module:
     """The predictor's module with tensors of no meaning, but for those of the pretrained base."""
     task = _zeros(build)
     hardware = Hardware(
@@ -66,27 +68,32 @@ def skeleton(build: Mapping[str, Any], folder: Path) -> nn.Module:
         vectorize="loop",
         replay=False,
     )
-    config = {**build, "model": placed(build["model"], folder), "trust": []}
-    builder = StrategyBuilder(config, hardware, task, build["n_steps"], build["facts"])
-    strategy = builder.build(build["strategy"], "bundle").eval()
+    config = {
+        "model": placed(build.model, folder),
+        "optimizer": build.optimizer,
+        "seed": build.seed,
+        "trust": [],
+    }
+    builder = StrategyBuilder(config, hardware, task, build.n_steps, build.facts)
+    strategy = builder.build(build.strategy, "bundle").eval()
     adaptation = strategy.adapt(task.support())
     module = next(adaptation).module
     adaptation.close()
     return module
 
 
-def _zeros(build: Mapping[str, Any]) -> OneTask:
+def _zeros(build: BuildFacts) -> OneTask:
     """A task of the same shape whose inputs are all zero (token masks: one)."""
-    counts = build["counts"]
-    n_classes = len(counts) if build["classification"] else 0
+    counts = build.counts
+    n_classes = len(counts) if build.classification else 0
     objective = objective_of(build)
 
     def inputs(n: int) -> Inputs:
         made = {
             name: (torch.ones if name == "attention_mask" else torch.zeros)(
-                (n, *spec["shape"]), dtype=getattr(torch, spec["dtype"])
+                (n, *spec.shape), dtype=getattr(torch, spec.dtype)
             )
-            for name, spec in build["inputs"].items()
+            for name, spec in build.inputs.items()
         }
         return made[""] if set(made) == {""} else made
 
@@ -94,7 +101,7 @@ def _zeros(build: Mapping[str, Any]) -> OneTask:
     targets = (
         torch.repeat_interleave(torch.arange(n_classes), torch.tensor(counts))
         if n_classes
-        else torch.zeros(n, build["n_outputs"])
+        else torch.zeros(n, build.n_outputs)
     )
     labelled = Labelled(
         inputs=inputs(n),
@@ -106,20 +113,20 @@ def _zeros(build: Mapping[str, Any]) -> OneTask:
         splits=(),
         split_of=np.zeros(n, dtype=np.int64),
         places=[],
-        unlabelled=inputs(build["n_unlabelled"]) if build["n_unlabelled"] else None,
+        unlabelled=inputs(build.n_unlabelled) if build.n_unlabelled else None,
         skipped=(),
-        recipe=build["recipe"],
+        recipe=build.recipe,
         fingerprint="",
     )
-    return OneTask(labelled, build["seed"])
+    return OneTask(labelled, build.seed)
 
 
-def objective_of(build: Mapping[str, Any]) -> Classification | Regression:
+def objective_of(build: BuildFacts) -> Classification | Regression:
     """What the outputs of the predictor mean."""
-    if build["classification"]:
-        return Classification(len(build["counts"]))
-    scale = build["recipe"].get("target_scale")  # of tables alone, and not before they were scaled
-    return Regression(build["n_outputs"], *(scale or ()))
+    if build.classification:
+        return Classification(len(build.counts))
+    scale = build.recipe.get("target_scale")  # of tables alone, and not before they were scaled
+    return Regression(build.n_outputs, *(scale or ()))
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:

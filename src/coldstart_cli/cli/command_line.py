@@ -11,11 +11,15 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from coldstart_cli import __version__
 from coldstart_cli.cli.arguments import parse
 from coldstart_cli.errors import JobError, RequestError, line, suggestion, unforeseen
 from coldstart_cli.processes import streams
+
+if TYPE_CHECKING:
+    from coldstart_cli.reports.finished_run import Show
 
 USAGE = """\
 coldstart: which strategy gets a model working on a new task with the fewest labels?
@@ -110,11 +114,12 @@ def _dispatch(arguments: list[str]) -> int:
 def _train(arguments: list[str]) -> int:
     flags = parse(arguments)
     streams.set_up()
-    from coldstart_cli.experiment import finished
+    words = ["coldstart", "train", *arguments]
+    if not (flags.multirun or flags.dry_run or flags.cfg):
+        from coldstart_cli.experiment import requests
 
-    plain = not (flags.multirun or flags.dry_run or flags.cfg)
-    asked = finished.key(flags.overrides, flags.config_dirs) if plain else None
-    if asked and finished.answered(asked, quiet=flags.quiet):
+        show: Show = "path" if flags.quiet else "report"
+        requests.train(flags.overrides, flags.config_dirs, show=show, command_line=words)
         return 0
     from coldstart_cli.config import composition
 
@@ -127,8 +132,7 @@ def _train(arguments: list[str]) -> int:
         return 0
     from coldstart_cli.experiment import running
 
-    words = ["coldstart", "train", *arguments]
-    options = running.Options(flags.quiet, flags.dry_run, words, asked=asked)
+    options = running.Options(flags.quiet, flags.dry_run, words)
     if flags.multirun:
         from coldstart_cli.sweeps import sweep
 
@@ -158,20 +162,13 @@ def _evaluate(arguments: list[str]) -> int:
     if flags.multirun or flags.dry_run or flags.cfg:
         raise RequestError("evaluate: takes no -m, --dry-run or --cfg; leave them out")
     streams.set_up()
-    from coldstart_cli.config import composition
-    from coldstart_cli.experiment import running
-    from coldstart_cli.files import untrusted
+    from coldstart_cli.experiment import requests
     from coldstart_cli.runs.run import Run
 
-    run = Run(Path(chosen[0].partition("=")[2]))
-    if run.state.get("state") != "finished":
-        raise RequestError(f"run: {run.path} is not finished; repeat its coldstart train command first")
+    run, words = Run(Path(chosen[0].partition("=")[2])), ["coldstart", "evaluate", *arguments]
     overrides = [o for o in flags.overrides if o not in chosen]
-    with composition.translated(overrides), untrusted.shaped("run", run.path):
-        base = {**run.config, "outputs": str(run.path.parent)}
-        config = composition.changed(base, overrides, composition.search_path(flags.config_dirs))
-    options = running.Options(flags.quiet, False, ["coldstart", "evaluate", *arguments])
-    running.reevaluate(config, run, options)
+    show: Show = "path" if flags.quiet else "report"
+    requests.evaluate(run, overrides, flags.config_dirs, show=show, command_line=words)
     return 0
 
 

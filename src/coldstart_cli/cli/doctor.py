@@ -84,5 +84,5 @@ def _trains() -> str:
         options = running.Options(True, False, ["coldstart", "doctor"])
         results: list[str] = []
         with contextlib.redirect_stdout(io.StringIO()):
-            composition.run_jobs(overrides, [], lambda c: results.append(running.train(c, options)))
+            composition.run_jobs(overrides, [], lambda c: results.append(running.train(c, options).line))
     return f"MAML on sinusoids in {time.perf_counter() - started:.1f} s: {results[0]}"

@@ -33,7 +33,7 @@ def run_export(arguments: Sequence[str]) -> int:
     file = Path(values.get("file", str(Path(values["bundle"]).with_suffix(f".{form}"))))
     if form == "peft":
         n = exporting.export_peft(bundle, file)
-        print(f"{file}: peft, {n:,} low-rank weights of {bundle.card['build']['model']['path']}")
+        print(f"{file}: peft, {n:,} low-rank weights of {bundle.card.build.model['path']}")
         return 0
     if "input" in values:
         check_there(values["input"])
@@ -62,7 +62,7 @@ def _probe(bundle: Bundle, path: str | None) -> exporting.Probe:
 
 
 def _first(bundle: Bundle, preprocess: Preprocess, path: str) -> Inputs:
-    recipe, problems = bundle.card["build"]["recipe"], Problems("stop")
+    recipe, problems = bundle.card.build.recipe, Problems("stop")
     raw = next(read_raw(recipe, preprocess, path, problems=problems, chunk=PROBE), None)
     if raw is None:
         raise RequestError(f"input: {path} has no example; name one that has")
@@ -75,15 +75,15 @@ def _support(bundle: Bundle, preprocess: Preprocess) -> Inputs:
     Raises:
         RequestError: where they are not there, or are others now.
     """
-    known, recipe = bundle.card["data"], bundle.card["build"]["recipe"]
-    root, remedy = known.get("root"), "name some for the check of the export (input=PATH)"
+    known, recipe = bundle.card.data, bundle.card.build.recipe
+    root, remedy = known.root, "name some for the check of the export (input=PATH)"
     if root is None or not Path(root).exists():
         raise RequestError(f"input: what the bundle was adapted to is not there ({root}); {remedy}")
 
     def read(preprocess: Preprocess) -> Labelled:
-        return read_labelled(recipe, preprocess, root, unlabelled=None, on_bad=known["on_bad"])
+        return read_labelled(recipe, preprocess, root, unlabelled=None, on_bad=known.on_bad)
 
     own = read(bundle.preprocess)
-    if own.fingerprint != known["hash"]:
+    if own.fingerprint != known.hash:
         raise RequestError(f"input: {root} holds other examples than the bundle was adapted to; {remedy}")
     return own.inputs if preprocess is bundle.preprocess else read(preprocess).inputs

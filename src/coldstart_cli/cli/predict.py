@@ -11,9 +11,6 @@ from coldstart_cli.cli.arguments import check_there, choice, parsed, share
 from coldstart_cli.datasets.readers.problems import OnBad
 from coldstart_cli.files.untrusted import shaped
 
-CHUNK = 256
-"""Inputs that are predicted together."""
-
 
 def run_predict(arguments: Sequence[str]) -> int:
     """`coldstart predict bundle=DIR input=PATH [--json|--csv] [threshold=P] [on_bad=skip]`.
@@ -31,10 +28,9 @@ def run_predict(arguments: Sequence[str]) -> int:
     on_bad = choice("on_bad", values.get("on_bad", "stop"), get_args(OnBad))
     bundle = Bundle.load(values["bundle"])
     check_there(values["input"])
-    if "threshold" in values:
-        bundle.card = {**bundle.card, "threshold": share("threshold", values["threshold"])}
+    threshold = share("threshold", values["threshold"]) if "threshold" in values else None
     form = "json" if "--json" in flags else "csv" if "--csv" in flags else "text"
     with shaped("bundle", values["bundle"]):
-        problems = predicting.predict(bundle, values["input"], form, on_bad=on_bad, chunk=CHUNK)
+        problems = predicting.predict(bundle, values["input"], form, on_bad=on_bad, threshold=threshold)
     problems.warn(values["input"])
     return 0

@@ -19,6 +19,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, OmegaConfBaseException
+from omegaconf.resolvers import oc
 
 from coldstart_cli.config.catalog import search_roots
 from coldstart_cli.config.search_space import Searched, searched
@@ -30,7 +31,20 @@ from coldstart_cli.renamed import renamed, warn_of_renamed
 CONF = "coldstart_cli.conf"
 Config = dict[str, Any]
 
+_CALLERS = OmegaConf.has_resolver("oc.env")
 OmegaConf.clear_resolver("oc.env")  # no config, which may be somebody else's, reads the environment
+
+
+@contextlib.contextmanager
+def environment_hidden() -> Iterator[None]:
+    """The same during a call from Python, whose own configs may read the environment before and after it."""
+    OmegaConf.clear_resolver("oc.env")
+    try:
+        yield
+    finally:
+        if _CALLERS and not OmegaConf.has_resolver("oc.env"):
+            OmegaConf.register_new_resolver("oc.env", oc.env)
+
 
 EVALUATED = ("dataset", "evaluation", "hardware", "logger", "baseline", "again", "trust")
 """What `evaluate` may change of a run's config; the rest belongs to its training."""

@@ -17,6 +17,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,28 @@ from coldstart_cli.metrics.json_edge import from_json
 from coldstart_cli.metrics.results import HardwareFacts
 from coldstart_cli.package import ROOT, packaged_conf
 from coldstart_cli.reports import finished_run
+from coldstart_cli.reports.finished_run import Show
 from coldstart_cli.runs.run import Run
 
 Files = tuple[list[str], str]
 """Places that a data set's config names, and their signature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a `train` or `evaluate` came to.
+
+    Attributes:
+        evaluation: the name of the evaluation in the run; empty where none was asked for.
+        found: whether it was there before, finished.
+        line: its headline, for a sweep's table.
+    """
+
+    path: Path
+    evaluation: str
+    found: bool
+    line: str
+
 
 _KEPT = 4 << 20
 _RESOLVED = re.compile(rb"\$\{\s*[\w.]+\s*:")
@@ -62,7 +81,7 @@ def key(overrides: Sequence[str], config_dirs: Sequence[str]) -> str | None:
     return digest([json.dumps(facts)], 32)
 
 
-def answered(name: str, *, quiet: bool) -> bool:
+def answered(name: str, *, show: Show) -> Outcome | None:
     """Shows the result of the command `name` if its run is finished and nothing has changed since.
 
     Raises:
@@ -70,14 +89,14 @@ def answered(name: str, *, quiet: bool) -> bool:
     """
     note = _note(name)
     if note is None:
-        return False
-    run = Run(Path(note["run"]))
-    if not run.finished or not (run.evaluation(note["evaluation"]) / "summary.json").exists():
-        return False
-    if not quiet:
+        return None
+    run, evaluation = Run(Path(note["run"])), str(note["evaluation"])
+    if not run.finished or not (run.evaluation(evaluation) / "summary.json").exists():
+        return None
+    if show == "report":
         print(finished_run.FINISHED.format(run.path), file=sys.stderr)
-    finished_run.show(run, note["evaluation"], Budget(**note["budget"]), quiet=quiet)
-    return True
+    line = finished_run.show(run, evaluation, Budget(**note["budget"]), show=show)
+    return Outcome(run.path, evaluation, found=True, line=line)
 
 
 def files_of(config: Mapping[str, Any]) -> Files | None:

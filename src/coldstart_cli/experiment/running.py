@@ -15,6 +15,7 @@ from coldstart_cli.evaluation.loop import evaluate, shape_of, source_refusal, ta
 from coldstart_cli.experiment import finished
 from coldstart_cli.experiment.assembly import Experiment, assemble, variants
 from coldstart_cli.experiment.environment import environment
+from coldstart_cli.experiment.finished import Outcome
 from coldstart_cli.experiment.forecast import forecast
 from coldstart_cli.experiment.open_loggers import opened
 from coldstart_cli.experiment.trainer import Training
@@ -27,6 +28,7 @@ from coldstart_cli.metrics.summary import summarise
 from coldstart_cli.processes import launch, ranks
 from coldstart_cli.processes.signals import StopOnSignal
 from coldstart_cli.reports import evaluation_table, finished_run, plots
+from coldstart_cli.reports.finished_run import Show
 from coldstart_cli.runs.run import Run, evaluation_hash, run_name
 from coldstart_cli.safe_text import printable
 
@@ -39,6 +41,7 @@ class Options:
         watcher: a logger of whoever started the command, such as a sweep.
         train_only: evaluate nothing on new tasks, as in a search for hyper-parameters.
         asked: names the command, where its answer may be remembered.
+        show: what is printed at the end; None: the report, or where it is to be quiet the run directory.
     """
 
     quiet: bool
@@ -47,45 +50,44 @@ class Options:
     watcher: Logger | None = None
     train_only: bool = False
     asked: str | None = None
+    show: Show | None = None
 
 
-def train(config: Mapping[str, Any], options: Options) -> str:
-    """Trains, continues, or finds the run finished; evaluates where that is missing; prints.
-
-    Returns:
-        One line for a sweep's table.
-    """
+def train(config: Mapping[str, Any], options: Options) -> Outcome:
+    """Trains, continues, or finds the run finished; evaluates where that is missing; prints."""
     seen = finished.files_of(config) if options.asked else None  # before they are read
     with launch.joined():
         experiment = assemble(config)
         run = Run(Path(config["outputs"]) / run_name(config, experiment.source.fingerprint))
         if options.dry_run:
-            return forecast(experiment, run)
+            return Outcome(run.path, "", found=False, line=forecast(experiment, run))
         name = evaluation_hash(config, experiment.source.fingerprint)
-        if ranks.agreed(lambda: run.finished and not config["again"] and run.evaluation(name).exists()):
+        found = ranks.agreed(lambda: run.finished and not config["again"] and run.evaluation(name).exists())
+        if found:
             _say(options, finished_run.FINISHED.format(run.path))
             _say_where_measured(experiment, run, name, options)
         else:
             _together(_train_and_evaluate, experiment, run, options)
             if options.train_only:
-                return str(run.path)
+                return Outcome(run.path, "", found=False, line=str(run.path))
         line = _show(experiment, run, name, options)
         if options.asked and seen and ranks.first():
             finished.remember(options.asked, seen, config, run.path, name, experiment.hardware.facts())
-        return line
+        return Outcome(run.path, name, found, line)
 
 
-def reevaluate(config: Mapping[str, Any], run: Run, options: Options) -> str:
+def reevaluate(config: Mapping[str, Any], run: Run, options: Options) -> Outcome:
     """Evaluates a finished run as `config` asks; `config` is the run's own but for what was changed."""
     with launch.joined():
         experiment = assemble(config)
         name = evaluation_hash(config, experiment.source.fingerprint)
-        if ranks.agreed(lambda: run.evaluation(name).exists() and not config["again"]):
+        found = ranks.agreed(lambda: run.evaluation(name).exists() and not config["again"])
+        if found:
             _say(options, f"{run.path}: this evaluation is finished (again=true evaluates anew)")
             _say_where_measured(experiment, run, name, options)
         else:
             _together(_evaluate_again, experiment, run, options)
-        return _show(experiment, run, name, options)
+        return Outcome(run.path, name, found, _show(experiment, run, name, options))
 
 
 Work = Callable[[Experiment, Run, Options], None]
@@ -271,7 +273,8 @@ def _show(experiment: Experiment, run: Run, name: str, options: Options) -> str:
     for evaluation, file in zip((None, name), plots.files(name), strict=True):
         if not (run.path / "plots" / file).exists():
             plots.draw(run, evaluation)
-    return finished_run.show(run, name, experiment.evaluation.budget, quiet=options.quiet)
+    show: Show = options.show or ("path" if options.quiet else "report")
+    return finished_run.show(run, name, experiment.evaluation.budget, show=show)
 
 
 def _say(options: Options, text: str) -> None:

@@ -101,7 +101,8 @@ def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int
 @contextlib.contextmanager
 def _as_it_was() -> Iterator[None]:
     """The agent sets handlers that raise, and leaves them; it logs what is said here in one line."""
-    handlers = {number: signal.getsignal(number) for number in HANDLED}
+    main = threading.current_thread() is threading.main_thread()  # no other thread may set one
+    handlers = {number: signal.getsignal(number) for number in (HANDLED if main else ())}
     for name in list(logging.root.manager.loggerDict):
         if name.startswith(("torch.distributed", "torch.multiprocessing")):
             logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import types
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ class Stopped(KeyboardInterrupt):
 class StopOnSignal:
     """Turns the first SIGINT or SIGTERM into a request that loops honour between two steps.
 
-    A second SIGINT stops at once.
+    A second SIGINT stops at once. Python hands signals to the main thread alone: in any other nothing is set.
     """
 
     def __init__(self) -> None:
@@ -28,7 +29,8 @@ class StopOnSignal:
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        main = threading.current_thread() is threading.main_thread()
+        for number in (signal.SIGINT, signal.SIGTERM) if main else ():
             self._previous[number] = signal.signal(number, self._receive)
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 from coldstart_cli.errors import JobError
 from coldstart_cli.files.untrusted import shaped
@@ -11,11 +12,14 @@ from coldstart_cli.metrics.numbers import told_apart
 from coldstart_cli.reports import evaluation_table, plots
 from coldstart_cli.runs.run import Run
 
+Show = Literal["report", "path", "nothing"]
+"""What is printed of an evaluation: all, the run directory alone, or nothing, for a caller from Python."""
+
 FINISHED = "{} is finished; this is its result (again=true trains anew)"
 
 
-def show(run: Run, name: str, budget: Budget, *, quiet: bool) -> str:
-    """Prints an evaluation from its files.
+def show(run: Run, name: str, budget: Budget, *, show: Show) -> str:
+    """Prints an evaluation from its files, or as much of it as is asked for.
 
     Returns:
         One line for a sweep's table.
@@ -27,11 +31,11 @@ def show(run: Run, name: str, budget: Budget, *, quiet: bool) -> str:
     with shaped("run", run.evaluation(name) / "summary.json"):
         summary = replace(found, budgets=budget.verdicts(found.costs))
         told = evaluation_table.headline(summary)
-        if not quiet:
+        if show == "report":
             evaluation_table.show(summary)
-    if quiet:
+    if show == "path":
         print(run.path)
-    else:
+    elif show == "report":
         print(f"\nRun directory: {run.path}")
         drawn = [file for file in plots.files(name) if (run.path / "plots" / file).exists()]
         if drawn:

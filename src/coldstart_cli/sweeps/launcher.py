@@ -226,7 +226,7 @@ def outcome(config: Mapping[str, Any], options: running.Options) -> tuple[State,
         Stopped: after a signal.
     """
     try:
-        return "done", running.train(config, options)
+        return "done", running.train(config, options).line
     except Unserved as error:
         return "not served", str(error)
     except (RequestError, JobError) as error:

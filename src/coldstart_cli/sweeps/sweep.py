@@ -96,7 +96,7 @@ def _by_sweeper(overrides: Sequence[str], options: running.Options, labels: Sequ
     def job(config: composition.Config) -> float | None:
         label = labels[len(ran)] if len(ran) < len(labels) else f"job {len(ran)}"
         try:
-            ran.append((label, running.train(config, options)))
+            ran.append((label, running.train(config, options).line))
             return None if options.dry_run else _on_validation(config)
         except Unserved as error:
             ran.append((label, f"not served: {error}"))

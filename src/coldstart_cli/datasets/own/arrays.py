@@ -7,7 +7,7 @@ images and stays. A large x is unpacked once into the cache folder and read from
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -123,9 +123,9 @@ def read_arrays(
             raise RequestError(
                 f"{path}: {key} has shape {values.shape} beside {len(x):,} rows of {recipe.x_key}"
             )
-    good = _finite(path, recipe.x_key, x, problems)
+    good = _finite(path.name, recipe.x_key, x, problems)
     if y.dtype.kind == "f":
-        good &= _finite(path, recipe.y_key, torch.from_numpy(y.reshape(len(y), -1)), problems)
+        good &= _finite(path.name, recipe.y_key, torch.from_numpy(y.reshape(len(y), -1)), problems)
     elif y.ndim != 1 or y.dtype.kind not in "biuU":
         raise RequestError(
             f"{path}: {recipe.y_key} is {y.dtype} of shape {y.shape}; give class numbers or names, or reals"
@@ -160,16 +160,40 @@ def raw_arrays(
     file = _file(path)
     with Archive(file) as archive:
         x, settled = _x(archive, recipe)
+    _check_like(str(file), settled, recipe)
+    yield from _parts(preprocess, x, settled, file.name, problems, chunk)
+
+
+def raw_array(
+    preprocess: Preprocess, x: NDArray[Any], recipe: ArrayRecipe, *, problems: Problems, chunk: int
+) -> Iterator[Raw]:
+    """The same for an array in memory."""
+    settled = _settled("input", x.shape, x.dtype, recipe)
+    _check_like("input", settled, recipe)
+    with np.errstate(over="ignore"):  # what single precision cannot hold is not finite, which is told below
+        numbers = np.array(x, dtype=np.uint8 if settled.images else np.float32, order="C")
+    yield from _parts(preprocess, torch.from_numpy(numbers), settled, "input", problems, chunk)
+
+
+def _check_like(place: str, settled: ArrayRecipe, recipe: ArrayRecipe) -> None:
+    """Refuses examples that are not like those the model was trained on."""
     if recipe.example_shape is not None and settled != recipe:
+        found, asked = (f"{r.example_shape}{' of uint8' if r.images else ''}" for r in (settled, recipe))
         raise RequestError(
-            f"{file}: examples of {recipe.x_key} have shape {settled.example_shape}, the model reads "
-            f"{recipe.example_shape}; make them as those it was trained on"
+            f"{place}: examples of {recipe.x_key} have shape {found}, the model reads {asked}; make them as "
+            "those it was trained on"
         )
-    rows = np.flatnonzero(_finite(file, recipe.x_key, x, problems))
+
+
+def _parts(
+    preprocess: Preprocess, x: Tensor, recipe: ArrayRecipe, name: str, problems: Problems, chunk: int
+) -> Iterator[Raw]:
+    """The rows of x that are finite, `chunk` at a time."""
+    rows = np.flatnonzero(_finite(name, recipe.x_key, x, problems))
     for start in range(0, len(rows), chunk):
         part = rows[start : start + chunk]
-        inputs = _preprocessed(preprocess, x[torch.from_numpy(part)], settled)
-        yield Raw(inputs, tuple(f"{file.name} row {row}" for row in part.tolist()))
+        inputs = _preprocessed(preprocess, x[torch.from_numpy(part)], recipe)
+        yield Raw(inputs, tuple(f"{name} row {row}" for row in part.tolist()))
 
 
 def _preprocessed(preprocess: Preprocess, x: Tensor, recipe: ArrayRecipe) -> Inputs:
@@ -192,20 +216,22 @@ def _file(root: str | None) -> Path:
 
 def _x(archive: Archive, recipe: ArrayRecipe) -> tuple[Tensor, ArrayRecipe]:
     """(n, ...) float32, or uint8 of images; and the recipe with their shape."""
-    shape, dtype = archive.header(recipe.x_key, "x_key")
-    if len(shape) < 2 or dtype.kind not in "biuf":
-        raise RequestError(
-            f"{archive.path}: {recipe.x_key} is {dtype} of shape {shape}; give numbers of shape (n, ...)"
-        )
-    images = dtype == np.uint8 and len(shape) == 4 and shape[1] in (1, 3)
-    array = archive.numbers(recipe.x_key, np.dtype(np.uint8 if images else np.float32))
-    settled = ArrayRecipe(
-        recipe.x_key, recipe.y_key, recipe.task_key, recipe.split_key, tuple(shape[1:]), images
-    )
+    settled = _settled(str(archive.path), *archive.header(recipe.x_key, "x_key"), recipe)
+    array = archive.numbers(recipe.x_key, np.dtype(np.uint8 if settled.images else np.float32))
     return torch.from_numpy(array), settled
 
 
-def _finite(path: Path, key: str, x: Tensor, problems: Problems) -> NDArray[np.bool_]:
+def _settled(place: str, shape: tuple[int, ...], dtype: np.dtype[Any], recipe: ArrayRecipe) -> ArrayRecipe:
+    """The recipe with what an array of examples is."""
+    if len(shape) < 2 or dtype.kind not in "biuf":
+        raise RequestError(
+            f"{place}: {recipe.x_key} is {dtype} of shape {shape}; give numbers of shape (n, ...)"
+        )
+    images = dtype == np.uint8 and len(shape) == 4 and shape[1] in (1, 3)
+    return replace(recipe, example_shape=tuple(shape[1:]), images=images)
+
+
+def _finite(name: str, key: str, x: Tensor, problems: Problems) -> NDArray[np.bool_]:
     """(n,) rows that are finite, looked at chunk by chunk; others go to `problems`."""
     good = np.ones(len(x), dtype=np.bool_)
     if not x.is_floating_point():
@@ -215,5 +241,5 @@ def _finite(path: Path, key: str, x: Tensor, problems: Problems) -> NDArray[np.b
         part = x[start : start + step]
         good[start : start + step] = torch.isfinite(part).reshape(len(part), -1).all(1).numpy()
     for row in np.flatnonzero(~good):
-        problems.add(f"{path.name} row {row}", f"{key} is not finite", "repair it")
+        problems.add(f"{name} row {row}", f"{key} is not finite", "repair it")
     return good

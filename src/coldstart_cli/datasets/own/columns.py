@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.datasets.readers.tables import text_of
-from coldstart_cli.errors import RequestError
+from coldstart_cli.errors import RequestError, suggestion
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 """What stands for no value, in any case of letters."""
@@ -178,6 +178,16 @@ def check_numbers(columns: Sequence[Column], row: Mapping[str, Any]) -> Iterator
             kind, _, word = parsed(row[column["name"]])
             if kind == _WORD:
                 yield f"column {column['name']} is {word!r:.40}, no finite number"
+
+
+def check_words(columns: Sequence[Column], row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(what is unfamiliar in a row for columns that are known, what to do): words that no category is."""
+    for column in columns:
+        if column["kind"] == "category":
+            kind, _, word = parsed(row[column["name"]])
+            if kind != _ABSENT and word not in column["values"]:
+                what = f"column {column['name']} is {word!r:.40}, none of its categories"
+                yield what, f"{suggestion(word, column['values'])} (a missing value is allowed)"
 
 
 def _number_text(number: float) -> str:

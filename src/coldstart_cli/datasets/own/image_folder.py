@@ -6,7 +6,7 @@ Where the split is `file`, one more folder stands before them: `train`, `validat
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,12 +21,12 @@ from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan, SplitBy
 from coldstart_cli.datasets.readers.images import (
     ImageFile,
+    Picture,
     Resize,
     Unreadable,
     channels_of,
-    content_of,
     decoded,
-    image,
+    pixels,
 )
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
 from coldstart_cli.errors import RequestError, suggestion
@@ -144,14 +144,26 @@ def raw_images(
     Raises:
         RequestError: where there is none, or one cannot be read.
     """
+    return raw_pictures(preprocess, _below(Path(path).expanduser()), recipe, problems=problems, chunk=chunk)
+
+
+def raw_pictures(
+    preprocess: Preprocess,
+    pictures: Iterable[ImageFile | Picture],
+    recipe: ImageRecipe,
+    *,
+    problems: Problems,
+    chunk: int,
+) -> Iterator[Raw]:
+    """The same for files that are named, and for images that lie in memory."""
     channels = recipe.channels or 3
     rows, names = [], []
-    for file in _below(Path(path).expanduser()):
+    for picture in pictures:
         try:
-            rows.append(image(content_of(file), recipe.size, channels, recipe.resize))
-            names.append(file.name)
+            rows.append(pixels(picture, recipe.size, channels, recipe.resize))
+            names.append(picture.name)
         except Unreadable as error:
-            problems.add(file.name, str(error), "repair or remove it")
+            problems.add(picture.name, str(error), "repair or remove it")
         if len(rows) == chunk:
             yield Raw(preprocess.images(torch.from_numpy(np.stack(rows))), tuple(names))
             rows, names = [], []

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from coldstart_cli.datasets.own.arrays import ArrayRecipe, raw_arrays, read_arrays
-from coldstart_cli.datasets.own.image_folder import ImageRecipe, raw_images, read_images
+from coldstart_cli.datasets.own import in_memory
+from coldstart_cli.datasets.own.arrays import ArrayRecipe, raw_array, raw_arrays, read_arrays
+from coldstart_cli.datasets.own.image_folder import ImageRecipe, raw_images, raw_pictures, read_images
 from coldstart_cli.datasets.own.labelled import Labelled, Raw, Recipe
 from coldstart_cli.datasets.own.table_rows import TableRecipe
-from coldstart_cli.datasets.own.tabular import raw_table, read_table
-from coldstart_cli.datasets.own.text import TextRecipe, raw_texts, read_texts
+from coldstart_cli.datasets.own.tabular import raw_rows, raw_table, read_table
+from coldstart_cli.datasets.own.text import TextRecipe, raw_lines, raw_texts, read_texts
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
 from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.models.preprocess import Preprocess
@@ -71,6 +72,29 @@ def read_raw(
             return raw_table(preprocess, path, TableRecipe.from_json(recipe), problems=problems, chunk=chunk)
         case _:
             return raw_arrays(preprocess, path, ArrayRecipe.from_json(recipe), problems=problems, chunk=chunk)
+
+
+def raw_values(recipe: Recipe, preprocess: Preprocess, values: object, *, chunk: int) -> Iterator[Raw]:
+    """The same for examples in memory (see `in_memory`): each has its answer, so none is left out.
+
+    Raises:
+        RequestError: naming the row, counted from 0, and what is wrong with it.
+    """
+    problems = Problems("stop", strict=True)
+    match _layout(recipe):
+        case "image_folder":
+            pictures, images = in_memory.pictures(values), ImageRecipe.from_json(recipe)
+            return raw_pictures(preprocess, pictures, images, problems=problems, chunk=chunk)
+        case "text":
+            lines = in_memory.lines(values, TextRecipe.from_json(recipe).text_column)
+            return raw_lines(preprocess, lines, problems=problems, chunk=chunk)
+        case "tabular":
+            table = TableRecipe.from_json(recipe)
+            rows = in_memory.rows(values, [column["name"] for column in table.columns or ()])
+            return raw_rows(preprocess, rows, table, problems=problems, chunk=chunk)
+        case _:
+            x, arrays = in_memory.array(values), ArrayRecipe.from_json(recipe)
+            return raw_array(preprocess, x, arrays, problems=problems, chunk=chunk)
 
 
 def _layout(recipe: Recipe) -> str:

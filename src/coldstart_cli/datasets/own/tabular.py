@@ -8,7 +8,7 @@ as for one table to adapt to, they are those of all rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Annotated
 
@@ -17,7 +17,14 @@ import torch
 from annotated_types import Ge, Lt
 
 from coldstart_cli.core.tasks import Inputs, TaskShape
-from coldstart_cli.datasets.own.columns import bad_rows, cells_for, check_numbers, encoded, fitted
+from coldstart_cli.datasets.own.columns import (
+    bad_rows,
+    cells_for,
+    check_numbers,
+    check_words,
+    encoded,
+    fitted,
+)
 from coldstart_cli.datasets.own.labelled import Labelled, Raw
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan, SplitBy, share_out
@@ -159,15 +166,24 @@ def raw_table(
     Raises:
         RequestError: naming file and row, or a column that is not there.
     """
+    return raw_rows(preprocess, _raw(path, recipe, problems), recipe, problems=problems, chunk=chunk)
+
+
+def raw_rows(
+    preprocess: Preprocess, rows: Iterable[Row], recipe: TableRecipe, *, problems: Problems, chunk: int
+) -> Iterator[Raw]:
+    """The same for rows that have been read, or lie in memory."""
     assert recipe.columns is not None
     names = {f"columns[{i}]": column["name"] for i, column in enumerate(recipe.columns)}
     cells, places = cells_for(recipe.columns), list[str]()
-    for place, row in _raw(path, recipe, problems):
+    for place, row in rows:
         check_columns(place, row, names)
         wrong = next(check_numbers(recipe.columns, row), None)
         if wrong is not None:
             problems.add(place, wrong, "repair it")
             continue
+        for what, remedy in check_words(recipe.columns, row):
+            problems.unfamiliar(place, what, remedy)
         places.append(place)
         for name, own in cells.items():
             own.add(row[name])

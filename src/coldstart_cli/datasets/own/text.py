@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -146,9 +146,16 @@ def raw_texts(
     Raises:
         RequestError: naming file and row.
     """
+    return raw_lines(preprocess, _raw(path, recipe, problems), problems=problems, chunk=chunk)
+
+
+def raw_lines(
+    preprocess: Preprocess, lines: Iterable[tuple[str, object]], *, problems: Problems, chunk: int
+) -> Iterator[Raw]:
+    """The same for texts that have been read, or lie in memory, each with its place."""
     texts: list[str] = []
     places: list[str] = []
-    for place, value in _raw(path, recipe, problems):
+    for place, value in lines:
         if not isinstance(value, str) or not value.strip():
             problems.add(place, "it has no text", "write one")
             continue

@@ -66,6 +66,14 @@ class ImageFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """An image of Pillow in memory, and what messages call it."""
+
+    image: Any
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decoded:
     """images (n, C, size, size) uint8, mapped from disk; `kept` (n,) numbers of the files they are."""
 
@@ -115,6 +123,18 @@ def decoded(
     return Decoded(np.memmap(path, dtype=np.uint8, mode="c", shape=shape), kept)
 
 
+def pixels(picture: ImageFile | Picture, size: int, channels: int, resize: Resize) -> NDArray[np.uint8]:
+    """One image (C, size, size), from its file or from memory.
+
+    Raises:
+        Unreadable: as `image` and `content_of`.
+    """
+    if isinstance(picture, ImageFile):
+        return image(content_of(picture), size, channels, resize)
+    with _strict_about_bombs(), _told():
+        return _sized(_upright(picture.image.copy()), size, channels, resize)  # the caller's stays as it is
+
+
 def image(content: bytes, size: int, channels: int, resize: Resize) -> NDArray[np.uint8]:
     """One image (C, size, size).
 
@@ -140,19 +160,22 @@ def _strict_about_bombs() -> Iterator[None]:
 
 def _image(content: bytes, size: int, channels: int, resize: Resize) -> NDArray[np.uint8]:
     """`image`, inside `_strict_about_bombs`."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image
 
     if not content:
         raise Unreadable("it is empty (0 bytes)")
+    with _told(), Image.open(io.BytesIO(content), formats=FORMATS) as file:
+        upright = _upright(file)
+    return _sized(upright, size, channels, resize)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Says in our words why Pillow could not read an image."""
+    from PIL import Image, UnidentifiedImageError
+
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as file:
-            if max(file.size) > MAX_SIDE:
-                width, height = file.size
-                raise Unreadable(f"it has {width:,} x {height:,} pixels, and sides end at {MAX_SIDE:,}")
-            upright = _eight_bits(file)
-            if not upright.info.keys() <= NOT_TURNED:
-                ImageOps.exif_transpose(upright, in_place=True)
-            upright.load()
+        yield
     except Unreadable:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -161,6 +184,26 @@ def _image(content: bytes, size: int, channels: int, resize: Resize) -> NDArray[
         raise Unreadable("it is no PNG, JPEG or WebP image") from error
     except Exception as error:  # flipped bits raise nearly anything
         raise Unreadable(f"it is damaged ({' '.join(str(error).split())})") from error
+
+
+def _upright(file: Any) -> Any:
+    """The picture with 8 bits a channel, nothing transparent, turned as its EXIF says."""
+    from PIL import ImageOps
+
+    if max(file.size) > MAX_SIDE:
+        width, height = file.size
+        raise Unreadable(f"it has {width:,} x {height:,} pixels, and sides end at {MAX_SIDE:,}")
+    upright = _eight_bits(file)
+    if not upright.info.keys() <= NOT_TURNED:
+        ImageOps.exif_transpose(upright, in_place=True)
+    upright.load()
+    return upright
+
+
+def _sized(upright: Any, size: int, channels: int, resize: Resize) -> NDArray[np.uint8]:
+    """An upright picture as an array (channels, size, size)."""
+    from PIL import Image
+
     mode = "L" if channels == 1 else "RGB"
     flat = upright if upright.mode == mode else upright.convert(mode)
     width, height = flat.size
