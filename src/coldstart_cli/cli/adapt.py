@@ -1,41 +1,71 @@
-"""`adapt`, `predict` and `export` as they are typed."""
+"""`coldstart adapt`: a strategy adapted to one task of your own, as a bundle."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from coldstart_cli.bundles.adapting import AdaptPlan, adapt
-from coldstart_cli.config import composition
-from coldstart_cli.config.building import build
+from coldstart_cli.cli.parsing import Namespace, Parser, Words
+from coldstart_cli.config.keys import RUN, Key
 from coldstart_cli.errors import RequestError, printable
-from coldstart_cli.files.untrusted import shaped
-from coldstart_cli.runs.run import Run
+from coldstart_cli.processes import streams
 
 
-def run_adapt(overrides: Sequence[str], search_path: Sequence[str]) -> int:
-    """`coldstart adapt [run=DIR] dataset=LAYOUT dataset.root=PATH bundle=DIR ...`.
+def add(program: Parser) -> None:
+    """The command's flags and words."""
+    parser = program.command(
+        "adapt",
+        run,
+        "adapt a trained or pretrained strategy to one task of your own: a bundle",
+        "The data are read as dataset=arrays, image_folder, tabular or text says.",
+        examples=(
+            "coldstart adapt run=outputs/RUN dataset=image_folder dataset.root=PATH bundle=DIR",
+            "coldstart adapt model=minilm_frozen strategy=nearest_centroid dataset=text dataset.root=MY.csv",
+        ),
+    )
+    parser.key_values(Words(own=_keys, plan="adapt"))
+    parser.config_dir()
+
+
+def _keys() -> tuple[Key, ...]:
+    return (
+        Key("run", RUN, "DIR", "a finished run to start from; else strategy= and model= say what adapts"),
+    )
+
+
+def run(arguments: Namespace) -> int:
+    """Adapts, writes the bundle, and says what it is.
 
     Raises:
         RequestError: for what cannot be adapted.
     """
-    own_keys = {field.name for field in fields(AdaptPlan)}
-    own = [o for o in overrides if o.partition("=")[0] in own_keys]
-    runs = [o.partition("=")[2] for o in overrides if o.startswith("run=")]
-    rest = [o for o in overrides if o not in own and not o.startswith("run=")]
-    plan: AdaptPlan = build(composition.values_of("adapt", own), "adapt", AdaptPlan, [], {})
-    run = Run(Path(runs[-1])) if runs else None
-    if run is not None:
-        if run.state.get("state") != "finished":
-            raise RequestError(f"run: {run.path} is not finished; repeat its coldstart train command first")
-        with composition.translated(rest), shaped("run", run.path):
-            base = {**run.config, "outputs": str(run.path.parent)}
-            config = composition.changed(base, rest, search_path)
+    streams.set_up()
+    from coldstart_cli.config import composition
+    from coldstart_cli.config.building import build
+    from coldstart_cli.files.untrusted import shaped
+    from coldstart_cli.runs.run import Run
+
+    typed, folders = arguments.overrides, composition.search_path(arguments.config_dir)
+    values = composition.values_of("adapt", [])
+    own = [word for word in typed if word.partition("=")[0] in values]
+    runs = [word.partition("=")[2] for word in typed if word.startswith("run=")]
+    rest = [word for word in typed if word not in own and not word.startswith("run=")]
+    of_run = Run(Path(runs[-1])) if runs else None
+    if of_run is not None:
+        if of_run.state.get("state") != "finished":
+            raise RequestError(
+                f"run: {of_run.path} is not finished; repeat its coldstart train command first"
+            )
+        with composition.translated(rest), shaped("run", of_run.path):
+            base = {**of_run.config, "outputs": str(of_run.path.parent)}
+            config = composition.changed(base, rest, folders)
     else:
-        ((_, config),) = composition.points([*search_path, *rest])
-    print(*map(printable, _told(adapt(config, plan, run), plan.bundle)), sep="\n")
+        ((_, config),) = composition.points([*folders, *rest])
+    from coldstart_cli.bundles.adapting import AdaptPlan, adapt
+
+    plan: AdaptPlan = build(composition.values_of("adapt", own), "adapt", AdaptPlan, [], {})
+    print(*map(printable, _told(adapt(config, plan, of_run), plan.bundle)), sep="\n")
     return 0
 
 

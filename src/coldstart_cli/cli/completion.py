@@ -1,12 +1,13 @@
 """What a shell offers on TAB: `coldstart completion SHELL` and the hidden `coldstart _complete`.
 
-Answers come from file names and a light reading of the YAML files, so a key press costs no import of
-torch or Hydra. It may offer too little; it must never fail or wait.
+Commands and flags are those of the parsers; configs, keys and values come from file names and a light look at
+YAML and source, so a key press costs no import of torch or Hydra. It may offer too little; it must never fail
+or wait.
 """
 
 from __future__ import annotations
 
-import itertools
+import argparse
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,107 +15,118 @@ from pathlib import Path
 
 from coldstart_cli.cli.completion_scripts import INSTALL, SCRIPTS
 from coldstart_cli.cli.output import emit
+from coldstart_cli.cli.parsing import (
+    Choice,
+    Namespace,
+    Parser,
+    Words,
+    a_file,
+    a_folder,
+    a_group,
+    an_address,
+    config_dirs,
+)
 from coldstart_cli.config.catalog import Entry, catalogue, search_roots
-from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.config.keys import RUN, Key, explained, of_command
+from coldstart_cli.config.outline import Groups, Outline, composed, entry, outline, selected
+from coldstart_cli.errors import RequestError
 
-COMMANDS = ("train", "evaluate", "data", "ls", "doctor", "bench", "cat", "cp", "completion")
-_JOB_FLAGS = ("--multirun", "-m", "--cfg", "--dry-run", "--quiet", "--debug", "--config-dir", "--help")
-_FLAGS: Mapping[str, tuple[str, ...]] = {
-    "": ("--help", "--version"),
-    "evaluate": ("--quiet", "--debug", "--config-dir", "--help"),
-    "data": ("--json", "--tasks", "--debug", "--config-dir", "--help"),
-    "ls": ("--json", "--config-dir", "--help"),
-    "cat": ("--config-dir", "--help"),
-    "cp": ("--force", "--config-dir", "--help"),
-    "completion": ("--help",),
-    "doctor": ("--help",),
-    "bench": ("--help", "--json", "--quick"),
-}
 _MOST_RUNS = 500  # a screen holds fewer, and a folder may hold millions
-_DEEPEST = 8  # nesting of defaults lists; a cycle ends here
 
 _SAFE = re.compile(r"[\w.,=/@+~:%-]+")  # what a shell takes as it is; other file names are not offered
-_KEY = re.compile(r"( *)([A-Za-z_]\w*):(?:\s+(.*))?$")
-_DEFAULT = re.compile(r"\s*-\s+(?:(?:override|optional)\s+)*/?([\w/@.]+)(?:\s*:\s*(\S+))?")
 
 
-def completion(argv: Sequence[str]) -> int:
-    """`coldstart completion bash|zsh|fish`: prints the script to source."""
-    if list(argv) in (["--help"], ["-h"]):
-        emit(f"usage: coldstart completion {{{','.join(SCRIPTS)}}}\n{INSTALL}")
-        return 0
-    if len(argv) != 1:
-        raise RequestError(f"completion: one shell is needed; known: {', '.join(SCRIPTS)}")
-    if argv[0] not in SCRIPTS:
-        raise RequestError(f"completion: there is no script for {argv[0]!r}; {suggestion(argv[0], SCRIPTS)}")
-    emit(SCRIPTS[argv[0]])
+def add(program: Parser) -> None:
+    """The command and its shells."""
+    parser = program.command(
+        "completion",
+        run,
+        f"a completion script for {', '.join(SCRIPTS)}",
+        "It offers commands, flags, configs, keys and their values.",
+        examples=INSTALL.splitlines(),
+    )
+    parser.place(
+        "shell", metavar="SHELL", type=Choice("completion", tuple(SCRIPTS)), help=" | ".join(SCRIPTS)
+    )
+
+
+def run(arguments: Namespace) -> int:
+    """Prints the script to source."""
+    emit(SCRIPTS[arguments.shell])
     return 0
 
 
-def complete(argv: Sequence[str]) -> int:
+def complete(argv: Sequence[str], program: Parser) -> int:
     """`coldstart _complete WORD...`: prints what may stand for the last word, one a line.
 
     The words are those after `coldstart`; the last is the one being typed, perhaps empty.
     """
     try:
-        offers = candidates(argv or [""])
+        offers = candidates(argv or [""], program)
     except (RequestError, OSError, UnicodeError):
         return 0  # a message amid a half-typed line would only be in the way
     emit("".join(f"{offer}\n" for offer in offers if _SAFE.fullmatch(offer)))
     return 0
 
 
-def candidates(words: Sequence[str]) -> list[str]:
+def candidates(words: Sequence[str], program: Parser) -> list[str]:
     """Whole words that begin with the last of `words`; those ending in = . or / go on."""
     *before, current = words
-    command = next((word for word in before if not word.startswith("-")), "")
-    if before and before[-1] == "--config-dir":
-        return _paths(current, folders_only=True)
-    if current.startswith("--config-dir="):
-        head, _, path = current.partition("=")
-        return [f"{head}={found}" for found in _paths(path, folders_only=True)]
-    if before and before[-1] == "--cfg":
-        return _beginning(current, ("job", "hydra", "all"))
+    parser, typed = program.found(before)
+    flag = parser.flags.get(typed[-1]) if typed else None
+    if flag is not None and flag.nargs != 0:
+        return _arguments(flag, current, {})
     if current.startswith("-"):
-        return _beginning(current, _FLAGS.get(command, _JOB_FLAGS))
-    if not command:
-        return _beginning(current, COMMANDS)
-    if command == "completion":
-        return _beginning(current, SCRIPTS)
-    if command == "doctor" or before[-1] == "--tasks":
-        return []
-    if command == "data" and before[-1] == "data":
-        return _beginning(current, ("check",))
-    groups = catalogue(search_roots(_config_dirs(before)))
-    if command == "ls":
-        return _beginning(current, [group for group in groups if group])
-    if command in ("cat", "cp"):
-        arguments = [word for word in before[before.index(command) + 1 :] if not word.startswith("-")]
-        if command == "cp" and arguments:
-            return _paths(current, folders_only=False)
-        return _addresses(current, groups)
-    return _overrides(command, before, current, groups)
+        name, equals, value = current.partition("=")
+        if equals and name in parser.flags:
+            return [f"{name}={offer}" for offer in _arguments(parser.flags[name], value, {})]
+        return _beginning(current, parser.flags)
+    if parser.commands:
+        return [] if typed else _beginning(current, parser.commands)
+    groups = catalogue(search_roots(config_dirs(before)))
+    given = _placed(parser, typed)
+    if len(given) < len(parser.places) or parser.words is None:
+        place = parser.places[min(len(given), len(parser.places) - 1)] if parser.places else None
+        many = place is not None and place.nargs == "*"
+        return (
+            _arguments(place, current, groups) if place and (len(given) < len(parser.places) or many) else []
+        )
+    return _overrides(parser, typed, current, groups)
+
+
+def _placed(parser: Parser, typed: Sequence[str]) -> list[str]:
+    """The words that are no flag and no value of one."""
+    found = []
+    previous = None
+    for word in typed:
+        takes = parser.flags.get(previous or "")
+        if not word.startswith("-") and (takes is None or takes.nargs == 0):
+            found.append(word)
+        previous = word
+    return found
+
+
+def _arguments(place: argparse.Action, current: str, groups: Groups) -> list[str]:
+    """What may stand for a flag's value, or in a place, by the type it is declared with."""
+    kind = place.type
+    if isinstance(kind, Choice):
+        return _beginning(current, kind.choices)
+    if kind in (a_file, a_folder):
+        return _paths(current, folders_only=kind is a_folder)
+    if kind is a_group:
+        return _beginning(current, [name for name in groups if name])
+    return _addresses(current, groups) if kind is an_address else []
 
 
 def _beginning(start: str, names: Sequence[str] | Mapping[str, object]) -> list[str]:
     return sorted({name for name in names if name.startswith(start)})
 
 
-def _addresses(current: str, groups: Mapping[str, list[Entry]]) -> list[str]:
-    known = [entry.address for entries in groups.values() for entry in entries]
+def _addresses(current: str, groups: Groups) -> list[str]:
+    known = [one.address for entries in groups.values() for one in entries]
     if "=" in current:  # `strategy=maml` is understood as well
         known = [f"{e.group}={e.name}" for entries in groups.values() for e in entries if e.group]
     return _beginning(current, known)
-
-
-def _config_dirs(words: Sequence[str]) -> list[str]:
-    pairs = itertools.pairwise([*words, ""])
-    named = [
-        after if word == "--config-dir" else word.partition("=")[2]
-        for word, after in pairs
-        if word == "--config-dir" or word.startswith("--config-dir=")
-    ]
-    return [name for name in named if Path(name).expanduser().is_dir()]
 
 
 def _paths(start: str, folders_only: bool) -> list[str]:
@@ -131,61 +143,90 @@ def _paths(start: str, folders_only: bool) -> list[str]:
     return sorted(found)
 
 
-def _overrides(
-    command: str, before: Sequence[str], current: str, groups: Mapping[str, list[Entry]]
-) -> list[str]:
+def _overrides(parser: Parser, before: Sequence[str], current: str, groups: Groups) -> list[str]:
     """Overrides in Hydra's words: `group=name`, `group=name,name`, `key=value`, `+key=`."""
+    words = parser.words or Words()
     bare = current.lstrip("+~")
     sign = current[: len(current) - len(bare)]
     key, equals, value = bare.partition("=")
-    primary = _primary(command, before, groups)
-    if equals and key == "run":
-        return [f"{sign}run={path}" for path in _runs(before, primary) if path.startswith(value)]
-    group = key.partition("@")[0]
-    if equals and group in groups:
-        chosen, comma, last = value.rpartition(",")
-        names = [e.name for e in groups[group] if not comma or e.name not in chosen.split(",")]
-        return [f"{sign}{key}={chosen}{comma}{name}" for name in _beginning(last, names)]
-    if equals or "." in bare:
-        keys = _composed(primary, _selected(primary, before, groups), groups)
-        return [sign + offer for offer in (_values(key, value, keys) if equals else _next_keys(bare, keys))]
-    own = _outline(primary.path) if primary else {}
-    tops = {f"{name}=" for name in (*filter(None, groups), *(["run"] if command == "evaluate" else []))}
-    nested = {name.partition(".")[0] for name in own if "." in name}
-    tops |= {f"{name}." if name in nested else f"{name}=" for name in own if "." not in name}
-    return [sign + top for top in _beginning(bare, sorted(tops - {"defaults=", "defaults.", "hydra."}))]
+    own = {one.name: one for one in (*words.own(), *_planned(words, groups))}
+    if equals and key in own:
+        return [f"{sign}{key}={offer}" for offer in _values(own[key], value, before, groups)]
+    if not words.composes:
+        return _next_keys(bare, own) if not equals else []
+    chosen = key.partition("@")[0]
+    if equals and chosen in groups:
+        taken, comma, last = value.rpartition(",")
+        names = [e.name for e in groups[chosen] if not comma or e.name not in taken.split(",")]
+        return [f"{sign}{key}={taken}{comma}{name}" for name in _beginning(last, names)]
+    primary = _primary(before, groups)
+    keys = composed(primary, selected(primary, before, groups), groups)
+    keys = {k: w for k, w in keys.items() if not words.roots or k.partition(".")[0] in words.roots}
+    if equals:
+        part = {k: w for k, w in keys.items() if k.partition(".")[0] == key.partition(".")[0]}
+        found = [one for one in explained(part) if one.name == key]
+        return [f"{sign}{key}={offer}" for one in found for offer in _values(one, value, before, groups)]
+    if "." in bare:
+        return [sign + offer for offer in _next_keys(bare, {**keys, **own})]
+    return [sign + top for top in _beginning(bare, _tops({**keys, **own}, words, groups))]
 
 
-def _primary(command: str, before: Sequence[str], groups: Mapping[str, list[Entry]]) -> Entry | None:
-    """The file that overrides change: of the run that is named, else of the command, else train.yaml."""
+def _planned(words: Words, groups: Groups) -> list[Key]:
+    """The keys of a command's own YAML file, where it is not what all commands compose."""
+    plan = None if words.plan in (None, "train") else entry(groups, "", words.plan or "")
+    return explained(of_command(plan)) if plan else []
+
+
+def _tops(keys: Mapping[str, object], words: Words, groups: Groups) -> list[str]:
+    """What a word may begin with: groups, keys, and the names before a dot."""
+    tops = {f"{name}=" for name in groups if name and (not words.roots or name in words.roots)}
+    nested = {name.partition(".")[0] for name in keys if "." in name}
+    tops |= {f"{name}." for name in nested if name not in groups}
+    tops |= {f"{name}=" for name in keys if "." not in name and name not in nested}
+    return sorted(tops - {"hydra.", "_target_="})
+
+
+def _primary(before: Sequence[str], groups: Groups) -> Entry | None:
+    """The file that overrides change: the config of the run that is named, else train.yaml."""
     for word in before:
         recorded = Path(word.removeprefix("run="), "config.yaml")
-        if command == "evaluate" and word.startswith("run=") and recorded.is_file():
-            return Entry("", command, recorded)
-    return _entry(groups, "", command) or _entry(groups, "", "train")
+        if word.startswith("run=") and recorded.is_file():
+            return Entry("", "run", recorded)
+    return entry(groups, "", "train")
 
 
-def _next_keys(start: str, keys: Mapping[str, str]) -> list[str]:
+def _next_keys(start: str, keys: Mapping[str, object]) -> list[str]:
     """One part of a dotted key at a time: `training.` -> `training.steps=`, `training.validation.`."""
     depth = start.count(".") + 1
     offers = set()
     for key in keys:
         parts = key.split(".")
-        if key.startswith(start) and len(parts) >= depth and parts[-1] not in ("_target_", "defaults"):
+        if key.startswith(start) and len(parts) >= depth and parts[-1] != "_target_":
             offers.add(".".join(parts[:depth]) + ("." if len(parts) > depth else "="))
     return sorted(offer for offer in offers if offer[:-1] + "." not in offers or offer[-1] == ".")
 
 
-def _values(key: str, start: str, keys: Mapping[str, str]) -> list[str]:
-    """The value that the YAML has; of a truth value both."""
-    value = keys.get(key, "")
-    offers = ["true", "false"] if value in ("true", "false") else [value] if _SAFE.fullmatch(value) else []
-    return [f"{key}={offer}" for offer in _beginning(start, offers)]
+def _values(key: Key, start: str, before: Sequence[str], groups: Groups) -> list[str]:
+    """The words it may be set to, places where it names one, else the value that the YAML has."""
+    if key.type == RUN:
+        return [path for path in _runs(before, _outputs(groups)) if path.startswith(start)]
+    if key.choices:
+        return _beginning(start, key.choices)
+    default = _beginning(start, [key.default] if key.default and not key.default.isupper() else [])
+    return sorted({*default, *_paths(start, folders_only=False)}) if key.is_path else default
 
 
-def _runs(before: Sequence[str], primary: Entry | None) -> Iterator[str]:
+def _outputs(groups: Groups) -> str:
+    train = entry(groups, "", "train")
+    return _value(outline(train.path), "outputs") if train else ""
+
+
+def _value(keys: Outline, key: str) -> str:
+    return keys[key].value if key in keys else ""
+
+
+def _runs(before: Sequence[str], default: str) -> Iterator[str]:
     """Run directories below the folder of outputs, as typed from here."""
-    default = _outline(primary.path).get("outputs", "") if primary else ""
     chosen = [word.partition("=")[2] for word in before if word.startswith("outputs=")]
     pending = [(chosen or [default or "outputs"])[-1]]
     found = 0
@@ -209,76 +250,3 @@ def _folders(folder: str) -> list[str]:
             return [place.path for place in places if place.is_dir() and place.name[0] != "."]
     except OSError:
         return []
-
-
-def _outline(path: Path) -> dict[str, str]:
-    """Dotted keys and scalar values of a YAML file written in block style, as all of conf is."""
-    found: dict[str, str] = {}
-    open_keys: list[tuple[int, str]] = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        match = _KEY.match(line)
-        if match is None:
-            continue
-        indent, key, rest = len(match[1]), match[2], match[3] or ""
-        while open_keys and open_keys[-1][0] >= indent:
-            open_keys.pop()
-        open_keys.append((indent, key))
-        found[".".join(name for _, name in open_keys)] = (
-            "" if rest[:1] == "#" else rest.split(" #")[0].strip()
-        )
-    return found
-
-
-def _defaults(path: Path) -> Iterator[tuple[str, str]]:
-    """(choice, name) of a file's defaults list; a choice is `group`, `group@package`, or empty."""
-    inside = False
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        if inside and line.strip() and line[0] not in " -#":
-            return
-        match = _DEFAULT.match(line) if inside else None
-        if match and match[1] != "_self_":
-            yield (match[1], match[2]) if match[2] else ("", match[1])
-        inside = inside or line.startswith("defaults:")
-
-
-def _selected(
-    primary: Entry | None, words: Sequence[str], groups: Mapping[str, list[Entry]]
-) -> dict[str, str]:
-    """Which name each choice has: of the primary config, then of an experiment, then as typed."""
-    typed = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word[1:])
-    chosen = {choice: name for choice, name in (_defaults(primary.path) if primary else ()) if choice}
-    experiment = _entry(groups, "experiment", typed.get("experiment", chosen.get("experiment", "")))
-    if experiment:
-        chosen |= {choice: name for choice, name in _defaults(experiment.path) if choice}
-    return chosen | {choice: name for choice, name in typed.items() if choice.partition("@")[0] in groups}
-
-
-def _composed(
-    primary: Entry | None, chosen: Mapping[str, str], groups: Mapping[str, list[Entry]]
-) -> dict[str, str]:
-    keys = _outline(primary.path) if primary else {}
-    for choice, name in chosen.items():
-        group, _, package = choice.partition("@")
-        if group.partition("/")[0] != "hydra":
-            keys |= _keys(groups, group, name.split(",")[0], package or group.replace("/", "."), _DEEPEST)
-    return keys
-
-
-def _keys(
-    groups: Mapping[str, list[Entry]], group: str, name: str, package: str, depth: int
-) -> dict[str, str]:
-    """Keys of a config below its package, with those of its own defaults list."""
-    entry = _entry(groups, group, name)
-    if entry is None or depth == 0:
-        return {}
-    keys: dict[str, str] = {}
-    for choice, other in _defaults(entry.path):
-        wanted, _, below = choice.partition("@")
-        inner = f"{package}.{below or wanted}" if choice else package
-        keys |= _keys(groups, wanted or group, other, inner, depth - 1)
-    prefix = "" if group == "experiment" else f"{package}."  # experiments are `@package _global_`
-    return keys | {prefix + key: value for key, value in _outline(entry.path).items()}
-
-
-def _entry(groups: Mapping[str, list[Entry]], group: str, name: str) -> Entry | None:
-    return next((entry for entry in groups.get(group, ()) if entry.name == name), None)

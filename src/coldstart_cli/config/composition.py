@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, OmegaConfBaseException
 
 from coldstart_cli.config.catalog import search_roots
+from coldstart_cli.config.keys import EVALUATED
 from coldstart_cli.config.search_space import Searched, searched
 from coldstart_cli.config.untrusted import check_configs, check_hydra, check_loggers, check_typed
 from coldstart_cli.errors import RequestError, suggestion
@@ -31,9 +32,6 @@ CONF = "coldstart_cli.conf"
 Config = dict[str, Any]
 
 OmegaConf.clear_resolver("oc.env")  # no config, which may be somebody else's, reads the environment
-
-EVALUATED = ("dataset", "evaluation", "hardware", "logger", "baseline", "again", "trust")
-"""What `evaluate` may change of a run's config; the rest belongs to its training."""
 
 
 def run_jobs(overrides: Sequence[str], flags: Sequence[str], job: Callable[[Config], float | None]) -> None:
