@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from coldstart_cli.cli.parsing import Namespace, Parser, Words
-from coldstart_cli.config.keys import RUN, Key
+from coldstart_cli.config.key import RUN, Key
 from coldstart_cli.errors import RequestError, printable
 from coldstart_cli.processes import streams
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 
 from coldstart_cli import __version__
@@ -24,14 +23,12 @@ from coldstart_cli.cli import (
     evaluate,
     explain,
     export,
-    help_page,
     predict,
     train,
     tune,
 )
 from coldstart_cli.cli.output import emit
-from coldstart_cli.cli.parsing import Parser, config_dirs
-from coldstart_cli.config.catalog import catalogue, search_roots
+from coldstart_cli.cli.parsing import Parser
 from coldstart_cli.errors import JobError, RequestError, line, suggestion, unforeseen
 from coldstart_cli.processes import streams
 
@@ -83,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _failed(message: str, code: int, debug: bool) -> int:
     if debug:
+        import traceback
+
         traceback.print_exc()
     print(line(message), file=sys.stderr)
     return code
@@ -91,11 +90,14 @@ def _failed(message: str, code: int, debug: bool) -> int:
 def _dispatch(arguments: list[str]) -> int:
     program = commands()
     if arguments[:1] == ["_complete"]:  # asked by a shell, not by a person
-        return completion.complete(arguments[1:], program)
+        from coldstart_cli.cli import offers
+
+        return offers.complete(arguments[1:], program)
     parser, words = program.found(arguments[1:] if arguments[:1] == ["help"] else arguments)
     if {*HELP} & {*words} or arguments[:1] == ["help"] or not arguments:
-        groups = catalogue(search_roots(config_dirs(words)))
-        emit(help_page.page(parser, words, groups))
+        from coldstart_cli.cli import help_page
+
+        emit(help_page.page(parser, words))
         return 0
     if arguments[0] == "--version":
         emit(f"coldstart {__version__}\n")

@@ -12,7 +12,6 @@ from typing import Any
 
 from coldstart_cli.cli.parsing import Namespace, Number, Parser, a_file
 from coldstart_cli.errors import RequestError, line, printable
-from coldstart_cli.files.untrusted import shaped
 
 
 def add(program: Parser) -> None:
@@ -58,6 +57,7 @@ def run(arguments: Namespace) -> int:
     from coldstart_cli.comparison import best_for
     from coldstart_cli.comparison.comparison import CONFIDENCE, ZONE, compare
     from coldstart_cli.comparison.results import read
+    from coldstart_cli.files.untrusted import shaped
 
     if arguments.need is not None:
         best_for.parse(arguments.need)

@@ -11,7 +11,6 @@ from pathlib import Path
 from coldstart_cli.cli.output import emit
 from coldstart_cli.cli.parsing import Namespace, Parser, a_file, a_group, an_address
 from coldstart_cli.config.catalog import Entry, catalogue, find, search_roots
-from coldstart_cli.config.families import by_family
 from coldstart_cli.errors import RequestError, suggestion
 
 
@@ -49,6 +48,8 @@ def run_ls(arguments: Namespace) -> int:
         if wanted not in groups:
             raise RequestError(f"ls: there is no group '{wanted}'; {suggestion(wanted, groups)}")
         groups = {wanted: groups[wanted]}
+    from coldstart_cli.config.families import by_family
+
     families = {name: by_family(entries, everything) for name, entries in groups.items()}
     emit(_as_json(families) if arguments.json else _as_text(families))
     return 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from coldstart_cli.cli.output import emit
 from coldstart_cli.cli.parsing import Namespace, Parser, Words, values_of
-from coldstart_cli.config.keys import Key
+from coldstart_cli.config.key import Key
 from coldstart_cli.errors import RequestError
 from coldstart_cli.processes import streams
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from coldstart_cli.cli.parsing import Namespace, Parser, a_file
 from coldstart_cli.errors import RequestError
-from coldstart_cli.files.durable import flat, read_json
-from coldstart_cli.files.untrusted import shaped
 
 
 def add(program: Parser) -> None:
@@ -33,6 +31,7 @@ def run(arguments: Namespace) -> int:
     paths = [Path(path) for path in arguments.runs]
     if len(paths) != 2:
         raise RequestError(f"diff: takes two run directories, not {len(paths)}; coldstart diff RUN RUN")
+    from coldstart_cli.files.untrusted import shaped
     from coldstart_cli.reports import comparison_table
 
     with shaped("diff", f"{paths[0]} or {paths[1]}"):
@@ -53,6 +52,7 @@ def run(arguments: Namespace) -> int:
 
 def _facts(path: Path) -> dict[str, Any]:
     """Flat keys: the config as it is, then what the run met and spent."""
+    from coldstart_cli.files.durable import flat, read_json
     from coldstart_cli.runs.run import Run
 
     run = Run(path)

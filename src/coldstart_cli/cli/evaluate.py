@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from coldstart_cli.cli.parsing import Namespace, Parser, Words
-from coldstart_cli.config.keys import EVALUATED, RUN, Key
+from coldstart_cli.config.key import EVALUATED, RUN, Key
 from coldstart_cli.errors import RequestError
 from coldstart_cli.processes import streams
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from coldstart_cli.cli.help_page import section, table
 from coldstart_cli.cli.output import emit
 from coldstart_cli.cli.parsing import Namespace, Parser, Words, an_address
 from coldstart_cli.config.catalog import Entry, catalogue, search_roots
-from coldstart_cli.config.keys import Key, explained, of_entry, typed_choices
+from coldstart_cli.config.key import Key
 from coldstart_cli.config.outline import Groups
 from coldstart_cli.errors import RequestError, suggestion
 
@@ -41,6 +40,9 @@ def run(arguments: Namespace) -> int:
     Raises:
         RequestError: for what is neither a config nor a key.
     """
+    from coldstart_cli.cli.help_page import section
+    from coldstart_cli.config.keys import typed_choices
+
     groups = catalogue(search_roots(arguments.config_dir))
     known = {entry.address: entry for entries in groups.values() for entry in entries}
     named = arguments.what.replace("=", "/", 1).removesuffix(".yaml")
@@ -60,6 +62,9 @@ def run(arguments: Namespace) -> int:
 
 def _told(key: str, words: Sequence[str], groups: Groups) -> str:
     """A key as each config has it; where it is equal in several, it is told once."""
+    from coldstart_cli.cli.help_page import table
+    from coldstart_cli.config.keys import explained, of_entry
+
     places = {entry: explained(of_entry(entry, groups, at)) for entry, at in _places(key, words, groups)}
     same: dict[Key, list[Entry]] = {}
     for entry, keys in places.items():
@@ -84,6 +89,8 @@ def _alike(key: Key) -> Key:
 
 def _places(key: str, words: Sequence[str], groups: Groups) -> list[tuple[Entry, str]]:
     """The configs in which a key may stand, each with its package."""
+    from coldstart_cli.config.keys import typed_choices
+
     root = key.partition(".")[0]
     plans = [(entry, "") for entry in groups.get("", ())]
     group = "strategy" if root == "baseline" else root

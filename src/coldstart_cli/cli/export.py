@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from coldstart_cli.cli.parsing import Namespace, Parser, Words, values_of
-from coldstart_cli.config.annotations import choices
-from coldstart_cli.config.keys import Key
-from coldstart_cli.config.signatures import alias
+from coldstart_cli.config.key import Key
 from coldstart_cli.processes import streams
 
 
@@ -26,6 +24,9 @@ def add(program: Parser) -> None:
 
 def keys() -> tuple[Key, ...]:
     """The words of the command."""
+    from coldstart_cli.config.annotations import choices
+    from coldstart_cli.config.signatures import alias
+
     forms = choices(alias("coldstart_cli.bundles.exporting", "Format"))
     return (
         Key("bundle", "text", "DIR", "the folder that adapt wrote"),

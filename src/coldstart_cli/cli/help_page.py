@@ -5,16 +5,17 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from coldstart_cli.cli.parsing import Parser, Words
-from coldstart_cli.config.catalog import Entry
-from coldstart_cli.config.keys import CONFIG, Key, explained, of_command, of_entry, typed_choices, unreadable
+from coldstart_cli.cli.parsing import Parser, Words, config_dirs
+from coldstart_cli.config.catalog import Entry, catalogue, search_roots
+from coldstart_cli.config.key import CONFIG, Key
+from coldstart_cli.config.keys import explained, of_command, of_entry, typed_choices, unreadable
 from coldstart_cli.config.outline import Groups, defaults, entry
 from coldstart_cli.errors import printable
 
 WIDTH = 110
 
 
-def page(parser: Parser, words: Sequence[str], groups: Groups) -> str:
+def page(parser: Parser, words: Sequence[str]) -> str:
     """The help of a command: what it does, its flags, the keys it reads, examples.
 
     Args:
@@ -22,6 +23,7 @@ def page(parser: Parser, words: Sequence[str], groups: Groups) -> str:
     """
     parts = [parser.format_help().rstrip()]
     if parser.words is not None and parser.words.shown:
+        groups = catalogue(search_roots(config_dirs(words)))
         parts += sections(parser.words, words, groups)
     if parser.examples:
         parts.append("\n".join(["examples:", *(f"  {example}" for example in parser.examples)]))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from coldstart_cli.config.keys import Key
+from coldstart_cli.config.key import Key
 from coldstart_cli.errors import RequestError, suggestion
 
 Namespace = argparse.Namespace

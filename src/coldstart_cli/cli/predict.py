@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from coldstart_cli.cli.parsing import Namespace, Number, Parser, Words, values_of
-from coldstart_cli.config.annotations import choices
-from coldstart_cli.config.keys import Key
-from coldstart_cli.config.signatures import alias
+from coldstart_cli.config.key import Key
 from coldstart_cli.processes import streams
 
 CHUNK = 256
@@ -33,6 +31,9 @@ def add(program: Parser) -> None:
 
 def keys() -> tuple[Key, ...]:
     """The words of the command."""
+    from coldstart_cli.config.annotations import choices
+    from coldstart_cli.config.signatures import alias
+
     on_bad = choices(alias("coldstart_cli.datasets.readers.problems", "OnBad"))
     return (
         Key("bundle", "text", "DIR", "the folder that adapt wrote"),

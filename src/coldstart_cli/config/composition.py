@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, OmegaConfBaseException
 
 from coldstart_cli.config.catalog import search_roots
-from coldstart_cli.config.keys import EVALUATED
+from coldstart_cli.config.key import EVALUATED
 from coldstart_cli.config.search_space import Searched, searched
 from coldstart_cli.config.untrusted import check_configs, check_hydra, check_loggers, check_typed
 from coldstart_cli.errors import RequestError, suggestion

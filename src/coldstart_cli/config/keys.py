@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from annotated_types import Ge, Lt
 
 from coldstart_cli.config.annotations import choices, described
 from coldstart_cli.config.catalog import Entry
+from coldstart_cli.config.key import CONFIG, Key
 from coldstart_cli.config.outline import Groups, Outline, composed, entry, node, outline, selected
 from coldstart_cli.config.signatures import Signature, signature
 
@@ -23,47 +22,7 @@ SCALARS: Mapping[str, Any] = {
 }
 """Values of a config that belong to no part; the parts have theirs in the signatures of targets."""
 
-EVALUATED = ("dataset", "evaluation", "hardware", "logger", "baseline", "again", "trust")
-"""What `evaluate` may change of a run's config; the rest belongs to its training."""
-
-CONFIG = "config"
 _CONFIGS = {"baseline": f"{CONFIG}, or null"}
-_LINE = 90
-"""Characters of a line of help."""
-RUN = "run directory"
-_PATH = re.compile(r"\b(folder|file|directory)\b")
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key, as typed.
-
-    Attributes:
-        type: with its range, in words.
-        default: as YAML writes it.
-        line: what the docstring of its target says of it.
-        comment: what stands beside its value in the YAML file.
-        choices: the words that it may be set to, where these are all.
-    """
-
-    name: str
-    type: str
-    default: str = ""
-    line: str = ""
-    comment: str = ""
-    choices: tuple[str, ...] = ()
-
-    @property
-    def short(self) -> str:
-        """One of its two descriptions: the first sentence of the docstring, or a shorter comment."""
-        sentence = self.line.partition(". ")[0]
-        told = self.comment not in ("", self.type)
-        return self.comment if told and not 0 < len(sentence) <= _LINE else sentence
-
-    @property
-    def is_path(self) -> bool:
-        """Whether its value names a place: a text of which a folder or file is said."""
-        return self.type.startswith("text") and bool(_PATH.search(f"{self.line} {self.comment}"))
 
 
 def explained(keys: Outline) -> list[Key]:
