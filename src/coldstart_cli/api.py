@@ -167,11 +167,10 @@ def adapt(
     _check("adapt", overrides)
     if any(override.startswith(("run=", "bundle=")) for override in overrides):
         raise RequestError("adapt: run and bundle are arguments here; write adapt(..., bundle='DIR')")
-    from coldstart_cli.bundles.adapting import requested
-    from coldstart_cli.config import composition
+    from coldstart_cli.bundles import requests as of_bundles
 
     path = None if run is None else _path(run)
-    return requested(overrides, composition.search_path(_texts(config_dirs)), run=path, bundle=Path(bundle))
+    return of_bundles.adapt(overrides, _texts(config_dirs), run=path, bundle=Path(bundle))
 
 
 def compare(*paths: RunResult | Place, confidence: float = CONFIDENCE, zone: float = ZONE) -> dict[str, Any]:

@@ -13,15 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from coldstart_cli.cli import completion
-from coldstart_cli.errors import RequestError
+from coldstart_cli.cli import main
+from coldstart_cli.cli import offers as offering
+from coldstart_cli.cli.command_line import commands
 from coldstart_cli.package import ROOT
 
 SOURCE = ROOT.parent
 
 
 def offers(line: str) -> list[str]:
-    return completion.candidates(line.split(" "))
+    return offering.candidates(line.split(" "), commands())
 
 
 @pytest.fixture
@@ -51,12 +52,34 @@ def shell_environment(tmp_path: Path) -> dict[str, str]:
         ("train strategy.inn", ["strategy.inner_lr=", "strategy.inner_steps="]),
         ("train strategy=protonet strategy.inn", []),
         ("train strategy=anil strategy.adap", ["strategy.adapted="]),
-        ("train strategy=anil strategy.adapted=", ["strategy.adapted=head"]),
+        ("train strategy=anil strategy.adapted=", [f"strategy.adapted={v}" for v in ("all", "body", "head")]),
+        ("train training.validation.k_shot=", ["training.validation.k_shot=null"]),
+        ("train sweep.", ["sweep.n_jobs=", "sweep.timeout_minutes="]),
+        ("tune tune.pr", ["tune.pruner="]),
+        ("tune tune.pruner=", ["tune.pruner=median", "tune.pruner=none"]),
+        ("tune strategy=ani", ["strategy=anil"]),
+        ("adapt copy_base=", ["copy_base=false", "copy_base=true"]),
+        ("adapt bun", ["bundle="]),
+        ("predict ", ["bundle=", "input=", "on_bad=", "threshold="]),
+        ("predict on_bad=", ["on_bad=skip", "on_bad=stop"]),
+        ("predict strategy=", []),
+        ("export format=o", ["format=onnx"]),
+        ("bench ", ["hardware.", "hardware="]),
+        ("bench hardware=cp", ["hardware=cpu", "hardware=cpu_x2"]),
+        ("bench --", ["--debug", "--help", "--json", "--quick"]),
+        ("evaluate strat", []),
+        ("compare --", ["--confidence", "--csv", "--debug", "--for", "--help", "--html", "--json", "--zone"]),
+        ("diff --", ["--debug", "--help", "--json"]),
+        ("data fetch dataset=", ["dataset=banking77", "dataset=clinc150", "dataset=omniglot"]),
+        ("explain strategy/ani", ["strategy/anil"]),
+        ("explain dataset.n_query dataset=omni", ["dataset=omniglot"]),
+        ("doctor ", []),
+        ("doctor --", ["--debug", "--help"]),
         ("train strategy.second_order=", ["strategy.second_order=false", "strategy.second_order=true"]),
         ("train training.val", ["training.validation."]),
         ("train training.validation.ev", ["training.validation.every="]),
         ("train nonsense=", []),
-        ("data ", ["check"]),
+        ("data ", ["check", "fetch", "verify"]),
         ("data ch", ["check"]),
         ("data check dataset=omni", ["dataset=omniglot"]),
         ("data check dataset=omniglot dataset.ro", ["dataset.root=", "dataset.rotations="]),
@@ -72,7 +95,7 @@ def test_complete_offers(line: str, expected: list[str]) -> None:
 
 
 def test_complete_offers_all_commands_and_groups() -> None:
-    assert offers("") == sorted(completion.COMMANDS)
+    assert offers("") == sorted(commands().commands)
     assert {"strategy=", "dataset=", "seed=", "training."} <= set(offers("train "))
     assert not {"defaults=", "hydra."} & set(offers("train "))
     assert "run=" in offers("evaluate ")
@@ -107,7 +130,7 @@ def test_complete_keeps_names_back_that_a_shell_would_run(
         (tmp_path / "outputs" / name).mkdir(parents=True)
         (tmp_path / "outputs" / name / "config.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    assert completion.complete(["evaluate", "run="]) == 0
+    assert offering.complete(["evaluate", "run="], commands()) == 0
     assert capsys.readouterr().out == "run=outputs/good\n"
 
 
@@ -118,13 +141,30 @@ def test_complete_says_nothing_rather_than_fail(capsys: pytest.CaptureFixture[st
         ["cp", "strategy/maml", "/nowhere/"],
         ["no", ""],
     ):
-        assert completion.complete(words) == 0
+        assert offering.complete(words, commands()) == 0
     assert capsys.readouterr().err == ""
 
 
-def test_completion_refuses_an_unknown_shell() -> None:
-    with pytest.raises(RequestError, match="no script for 'fsh'; did you mean fish"):
-        completion.completion(["fsh"])
+def test_completion_refuses_an_unknown_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "fsh"]) == 2
+    assert capsys.readouterr().err == "completion: 'fsh' is not a valid choice; did you mean fish?\n"
+
+
+def test_complete_offers_places_where_a_flag_or_a_key_names_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "omniglot").mkdir()
+    (tmp_path / "omni.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    assert offers("train dataset=omniglot dataset.root=om") == [
+        "dataset.root=omni.csv",
+        "dataset.root=omniglot/",
+    ]
+    assert offers("predict input=om") == ["input=omni.csv", "input=omniglot/"]
+    assert offers("compare om") == ["omni.csv", "omniglot/"]
+    assert offers("compare omniglot --html om") == ["omni.csv", "omniglot/"]
+    assert offers("train outputs=om") == ["outputs=omni.csv", "outputs=omniglot/"]
+    assert offers("train strategy.inner_lr=om") == []
 
 
 def test_complete_is_quick_and_imports_nothing_heavy() -> None:

@@ -7,7 +7,6 @@ beforehand, once, and the learning rate is so small that the weights stay. Peers
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -25,10 +24,9 @@ from coldstart_cli.bench import measuring
 from coldstart_cli.bench.measuring import FixedTasks, Step
 from coldstart_cli.config import composition
 from coldstart_cli.core.tasks import Examples, Inputs, Strategy, Task, map_inputs
-from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment import assembly
 from coldstart_cli.hardware import Hardware, usable_cores
-from coldstart_cli.reports import bench_table
 from coldstart_cli.tracing.flops import flops
 
 Extent = Literal["quick", "usual", "all"]
@@ -234,32 +232,8 @@ def _seconds_to_first_step() -> float:
                 child.kill()
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Measures and prints: a minute, with --quick a quarter of one, where nothing else runs.
-
-    Raises:
-        RequestError: for an argument but --quick, --json and the choice of hardware.
-    """
-    overrides = [word for word in arguments if not word.startswith("-")]
-    for flag in sorted(set(arguments) - {*overrides, "--quick", "--json", "--debug"}):
-        raise RequestError(f"{flag}: there is no such flag; {suggestion(flag, ['--quick', '--json'])}")
-    for override in overrides:
-        if not override.startswith(("hardware=", "hardware.")):
-            raise RequestError(
-                f"{override}: bench says itself what is measured; choose hardware alone (hardware.threads=1)"
-            )
-        if override.startswith("hardware.precision"):
-            raise RequestError("hardware.precision: bench measures both; leave it out")
-    record = benchmark(overrides, "quick" if "--quick" in arguments else "usual")
-    if "--json" in arguments:
-        print(json.dumps(record, indent=1))
-    else:
-        bench_table.show(record)
-    return 0
-
-
 def benchmark(overrides: Sequence[str], extent: Extent) -> dict[str, Any]:
-    """All that `main` prints: machine, peaks, steps, tasks a second, start-up."""
+    """All that `coldstart bench` prints: machine, peaks, steps, tasks a second, start-up."""
     rows = [row for row in ROWS if EXTENTS.index(row.extent) <= EXTENTS.index(extent)]
     seconds, turns = (1.0, 1) if extent == "quick" else (2.0, 3)
     hardware = built(rows[0], overrides).hardware

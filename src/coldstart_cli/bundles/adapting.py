@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,6 @@ from coldstart_cli.bundles.card import FORMAT, Card, CrossValidation, DataFacts,
 from coldstart_cli.bundles.held_out_labels import CONFIDENCE, Rehearsal
 from coldstart_cli.bundles.rebuild import build_section
 from coldstart_cli.bundles.source_temperature import source_temperature
-from coldstart_cli.config import composition
 from coldstart_cli.config.building import build
 from coldstart_cli.core.tasks import Strategy, Support
 from coldstart_cli.datasets.own.labelled import Labelled
@@ -28,7 +27,6 @@ from coldstart_cli.datasets.own.one_task import OneTask
 from coldstart_cli.errors import RequestError, Unserved
 from coldstart_cli.experiment.assembly import check_values
 from coldstart_cli.experiment.parts import StrategyBuilder, preprocess_of, source_of
-from coldstart_cli.experiment.requests import changed_config, left_as_found
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.runs.run import Run
@@ -48,34 +46,6 @@ class AdaptPlan:
     threshold: Annotated[float, Ge(0), Le(1)]
     copy_base: bool
     licence: str | None
-
-
-def requested(
-    overrides: Sequence[str], search_path: Sequence[str], *, run: Path | None, bundle: Path | None
-) -> Bundle:
-    """`adapt` as it is asked for, by the command line and by Python alike.
-
-    Args:
-        overrides: Hydra's; keys of `AdaptPlan`; `run=DIR`.
-        search_path: Hydra's override for configs of one's own.
-        run, bundle: in place of those in `overrides`.
-
-    Raises:
-        RequestError: for what cannot be adapted.
-    """
-    own_keys = {field.name for field in fields(AdaptPlan)}
-    own = [o for o in overrides if o.partition("=")[0] in own_keys]
-    runs = [Path(o.partition("=")[2]) for o in overrides if o.startswith("run=")]
-    rest = [o for o in overrides if o not in own and not o.startswith("run=")]
-    with left_as_found():
-        plan: AdaptPlan = build(composition.values_of("adapt", own), "adapt", AdaptPlan, [], {})
-        if bundle is not None:
-            plan = replace(plan, bundle=str(bundle))
-        if run is not None or runs:
-            of = Run(run or runs[-1])
-            return adapt(changed_config(of, rest, search_path), plan, of)
-        ((_, config),) = composition.points([*search_path, *rest])
-        return adapt(config, plan, None)
 
 
 def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Bundle:

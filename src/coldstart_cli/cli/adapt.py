@@ -1,22 +1,47 @@
-"""`adapt`, `predict` and `export` as they are typed."""
+"""`coldstart adapt`: a strategy adapted to one task of your own, as a bundle."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from coldstart_cli.bundles.adapting import requested
 from coldstart_cli.bundles.card import Card
+from coldstart_cli.cli.parsing import Namespace, Parser, Words
+from coldstart_cli.config.key import RUN, Key
 from coldstart_cli.metrics.numbers import Numbers, duration, significant
+from coldstart_cli.processes import streams
 from coldstart_cli.safe_text import printable
 
 
-def run_adapt(overrides: Sequence[str], search_path: Sequence[str]) -> int:
-    """`coldstart adapt [run=DIR] dataset=LAYOUT dataset.root=PATH bundle=DIR ...`.
+def add(program: Parser) -> None:
+    """The command's flags and words."""
+    parser = program.command(
+        "adapt",
+        run,
+        "adapt a trained or pretrained strategy to one task of your own: a bundle",
+        "The data are read as dataset=arrays, image_folder, tabular or text says.",
+        examples=(
+            "coldstart adapt run=outputs/RUN dataset=image_folder dataset.root=PATH bundle=DIR",
+            "coldstart adapt model=minilm_frozen strategy=nearest_centroid dataset=text dataset.root=MY.csv",
+        ),
+    )
+    parser.key_values(Words(own=_keys, plan="adapt"))
+    parser.config_dir()
+
+
+def _keys() -> tuple[Key, ...]:
+    return (
+        Key("run", RUN, "DIR", "a finished run to start from; else strategy= and model= say what adapts"),
+    )
+
+
+def run(arguments: Namespace) -> int:
+    """Adapts, writes the bundle, and says what it is.
 
     Raises:
         RequestError: for what cannot be adapted.
     """
-    bundle = requested(overrides, search_path, run=None, bundle=None)
+    streams.set_up()
+    from coldstart_cli.bundles.requests import adapt
+
+    bundle = adapt(arguments.overrides, arguments.config_dir, run=None, bundle=None)
     print(*map(printable, _told(bundle.card, str(bundle.path))), sep="\n")
     return 0
 

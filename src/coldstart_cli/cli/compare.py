@@ -6,109 +6,89 @@ Neither Hydra nor torch is imported: the answer comes in a second.
 from __future__ import annotations
 
 import json
-import math
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from coldstart_cli.comparison import best_for
-from coldstart_cli.comparison.comparison import CONFIDENCE, ZONE, compare, csv_of
-from coldstart_cli.comparison.results import read
-from coldstart_cli.errors import RequestError, line, suggestion
-from coldstart_cli.files.untrusted import shaped
-from coldstart_cli.reports import comparison_table
+from coldstart_cli.cli.parsing import Namespace, Number, Parser, a_file
+from coldstart_cli.errors import RequestError, line
 from coldstart_cli.safe_text import printable
 
-VALUED = ("--html", "--for", "--zone", "--confidence")
-SWITCHES = ("--json", "--csv", "--debug")
+
+def add(program: Parser) -> None:
+    """The command's flags."""
+    parser = program.command(
+        "compare",
+        run,
+        "runs beside one another: a verdict, a table, an HTML report",
+        "Runs are compared on the tasks that they share; nothing is computed anew.",
+        examples=(
+            "coldstart compare outputs --html report.html",
+            "coldstart compare outputs --for k=5,p95_ms=10",
+        ),
+    )
+    parser.place("paths", nargs="*", metavar="DIR", type=a_file, help="run directories or folders of them")
+    parser.flag("--html", metavar="FILE", type=a_file, help="write a report there")
+    parser.flag("--json", action="store_true", help="print JSON")
+    parser.flag("--csv", action="store_true", help="print CSV, a row for each contestant and number of shots")
+    parser.flag(
+        "--for",
+        dest="need",
+        metavar="k=5,p95_ms=10",
+        help="the best with k labels and within limits",
+    )
+    parser.flag(
+        "--zone", metavar="POINTS", type=Number("--zone", 0, 100, "--zone 0.5"),
+        help="differences below it count as equal; default 0.5",
+    )  # fmt: skip
+    parser.flag(
+        "--confidence", metavar="PERCENT", type=Number("--confidence", 50, 99.99, "--confidence 95"),
+        help="of the intervals and tests; default 95",
+    )  # fmt: skip
 
 
-@dataclass(slots=True)
-class Request:
-    """What was asked on the command line."""
+def run(arguments: Namespace) -> int:
+    """Reads, compares, prints and writes what was asked for.
 
-    paths: list[Path] = field(default_factory=list)
-    html: Path | None = None
-    need: str | None = None
-    zone: float = ZONE * 100
-    confidence: float = CONFIDENCE * 100
-    form: str = "table"
-
-
-def main(arguments: Sequence[str]) -> int:
-    """
     Raises:
         RequestError: where nothing can be compared, saying what still can.
     """
-    request = parse(arguments)
-    results, left_out = read(request.paths)
-    for run in left_out:
-        print(line(f"left out: {run.path}: {run.reason}"), file=sys.stderr)
-    with shaped("compare", ", ".join(map(str, request.paths))):
-        found = compare(results, left_out, confidence=request.confidence / 100, zone=request.zone / 100)
-        _tell(found, request)
+    if not arguments.paths:
+        raise RequestError("compare: name run directories or a folder of them; coldstart compare outputs")
+    from coldstart_cli.comparison import best_for
+    from coldstart_cli.comparison.comparison import CONFIDENCE, ZONE, compare
+    from coldstart_cli.comparison.results import read
+    from coldstart_cli.files.untrusted import shaped
+
+    if arguments.need is not None:
+        best_for.parse(arguments.need)
+    zone = ZONE if arguments.zone is None else arguments.zone / 100
+    confidence = CONFIDENCE if arguments.confidence is None else arguments.confidence / 100
+    results, left_out = read([Path(path) for path in arguments.paths])
+    for one in left_out:
+        print(line(f"left out: {one.path}: {one.reason}"), file=sys.stderr)
+    with shaped("compare", ", ".join(arguments.paths)):
+        _tell(compare(results, left_out, confidence=confidence, zone=zone), arguments)
     return 0
 
 
-def _tell(comparison: dict[str, Any], request: Request) -> None:
+def _tell(comparison: dict[str, Any], arguments: Namespace) -> None:
     """Prints and writes what was asked for."""
-    if request.html is not None:
+    from coldstart_cli.comparison import best_for
+    from coldstart_cli.comparison.comparison import csv_of
+    from coldstart_cli.reports import comparison_table
+
+    if arguments.html is not None:
         from coldstart_cli.reports.html.report import write_html
 
-        write_html(comparison, request.html)
-    if request.need is not None:
-        print(*map(printable, best_for.answer(comparison, request.need)), sep="\n")
-    elif request.form == "json":
+        write_html(comparison, Path(arguments.html))
+    if arguments.need is not None:
+        print(*map(printable, best_for.answer(comparison, arguments.need)), sep="\n")
+    elif arguments.json:
         print(json.dumps(comparison, allow_nan=False))
-    elif request.form == "csv":
+    elif arguments.csv:
         print(csv_of(comparison), end="")
     else:
         comparison_table.show(comparison)
-    if request.html is not None:
-        print(f"report: {request.html}", file=sys.stderr)
-
-
-def parse(arguments: Sequence[str]) -> Request:
-    """
-    Raises:
-        RequestError: for a flag or a value that is none, and without a path.
-    """
-    request = Request()
-    rest = iter(arguments)
-    for argument in rest:
-        name, equals, value = argument.partition("=")
-        if name in VALUED:
-            value = value if equals else next(rest, "")
-            if not value:
-                raise RequestError(f"{name}: needs a value; see coldstart --help")
-            _set(request, name, value)
-        elif argument in SWITCHES:
-            request.form = argument.removeprefix("--") if argument != "--debug" else request.form
-        elif argument.startswith("-"):
-            known = [*VALUED, *SWITCHES]
-            raise RequestError(f"{argument}: there is no such flag; {suggestion(argument, known)}")
-        else:
-            request.paths.append(Path(argument))
-    if not request.paths:
-        raise RequestError("compare: name run directories or a folder of them; coldstart compare outputs")
-    return request
-
-
-def _set(request: Request, name: str, value: str) -> None:
-    if name == "--html":
-        request.html = Path(value)
-    elif name == "--for":
-        best_for.parse(value)
-        request.need = value
-    else:
-        low, high = (0.0, 100.0) if name == "--zone" else (50.0, 99.99)
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not low <= number <= high:
-            raise RequestError(f"{name}: {value} is not between {low:g} and {high:g} (percent, points)"
-                               f"; write {name} {'0.5' if name == '--zone' else '95'}")  # fmt: skip
-        setattr(request, name.removeprefix("--"), number)
+    if arguments.html is not None:
+        print(f"report: {arguments.html}", file=sys.stderr)

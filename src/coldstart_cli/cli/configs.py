@@ -2,68 +2,95 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from coldstart_cli.cli.output import emit
+from coldstart_cli.cli.parsing import Namespace, Parser, a_file, a_group, an_address
 from coldstart_cli.config.catalog import Entry, catalogue, find, search_roots
 from coldstart_cli.errors import RequestError, suggestion
 
 
-def ls(argv: Sequence[str]) -> int:
-    """`coldstart ls [group] [--json] [--config-dir DIR]`: every choice, one line each."""
-    parser = _Parser(prog="coldstart ls", description="List the configurations, one line each.")
-    parser.add_argument("group", nargs="?", help="list this group only")
-    parser.add_argument("--json", action="store_true", help="print JSON: group -> name, description, path")
-    arguments = parser.parse_args(argv)
-    groups = {g: e for g, e in catalogue(search_roots(arguments.config_dir)).items() if g}
+def add(program: Parser) -> None:
+    """The commands and their flags."""
+    ls = program.command(
+        "ls",
+        run_ls,
+        "strategies by family, models, data sets, ..., one line each",
+        examples=("coldstart ls", "coldstart ls strategy --json"),
+    )
+    ls.place("group", nargs="?", metavar="GROUP", type=a_group, help="list this group only")
+    ls.flag("--json", action="store_true", help="print JSON: group -> name, family, description, path")
+    cat = program.command("cat", run_cat, "print a config", examples=("coldstart cat strategy/maml",))
+    cp = program.command(
+        "cp",
+        run_cp,
+        "copy a config, to start one of your own",
+        examples=("coldstart cp strategy/maml my/strategy/mine.yaml",),
+    )
+    for command in (cat, cp):
+        command.place("config", metavar="GROUP/NAME", type=an_address, help="strategy/maml or strategy=maml")
+    cp.place("target", metavar="FILE", type=a_file, help="a .yaml file, or a folder; folders are made")
+    cp.flag("--force", action="store_true", help="overwrite the target")
+    for command in (ls, cat, cp):
+        command.config_dir()
+
+
+def run_ls(arguments: Namespace) -> int:
+    """Every choice of every group, or of one."""
+    everything = catalogue(search_roots(arguments.config_dir))
+    groups = {name: entries for name, entries in everything.items() if name}
     if arguments.group is not None:
-        group = arguments.group.rstrip("/=")
-        if group not in groups:
-            raise RequestError(f"ls: there is no group '{group}'; {suggestion(group, groups)}")
-        groups = {group: groups[group]}
-    emit(_as_json(groups) if arguments.json else _as_text(groups))
+        wanted = arguments.group.rstrip("/=")
+        if wanted not in groups:
+            raise RequestError(f"ls: there is no group '{wanted}'; {suggestion(wanted, groups)}")
+        groups = {wanted: groups[wanted]}
+    from coldstart_cli.config.families import by_family
+
+    families = {name: by_family(entries, everything) for name, entries in groups.items()}
+    emit(_as_json(families) if arguments.json else _as_text(families))
     return 0
 
 
-def _as_json(groups: dict[str, list[Entry]]) -> str:
+Families = Mapping[str | None, Sequence[Entry]]
+
+
+def _as_json(groups: Mapping[str, Families]) -> str:
     rows = {
-        group: [{"name": e.name, "description": e.description, "path": str(e.path)} for e in entries]
-        for group, entries in groups.items()
+        group: [
+            {"name": e.name, "family": family, "description": e.description, "path": str(e.path)}
+            for family, entries in families.items()
+            for e in entries
+        ]
+        for group, families in groups.items()
     }
     return json.dumps(rows, indent=2) + "\n"
 
 
-def _as_text(groups: dict[str, list[Entry]]) -> str:
-    width = max((len(e.name) for entries in groups.values() for e in entries), default=0)
-    blocks = [
-        "\n".join([group, *(f"  {e.name:{width}}  {e.description}".rstrip() for e in entries)])
-        for group, entries in groups.items()
-    ]
+def _as_text(groups: Mapping[str, Families]) -> str:
+    width = max((len(e.name) for f in groups.values() for entries in f.values() for e in entries), default=0)
+    blocks = []
+    for group, families in groups.items():
+        lines = [group]
+        for family, entries in families.items():
+            if len(families) > 1:
+                lines.append(f" {family or 'others'}")
+            lines += [f"  {e.name:{width}}  {e.description}".rstrip() for e in entries]
+        blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
 
 
-def cat(argv: Sequence[str]) -> int:
-    """`coldstart cat strategy/maml`: prints a configuration."""
-    parser = _Parser(prog="coldstart cat", description="Print a configuration.")
-    parser.add_argument("config", help="strategy/maml or strategy=maml")
-    arguments = parser.parse_args(argv)
+def run_cat(arguments: Namespace) -> int:
+    """Prints the file as it is."""
     emit(find(arguments.config, search_roots(arguments.config_dir)).path.read_text(encoding="utf-8"))
     return 0
 
 
-def cp(argv: Sequence[str]) -> int:
-    """`coldstart cp strategy/maml ./my/strategy/mine.yaml`: a configuration to start one's own from."""
-    parser = _Parser(prog="coldstart cp", description="Copy a configuration, to start one of your own.")
-    parser.add_argument("config", help="strategy/maml or strategy=maml")
-    parser.add_argument("target", help="a .yaml file, or a folder; folders are made")
-    parser.add_argument("--force", action="store_true", help="overwrite the target")
-    arguments = parser.parse_args(argv)
+def run_cp(arguments: Namespace) -> int:
+    """Copies the file and says how to use the copy."""
     entry = find(arguments.config, search_roots(arguments.config_dir))
     target = Path(arguments.target).expanduser()
     if target.is_dir() or arguments.target.endswith("/"):
@@ -91,7 +118,7 @@ def _copy(source: Path, target: Path, force: bool) -> None:
 def _next_step(entry: Entry, target: Path) -> str:
     """How to use the copy: Hydra finds it where it lies in a folder named as its group."""
     if not entry.group:
-        return f"use it: coldstart train --config-dir {target.parent} --config-name {target.stem}"
+        return f"{entry.name} itself is read from the package alone; change its values on the command line"
     group = Path(entry.group).parts
     above = target.absolute().parent.parts
     for end in range(len(above), len(group) - 1, -1):
@@ -104,17 +131,3 @@ def _next_step(entry: Entry, target: Path) -> str:
         f"to use it: move it into a folder DIR/{entry.group}/, then "
         f"coldstart train --config-dir DIR {entry.group}={target.stem}"
     )
-
-
-class _Parser(argparse.ArgumentParser):
-    """Refuses in one line, and knows the option that all commands here share."""
-
-    def __init__(self, prog: str, description: str) -> None:
-        super().__init__(prog=prog, description=description, allow_abbrev=False)
-        self.add_argument(
-            "--config-dir", action="append", default=[], metavar="DIR", help="a folder of configurations more"
-        )
-
-    def error(self, message: str) -> NoReturn:
-        name = self.prog.split()[-1]
-        raise RequestError(f"{name}: {message}; see {self.prog} --help")

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from coldstart_cli.errors import RequestError, suggestion
-from coldstart_cli.files.durable import flat, read_json
-from coldstart_cli.files.untrusted import shaped
-from coldstart_cli.reports import comparison_table
-from coldstart_cli.runs.run import Run
+from coldstart_cli.cli.parsing import Namespace, Parser, a_file
+from coldstart_cli.errors import RequestError
 
 
-def diff(arguments: Sequence[str]) -> int:
-    """`coldstart diff RUN RUN [--json]`: where two configurations, environments and budgets differ.
+def add(program: Parser) -> None:
+    """The command's flags."""
+    parser = program.command(
+        "diff",
+        run,
+        "how two runs' configurations, environments and budgets differ",
+        examples=("coldstart diff outputs/RUN outputs/OTHER_RUN",),
+    )
+    parser.place("runs", nargs="*", metavar="RUN", type=a_file, help="two run directories")
+    parser.flag("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: Namespace) -> int:
+    """Prints the keys whose values differ.
 
     Raises:
         RequestError: unless two runs are named.
     """
-    paths = [Path(a) for a in arguments if not a.startswith("-")]
-    unknown = [a for a in arguments if a.startswith("-") and a not in ("--json", "--debug")]
-    if unknown:
-        raise RequestError(f"{unknown[0]}: there is no such flag; {suggestion(unknown[0], ['--json'])}")
+    paths = [Path(path) for path in arguments.runs]
     if len(paths) != 2:
         raise RequestError(f"diff: takes two run directories, not {len(paths)}; coldstart diff RUN RUN")
+    from coldstart_cli.files.untrusted import shaped
+    from coldstart_cli.reports import comparison_table
+
     with shaped("diff", f"{paths[0]} or {paths[1]}"):
         sides = [_facts(path) for path in paths]
     keys = dict.fromkeys(key for side in sides for key in side)
@@ -35,7 +43,7 @@ def diff(arguments: Sequence[str]) -> int:
         for key in keys
         if sides[0].get(key, missing) != sides[1].get(key, missing)
     }
-    if "--json" in arguments:
+    if arguments.json:
         print(json.dumps({"runs": [str(path) for path in paths], "differs": found}))
     else:
         comparison_table.show_difference([str(path) for path in paths], found)
@@ -44,6 +52,9 @@ def diff(arguments: Sequence[str]) -> int:
 
 def _facts(path: Path) -> dict[str, Any]:
     """Flat keys: the config as it is, then what the run met and spent."""
+    from coldstart_cli.files.durable import flat, read_json
+    from coldstart_cli.runs.run import Run
+
     run = Run(path)
     state = run.state
     environment = read_json(path / "environment.json", "diff")

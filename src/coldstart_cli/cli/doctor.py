@@ -7,33 +7,30 @@ import io
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
-from coldstart_cli.config import composition
-from coldstart_cli.errors import RequestError
-from coldstart_cli.experiment import running
-from coldstart_cli.files.caching import cache_folder
-from coldstart_cli.files.durable import write_bytes
-from coldstart_cli.hardware import usable_cores
+from coldstart_cli.cli.parsing import Namespace, Parser
+from coldstart_cli.processes import streams
 
 
-def main(arguments: Sequence[str]) -> int:
+def add(program: Parser) -> None:
+    """The command, which takes nothing."""
+    program.command("doctor", run, "versions, devices, threads, a write test and a short training")
+
+
+def run(arguments: Namespace) -> int:
     """Prints a line for each check.
 
     Returns:
         0, or 1 where a check failed.
     """
-    if arguments:
-        raise RequestError(f"doctor: takes no {arguments[0]!r}; leave it out")
+    streams.set_up()
     checks: list[tuple[str, Callable[[], str]]] = [
         ("versions", _versions),
         ("devices", _devices),
         ("threads", _threads),
-        ("cache", lambda: f"{cache_folder()} can be written"),
+        ("cache", _cache),
         ("outputs", _writes),
         ("training", _trains),
     ]
@@ -48,11 +45,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _versions() -> str:
+    from importlib.metadata import version
+
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "hydra-core", "scipy"))
     return f"coldstart {version('coldstart-cli')}, Python {platform.python_version()}, {packages}"
 
 
 def _devices() -> str:
+    import torch
+
     found = ["cpu"]
     if torch.cuda.is_available():
         found += [f"cuda ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
@@ -62,10 +63,22 @@ def _devices() -> str:
 
 
 def _threads() -> str:
+    import torch
+
+    from coldstart_cli.hardware import usable_cores
+
     return f"{usable_cores()} cores may be used, torch takes {torch.get_num_threads()} of them"
 
 
+def _cache() -> str:
+    from coldstart_cli.files.caching import cache_folder
+
+    return f"{cache_folder()} can be written"
+
+
 def _writes() -> str:
+    from coldstart_cli.files.durable import write_bytes
+
     folder = Path("outputs")
     existed = folder.exists()
     folder.mkdir(exist_ok=True)
@@ -78,6 +91,9 @@ def _writes() -> str:
 
 
 def _trains() -> str:
+    from coldstart_cli.config import composition
+    from coldstart_cli.experiment import running
+
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         overrides = ["experiment=smoke", "dataset=sinusoid", "model=mlp", f"outputs={folder}", "logger=[]"]

@@ -98,3 +98,48 @@ def shown(value: object) -> str:
     """A value as a message quotes it."""
     text = "null" if value is None else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def described(annotation: Any) -> str:
+    """A parameter's type and range in a few words: `number > 0`, `all | head`, `text, or null`."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _limited(described(arguments[0]), arguments[1:])
+    if origin is typing.Literal:
+        return " | ".join(map(str, arguments))
+    if origin in (typing.Union, types.UnionType):
+        kinds = [described(a) for a in arguments if a is not type(None)]
+        return " or ".join(kinds) + (", or null" if len(kinds) < len(arguments) else "")
+    if origin in (list, Sequence):
+        return f"[{described(arguments[0])}, ...]"
+    if origin in (dict, Mapping):
+        return f"{{name: {described(arguments[1])}}}"
+    names = {int: "whole number", float: "number", bool: "true | false", str: "text", Any: "anything"}
+    return names.get(annotation) or str(getattr(annotation, "__name__", annotation))
+
+
+def _limited(kind: str, limits: Sequence[Any]) -> str:
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    bounds = [
+        f"{sign} {value}"
+        for limit in limits
+        for name, sign in signs.items()
+        if (value := getattr(limit, name, None)) is not None
+    ]
+    least = [limit.min_length for limit in limits if getattr(limit, "min_length", None)]
+    filled = ["not empty" if n == 1 else f"at least {n}" for n in least]
+    return ", ".join([f"{kind} {' and '.join(bounds)}".strip(), *filled])
+
+
+def choices(annotation: Any) -> tuple[str, ...]:
+    """The words that a parameter may be set to, where these are all there are."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return tuple(map(str, arguments))
+    if origin is typing.Annotated:
+        return choices(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        found = [choices(a) for a in arguments if a is not type(None)]
+        null = ("null",) if len(found) < len(arguments) else ()
+        return tuple(word for words in found for word in words) + null if all(found) else ()
+    return ("false", "true") if annotation is bool else ()

@@ -22,6 +22,7 @@ from omegaconf.errors import ConfigAttributeError, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 from coldstart_cli.config.catalog import search_roots
+from coldstart_cli.config.key import EVALUATED
 from coldstart_cli.config.search_space import Searched, searched
 from coldstart_cli.config.untrusted import check_configs, check_hydra, check_loggers, check_typed
 from coldstart_cli.errors import RequestError, suggestion
@@ -44,10 +45,6 @@ def environment_hidden() -> Iterator[None]:
     finally:
         if _CALLERS and not OmegaConf.has_resolver("oc.env"):
             OmegaConf.register_new_resolver("oc.env", oc.env)
-
-
-EVALUATED = ("dataset", "evaluation", "hardware", "logger", "baseline", "again", "trust")
-"""What `evaluate` may change of a run's config; the rest belongs to its training."""
 
 
 def run_jobs(overrides: Sequence[str], flags: Sequence[str], job: Callable[[Config], float | None]) -> None:

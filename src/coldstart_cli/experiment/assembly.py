@@ -10,12 +10,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
-
-from annotated_types import Ge, Lt
+from typing import Any
 
 from coldstart_cli.config.annotations import mismatch
 from coldstart_cli.config.building import build, check
+from coldstart_cli.config.keys import SCALARS
 from coldstart_cli.core.tasks import Split, Strategy, TaskShape, TaskSource
 from coldstart_cli.errors import RequestError, Unserved, suggestion
 from coldstart_cli.evaluation.loop import EvaluationPlan, served, shape_of
@@ -36,12 +35,6 @@ PARTS: Mapping[str, type] = {
     "training": TrainingPlan,
 }
 """What each key of a config builds."""
-SCALARS: Mapping[str, Any] = {
-    "seed": Annotated[int, Ge(0), Lt(2**31)],
-    "outputs": str,
-    "again": bool,
-    "trust": list[str],
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,30 +177,6 @@ def verify(name: str, root: str | None) -> list[str]:
             raise RequestError(f"{path}: is not there; {remedy}")
         lines.append(_checked(path, published))
     return lines
-
-
-def main(arguments: Sequence[str]) -> int:
-    """`fetch|verify dataset=NAME [dataset.root=FOLDER]`: prints a line a file.
-
-    Raises:
-        RequestError: for anything else.
-    """
-    usage = "coldstart data fetch|verify dataset=NAME [dataset.root=FOLDER]"
-    command, *overrides = arguments or [""]
-    given = dict(override.partition("=")[::2] for override in overrides)
-    if (
-        command not in ("fetch", "verify")
-        or given.keys() - {"dataset", "dataset.root"}
-        or "dataset" not in given
-    ):
-        raise RequestError(f"data: {' '.join(arguments)} is not understood; write {usage}")
-    root = given.get("dataset.root")
-    root = None if root in (None, "", "null") else root
-    if command == "verify":
-        print("\n".join(verify(given["dataset"], root)))
-    else:
-        print("\n".join(str(path) for path in fetch(given["dataset"], root).values()))
-    return 0
 
 
 def _files(name: str) -> Mapping[str, File]:

@@ -1,0 +1,59 @@
+"""The inputs that an exported program is compared on with the bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from coldstart_cli.bundles.bundle import Bundle
+from coldstart_cli.bundles.exporting import Probe, reads
+from coldstart_cli.core.tasks import Inputs, joined, map_inputs, n_examples
+from coldstart_cli.datasets.own.labelled import Labelled
+from coldstart_cli.datasets.own.layouts import read_labelled, read_raw
+from coldstart_cli.datasets.readers.problems import Problems
+from coldstart_cli.errors import RequestError
+from coldstart_cli.models.preprocess import Preprocess
+
+PROBE = 16
+"""Inputs that an export is compared on."""
+
+
+def probe(bundle: Bundle, path: str | None) -> Probe:
+    """The first inputs of a file, or of what the bundle was adapted to; at least two.
+
+    Raises:
+        RequestError: where neither can be read.
+    """
+    both = []
+    for preprocess in (reads(bundle), bundle.preprocess):
+        inputs = _support(bundle, preprocess) if path is None else _first(bundle, preprocess, path)
+        few = map_inputs(lambda t: t[:PROBE], inputs)
+        both.append(joined(few, few) if n_examples(few) < 2 else few)
+    return Probe(*both)
+
+
+def _first(bundle: Bundle, preprocess: Preprocess, path: str) -> Inputs:
+    recipe, problems = bundle.card.build.recipe, Problems("stop")
+    raw = next(read_raw(recipe, preprocess, path, problems=problems, chunk=PROBE), None)
+    if raw is None:
+        raise RequestError(f"input: {path} has no example; name one that has")
+    return raw.inputs
+
+
+def _support(bundle: Bundle, preprocess: Preprocess) -> Inputs:
+    """The examples that the bundle was adapted to, where they lie as they lay.
+
+    Raises:
+        RequestError: where they are not there, or are others now.
+    """
+    known, recipe = bundle.card.data, bundle.card.build.recipe
+    root, remedy = known.root, "name some for the check of the export (input=PATH)"
+    if root is None or not Path(root).exists():
+        raise RequestError(f"input: what the bundle was adapted to is not there ({root}); {remedy}")
+
+    def read(preprocess: Preprocess) -> Labelled:
+        return read_labelled(recipe, preprocess, root, unlabelled=None, on_bad=known.on_bad)
+
+    own = read(bundle.preprocess)
+    if own.fingerprint != known.hash:
+        raise RequestError(f"input: {root} holds other examples than the bundle was adapted to; {remedy}")
+    return own.inputs if preprocess is bundle.preprocess else read(preprocess).inputs

@@ -1,0 +1,53 @@
+"""`adapt` as the command line and Python ask for it: overrides in, a bundle out.
+
+Torch is imported once the config is known to compose, so that a misspelt key is answered at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coldstart_cli.config import composition
+from coldstart_cli.experiment.requests import changed_config, left_as_found
+from coldstart_cli.runs.run import Run
+
+if TYPE_CHECKING:
+    from coldstart_cli.bundles.bundle import Bundle
+
+
+def adapt(
+    overrides: Sequence[str], config_dirs: Sequence[str], *, run: Path | None, bundle: Path | None
+) -> Bundle:
+    """Adapts, writes the bundle, and returns it.
+
+    Args:
+        overrides: Hydra's; keys of conf/adapt.yaml; `run=DIR`.
+        config_dirs: folders with your own configs.
+        run, bundle: in place of those in `overrides`.
+
+    Raises:
+        RequestError: for what cannot be adapted.
+    """
+    folders = composition.search_path(config_dirs)
+    keys = composition.values_of("adapt", [])
+    own = [word for word in overrides if word.partition("=")[0] in keys]
+    runs = [Path(word.partition("=")[2]) for word in overrides if word.startswith("run=")]
+    rest = [word for word in overrides if word not in own and not word.startswith("run=")]
+    of = Run(run or runs[-1]) if run is not None or runs else None
+    with composition.environment_hidden():
+        if of is None:
+            ((_, config),) = composition.points([*folders, *rest])
+        else:
+            config = changed_config(of, rest, folders)
+        values = composition.values_of("adapt", own)
+    with left_as_found():
+        from coldstart_cli.bundles import adapting
+        from coldstart_cli.config.building import build
+
+        plan: adapting.AdaptPlan = build(values, "adapt", adapting.AdaptPlan, [], {})
+        if bundle is not None:
+            plan = replace(plan, bundle=str(bundle))
+        return adapting.adapt(config, plan, of)
