@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from coldstart_cli.bundles.card import Card
+from typing import TYPE_CHECKING
+
 from coldstart_cli.cli.parsing import Namespace, Parser, Words
 from coldstart_cli.config.key import RUN, Key
 from coldstart_cli.metrics.numbers import Numbers, duration, significant
 from coldstart_cli.processes import streams
 from coldstart_cli.safe_text import printable
+
+if TYPE_CHECKING:
+    from coldstart_cli.bundles.card import Card
 
 
 def add(program: Parser) -> None:
