@@ -11,7 +11,7 @@ from typing import Any, NotRequired, Required, get_origin
 
 import pytest
 
-from coldstart_cli.cli import configs
+from coldstart_cli.cli import main
 from coldstart_cli.config import composition
 from coldstart_cli.config.building import parameters_of
 from tests.kit.places import CONF
@@ -55,7 +55,7 @@ def located(target: str) -> Callable[..., Any]:
 
 
 def test_conf_files_are_those_that_ls_lists(capsys: pytest.CaptureFixture[str]) -> None:
-    assert configs.ls(["--json"]) == 0
+    assert main(["ls", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     names = [f"{group}/{entry['name']}" for group, entries in listed.items() for entry in entries]
     assert sorted(names) == CHOICES

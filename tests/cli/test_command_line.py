@@ -204,7 +204,8 @@ def test_cli_debug_shows_the_stack_above_the_line(cli: Cli) -> None:
 def test_cli_help_is_on_standard_output(cli: Cli, argv: tuple[str, ...]) -> None:
     code, out, err = cli(*argv)
     assert (code, err) == (0, "")
-    assert "usage: coldstart COMMAND" in out
+    command = f"coldstart {argv[0]}" if len(argv) > 1 else "coldstart COMMAND"
+    assert out.startswith(f"usage: {command} ") and "\nexamples:\n  coldstart " in out
 
 
 def test_cli_cfg_prints_the_config_and_stops(cli: Cli, tmp_path: Path) -> None:

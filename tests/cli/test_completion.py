@@ -64,7 +64,7 @@ def shell_environment(tmp_path: Path) -> dict[str, str]:
         ("predict on_bad=", ["on_bad=skip", "on_bad=stop"]),
         ("predict strategy=", []),
         ("export format=o", ["format=onnx"]),
-        ("bench ", ["hardware.", "hardware="]),
+        ("bench ", ["hardware="]),
         ("bench hardware=cp", ["hardware=cpu", "hardware=cpu_x2"]),
         ("bench --", ["--debug", "--help", "--json", "--quick"]),
         ("evaluate strat", []),
@@ -116,11 +116,11 @@ def test_complete_offers_run_directories(tmp_path: Path, monkeypatch: pytest.Mon
     for name in ("maml-glyphs-1", "sweeps/monday/protonet-1", "unfinished"):
         (tmp_path / "outputs" / name).mkdir(parents=True)
     for name in ("maml-glyphs-1", "sweeps/monday/protonet-1"):
-        (tmp_path / "outputs" / name / "config.yaml").write_text("strategy:\n  own_key: 1\n")
+        (tmp_path / "outputs" / name / "config.yaml").write_text("dataset:\n  own_key: 1\n")
     monkeypatch.chdir(tmp_path)
     assert offers("evaluate run=") == ["run=outputs/maml-glyphs-1", "run=outputs/sweeps/monday/protonet-1"]
     assert offers("evaluate run=outputs/m") == ["run=outputs/maml-glyphs-1"]
-    assert offers("evaluate run=outputs/maml-glyphs-1 strategy.o") == ["strategy.own_key="]
+    assert offers("evaluate run=outputs/maml-glyphs-1 dataset.o") == ["dataset.own_key="]
 
 
 def test_complete_keeps_names_back_that_a_shell_would_run(

@@ -13,9 +13,8 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
-from coldstart_cli.cli import data, main
+from coldstart_cli.cli import main
 from coldstart_cli.core.tasks import TaskShape
-from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment import data_check
 from tests.kit.places import CONF
 
@@ -153,13 +152,13 @@ def test_data_check_says_which_functions_two_splits_of_a_regression_share(check:
 
 BAD: list[tuple[str, tuple[str, ...]]] = [
     ("data: it is not said what to do", ("data",)),
-    ("data: 'chek' is nothing it does", ("data", "chek")),
-    ("--tasks: 'many' is no number", ("data", "check", "--tasks", "many")),
-    ("--tasks: '0' is no number", ("data", "check", "--tasks=0")),
-    ("--tasks: '' is no number", ("data", "check", "--tasks")),
+    ("data: 'chek' is not a valid choice; did you mean check?", ("data", "chek")),
+    ("--tasks: 'many' is not a number of tasks", ("data", "check", "--tasks", "many")),
+    ("--tasks: '0' is not a number of tasks", ("data", "check", "--tasks=0")),
+    ("--tasks: needs a value; write --tasks 200", ("data", "check", "--tasks")),
     ("--jsn: there is no such flag", ("data", "check", "--jsn")),
-    ("data: takes no -m", ("data", "check", "-m", "dataset=glyphs")),
-    ("data: takes no -m", ("data", "check", "--quiet")),
+    ("-m: there is no such flag", ("data", "check", "-m", "dataset=glyphs")),
+    ("--quiet: there is no such flag", ("data", "check", "--quiet")),
     ("dataset: there is no 'glyfs'", ("data", "check", "dataset=glyfs")),
     ("dataset.n_wy: there is no such key", ("data", "check", "dataset.n_wy=3")),
     ("dataset.k_shot: -1 is out of range", ("data", "check", "dataset.k_shot=-1")),
@@ -188,13 +187,15 @@ def test_data_draws_fewer_tasks_where_they_are_large() -> None:
     assert data_check._enough(TaskShape(100, 5, 5000, 0)) == 0  # then those of the evaluation
 
 
-def test_data_help_is_the_usage_and_bad_arguments_import_nothing_heavy(
+def test_data_has_a_page_of_help_for_each_thing_it_does_and_bad_arguments_import_nothing_heavy(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["data", "--help"]) == main(["data", "check", "-h"]) == 0
-    assert capsys.readouterr().out.count("data check   leaks in the data") == 2
-    with pytest.raises(RequestError, match="write coldstart data check dataset=NAME"):
-        data.parse([])
+    assert main(["data", "--help"]) == 0
+    page = capsys.readouterr().out
+    assert all(f"  {name} " in page for name in ("check", "fetch", "verify"))
+    for name in ("check", "fetch", "verify"):
+        assert main(["data", name, "-h"]) == 0
+        assert capsys.readouterr().out.startswith(f"usage: coldstart data {name} ")
     code = (
         "import sys; from coldstart_cli.cli import main; code = main(['data', 'check', '--nope']);"
         "sys.exit(1 if {'torch', 'hydra', 'rich'} & set(sys.modules) else code)"
