@@ -30,6 +30,7 @@ class Steps(Strategy):
     def __init__(self, n_way: int, notes: bool = False) -> None:
         super().__init__()
         torch.manual_seed(0)
+        self.n_steps, self.rate = 3, 1.0
         self.notes, self.note = notes, torch.zeros(())
         self.network = Line(28 * 28, n_way)
 
@@ -39,8 +40,8 @@ class Steps(Strategy):
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         assert isinstance(support.inputs, Tensor)
         mean = support.inputs.flatten(1).float().mean()
-        for step in range(3):
-            changed = {"weight": self.network.weight.detach() * (1 + step * mean)}
+        for step in range(self.n_steps):
+            changed = {"weight": self.network.weight.detach() * (1 + self.rate * step * mean)}
             beside = {"twin": partial(Predictor, self.network, {})}
             notes = {"number": float(self.note)} if self.notes else {}
             yield Adapted(partial(Predictor, self.network, changed), changed, notes, beside)
@@ -108,3 +109,15 @@ def test_weights_that_learn_on_are_read_where_they_lie() -> None:
     (found,) = adaptations(strategy, drawn[5])
     (expected,) = Adaptations([2], adaptations.hardware, beside=False)(strategy, drawn[5])
     assert torch.equal(found.outputs, expected.outputs)
+
+
+@pytest.mark.parametrize(("name", "value"), [("rate", 3.0), ("n_steps", 2)])
+def test_attribute_that_changes_between_tasks_is_taken_as_it_is_then(name: str, value: float) -> None:
+    adaptations, strategy = Adaptations([0, 1, 2], made().hardware, beside=False), Steps(3).eval()
+    for i, task in enumerate(tasks(10)):
+        if i == 5:
+            setattr(strategy, name, value)
+        found = adaptations(strategy, task)
+        expected = Adaptations([0, 1, 2], adaptations.hardware, beside=False)(strategy, task)
+        assert [torch.equal(a.outputs, b.outputs) for a, b in zip(found, expected, strict=True)] == [True] * 3
+    assert len(adaptations.replays._recordings) == 2

@@ -78,7 +78,7 @@ class Learner(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.encoder = nn.Sequential(nn.Linear(4, 3), Scale())
+        self.encoder: Any = nn.Sequential(nn.Linear(4, 3), Scale())
         self.real, self.whole, self.flag, self.word, self.none = 1.0, 1, False, "sum", None
         self.pair, self.listed, self.named = (1.0, [1.0]), [1.0], {"a": {"b": 1.0}}
         self.nested = SimpleNamespace(inner=Schedule())
