@@ -69,8 +69,8 @@ def test_a_run_is_that_of_the_command_and_is_found_again(
 
 
 def test_what_a_run_holds_is_read_from_its_files(result: RunResult) -> None:
-    assert result.config["names"]["strategy"] == "maml" and result.summary["headline"] == "mse"
-    assert {row["role"] for row in result.records} == {"strategy", "baseline"}
+    assert result.config["names"]["strategy"] == "maml" and result.summary.headline == "mse"
+    assert {row.role for row in result.records} == {"strategy", "baseline"}
     assert result.history[-1]["step"] == 4
     weights = Run(result.path).checkpoints.best()["strategy"]
     assert all(torch.equal(weights[n], t) for n, t in result.strategy().state_dict().items())
@@ -78,7 +78,7 @@ def test_what_a_run_holds_is_read_from_its_files(result: RunResult) -> None:
 
 def test_an_evaluation_of_other_shots_lies_beside_the_first(result: RunResult) -> None:
     again = evaluate(result, "evaluation.k_shots=[2]")
-    assert list(again.summary["shots"]) == ["2"] and not again.found and again.path == result.path
+    assert list(again.summary.shots) == [2] and not again.found and again.path == result.path
     assert evaluate(result.path, "evaluation.k_shots=[2]").found
     assert again.evaluations == [again.evaluation, result.evaluation]
     assert load_run(result.path) == RunResult(result.path, again.evaluation, found=True)

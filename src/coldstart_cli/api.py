@@ -19,8 +19,10 @@ from coldstart_cli.comparison.comparison import CONFIDENCE, ZONE
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment import requests
 from coldstart_cli.experiment.finished import Outcome
-from coldstart_cli.files.durable import read_json, read_jsonl
+from coldstart_cli.files.durable import read_jsonl
 from coldstart_cli.files.untrusted import shaped
+from coldstart_cli.metrics.records import Record, record_of
+from coldstart_cli.metrics.results import Summary
 from coldstart_cli.reports.finished_run import Show
 from coldstart_cli.runs.run import Run, read_config
 
@@ -37,8 +39,8 @@ class RunResult:
 
     Example:
         >>> result = load_run("outputs/maml-glyphs-conv4-s0-1a2b3c4d")
-        >>> result.summary["shots"]["1"]["new"]["after"]["mean"]
-        0.71
+        >>> result.summary.shots[1].new.after
+        Interval(mean=0.71, half_width=0.03, n=100)
 
     Attributes:
         path: the run directory.
@@ -56,14 +58,16 @@ class RunResult:
         return read_config(self._folder / "config.yaml")
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """All that is reported, as summary.json holds it."""
-        return read_json(self._folder / "summary.json", "run")
+    def summary(self) -> Summary:
+        """All that is reported of the evaluation."""
+        return Run(self.path).summary(self.evaluation)
 
     @property
-    def records(self) -> list[dict[str, Any]]:
-        """A row for each task, k and adaptation step, as records.jsonl holds them."""
-        return list(read_jsonl(self._folder / "records.jsonl"))
+    def records(self) -> list[Record]:
+        """A row for each task, k and adaptation step."""
+        rows = self._folder / "records.jsonl"
+        with shaped("run", rows):
+            return [record_of(row) for row in read_jsonl(rows)]
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -127,8 +131,8 @@ def evaluate(
 
     Example:
         >>> again = evaluate(result, "evaluation.k_shots=[1,2,5]")
-        >>> sorted(again.summary["shots"])
-        ['1', '2', '5']
+        >>> sorted(again.summary.shots)
+        [1, 2, 5]
 
     Args:
         run: what `train` or `load_run` gave, or a run directory.
