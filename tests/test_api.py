@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hydra
 import numpy as np
 import pytest
 import torch
@@ -241,3 +242,13 @@ def test_a_type_checker_sees_the_public_names(tmp_path: Path, monkeypatch: pytes
     out, _, code = api.run(["--strict", "--follow-imports=silent", f"--cache-dir={tmp_path}", "user.py"])
     assert code == 1 and '"float"' in out and "pathlib." in out, out
     assert re.findall(r"user.py:(\d+): error", out) == ["6"], out
+
+
+def test_a_caller_with_a_hydra_of_its_own_finds_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "theirs.yaml").write_text("a: 1\n")
+    monkeypatch.chdir(tmp_path)
+    with hydra.initialize_config_dir(str(tmp_path), version_base="1.3"):
+        train("strategy=maml", *SMALL)
+        assert hydra.compose("theirs").a == 1

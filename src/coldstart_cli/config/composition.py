@@ -38,11 +38,19 @@ OmegaConf.clear_resolver("oc.env")  # no config, which may be somebody else's, r
 
 @contextlib.contextmanager
 def environment_hidden() -> Iterator[None]:
-    """The same during a call from Python, whose own configs may read the environment before and after it."""
+    """The same during a call from Python, whose own configs may read the environment before and after it.
+
+    A caller that has initialized Hydra for itself finds it as it left it.
+    """
     OmegaConf.clear_resolver("oc.env")
+    theirs = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
     try:
         yield
     finally:
+        GlobalHydra.instance().clear()
+        if theirs is not None:
+            GlobalHydra.instance().initialize(theirs)
         if _CALLERS and not OmegaConf.has_resolver("oc.env"):
             OmegaConf.register_new_resolver("oc.env", oc.env)
 
