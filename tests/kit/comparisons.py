@@ -111,6 +111,7 @@ def setting(
         "headline": "mse" if regression else "accuracy",
         "higher_is_better": not regression,
         "percent": not regression,
+        "units": {} if regression else dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), "%"),
         "zone": None if regression else 0.005,
         "sentences": [
             f"at k <= 5 {order[0]} wins by 3.1 ± 0.8 points over {order[-1]} (Holm p = 0.0003)",
@@ -147,6 +148,12 @@ def result(
         "curve": {
             str(step): {"mean": None, "half_width": None} if empty and step == steps[-1] else at(step)
             for step in kept
+        },
+        "metrics": {}
+        if empty or regression
+        else {
+            "balanced_accuracy": {"mean": value, "half_width": half},
+            "macro_f1": {"mean": 0.98 * value, "half_width": None},
         },
         "area": None if empty else value,
         "steps_to_95": None if empty else kept[-1],

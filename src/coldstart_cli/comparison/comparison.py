@@ -98,6 +98,7 @@ def _setting(members: Sequence[Contestant], confidence: float, zone: float) -> D
         "higher_is_better": higher,
         "percent": percent,
         "zone": zone if percent else None,
+        "units": dict(first.get("units", {})),
         "contestants": [facts(m) for m in sorted(members, key=lambda m: order.index(m.name))],
         "shots": shots,
         "similarity": similar,
@@ -201,6 +202,7 @@ def csv_of(comparison: Mapping[str, Any]) -> str:
 def rows(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The comparison as a flat table: a row for each setting, k and contestant."""
     found = []
+    others = list(dict.fromkeys(name for s in comparison["settings"] for name in other_metrics(s)))
     for setting in comparison["settings"]:
         contestants = {c["name"]: c for c in setting["contestants"]}
         for k, shot in setting["shots"].items():
@@ -229,6 +231,24 @@ def rows(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
                         "p95_ms": timing.get("p95_ms"),
                         "parameters": costs.get("parameters"),
                         "bank": shot["bank"],
+                        **_flat_metrics(result["metrics"], others),
                     }
                 )
+    return found
+
+
+def other_metrics(setting: Mapping[str, Any]) -> list[str]:
+    """The metrics beside the headline that some contestant of a setting is known by."""
+    shots = setting["shots"].values()
+    return list(
+        dict.fromkeys(n for shot in shots for row in shot["results"].values() for n in row["metrics"])
+    )
+
+
+def _flat_metrics(metrics: Mapping[str, Any], names: Sequence[str]) -> dict[str, float | None]:
+    """Columns of every named metric; unknown where a run was evaluated without it."""
+    found: dict[str, float | None] = {}
+    for name in names:
+        interval = metrics.get(name, {})
+        found |= {name: interval.get("mean"), f"{name}_half_width": interval.get("half_width")}
     return found

@@ -47,6 +47,7 @@ def at_one_k(
     results = {
         m.name: _result(m, k, tasks, confidence)
         | {"gain": _gain(m, references.get(m.name), k, tasks, higher, confidence)}
+        | {"metrics": _other_metrics(m, k, tasks, confidence)}
         for m in members
     }
     means = [row["mean"] for row in results.values() if row["mean"] is not None]
@@ -110,6 +111,22 @@ def _result(member: Contestant, k: int, tasks: list[str], confidence: float) -> 
         "area": measures.area_under(means) if means else None,
         "steps_to_95": mean_known(shot.summary[part]["steps_to_95"] for shot in shots),
         "calibration": _calibration(shots, member.baseline),
+    }
+
+
+def _other_metrics(member: Contestant, k: int, tasks: list[str], confidence: float) -> Dict:
+    """Name -> interval of each metric beside the headline; nothing where a run was evaluated without."""
+    role = "baseline" if member.baseline else "strategy"
+    by_seed: list[dict[str, Mapping[str, float | None]]] = []
+    for _, shot in sorted(member.shots[k].items()):
+        rows = [row for row in shot.rows if (row["role"], row["step"]) == (role, shot.step)]
+        by_seed.append({task_key(row): row.get("metrics", {}) for row in rows})
+    named = [[of[task] for task in tasks] for of in by_seed]
+    first = named[0][0]
+    return {
+        name: _interval(np.asarray([[one[name] for one in row] for row in named], dtype=float), confidence)
+        for name in first
+        if all(name in one for row in named for one in row)
     }
 
 

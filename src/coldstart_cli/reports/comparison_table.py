@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from coldstart_cli.comparison.comparison import other_metrics
 from coldstart_cli.metrics.numbers import (
     UNKNOWN,
     MeanInterval,
@@ -42,6 +43,9 @@ def show(comparison: Dict, console: Console | None = None) -> None:
         console.print(plain(_title(setting, comparison["confidence"])), style="bold", soft_wrap=True)
         console.print(_accuracy(setting))
         console.print("[dim]* nothing beats it; contestants of one rank are beaten by equally many[/dim]")
+        if others := other_metrics(setting):
+            console.print()
+            console.print(_others(setting, others))
         console.print()
         console.print(_costs(setting))
         for line in _similarity(setting):
@@ -96,6 +100,34 @@ def _accuracy(setting: Dict) -> Table:
             text = f"{numbers.interval(_at(row))}  {row['rank']:>2}" if row else "-   "
             cells.append(Text(text + ("*" if winner else " "), style="bold" if winner else ""))
         table.add_row(*cells, Text(str(len(contestant["seeds"]))))
+    return table
+
+
+def metric_numbers(setting: Dict, name: str) -> Numbers:
+    """The writer of a metric beside the headline."""
+    rows = [
+        row["metrics"].get(name) for shot in setting["shots"].values() for row in shot["results"].values()
+    ]
+    return Numbers.of(setting["units"].get(name) == "%", [row["half_width"] for row in rows if row])
+
+
+def titled(setting: Dict, name: str) -> str:
+    """`macro F1, %` of macro_f1."""
+    words = name.replace("_f1", "_F1").replace("_", " ")
+    return f"{words}, %" if setting["units"].get(name) == "%" else words
+
+
+def _others(setting: Dict, names: Sequence[str]) -> Table:
+    """The metrics beside the headline, adapted, a column for each at each k."""
+    table = _columns(*(f"{titled(setting, name)}, k = {k}" for name in names for k in setting["shots"]))
+    for contestant in setting["contestants"]:
+        rows = [shot["results"].get(contestant["name"]) for shot in setting["shots"].values()]
+        cells = [
+            metric_numbers(setting, name).interval(_at(row["metrics"].get(name) if row else None))
+            for name in names
+            for row in rows
+        ]
+        table.add_row(plain(contestant["name"]), *map(Text, cells))
     return table
 
 

@@ -136,6 +136,7 @@ def _section(index: int, comparison: Mapping[str, Any]) -> dict[str, Any]:
         "results": tables.results(setting),
         "curves": tables.curves(setting),
         "transfer": tables.transfer(setting),
+        "metrics": tables.metrics(setting),
         "calibration": tables.calibrations(setting),
         "hardware": tables.hardware(setting),
         "costs": tables.costs(setting) if chart_data.costs(setting) else None,

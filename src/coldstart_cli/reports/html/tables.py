@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from coldstart_cli.comparison.comparison import other_metrics
 from coldstart_cli.metrics.numbers import (
     UNKNOWN,
     MeanInterval,
@@ -21,7 +22,7 @@ from coldstart_cli.metrics.numbers import (
     significant,
     told_apart,
 )
-from coldstart_cli.reports.comparison_table import numbers_of
+from coldstart_cli.reports.comparison_table import metric_numbers, numbers_of, titled
 
 Dict = Mapping[str, Any]
 Rows = list[list[str]]
@@ -136,6 +137,20 @@ def calibrations(setting: Dict) -> Table | None:
     return Table.of_numbers(
         "Calibration", ["k", "contestant", *(titles.get(n, n) for n in names)], rows, (0, 1)
     )
+
+
+def metrics(setting: Dict) -> Table | None:
+    """The metrics beside the headline; None where no run was asked for any."""
+    names = other_metrics(setting)
+    if not names:
+        return None
+    writers = {name: metric_numbers(setting, name) for name in names}
+    rows = [
+        [f"k = {k}", who, *(writers[name].interval(_at(row["metrics"].get(name))) for name in names)]
+        for k, who, row in _each(setting)
+    ]
+    head = ["k", "contestant", *(titled(setting, name) for name in names)]
+    return Table.of_numbers("Other metrics", head, rows, (0, 1))
 
 
 def costs(setting: Dict) -> Table:
