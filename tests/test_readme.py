@@ -10,9 +10,6 @@ from pathlib import Path
 import pytest
 
 from coldstart_cli.cli import main
-from coldstart_cli.cli.command_line import commands
-from coldstart_cli.cli.offers import candidates
-from coldstart_cli.cli.parsing import Parser
 from tests.kit.places import CONF, REPOSITORY
 
 TEXT = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -49,42 +46,3 @@ def test_readme_command_works(
 def test_readme_lists_every_strategy() -> None:
     folder = CONF / "strategy"
     assert not [p.stem for p in folder.glob("*.yaml") if f"`{p.stem}`" not in TEXT]
-
-
-def table_of_commands() -> dict[str, list[str]]:
-    """Command, with its subcommand where it has one -> the flags that its row names."""
-    section = TEXT.partition("## Commands")[2].partition("\n## ")[0]
-    rows: dict[str, list[str]] = {}
-    for line in section.splitlines():
-        if line.startswith("| `"):
-            first = line.split("|")[1]
-            flags = re.findall(r"(?<![\w-])(--?[a-z][\w-]*)", line)
-            for name in re.findall(r"`([a-z]+(?: (?:check|fetch|verify))?)", first):
-                rows.setdefault(name, []).extend(flags)
-    return rows
-
-
-def parsers() -> dict[str, Parser]:
-    """The same from the parsers: `data check`, where a command has commands of its own."""
-    found = {}
-    for name, parser in commands().commands.items():
-        found |= {f"{name} {below}": one for below, one in parser.commands.items()} or {name: parser}
-    return found
-
-
-def test_readme_has_a_row_for_every_command_and_no_other() -> None:
-    assert table_of_commands().keys() == parsers().keys()
-
-
-def test_readme_names_flags_that_the_commands_have() -> None:
-    known = parsers()
-    for name, flags in table_of_commands().items():
-        assert set(flags) <= {*known[name].flags, "--help", "--config-dir"}, name
-
-
-def test_completion_offers_every_command_and_flag_of_the_parsers() -> None:
-    program = commands()
-    assert set(candidates([""], program)) == set(program.commands)
-    for name, parser in parsers().items():
-        offered = candidates([*name.split(), "--"], program)
-        assert set(offered) == {flag for flag in parser.flags if flag.startswith("--")}, name

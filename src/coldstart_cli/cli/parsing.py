@@ -137,7 +137,11 @@ class Parser(argparse.ArgumentParser):
         """Takes `key=value` words, wherever they stand."""
         self.words = words
         self.add_argument(
-            "overrides", nargs="*", metavar="KEY=VALUE", help="what to choose and to change: see below"
+            "overrides",
+            nargs="*",
+            default=[],
+            metavar="KEY=VALUE",
+            help="what to choose and to change: see below",
         )
 
     def config_dir(self) -> None:

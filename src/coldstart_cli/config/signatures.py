@@ -273,7 +273,7 @@ def _named(name: str, source: _Source) -> Any:
     module, original = source.imported.get(name, ("", name))
     if module in _LIBRARIES:
         return getattr(_LIBRARIES[module], original)
-    if module.partition(".")[0] == ROOT.name:
+    if module.partition(".")[0] in (ROOT.name, source.name.partition(".")[0]):
         place, found = _defined(module, original)
         return _stub(original) if isinstance(found, Definition) else _value(found, place)
     if name in _BUILT_IN:

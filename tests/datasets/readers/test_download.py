@@ -14,8 +14,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from coldstart_cli.cli import main
 from coldstart_cli.datasets.readers import download
-from coldstart_cli.datasets.readers.download import File, fetch, located, main, verify
+from coldstart_cli.datasets.readers.download import File, fetch, located, verify
 from coldstart_cli.errors import RequestError
 from tests.kit.marked_processes import gone_within, marked
 from tests.kit.reliability import Tries
@@ -97,14 +98,14 @@ def test_files_are_fetched_once_and_verified(
         fetch("toy", None) == fetch("toy", None) == located("toy", None) == {"a.txt": own_cache / "toy-a.txt"}
     )
     assert served[1] == ["/ok"]
-    assert main(["verify", "dataset=toy"]) == 0
+    assert main(["data", "verify", "dataset=toy"]) == 0
     assert capsys.readouterr().out == f"{own_cache / 'toy-a.txt'}: sha256 {DIGEST}\n"
 
 
 def test_files_of_a_folder_are_taken_and_never_written_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["fetch", "dataset=toy", f"dataset.root={tmp_path / 'mine'}"]) == 0
+    assert main(["data", "fetch", "dataset=toy", f"dataset.root={tmp_path / 'mine'}"]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'mine' / 'a.txt'}\n"
     assert located("toy", str(tmp_path / "mine"))["a.txt"].read_bytes() == CONTENT
     (tmp_path / "mine" / "a.txt").write_bytes(b"changed")
@@ -203,15 +204,18 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], r"write coldstart data fetch\|verify"),
-        (["fetch"], "is not understood"),
-        (["fetch", "dataset=toys"], "dataset: toys is not downloaded; did you mean toy"),
-        (["verify", "dataset=toy", "k=1"], "is not understood"),
+        (["fetch"], "dataset: is needed; coldstart data fetch dataset=NAME"),
+        (["fetch", "dataset=toys"], "dataset: 'toys' is not a valid choice; did you mean toy?"),
+        (["verify", "dataset=toy", "k=1"], "k=1: data verify has no such key; "),
+        (["verify", "--jsn"], "--jsn: there is no such flag; "),
     ],
 )
-def test_wrong_requests_are_one_line(arguments: list[str], message: str) -> None:
-    with pytest.raises(RequestError, match=message):
-        main(arguments)
+def test_wrong_requests_are_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(message) and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["clinc150", "banking77"])
