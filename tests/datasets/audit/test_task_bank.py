@@ -272,9 +272,9 @@ def task_hashes(*overrides: str) -> tuple[dict[tuple[str, int, str], set[str]], 
         )
     found: dict[tuple[str, int, str], set[str]] = {}
     for row in records:
-        found.setdefault((row["split"], row["k_shot"], row["task"]), set()).add(row["task_hash"])
-    ours = [row for row in records if (row["role"], row["split"], row["k_shot"]) == ("strategy", "new", 1)]
-    return found, [row["task_hash"] for row in ours]
+        found.setdefault((row.split, row.k_shot, row.task), set()).add(row.task_hash)
+    ours = [row for row in records if (row.role, row.split, row.k_shot) == ("strategy", "new", 1)]
+    return found, [row.task_hash for row in ours]
 
 
 @pytest.mark.usefixtures("torch_settings")

@@ -12,7 +12,6 @@ from pathlib import Path
 from coldstart_cli.digests import file_digest
 from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.files.caching import cache_folder
-from coldstart_cli.files.locks import locked
 
 N_RETRIES = 2
 TIMEOUT_SECONDS = 30.0
@@ -110,6 +109,8 @@ def _download(path: Path, published: File) -> None:
         RequestError: saying whether the network, the publisher or the folder is at fault.
     """
     from requests.exceptions import RequestException
+
+    from coldstart_cli.files.locks import locked  # late: a page of help asks for names of files alone
 
     hidden = path.parent / ".downloads"
     partial = hidden / path.name
