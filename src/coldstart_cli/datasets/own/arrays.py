@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
-from annotated_types import Ge, Lt
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coldstart_cli.core.tasks import Inputs, TaskShape
+from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.labelled import Labelled, Raw, marks
+from coldstart_cli.datasets.own.shared import OwnData, plan_of
 from coldstart_cli.datasets.own.source import Own
-from coldstart_cli.datasets.own.splits import Plan, SplitBy
 from coldstart_cli.datasets.readers.npz import Archive
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
 from coldstart_cli.errors import RequestError
@@ -54,51 +53,28 @@ class ArrayRecipe:
 def arrays(
     preprocess: Preprocess,
     *,
-    bank_seed: Annotated[int, Ge(0)],
-    n_way: Annotated[int, Ge(2)] | None,
-    k_shot: Annotated[int, Ge(0)],
-    n_query: Annotated[int, Ge(1)],
-    n_unlabelled: Annotated[int, Ge(0)],
-    unequal: bool,
-    root: str | None,
-    unlabelled: str | None,
     x_key: str,
     y_key: str,
     task_key: str | None,
     split_key: str | None,
-    split_by: SplitBy,
-    split_seed: Annotated[int, Ge(0)],
-    validation_share: Annotated[float, Ge(0), Lt(1)],
-    new_share: Annotated[float, Ge(0), Lt(1)],
-    held_out_share: Annotated[float, Ge(0), Lt(1)],
-    min_examples: Annotated[int, Ge(2)] | None,
-    on_bad: OnBad,
+    **own: Unpack[OwnData],
 ) -> Own:
     """Arrays of one's own as tasks: whole numbers and texts in y are classes, reals a regression.
 
     Args:
         preprocess: the model's.
-        bank_seed: determines the tasks, not the data.
-        n_way: classes of a task; None: all that every split has; of no use to a regression.
-        k_shot: support examples a class (regression: a task).
-        n_query: query examples a class (regression: a task), fewer of those that have not as many.
-        n_unlabelled: unlabelled examples a class (regression: a task).
-        unequal: n_way and k_shot are the most that a task and a class may have, not what all have.
-        root: the npz file.
-        unlabelled: an npz file with x alone, for `adapt`; or None.
         x_key, y_key: names of the arrays.
         task_key, split_key: names of arrays, or None.
-        split_by, split_seed, validation_share, new_share, held_out_share, min_examples: see `sharing.Plan`.
-        on_bad: `stop` at the first example that is not finite, or `skip` them.
+        own: see `OwnData`.
 
     Raises:
         RequestError: naming file and row.
     """
-    shape = TaskShape(n_way, k_shot, n_query, n_unlabelled)
-    shares = (validation_share, new_share, held_out_share)
-    plan = Plan(shape, bank_seed, split_by, split_seed, *shares, min_examples, unequal)
     recipe = ArrayRecipe(x_key, y_key, task_key, split_key, None, False)
-    return Own("arrays", read_arrays(preprocess, root, recipe, unlabelled=unlabelled, on_bad=on_bad), plan)
+    labelled = read_arrays(
+        preprocess, own["root"], recipe, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
+    )
+    return Own("arrays", labelled, plan_of(own))
 
 
 def read_arrays(

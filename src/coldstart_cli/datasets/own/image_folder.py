@@ -9,16 +9,16 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
 import torch
-from annotated_types import Ge, Lt
+from annotated_types import Ge
 
-from coldstart_cli.core.tasks import Inputs, TaskShape
+from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.labelled import Labelled, Raw, marks
+from coldstart_cli.datasets.own.shared import OwnData, plan_of
 from coldstart_cli.datasets.own.source import Own
-from coldstart_cli.datasets.own.splits import Plan, SplitBy
 from coldstart_cli.datasets.readers.images import (
     ImageFile,
     Picture,
@@ -57,54 +57,30 @@ class ImageRecipe:
 def image_folder(
     preprocess: Preprocess,
     *,
-    bank_seed: Annotated[int, Ge(0)],
-    n_way: Annotated[int, Ge(2)] | None,
-    k_shot: Annotated[int, Ge(0)],
-    n_query: Annotated[int, Ge(1)],
-    n_unlabelled: Annotated[int, Ge(0)],
-    unequal: bool,
-    root: str | None,
-    unlabelled: str | None,
     size: Annotated[int, Ge(8)],
     channels: Literal[1, 3] | None,
     resize: Resize,
     exclude: list[str],
-    split_by: SplitBy,
-    split_seed: Annotated[int, Ge(0)],
-    validation_share: Annotated[float, Ge(0), Lt(1)],
-    new_share: Annotated[float, Ge(0), Lt(1)],
-    held_out_share: Annotated[float, Ge(0), Lt(1)],
-    min_examples: Annotated[int, Ge(2)] | None,
-    on_bad: OnBad,
+    **own: Unpack[OwnData],
 ) -> Own:
     """Images of one's own as tasks.
 
     Args:
         preprocess: the model's; its image size and channels come before those here.
-        bank_seed: determines the tasks, not the data.
-        n_way: classes of a task; None: all that every split has.
-        k_shot: support examples a class.
-        n_query: query examples a class, fewer of classes that have not as many.
-        n_unlabelled: unlabelled examples a class.
-        unequal: n_way and k_shot are the most that a task and a class may have, not what all have.
-        root: the folder of the folders.
-        unlabelled: a folder of images without labels, for `adapt`; or None.
         size: height and width in pixels.
         channels: 1 or 3; None: 1 where all images are grey.
         resize: `crop` or `stretch`.
         exclude: names of classes that are left out.
-        split_by, split_seed, validation_share, new_share, held_out_share, min_examples: see `sharing.Plan`.
-        on_bad: `stop` at the first file that cannot be read, or `skip` them.
+        own: see `OwnData`.
 
     Raises:
         RequestError: naming folder or file.
     """
-    shape = TaskShape(n_way, k_shot, n_query, n_unlabelled)
-    shares = (validation_share, new_share, held_out_share)
-    plan = Plan(shape, bank_seed, split_by, split_seed, *shares, min_examples, unequal)
-    recipe = ImageRecipe(size, channels, resize, tuple(exclude), split_by == "file")
-    labelled = read_images(preprocess, root, recipe, unlabelled=unlabelled, on_bad=on_bad)
-    return Own("image_folder", labelled, plan)
+    recipe = ImageRecipe(size, channels, resize, tuple(exclude), own["split_by"] == "file")
+    labelled = read_images(
+        preprocess, own["root"], recipe, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
+    )
+    return Own("image_folder", labelled, plan_of(own))
 
 
 def read_images(

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Unpack
 
 import numpy as np
 import torch
-from annotated_types import Ge, Lt
+from annotated_types import Ge
 
-from coldstart_cli.core.tasks import Inputs, TaskShape
+from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.columns import (
     bad_rows,
     cells_for,
@@ -26,8 +26,9 @@ from coldstart_cli.datasets.own.columns import (
     fitted,
 )
 from coldstart_cli.datasets.own.labelled import Labelled, Raw
+from coldstart_cli.datasets.own.shared import OwnData, plan_of
 from coldstart_cli.datasets.own.source import Own
-from coldstart_cli.datasets.own.splits import Plan, SplitBy, share_out
+from coldstart_cli.datasets.own.splits import Plan, share_out
 from coldstart_cli.datasets.own.table_rows import TableRecipe, TableRows, target_scale
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
 from coldstart_cli.datasets.readers.tables import (
@@ -46,14 +47,6 @@ from coldstart_cli.models.preprocess import Preprocess
 def tabular(
     preprocess: Preprocess,
     *,
-    bank_seed: Annotated[int, Ge(0)],
-    n_way: Annotated[int, Ge(2)] | None,
-    k_shot: Annotated[int, Ge(0)],
-    n_query: Annotated[int, Ge(1)],
-    n_unlabelled: Annotated[int, Ge(0)],
-    unequal: bool,
-    root: str | None,
-    unlabelled: str | None,
     label_column: str | None,
     target_column: str | None,
     task_column: str | None,
@@ -62,26 +55,12 @@ def tabular(
     categories: list[str],
     max_categories: Annotated[int, Ge(2)],
     encoding: str,
-    split_by: SplitBy,
-    split_seed: Annotated[int, Ge(0)],
-    validation_share: Annotated[float, Ge(0), Lt(1)],
-    new_share: Annotated[float, Ge(0), Lt(1)],
-    held_out_share: Annotated[float, Ge(0), Lt(1)],
-    min_examples: Annotated[int, Ge(2)] | None,
-    on_bad: OnBad,
+    **own: Unpack[OwnData],
 ) -> Own:
     """Rows of one's own tables as tasks.
 
     Args:
         preprocess: the model's.
-        bank_seed: determines the tasks, not the data.
-        n_way: classes of a task; None: all that every split has; of no use to a regression.
-        k_shot: support examples a class (regression: a task).
-        n_query: query examples a class (regression: a task), fewer of those that have not as many.
-        n_unlabelled: unlabelled examples a class (regression: a task).
-        unequal: n_way and k_shot are the most that a task and a class may have, not what all have.
-        root: a file, or a folder of files with the same columns.
-        unlabelled: a file of rows without labels, for `adapt`; or None.
         label_column: of the class.
         target_column: of the real to predict, in place of a label; or None.
         task_column, split_column: names of columns, or None.
@@ -89,15 +68,12 @@ def tabular(
         categories: columns whose numbers are names of categories.
         max_categories: different values of a category, at most.
         encoding: of the files.
-        split_by, split_seed, validation_share, new_share, held_out_share, min_examples: see `sharing.Plan`.
-        on_bad: `stop` at the first row that cannot be read, or `skip` them.
+        own: see `OwnData`.
 
     Raises:
         RequestError: naming file and row.
     """
-    shape = TaskShape(n_way, k_shot, n_query, n_unlabelled)
-    shares = (validation_share, new_share, held_out_share)
-    plan = Plan(shape, bank_seed, split_by, split_seed, *shares, min_examples, unequal)
+    plan = plan_of(own)
     recipe = TableRecipe(
         label_column,
         target_column,
@@ -110,9 +86,10 @@ def tabular(
         None,
         None,
     )
-    return Own(
-        "tabular", read_table(preprocess, root, recipe, plan, unlabelled=unlabelled, on_bad=on_bad), plan
+    labelled = read_table(
+        preprocess, own["root"], recipe, plan, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
     )
+    return Own("tabular", labelled, plan)
 
 
 def read_table(

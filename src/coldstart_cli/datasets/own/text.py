@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Unpack
 
-from annotated_types import Ge, Lt
-
-from coldstart_cli.core.tasks import Inputs, TaskShape
+from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.labelled import Labelled, Raw, marks
+from coldstart_cli.datasets.own.shared import OwnData, plan_of
 from coldstart_cli.datasets.own.source import Own
-from coldstart_cli.datasets.own.splits import Plan, SplitBy
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
 from coldstart_cli.datasets.readers.tables import (
     STDIN,
@@ -48,54 +46,28 @@ class TextRecipe:
 def text(
     preprocess: Preprocess,
     *,
-    bank_seed: Annotated[int, Ge(0)],
-    n_way: Annotated[int, Ge(2)] | None,
-    k_shot: Annotated[int, Ge(0)],
-    n_query: Annotated[int, Ge(1)],
-    n_unlabelled: Annotated[int, Ge(0)],
-    unequal: bool,
-    root: str | None,
-    unlabelled: str | None,
     text_column: str,
     label_column: str,
     task_column: str | None,
     split_column: str | None,
     encoding: str,
-    split_by: SplitBy,
-    split_seed: Annotated[int, Ge(0)],
-    validation_share: Annotated[float, Ge(0), Lt(1)],
-    new_share: Annotated[float, Ge(0), Lt(1)],
-    held_out_share: Annotated[float, Ge(0), Lt(1)],
-    min_examples: Annotated[int, Ge(2)] | None,
-    on_bad: OnBad,
+    **own: Unpack[OwnData],
 ) -> Own:
     """Texts of one's own as tasks.
 
     Args:
         preprocess: the model's.
-        bank_seed: determines the tasks, not the data.
-        n_way: classes of a task; None: all that every split has.
-        k_shot: support examples a class.
-        n_query: query examples a class, fewer of classes that have not as many.
-        n_unlabelled: unlabelled examples a class.
-        unequal: n_way and k_shot are the most that a task and a class may have, not what all have.
-        root: a file, or a folder of files with the same columns.
-        unlabelled: a file of texts without labels, for `adapt`; or None.
         text_column, label_column: names of columns.
         task_column, split_column: names of columns, or None.
         encoding: of the files.
-        split_by, split_seed, validation_share, new_share, held_out_share, min_examples: see `sharing.Plan`.
-        on_bad: `stop` at the first row that cannot be read, or `skip` them.
+        own: see `OwnData`.
 
     Raises:
         RequestError: naming file and row.
     """
-    shape = TaskShape(n_way, k_shot, n_query, n_unlabelled)
-    shares = (validation_share, new_share, held_out_share)
-    plan = Plan(shape, bank_seed, split_by, split_seed, *shares, min_examples, unequal)
     recipe = TextRecipe(text_column, label_column, task_column, split_column, encoding)
-    labelled = read_texts(preprocess, root, recipe, unlabelled=unlabelled, on_bad=on_bad)
-    return Own("text", labelled, plan)
+    labelled = read_texts(preprocess, own["root"], recipe, unlabelled=own["unlabelled"], on_bad=own["on_bad"])
+    return Own("text", labelled, plan_of(own))
 
 
 def read_texts(
