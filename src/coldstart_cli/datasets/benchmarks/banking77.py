@@ -50,7 +50,7 @@ def banking77(
         n_unlabelled: unlabelled questions an intent.
         root: folder with train.csv and test.csv; None downloads.
         setting: `intent`: intents are split; `all`: the 77 intents at once, without a source.
-        split_seed, validation_share, new_share, held_out_share: see `sharing.Plan`; by `all` the second is
+        split_seed, validation_share, new_share, held_out_share: see `splits.Plan`; by `all` the second is
             read as the share of training questions that validation tasks are made of.
         known_duplicates: texts that occur twice.
 

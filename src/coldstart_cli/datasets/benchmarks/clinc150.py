@@ -63,7 +63,7 @@ def clinc150(
         new_domain: of the new tasks; read by `domain`.
         validation_domain: the one of the nine that validates and does not train; None: the one that follows
             new_domain in the publisher's order. Read by `domain`.
-        split_seed, validation_share, new_share, held_out_share: see `sharing.Plan`; read by `intent`.
+        split_seed, validation_share, new_share, held_out_share: see `splits.Plan`; read by `intent`.
         known_duplicates: texts that occur twice.
 
     Raises:
