@@ -71,7 +71,7 @@ def test_hub_name_is_looked_up_in_the_cache_alone_when_offline(
     assert folder_of("owner/name") == tmp_path
     assert asked["local_files_only"] is True
     assert not any(pattern.endswith((".bin", ".py", ".pt")) for pattern in asked["allow_patterns"])
-    with pytest.raises(ValueError, match=r"^path: owner/absent is no folder.*HF_HUB_OFFLINE is set.*; give"):
+    with pytest.raises(ValueError, match=r"^path: owner/absent is neither a folder.*HF_HUB_OFFLINE.*; give"):
         folder_of("owner/absent")
     monkeypatch.delenv("HF_HUB_OFFLINE")
     folder_of("owner/name")

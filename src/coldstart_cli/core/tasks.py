@@ -106,9 +106,9 @@ class Objective(ABC):
         return {}
 
     def calibration(self, outputs: Tensor, targets: Tensor, coverage: float) -> Calibration | None:
-        """How far predicted probabilities can be believed; None where outputs are no probabilities.
+        """How far predicted probabilities can be believed; None where outputs are not probabilities.
 
-        `coverage` is what a prediction set is to hold.
+        `coverage` is the probability that a prediction set must reach.
         """
         return None
 
@@ -211,7 +211,7 @@ class TaskSource(ABC):
     Attributes:
         input_shape: shape of one input, without n; for mappings, of each tensor.
         shape: the shape of its tasks.
-        fingerprint: a digest of the content, so that a run knows the data it was trained on.
+        fingerprint: a digest of the content, which ties a run to the data it was trained on.
         shares_labels: new classes are those of the source (domain shift), as `Support.source_classes` says.
         unequal: a task has `shape.n_way` classes and `shape.k_shot` support examples of each at most.
         has_source: it has a split `train`; without, it serves strategies that learn nothing from a source.

@@ -35,7 +35,7 @@ class Score:
         beside: role of a predictor that the strategy gave to be scored beside its own; None for its own.
         value: of the headline metric.
         metrics: the objective's other metrics by name; none on tasks that only choose.
-        believed: None where outputs are no probabilities, and on tasks that only choose.
+        believed: None where outputs are not probabilities, and on tasks that only choose.
         notes: numbers that the strategy noted of its predictor.
         adapt_seconds: inside the strategy's generator so far.
     """

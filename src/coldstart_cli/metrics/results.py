@@ -50,7 +50,7 @@ class Outcome:
         curve: the headline at every step.
         area: mean height of the curve.
         steps_to_95: the step at which 95 % of the way to `step` is gone; None where there is no way.
-        calibration: at `step`; None where outputs are no probabilities.
+        calibration: at `step`; None where outputs are not probabilities.
         metrics: the other metrics at `step`, by name.
         metrics_before: the same at the first step.
     """

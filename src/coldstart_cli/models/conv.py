@@ -82,7 +82,7 @@ class Conv4(Encoder):
         downsample: `pool` or `stride`.
 
     Raises:
-        ValueError: where inputs are no images, or too small to be halved four times.
+        ValueError: where inputs are not images, or too small to be halved four times.
     """
 
     def __init__(

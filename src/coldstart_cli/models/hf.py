@@ -211,7 +211,7 @@ def _from_hub(name: str) -> Path:
     except Exception as error:
         reason = "not in the hub's cache, and HF_HUB_OFFLINE is set" if offline else type(error).__name__
         raise ValueError(
-            f"path: {name} is no folder, and no hub model that can be had ({reason}); give a folder"
+            f"path: {name} is neither a folder nor an available hub model ({reason}); give a folder"
         ) from error
     return Path(folder)
 

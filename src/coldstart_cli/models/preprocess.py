@@ -1,6 +1,6 @@
 """What a model does to raw examples once, before they are drawn into tasks.
 
-A preprocess belongs to the model, for the model knows what it reads: a tokenizer, an image size, or the
+A preprocess belongs to the model, since the model sets what it reads: a tokenizer, an image size, or the
 features of a frozen encoder. The data set gets it, applies it to all its examples once, and keeps the result.
 What it makes is what the network's `forward` reads.
 """

@@ -143,7 +143,7 @@ class Features(Encoder):
         normalise: scale every one to length 1.
 
     Raises:
-        ValueError: where inputs are no features.
+        ValueError: where inputs are not features.
     """
 
     def __init__(

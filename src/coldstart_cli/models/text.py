@@ -180,7 +180,7 @@ class FrozenText(FrozenFeatures):
 class EmbeddingBag(Encoder):
     """Token ids with their mask -> features (n, hidden): the mean of the tokens' vectors, then one layer.
 
-    A student for large encoders of text: it looks up and adds, and knows no order of words.
+    A student for large encoders of text: it looks up and adds, and ignores the order of words.
 
     Args:
         input_shape: of `input_ids` and `attention_mask`.

@@ -79,7 +79,7 @@ class HFImage(Pretrained):
         frozen: its weights are constants: no strategy changes them, no checkpoint holds them.
 
     Raises:
-        ValueError: where inputs are no images, or `path` holds no such model.
+        ValueError: where inputs are not images, or `path` holds no such model.
     """
 
     mean: Tensor

@@ -20,7 +20,7 @@ class Law:
         name: how it is called where a person picks laws: `pytest -k adapt_changes_nothing`.
         sentence: the promise.
         mend: what to do where it is broken.
-        seen_against: tries it; what speaks against it, or None where it is kept.
+        seen_against: tries it; the evidence against it, or None where it is kept.
         concerns: whether a strategy makes this promise at all, by what it says of itself.
     """
 

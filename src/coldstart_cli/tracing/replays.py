@@ -52,7 +52,7 @@ class Replays:
         quiet: what cannot be recorded is not worth a line.
 
     Attributes:
-        recordable: nothing speaks against it so far.
+        recordable: nothing has ruled it out so far.
         on: whether what is recorded is replayed; else it is known to be recordable, no more.
     """
 
@@ -201,7 +201,7 @@ def _without_autocast(recording: Recording, inputs: Sequence[Tensor]) -> Values:
 
 
 def _agree(plain: Tensor | None, replayed: Tensor | None) -> bool:
-    """Bit for bit; what is not a number agrees with itself."""
+    """Bit for bit; NaN equals NaN."""
     if plain is None or replayed is None:
         return plain is replayed
     if plain.dtype != replayed.dtype or plain.shape != replayed.shape:

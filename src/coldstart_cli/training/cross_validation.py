@@ -60,6 +60,7 @@ def _dealt(targets: NDArray[np.generic], n_folds: int, seed: int) -> Folds:
     """Like cards, class by class and in random order within: equal ones fall on different folds."""
     if n_folds < 2:
         return []
+    # Sorted stably after a shuffle: random within a class, so that dealing in turn stratifies the folds.
     shuffled = np.random.default_rng(seed).permutation(len(targets))
     order = shuffled[np.argsort(_strata(targets)[shuffled], kind="stable")]
     fold_of = np.empty(len(targets), dtype=np.int64)

@@ -79,6 +79,7 @@ def adam(lr: float, *, beta1: float) -> Rule:
     def rule(weights: Weights, gradients: Weights, state: State) -> tuple[Weights, State]:
         if not state:
             zeros = {name: torch.zeros_like(g) for name, g in gradients.items()}
+            # Zeros bias the first means towards 0; the powers of beta below correct that.
             state = {"mean": zeros, "square": zeros, "step": 0}
         step = state["step"] + 1
         mean = {n: beta1 * state["mean"][n] + (1 - beta1) * g for n, g in gradients.items()}
@@ -109,7 +110,7 @@ def canonical(support: Examples) -> Examples:
 
 
 def batches(n: int, batch_size: int, seed: int) -> Iterator[Tensor]:
-    """Indices into n examples, (min(batch_size, n),) each, for ever: each epoch in a random order of its own.
+    """Indices into n examples, (min(batch_size, n),) each, for ever: each epoch in a new random order.
 
     An epoch's rest that fills no batch is joined by the beginning of the next.
     """

@@ -69,7 +69,7 @@ class TaskGradients:
         return Found(metrics, values[n:])
 
     def _values(self, task: Task, n_tasks: int, *inputs: Tensor) -> Values:
-        """Metrics, then gradients, each in memory of its own.
+        """Metrics, then gradients, none sharing memory.
 
         Random numbers are the task's own: the trainer seeds torch by (seed, step), this by the task as well.
         """

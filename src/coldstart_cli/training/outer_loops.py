@@ -140,7 +140,7 @@ def _chance_of(seed: int, step: int, divisible: bool) -> int:
 
 
 def _told(metrics: Mapping[str, float], n_examples: int) -> dict[str, float]:
-    """Metrics over all ranks; whoever counts is told of all ranks' examples."""
+    """Metrics over all ranks; the examples of all ranks are counted."""
     values, total = ranks.averaged(metrics, n_examples)
     _drawn.get()(total)
     return values

@@ -118,7 +118,7 @@ class Guarded(Strategy):
     def expected_gain(self, support: Support) -> float:
         """How much better transfer is expected to be than fallback, in units of the headline.
 
-        Infinite where nothing is known: nothing then speaks against transfer.
+        Infinite where nothing is known: there is then no evidence against transfer.
         """
         folds = _folds(support, self.n_folds)
         if not folds:

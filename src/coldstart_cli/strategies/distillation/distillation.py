@@ -154,7 +154,7 @@ class Distillation(Strategy):
             device=self.network.head.weight.device,
             start=self.preparing_steps + start,
             divisible=self.distance_weight == 0
-            and self.angle_weight == 0,  # relations are no mean over parts
+            and self.angle_weight == 0,  # a loss on relations is not a mean over parts
         )
 
     def _batch_loss(self, objective: Objective, batch: Examples) -> dict[str, Tensor]:
