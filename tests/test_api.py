@@ -170,22 +170,22 @@ def test_an_interrupt_ends_it_after_a_checkpoint_and_the_same_call_goes_on() -> 
 REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: train("strategy=mamml"), "strategy: there is no 'mamml'; did you mean maml?"),
     (lambda: train("strategy=maml", "strategy.inner_lrr=1"), "strategy.inner_lrr: there is no such key; did"),
-    (lambda: train({"strategy": "maml"}), "train: {'strategy': 'maml'} is no override; write texts"),  # type: ignore[arg-type]
-    (lambda: train("--quiet"), "train: '--quiet' is no override"),
-    (lambda: train(config_dirs="mine"), "config_dirs: 'mine' is no list; give ['mine']"),
+    (lambda: train({"strategy": "maml"}), "train: {'strategy': 'maml'} is not an override; write texts"),  # type: ignore[arg-type]
+    (lambda: train("--quiet"), "train: '--quiet' is not an override"),
+    (lambda: train(config_dirs="mine"), "config_dirs: 'mine' is not a list; give ['mine']"),
     (lambda: train(config_dirs=["mine"]), "--config-dir: mine is not a folder"),
-    (lambda: evaluate("nothing"), "run: nothing is no run directory"),
-    (lambda: load_run("nothing"), "run: nothing is no run directory"),
+    (lambda: evaluate("nothing"), "run: nothing is not a run directory"),
+    (lambda: load_run("nothing"), "run: nothing is not a run directory"),
     (lambda: compare(), "compare: no run is named"),
-    (lambda: compare("nothing"), "compare: nothing is no folder"),
+    (lambda: compare("nothing"), "compare: nothing is not a folder"),
     (lambda: compare("outputs", confidence=95), "confidence: 95 is out of range; give a value from 0.5"),
     (
         lambda: adapt("dataset=tabular", "dataset.root=no.csv", "model=mlp", bundle="b"),
         "dataset.root: no.csv",
     ),
     (lambda: adapt("bundle=b", bundle="b"), "adapt: run and bundle are arguments here"),
-    (lambda: adapt("dataset=tabular", bundle="b", run="nothing"), "run: nothing is no run directory"),
-    (lambda: Bundle.load("nothing"), "bundle: nothing is no bundle"),
+    (lambda: adapt("dataset=tabular", bundle="b", run="nothing"), "run: nothing is not a run directory"),
+    (lambda: Bundle.load("nothing"), "bundle: nothing is not a bundle"),
 ]
 
 

@@ -59,7 +59,9 @@ def test_conf_files_are_those_that_ls_lists(capsys: pytest.CaptureFixture[str]) 
     listed = json.loads(capsys.readouterr().out)
     names = [f"{group}/{entry['name']}" for group, entries in listed.items() for entry in entries]
     assert sorted(names) == CHOICES
-    assert len(CHOICES) == len(list(CONF.rglob("*.yaml"))) - 3 > 20  # what commands compose is no choice
+    assert (
+        len(CHOICES) == len(list(CONF.rglob("*.yaml"))) - 3 > 20
+    )  # what commands compose is not a valid choice
     assert set(FILES) - set(CHOICES) == {"train", "adapt", "tune"}
 
 

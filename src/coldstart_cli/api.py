@@ -111,7 +111,7 @@ def train(*overrides: str, config_dirs: Sequence[Place] = (), quiet: bool = True
     Args:
         overrides: `group=choice` and `key=value`; a value with spaces, commas or brackets in quotes, as in
             `"dataset.root='my data'"`.
-        config_dirs: folders with configs of one's own.
+        config_dirs: folders with your own configs.
         quiet: print nothing; else progress and report, as the command does.
 
     Raises:
@@ -248,7 +248,7 @@ def _path(run: RunResult | Place) -> Path:
 
 def _texts(places: Sequence[Place]) -> list[str]:
     if isinstance(places, str | os.PathLike):
-        raise RequestError(f"config_dirs: {str(places)!r} is no list; give [{str(places)!r}]")
+        raise RequestError(f"config_dirs: {str(places)!r} is not a list; give [{str(places)!r}]")
     return [os.fspath(place) for place in places]
 
 
@@ -257,6 +257,6 @@ def _check(command: str, overrides: Sequence[object]) -> None:
     for override in overrides:
         if not isinstance(override, str) or not ("=" in override or override.startswith("~")):
             raise RequestError(
-                f"{command}: {override!r:.60} is no override; write texts such as 'strategy=maml', "
+                f"{command}: {override!r:.60} is not an override; write texts such as 'strategy=maml', "
                 "'training.steps=100'"
             )

@@ -147,8 +147,8 @@ def test_a_target_far_from_zero_is_learned_scaled_and_told_in_its_own_unit(
 @pytest.mark.parametrize(
     ("harm", "line"),
     [
-        (lambda b: (b / "code.py").write_text("import os"), "code.py is no part of a bundle"),
-        (lambda b: (b / "weights.pkl").write_bytes(b"x"), "weights.pkl is no part of a bundle"),
+        (lambda b: (b / "code.py").write_text("import os"), "code.py is not part of a bundle"),
+        (lambda b: (b / "weights.pkl").write_bytes(b"x"), "weights.pkl is not part of a bundle"),
         (lambda b: (b / "base").mkdir() or (b / "base" / "a.py").write_text(""), "a.py is no part"),
         (lambda b: (b / "card.json").write_text("{"), "card.json is damaged"),
         (lambda b: (b / "weights.safetensors").write_bytes(b"\0" * 40), "weights.safetensors is damaged"),
@@ -156,7 +156,7 @@ def test_a_target_far_from_zero_is_learned_scaled_and_told_in_its_own_unit(
         (lambda b: edit(b, format=99), "format 99, this coldstart reads up to 1"),
         (lambda b: edit(b, temperature=0), "card.json is damaged"),
         (lambda b: edit(b, build={"strategy": {"_target_": "os.system"}}), "is not trusted"),
-        (lambda b: shutil.rmtree(b), "is no bundle"),
+        (lambda b: shutil.rmtree(b), "is not a bundle"),
     ],
 )  # fmt: skip
 def test_what_is_no_bundle_is_refused_in_one_line(
@@ -179,7 +179,7 @@ def edit(bundle: Path, **changes: object) -> None:
 def test_a_folder_that_is_no_bundle_is_not_written_to(adapted: Adapt) -> None:
     Path("bundle").mkdir()
     Path("bundle/thesis.tex").write_text("mine")
-    with pytest.raises(RequestError, match="exists and is no bundle"):
+    with pytest.raises(RequestError, match="exists and is not a bundle"):
         adapted("strategy=protonet")
     assert [p.name for p in Path("bundle").iterdir()] == ["thesis.tex"]
 
@@ -197,5 +197,7 @@ def test_an_export_answers_alike_for_any_batch(adapted: Adapt, name: str) -> Non
 
 def test_what_is_no_data_of_ones_own_is_refused() -> None:
     ((_, config),) = composition.points(["dataset=sinusoid", "model=mlp"])
-    with pytest.raises(RequestError, match=r"^dataset: sinusoid is no data of your own; choose image_folder"):
+    with pytest.raises(
+        RequestError, match=r"^dataset: sinusoid is not data of your own; choose image_folder"
+    ):
         adapting.labelled_of(config, None)

@@ -182,10 +182,10 @@ def test_an_unknown_category_of_a_file_counts_as_missing_and_is_told(
         ([[True, "red", 1]], "input row 0: column size is 'true', no finite number"),
         ([[float("inf"), "red", 1]], "input row 0: column size is 'inf', no finite number"),
         ([[[1], "red", 1]], "input row 0: column size is '[1]', no finite number"),
-        ({"size": 1, "colour": "red", "zone": 1}, "input: one mapping is no table"),
-        ("table.csv", "input: 'table.csv' is no list of rows"),
-        ([1, 2, 3], "input row 0: 1 is no row"),
-        (7, "input: 7 is no list of rows"),
+        ({"size": 1, "colour": "red", "zone": 1}, "input: one mapping is not a table"),
+        ("table.csv", "input: 'table.csv' is not a list of rows"),
+        ([1, 2, 3], "input row 0: 1 is not a row"),
+        (7, "input: 7 is not a list of rows"),
     ],
 )  # fmt: skip
 def test_a_row_that_cannot_be_read_is_named_in_one_line(table_bundle: Bundle, raw: object, line: str) -> None:
@@ -220,8 +220,8 @@ def test_texts_are_told_alike(tiny_bert: Path, command: Command) -> None:
     for raw in (texts, np.array(texts), [{"text": text, "id": 1} for text in texts]):
         assert told(bundle.predict(raw)) == expected
     for wrong, line in (
-        ("w1 w2", "input: 'w1 w2' is no list of texts"),
-        (["w1", 5], "input row 1: 5 is no text; give a list of str"),
+        ("w1 w2", "input: 'w1 w2' is not a list of texts"),
+        (["w1", 5], "input row 1: 5 is not a text; give a list of str"),
         (["w1", " "], "input row 1: it has no text; write one"),
         ([{"words": "w1"}], "input: has no column 'text' (dataset.text_column)"),
     ):
@@ -257,14 +257,14 @@ def test_images_are_told_alike(pictures: list[Path], command: Command) -> None:
     grey = bundle.predict(np.stack(arrays)[..., 0]), bundle.predict(np.stack(arrays)[..., :1])
     assert told(grey[0]) == told(grey[1]) and len(grey[0].labels) == 6
     for wrong, line in (
-        ("pictures", "input: 'pictures' is no list of images"),
-        (["nothing.png"], "nothing.png: it is no file; repair or remove it"),
+        ("pictures", "input: 'pictures' is not a list of images"),
+        (["nothing.png"], "nothing.png: it is not a file; repair or remove it"),
         (
             np.zeros((2, 3, 8, 9), np.uint8),
             "input row 0: an image is uint8 of shape (3, 8, 9); give uint8",
         ),
         (np.zeros((2, 8, 8)), "input row 0: an image is float64 of shape (8, 8)"),
-        ([7], "input row 0: 7 is no image"),
+        ([7], "input row 0: 7 is not an image"),
     ):
         with pytest.raises(RequestError) as caught:
             bundle.predict(wrong)
@@ -302,7 +302,7 @@ def test_arrays_are_told_alike(command: Command) -> None:
     for wrong, line in (
         (np.zeros((2, 5)), "input: examples of x have shape (5,), the model reads (4,)"),
         (np.zeros((2, 3, 8, 8), np.uint8), "input: examples of x have shape (3, 8, 8) of uint8, the model"),
-        ([[1.0, 2, 3, 4], [1.0]], "input: is no array of numbers"),
+        ([[1.0, 2, 3, 4], [1.0]], "input: is not an array of numbers"),
         (np.full((2, 4), np.nan), "input row 0: x is not finite; repair it"),
         (np.full((1, 4), 1e300), "input row 0: x is not finite; repair it"),
         ([["a"] * 4], "input: x is <U1 of shape (1, 4); give numbers"),

@@ -272,7 +272,7 @@ def test_one_class_is_no_task(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
-        (("predict", "bundle=none", "input=x"), "bundle: none is no bundle"),
+        (("predict", "bundle=none", "input=x"), "bundle: none is not a bundle"),
         (("predict", "bundle=b"), "input: is needed"),
         (("predict", "bundel=b"), "bundel=b: predict has no such key; did you mean bundle?"),
         (("predict", "bundle=b", "input=absent.npz"), "input: absent.npz is not there; "),
@@ -291,8 +291,8 @@ def test_one_class_is_no_task(capsys: pytest.CaptureFixture[str]) -> None:
             "on_bad: 'maybe' is not a valid choice",
         ),
         (("export", "bundle=b", "input=points.npz", "format=exe"), "format: 'exe' is not a valid choice"),
-        (("adapt", *SMALL, "dataset=sinusoid"), "dataset: sinusoid is no data of your own"),
-        (("adapt", "run=absent", "dataset=arrays"), "run: absent is no run directory"),
+        (("adapt", *SMALL, "dataset=sinusoid"), "dataset: sinusoid is not data of your own"),
+        (("adapt", "run=absent", "dataset=arrays"), "run: absent is not a run directory"),
         (("adapt", *SMALL, "dataset=arrays", "dataset.root=points.npz", "steps=-1"), "adapt.steps: -1"),
     ],
 )

@@ -72,9 +72,9 @@ def test_a_damaged_run_is_named_and_the_others_are_compared(
     ("argv", "line"),
     [
         ((), "compare: name run directories"),
-        (("absent",), "compare: absent is no folder"),
+        (("absent",), "compare: absent is not a folder"),
         ((".", "--htm", "x"), "--htm: there is no such flag; did you mean --html?"),
-        ((".", "--for", "k=x"), "--for: k=x is no number"),
+        ((".", "--for", "k=x"), "--for: k=x is not a number"),
         ((".", "--zone", "many"), "--zone: many is not between 0 and 100"),
         ((".", "--confidence=100"), "--confidence: 100 is not between 50 and 99.99"),
         ((".", "--html"), "--html: needs a value"),

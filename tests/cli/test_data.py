@@ -70,7 +70,7 @@ def test_data_check_finds_every_data_set_of_the_package_clean(
 ) -> None:
     code, out, err = check(f"dataset={name}", *places(name), *SHAPED.get(name, ()), "--tasks=40", "--json")
     if code == 2 and name not in {*REAL, *SHAPED}:
-        pytest.skip(f"data of one's own is needed: {err.strip()}")
+        pytest.skip(f"your own data is needed: {err.strip()}")
     found = json.loads(out)
     assert [line for finding in found["findings"] for line in finding["leaks"]] == []
     assert (code, err, found["n_leaks"]) == (0, "", 0)

@@ -79,7 +79,7 @@ def test_nothing_to_read_is_refused_in_one_line(tmp_path: Path, make_run: Make) 
     with pytest.raises(RequestError, match=r"^compare: .*empty holds no evaluated run; name"):
         (tmp_path / "empty").mkdir()
         read([tmp_path / "empty"])
-    with pytest.raises(RequestError, match="is no folder; name run directories"):
+    with pytest.raises(RequestError, match="is not a folder; name run directories"):
         read([tmp_path / "absent"])
     unfinished = make_run("begun", VALUES)
     for place in (unfinished / "evaluations").iterdir():

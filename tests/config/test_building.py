@@ -106,8 +106,8 @@ def test_check_accepts_what_fits() -> None:
         ({"momentum": -0.1}, "optimizer.momentum: -0.1 is out of range; give a value at least 0"),
         ({"clip_norm": 0.0}, "optimizer.clip_norm: 0.0 is out of range; give a value above 0"),
         ({"clip_norm": "x"}, "optimizer.clip_norm: 'x' is not a number"),
-        ({"schedule": "cosin"}, "optimizer.schedule: 'cosin' is no choice; did you mean cosine?"),
-        ({"schedule": None}, "optimizer.schedule: null is no choice"),
+        ({"schedule": "cosin"}, "optimizer.schedule: 'cosin' is not a valid choice; did you mean cosine?"),
+        ({"schedule": None}, "optimizer.schedule: null is not a valid choice"),
         (
             {"_target_": "coldstart_cli.training.outer_loops.SDG"},
             "optimizer._target_: 'coldstart_cli.training.outer_loops.SDG' cannot",
@@ -139,7 +139,7 @@ SHARING = {
     ("change", "message"),
     [
         ({"size": 0}, "thing.size: 0 is out of range; give a value at least 1"),
-        ({"colour": "rad"}, "thing.colour: 'rad' is no choice; did you mean red?"),
+        ({"colour": "rad"}, "thing.colour: 'rad' is not a valid choice; did you mean red?"),
         ({"wieght": 1.0}, "thing.wieght: Sharing has no such parameter; did you mean weight?"),
         ({"more": {}}, "thing.more: Sharing has no such parameter; known: colour, own, size, weight"),
     ],

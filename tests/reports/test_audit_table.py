@@ -26,7 +26,7 @@ def summary(*, n_leaks: int = 0, note: str = "", name: str = "glyphs") -> dict[s
              "note": "equality is exact"},
         ],
         "not_served": ["source_test at k = 5: too few"],
-        "unreadable": ["c3/broken.png: it is no image"],
+        "unreadable": ["c3/broken.png: it is not an image"],
         "bank": [
             {"uses": ["validation", "evaluation"], "split": "validation", "shape": "5-way 1-shot, 15 queries",
              "n_tasks": 200, "n_distinct": 199, "digest": "feedfeed"},

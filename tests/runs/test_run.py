@@ -335,7 +335,7 @@ def test_run_that_is_none_is_refused(tmp_path: Path) -> None:
     run = Run(tmp_path)
     assert not run.exists
     assert not run.finished
-    with pytest.raises(RequestError, match=r"^run: .* is no run directory"):
+    with pytest.raises(RequestError, match=r"^run: .* is not a run directory"):
         _ = run.state
     assert list(tmp_path.iterdir()) == []
 
@@ -343,11 +343,11 @@ def test_run_that_is_none_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no run's config"),
+        (b"", "is not a run's config"),
         (b"a: [", "is no YAML"),
         (b"\xff\xfe\xfa", "is no UTF-8"),
-        (b"- 1", "is no run's config"),
-        (b"seed: 1", "is no run's config"),
+        (b"- 1", "is not a run's config"),
+        (b"seed: 1", "is not a run's config"),
         (b"seed: ${oc.env:HOME}", "holds an interpolation"),
         (b"seed: !!python/object/apply:os.system [true]", "holds a YAML tag"),
         (b'seed: "\\x24{oc.env:HOME}"', "holds an interpolation"),

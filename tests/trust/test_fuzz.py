@@ -320,7 +320,7 @@ def test_spoiled_files_are_served_or_refused_in_one_line(tries: Tries, stage: St
 
 @pytest.mark.fault("S1")
 def test_spoiled_data_are_served_or_refused_in_one_line(tries: Tries, stage: Stage) -> None:
-    """Every layout of one's own data, spoiled at random."""
+    """Every layout of your own data, spoiled at random."""
     random_ = random.Random(0)
     rows = [f"{word}{i} w{i},{word}" for word in ("ant", "bee", "cat", "dog", "eel", "fox") for i in range(8)]
     pairs = [row.split(",") for row in rows]

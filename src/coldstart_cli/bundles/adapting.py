@@ -106,7 +106,7 @@ def labelled_of(config: Mapping[str, Any], run: Run | None) -> Labelled:
     """The examples of a layout, whole; those for a trained run are read as its own were.
 
     Raises:
-        RequestError: where the data set is none of one's own, or has one class alone.
+        RequestError: where the data set is not your own, or has one class alone.
     """
     node = config["dataset"]
     labelled: Labelled | None
@@ -125,7 +125,7 @@ def labelled_of(config: Mapping[str, Any], run: Run | None) -> Labelled:
         labelled = getattr(source_of(config), "labelled", None)
     if not isinstance(labelled, Labelled):
         raise RequestError(
-            f"dataset: {config['names']['dataset']} is no data of your own; choose image_folder, text, "
+            f"dataset: {config['names']['dataset']} is not data of your own; choose image_folder, text, "
             "tabular or arrays with dataset.root=PATH"
         )
     if len(labelled.classes) == 1:
@@ -137,7 +137,7 @@ def labelled_of(config: Mapping[str, Any], run: Run | None) -> Labelled:
 
 
 def _facts(run: Run | None, task: OneTask) -> dict[str, Any]:
-    """What building the strategy takes and a task of one's own cannot know: facts of its training."""
+    """What building the strategy takes and a task of your own cannot know: facts of its training."""
     n = task.objective.n_outputs
     if run is None:  # nothing was learned from a source: its head is as good as any
         return {"n_way": task.shape.n_way, "n_source_outputs": n, "source_groups": []}

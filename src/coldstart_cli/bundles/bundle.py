@@ -77,7 +77,7 @@ class Bundle:
         """Reads the folder that `coldstart adapt` wrote, or that somebody else has sent.
 
         Raises:
-            RequestError: where it is no bundle, damaged, of a newer version, or holds anything but values.
+            RequestError: where it is not a bundle, damaged, of a newer version, or holds anything but values.
         """
         from safetensors.torch import load_file
 
@@ -106,12 +106,12 @@ class Bundle:
             copy_base: put a copy of it into the bundle, which then needs nothing else.
 
         Raises:
-            RequestError: where the folder exists and is no bundle, or cannot be written.
+            RequestError: where the folder exists and is not a bundle, or cannot be written.
         """
         from safetensors.torch import save
 
         if path.exists() and not (path / CARD).exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RequestError(f"bundle: {path} exists and is no bundle; name a new folder")
+            raise RequestError(f"bundle: {path} exists and is not a bundle; name a new folder")
         if path.is_dir() and any(file.is_symlink() for file in path.rglob("*")):
             raise RequestError(f"bundle: {path} holds links, which writing would follow; name a new folder")
         state = tensors_of(self.module)

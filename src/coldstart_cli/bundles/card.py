@@ -70,7 +70,7 @@ class BuildFacts:
     Attributes:
         recipe: how raw inputs are read (`Labelled.recipe`).
         strategy, model, optimizer: nodes of the config.
-        facts: of the strategy's training, which a task of one's own cannot know.
+        facts: of the strategy's training, which a task of your own cannot know.
         inputs: by name; the name of inputs that are one tensor is empty.
         counts: examples of each class; of a regression all of them in one number.
         from_base: the tensors that the pretrained base holds.
@@ -170,13 +170,13 @@ def read_card(folder: Path) -> Card:
         RequestError: where it is none, damaged, of a newer version, or holds anything else.
     """
     if not folder.is_dir() or not (folder / CARD).is_file():
-        raise RequestError(f"bundle: {folder} is no bundle (it has no {CARD}); coldstart adapt makes one")
+        raise RequestError(f"bundle: {folder} is not a bundle (it has no {CARD}); coldstart adapt makes one")
     for file in folder.rglob("*"):
         inside = file.relative_to(folder)
         known = str(inside) in (CARD, WEIGHTS) or (inside.parts[0] == BASE and file.suffix in HARMLESS)
         if file.is_symlink() or (file.is_file() and not known):
             raise RequestError(
-                f"bundle: {file} is no part of a bundle, which holds values only; remove it, if you trust "
+                f"bundle: {file} is not part of a bundle, which holds values only; remove it, if you trust "
                 "the rest"
             )
     if (folder / CARD).stat().st_size > LARGEST_CARD:
@@ -205,7 +205,7 @@ def typed(kind: type[T], values: object) -> T:
         ValueError: naming the key that is missing, or of another type.
     """
     if not isinstance(values, Mapping):
-        raise ValueError(f"{kind.__name__} is no object")
+        raise ValueError(f"{kind.__name__} is not an object")
     hints, made = typing.get_type_hints(kind), {}
     for field in fields(kind):  # type: ignore[arg-type]
         if field.name in values:
@@ -225,7 +225,7 @@ def _value(name: str, hint: Any, value: Any) -> Any:
         return {key: _value(f"{name}.{key}", arguments[1], item) for key, item in value.items()}
     if origin is tuple and isinstance(value, list):
         return tuple(_value(name, arguments[0], item) for item in value)
-    wrong = f"{name} is no list" if origin is tuple else mismatch(value, hint)
+    wrong = f"{name} is not a list" if origin is tuple else mismatch(value, hint)
     if wrong is not None:
         raise ValueError(f"{name}: {wrong.partition(';')[0]}")
     return value

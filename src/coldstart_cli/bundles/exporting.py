@@ -110,7 +110,7 @@ def export_peft(bundle: Bundle, folder: Path) -> int:
         )
     rank, alpha = int(made["rank"]), float(made["alpha"])
     if folder.exists() and not (folder / "adapter_config.json").exists():
-        raise RequestError(f"file: {folder} exists and is no adapter of peft; name a new folder")
+        raise RequestError(f"file: {folder} exists and is not an adapter of peft; name a new folder")
     base, _ = network_of(folder_of(network.encoder.path), None)
     factors = _factors(tensors_of(network.encoder.body), tensors_of(base), rank, alpha / rank)
     head = {f"head.{name}": t for name, t in network.head.state_dict().items()}

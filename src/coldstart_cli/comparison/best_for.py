@@ -26,18 +26,20 @@ def parse(text: str) -> tuple[str, dict[str, float]]:
         key, equals, value = (piece.strip() for piece in part.partition("="))
         known = ["k", *LIMITS]
         if not equals or key not in known:
-            raise RequestError(f"--for: {part.strip()!r} is no need; {suggestion(key, known)}")
+            raise RequestError(
+                f"--for: {part.strip()!r} is not something to ask for; {suggestion(key, known)}"
+            )
         try:
             found[key] = float(value)
         except ValueError as error:
-            raise RequestError(f"--for: {key}={value} is no number; write {key}=10") from error
+            raise RequestError(f"--for: {key}={value} is not a number; write {key}=10") from error
         if not (math.isfinite(found[key]) and found[key] >= 0):
             raise RequestError(f"--for: {key}={value} is not a finite number from 0 on; write {key}=10")
     if "k" not in found:
         raise RequestError("--for: it does not say how many labels there are; write --for k=5")
     k = found.pop("k")
     if k != int(k):
-        raise RequestError(f"--for: k={k:g} is no number of labels; write a whole one (k=5)")
+        raise RequestError(f"--for: k={k:g} is not a number of labels; write a whole one (k=5)")
     return str(int(k)), found
 
 

@@ -24,7 +24,8 @@ class Shot:
     """What one training seed reached at one k.
 
     Attributes:
-        step: adaptation steps that validation tasks chose; `variant` likewise, of a baseline.
+        step: adaptation steps that validation tasks chose.
+        variant: of a baseline, its settings that validation tasks chose.
         new, source_test: step -> task -> value, by `task_key`.
         rows: the records of new tasks, of every role.
         summary: the row of summary.json.

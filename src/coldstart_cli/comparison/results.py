@@ -64,7 +64,7 @@ def read(paths: Sequence[Path]) -> tuple[list[Result], list[LeftOut]]:
     """All evaluations of the runs at, and below, some folders; the newest first within a run.
 
     Raises:
-        RequestError: where a path is no folder, or nothing that was named holds a readable evaluation.
+        RequestError: where a path is not a folder, or nothing that was named holds a readable evaluation.
     """
     results: list[Result] = []
     left_out: list[LeftOut] = []
@@ -88,12 +88,12 @@ def run_directories(paths: Sequence[Path]) -> list[Path]:
     """The run directories among `paths` and below them, each once; those that a sweep's folder lists.
 
     Raises:
-        RequestError: where a path is no folder.
+        RequestError: where a path is not a folder.
     """
     found: dict[Path, Path] = {}
     for path in paths:
         if not path.is_dir():
-            raise RequestError(f"compare: {path} is no folder; name run directories, or a folder of them")
+            raise RequestError(f"compare: {path} is not a folder; name run directories, or a folder of them")
         for run in sorted(_below(path, DEPTH)):
             found.setdefault(run.resolve(), run)
     return list(found.values())

@@ -26,7 +26,7 @@ def mismatch(value: object, annotation: Any) -> str | None:
     if origin is typing.Literal:
         if value in arguments and type(value) in {type(a) for a in arguments}:
             return None
-        return f"{shown(value)} is no choice; {suggestion(str(value), [str(a) for a in arguments])}"
+        return f"{shown(value)} is not a valid choice; {suggestion(str(value), [str(a) for a in arguments])}"
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
@@ -34,11 +34,11 @@ def mismatch(value: object, annotation: Any) -> str | None:
         return None if None in problems else problems[0]
     if origin in (list, Sequence):
         if not isinstance(value, list):
-            return f"{shown(value)} is no list; write [a, b]"
+            return f"{shown(value)} is not a list; write [a, b]"
         return next((wrong for item in value if (wrong := mismatch(item, arguments[0]))), None)
     if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
-            return f"{shown(value)} is no mapping; write {{name: value}}"
+            return f"{shown(value)} is not a mapping; write {{name: value}}"
         return next((wrong for item in value.values() if (wrong := mismatch(item, arguments[1]))), None)
     return _wrong_type(value, annotation)
 

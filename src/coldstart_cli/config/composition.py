@@ -213,7 +213,7 @@ def changed(base: Config, overrides: Sequence[str], search_path: Sequence[str]) 
 
 
 def _completed(loggers: Config, search_path: Sequence[str]) -> Config:
-    """A run's loggers with the keys they have got since it was made: whom it tells is no part of a run."""
+    """A run's loggers with the keys they have got since it was made: whom it tells is not part of a run."""
     try:
         with hydra.initialize_config_module(CONF, version_base="1.3"):
             fresh = _composed([*search_path, f"logger=[{','.join(loggers)}]"])["logger"]
@@ -252,7 +252,7 @@ def translated(overrides: Sequence[str]) -> Iterator[None]:
         raise RequestError(_missing(error)) from error
     except OverrideParseException as error:
         raise RequestError(
-            f"{error.override}: is no override; write key=value, quote values with spaces or commas"
+            f"{error.override}: is not an override; write key=value, quote values with spaces or commas"
         ) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise RequestError(_composition(error, overrides)) from error

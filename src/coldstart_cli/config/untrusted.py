@@ -11,11 +11,11 @@ from coldstart_cli.errors import RequestError
 from coldstart_cli.files.untrusted import LARGEST_YAML, Foreign, _loaded, read_text
 
 MOST_INTERPOLATIONS = 16
-"""In a file of one's own configs: each may double what it is in, and so on."""
+"""In a file of your own configs: each may double what it is in, and so on."""
 
 
 MOST_FILES = 2000
-"""YAML files below a folder of one's own configs."""
+"""YAML files below a folder of your own configs."""
 
 
 ELSEWHERE = {"tracking_uri", "space_id", "entity", "mode"}
@@ -64,7 +64,7 @@ def check_hydra(node: Mapping[str, Any], typed: Sequence[str], trust: object) ->
         if name == "_target_" and not text.startswith(("hydra.", "hydra_plugins.")):
             raise RequestError(f"{key}: {text[:60]!r} is none of Hydra's; leave it out")
         if name in ("()", "class") and not text.startswith(("logging.", "colorlog.")):
-            raise RequestError(f"{key}: {text[:60]!r} is no handler of logging; leave it out")
+            raise RequestError(f"{key}: {text[:60]!r} is not a logging handler; leave it out")
 
 
 def check_loggers(loggers: Mapping[str, Mapping[str, Any]], given: Sequence[str], outputs: str) -> None:

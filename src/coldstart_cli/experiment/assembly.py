@@ -114,7 +114,9 @@ def check_values(config: Mapping[str, Any]) -> None:
             raise RequestError(f"{key}: nothing is chosen; see coldstart ls {key}")
         check(config[key], key, kind, config["trust"])
     if not isinstance(config.get("logger"), Mapping):
-        raise RequestError("logger: is no mapping of names to loggers; write logger=[console] or logger=[]")
+        raise RequestError(
+            "logger: is not a mapping of names to loggers; write logger=[console] or logger=[]"
+        )
     for name, node in config["logger"].items():
         check(node, f"logger.{name}", Logger, config["trust"])
     if "sweep" in config:  # a run may have none; sweeps/ knows its kind

@@ -82,7 +82,7 @@ def _enough(shape: TaskShape) -> int:
 
 
 def _unreadable(source: TaskSource) -> list[str]:
-    """What data of one's own hold that could not be read, a line each."""
+    """What your own data hold that could not be read, a line each."""
     return list(getattr(getattr(source, "labelled", None), "skipped", ()))
 
 

@@ -46,6 +46,6 @@ def environment(experiment: Experiment, command_line: Sequence[str]) -> dict[str
         "fingerprint": experiment.source.fingerprint,
         "input_shape": shape_facts(experiment.source),
         "facts": dict(experiment.facts),
-        # How data of one's own were read: a new task is read alike, so that columns and scales agree.
+        # How your own data were read: a new task is read alike, so that columns and scales agree.
         "recipe": dict(getattr(getattr(experiment.source, "labelled", None), "recipe", {})),
     }

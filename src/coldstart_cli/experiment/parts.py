@@ -139,11 +139,13 @@ def trained(name: str, path: str, *, source: TaskSource, trust: list[str], key: 
         name: the parameter that asks, and `key` the node it stands in, for messages.
 
     Raises:
-        RequestError: where it is no finished run, or its inputs are others.
+        RequestError: where it is not a finished run, or its inputs are others.
     """
     run, key = Run(Path(path)), f"{key}.{name}"
     if not run.finished:
-        raise RequestError(f"{key}: {path} is no finished run; name a run directory that train has finished")
+        raise RequestError(
+            f"{key}: {path} is not a finished run; name a run directory that train has finished"
+        )
     known = read_json(run.path / "environment.json", "run").get("input_shape")
     ours = shape_facts(source)
     if known is not None and known != ours:

@@ -24,7 +24,7 @@ def train(
 
     Args:
         overrides: Hydra's.
-        config_dirs: folders with configs of one's own.
+        config_dirs: folders with your own configs.
         command_line: what the run directory says it was made by.
 
     Raises:

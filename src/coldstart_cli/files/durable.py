@@ -137,7 +137,7 @@ def read_json(path: Path, key: str) -> dict[str, Any]:
         value = json_values(read_text(path, LARGEST_JSON))
     except FileNotFoundError as error:
         raise RequestError(
-            f"{key}: {path.parent} is no run directory (it has no {path.name}); name one below outputs"
+            f"{key}: {path.parent} is not a run directory (it has no {path.name}); name one below outputs"
         ) from error
     except (OSError, ValueError) as error:
         raise RequestError(f"{key}: {path} is damaged; train again with again=true") from error

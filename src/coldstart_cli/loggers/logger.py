@@ -28,7 +28,7 @@ class Logger(Protocol):
 
 
 class Tolerated:
-    """A logger that cannot end a run: at its first error a warning names it, and it is told no more."""
+    """A logger that cannot end a run: its first error is a warning, and nothing more is sent to it."""
 
     def __init__(self, key: str, logger: Logger) -> None:
         self._key, self._logger, self._failed = key, logger, False

@@ -18,7 +18,7 @@ class WandB:
         quiet: print nothing; from the run.
         run_path, config, resumed: the run directory, its config, whether its training goes on; from the run.
         project: runs that stand together.
-        entity: user or team, None for one's own.
+        entity: user or team, None for your own.
         mode: `offline` writes files that `wandb sync` delivers; `online` needs WANDB_API_KEY or a login.
     """
 

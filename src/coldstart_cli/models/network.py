@@ -88,7 +88,7 @@ class TrainedFactory(Protocol):
         """What the run at `path` learned; `name` is the parameter that asks.
 
         Raises:
-            RequestError: where it is no finished run on inputs of the same shape.
+            RequestError: where it is not a finished run on inputs of the same shape.
         """
 
 

@@ -80,7 +80,7 @@ class HFText(Pretrained):
         frozen: its weights are constants: no strategy changes them, no checkpoint holds them.
 
     Raises:
-        ValueError: where inputs are no text, or `path` holds no such model.
+        ValueError: where inputs are not text, or `path` holds no such model.
     """
 
     def __init__(
@@ -190,7 +190,7 @@ class EmbeddingBag(Encoder):
         hidden: width of the features, after a ReLU.
 
     Raises:
-        ValueError: where inputs are no text.
+        ValueError: where inputs are not text.
     """
 
     def __init__(

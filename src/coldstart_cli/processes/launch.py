@@ -2,7 +2,7 @@
 
 On one host they are started here, by torch's elastic agent, which ends the others when one dies. Under
 torchrun, on one host or many, this process is one of them already and only has to join. See ranks.py for what
-they say to one another.
+they exchange.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def joined(place: Place, meeting: str) -> Iterator[None]:
     _place = place
     try:
         yield
-        distributed.barrier()  # none leaves while another still speaks
+        distributed.barrier()  # none leaves while another still sends
     finally:
         _place = Place()
         distributed.destroy_process_group()

@@ -9,7 +9,7 @@
         checkpoints/        the last two states and the best by validation tasks
         evaluations/<hash>/ config.yaml, records.jsonl, summary.json
 
-A run is its training: the hash covers what determines the trained weights and nothing else.
+A run is identified by what determines its weights: the hash covers that and nothing else.
 """
 
 from __future__ import annotations
@@ -240,5 +240,5 @@ def read_config(path: Path) -> dict[str, Any]:
         remedy = "" if ";" in str(error) else "; train again with again=true"
         raise RequestError(f"run: {path} {error}{remedy}") from error
     if not isinstance(config, dict) or not set(DETERMINING) <= config.keys():
-        raise RequestError(f"run: {path} is no run's config; train again with again=true")
+        raise RequestError(f"run: {path} is not a run's config; train again with again=true")
     return cast("dict[str, Any]", renamed(config))

@@ -93,7 +93,7 @@ class _Search:
         )
         if plan.study and folder_name(plan.study) != plan.study:
             raise RequestError(
-                f"tune.study: {plan.study!r} is no file name; write letters, digits, ., _ and -"
+                f"tune.study: {plan.study!r} is not a file name; write letters, digits, ., _ and -"
             )
         storage = Path(plan.storage) if plan.storage else self.outputs / "tune" / f"{self.name}.db"
         storage.parent.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ def check_strategy(strategy: str, dataset: str | None = None, overrides: Sequenc
 
     Args:
         strategy: the path of a YAML file that describes it, or the name of a config.
-        dataset: likewise, in place of the small images that it is tried on.
+        dataset: config of a data set, in place of the small images that it is tried on.
         overrides: further words as `coldstart train` takes them. A class outside this package has to be
             trusted: `trust=[my_package]`.
 

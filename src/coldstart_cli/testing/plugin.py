@@ -12,7 +12,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="strategy to try: a YAML file or the name of a config; may be given again",
     )  # fmt: skip
     group.addoption(
-        "--dataset", metavar="FILE", help="data set to try it on, likewise; small images if left out"
+        "--dataset", metavar="FILE", help="config of a data set to try it on; small images if left out"
     )
     group.addoption(
         "--override", action="append", default=[], metavar="KEY=VALUE",

@@ -35,7 +35,7 @@ class Trial:
 
     Args:
         strategy: the name of a config, or the path of a YAML file that describes a strategy.
-        dataset: likewise; None for the small images that the package brings along.
+        dataset: config of a data set; None for the small images that the package brings along.
         overrides: further words as `coldstart train` takes them: `model=mlp`, `trust=[my_package]`.
 
     Raises:

@@ -95,7 +95,7 @@ class _Outside(TorchFunctionMode):
 
 @contextlib.contextmanager
 def aside() -> Iterator[None]:
-    """What runs inside is no part of the computation that is recorded around it, and may read values."""
+    """What runs inside is not part of the computation that is recorded around it, and may read values."""
     token = _active.set(None)
     try:
         yield

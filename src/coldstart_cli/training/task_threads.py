@@ -85,7 +85,7 @@ class TaskThreads:
 
 @contextlib.contextmanager
 def intra_op_threads(n: int) -> Iterator[None]:
-    """Sets their number, for threads of one's own too: matrix products ask the process, not the thread."""
+    """Sets their number, for your own threads too: matrix products ask the process, not the thread."""
     usual = torch.get_num_threads()
     torch.set_num_threads(n)
     try:

@@ -120,7 +120,7 @@ def test_digits_training_tasks_have_disjoint_support_and_query(made: Callable[..
     ("changes", "message"),
     [
         ({"root": None}, "dataset.root: digits are read from a folder"),
-        ({"root": "/nope"}, "dataset.root: /nope is no folder"),
+        ({"root": "/nope"}, "dataset.root: /nope is not a folder"),
         ({"new": "MNIST"}, "dataset.new: MNIST is the source itself"),
         ({"n_source": 15}, "dataset.n_source: 15 \\+ 12 for validation is more than the 20 images"),
         (

@@ -61,9 +61,9 @@ def test_domain_setting_keeps_a_domain_for_new_tasks_and_one_for_validation(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"new_domain": "banks"}, r"dataset.new_domain: banks is no domain; did you mean bank"),
+        ({"new_domain": "banks"}, r"dataset.new_domain: banks is not a domain; did you mean bank"),
         ({"validation_domain": "work"}, "work is the new domain; choose another, or null"),
-        ({"known_duplicates": ["nobody says"]}, r"dataset.known_duplicates: 'nobody says' is no text"),
+        ({"known_duplicates": ["nobody says"]}, r"dataset.known_duplicates: 'nobody says' is not a text"),
         ({"root": "/nowhere"}, r"dataset.root: /nowhere holds no data_full.json"),
     ],
 )

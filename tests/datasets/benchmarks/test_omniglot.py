@@ -92,7 +92,7 @@ def test_splits_of_the_fake_follow_the_settings(fake: Path, tiny: dict[str, Any]
     kept = omniglot(**{**tiny, "split": "vinyals", "known_duplicates": ["Greekish/character02"]})
     assert len(kept.splits["train"]) == 2
     with pytest.raises(
-        RequestError, match=r"dataset.known_duplicates: Greekisch/character02 is no character"
+        RequestError, match=r"dataset.known_duplicates: Greekisch/character02 is not a character"
     ):
         omniglot(**{**tiny, "known_duplicates": ["Greekisch/character02"]})
 

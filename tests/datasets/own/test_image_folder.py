@@ -89,14 +89,14 @@ def test_split_folders_stand_before_classes(values: dict[str, Any], draw: Callab
     }
     assert source.shape.n_way == 2
     draw("other/x")
-    with pytest.raises(RequestError, match=r"dataset.split_by: 'other' is no split"):
+    with pytest.raises(RequestError, match=r"dataset.split_by: 'other' is not a split"):
         image_folder(Plain(), **{**values, "split_by": "file"})
 
 
 def test_excluded_classes_are_left_out_by_name(values: dict[str, Any], draw: Callable[..., None]) -> None:
     draw("Faces", "Faces_easy", "ant")
     assert image_folder(Plain(), **{**values, "exclude": ["Faces_easy"]}).labelled.classes == ("Faces", "ant")
-    with pytest.raises(RequestError, match=r"dataset.exclude: Face is no class .*did you mean Faces"):
+    with pytest.raises(RequestError, match=r"dataset.exclude: Face is not a class .*did you mean Faces"):
         image_folder(Plain(), **{**values, "exclude": ["Face"]})
 
 
@@ -105,7 +105,7 @@ def test_bad_layouts_are_refused_in_one_line(
 ) -> None:
     with pytest.raises(RequestError, match=r"dataset.root: no folder is named"):
         image_folder(Plain(), **{**values, "root": None})
-    with pytest.raises(RequestError, match="is no folder; name one"):
+    with pytest.raises(RequestError, match="is not a folder; name one"):
         image_folder(Plain(), **values)
     (tmp_path / "data" / "empty").mkdir(parents=True)
     with pytest.raises(RequestError, match="holds no images in folders named after their class"):

@@ -100,7 +100,7 @@ def test_folder_of_files_is_read_in_order(read: Read, tmp_path: Path) -> None:
         ('{"text": "a", "label": "b"}\n{"text": \n', "d.jsonl", "d.jsonl row 2: it is no JSON"),
         ("[1, 2]\n", "d.jsonl", "d.jsonl row 1: it is no JSON object"),
         ("[" * 100_000 + "\n", "d.jsonl", "d.jsonl row 1: it is no JSON"),
-        ('{"text": 3, "label": "b"}\n', "d.jsonl", "row 1: column text is no text but 3"),
+        ('{"text": 3, "label": "b"}\n', "d.jsonl", "row 1: column text is not a text but 3"),
         ('{"text": null, "label": "b"}\n', "d.jsonl", "row 1: column text is empty"),
         ('{"text": "\\ud800", "label": "b"}\n', "d.jsonl", "holds half a character"),
         (b"PAR1 and no more", "d.parquet", "is no Parquet file"),
@@ -121,7 +121,7 @@ def test_empty_folder_and_unknown_encoding_are_refused(read: Read, tmp_path: Pat
     (tmp_path / "nothing").mkdir()
     with pytest.raises(RequestError, match="nothing holds no CSV, TSV, JSONL or Parquet file"):
         read(CSV, root=str(tmp_path / "nothing"))
-    with pytest.raises(RequestError, match=r"dataset.encoding: utf-9 is no encoding"):
+    with pytest.raises(RequestError, match=r"dataset.encoding: utf-9 is not an encoding"):
         read(CSV, encoding="utf-9")
     assert len(read("text,label\ncafé,a\nthé,b\n".encode("latin-1"), encoding="latin-1")) == 2
 
@@ -189,5 +189,5 @@ def test_recipe_reads_other_columns_where_it_is_changed(read: Read, bag: Preproc
     changed = {**recipe, "label_column": "intent"}
     labelled = layouts.read_labelled(changed, bag, str(tmp_path / "new.csv"), unlabelled=None, on_bad="stop")
     assert labelled.classes == ("a", "b")
-    with pytest.raises(RequestError, match="recipe: texts is no layout; did you mean text"):
+    with pytest.raises(RequestError, match="recipe: texts is not a layout; did you mean text"):
         layouts.read_labelled({"layout": "texts"}, bag, "x", unlabelled=None, on_bad="stop")

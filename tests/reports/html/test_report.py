@@ -215,7 +215,7 @@ def test_report_of_200_runs_is_small() -> None:
 def test_write_html_refuses_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"--html: .* is a folder; name a file in it"):
         write_html(comparison(2), tmp_path)
-    with pytest.raises(RequestError, match=r"--html: .*missing is no folder; make it first"):
+    with pytest.raises(RequestError, match=r"--html: .*missing is not a folder; make it first"):
         write_html(comparison(2), tmp_path / "missing" / "report.html")
     write_html(comparison(2), tmp_path / "report.html")
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]

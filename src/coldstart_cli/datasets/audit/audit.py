@@ -154,7 +154,7 @@ def _source_test(source: TaskSource, held: Sequence[Holding]) -> Finding:
 
 
 def _groups(held: Sequence[Holding]) -> str:
-    """Groups (alphabet, script) are no classes: that splits share some is told, and is no leak."""
+    """Groups (alphabet, script) are not classes: that splits share some is told, and is no leak."""
     groups = {h.where: set(h.groups) for h in held if h.where in _APART and h.groups}
     shared = [
         f"{len(both)} by {one} and {other}"

@@ -100,7 +100,7 @@ def clinc150(
 def _chosen(domains: Sequence[str], new: str, validation: str | None) -> tuple[str, str]:
     for key, name in (("new_domain", new), ("validation_domain", validation)):
         if name is not None and name not in domains:
-            raise RequestError(f"dataset.{key}: {name} is no domain; {suggestion(name, domains)}")
+            raise RequestError(f"dataset.{key}: {name} is not a domain; {suggestion(name, domains)}")
     if validation == new:
         raise RequestError(f"dataset.validation_domain: {new} is the new domain; choose another, or null")
     return new, validation or domains[(domains.index(new) + 1) % len(domains)]

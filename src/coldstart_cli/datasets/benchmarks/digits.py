@@ -228,7 +228,7 @@ def _folder(root: str | None) -> Path:
         )
     folder = Path(root).expanduser()
     if not folder.is_dir():
-        raise RequestError(f"dataset.root: {folder} is no folder; name one that holds MNIST/ and USPS/")
+        raise RequestError(f"dataset.root: {folder} is not a folder; name one that holds MNIST/ and USPS/")
     return folder
 
 

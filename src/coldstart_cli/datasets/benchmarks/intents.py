@@ -65,7 +65,7 @@ def without_duplicates(
     for text, found in intents.items():
         if not found:
             texts = [utterance.text.strip() for utterance in utterances]
-            raise RequestError(f"{key}: {text!r} is no text of the data; {suggestion(text, texts)}")
+            raise RequestError(f"{key}: {text!r} is not a text of the data; {suggestion(text, texts)}")
     kept = []
     for utterance in utterances:
         text = utterance.text.strip()

@@ -116,7 +116,7 @@ def _without(parts: Parts, left_out: Sequence[str], numbers: Mapping[Character, 
     for name in left_out:
         if name not in names:
             raise RequestError(
-                f"dataset.known_duplicates: {name} is no character of Omniglot; {suggestion(name, names)}"
+                f"dataset.known_duplicates: {name} is not a character of Omniglot; {suggestion(name, names)}"
             )
     return {part: [c for c in chosen if f"{c[0]}/{c[1]}" not in left_out] for part, chosen in parts.items()}
 

@@ -1,1 +1,1 @@
-"""Data of one's own: four layouts, their splits, one task to adapt to."""
+"""Your own data: four layouts, their splits, one task to adapt to."""

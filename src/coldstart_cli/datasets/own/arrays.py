@@ -1,4 +1,4 @@
-"""Arrays of one's own in an npz file: x (n, ...), y (n,) and maybe task and split. Pickles are refused.
+"""Your own arrays in an npz file: x (n, ...), y (n,) and maybe task and split. Pickles are refused.
 
 For sensor windows, signals, precomputed features. Numbers become float32; uint8 of shape (n, 1 or 3, H, W) is
 images and stays. A large x is unpacked once into the cache folder and read from there.
@@ -59,7 +59,7 @@ def arrays(
     split_key: str | None,
     **own: Unpack[OwnData],
 ) -> Own:
-    """Arrays of one's own as tasks: whole numbers and texts in y are classes, reals a regression.
+    """Your own arrays as tasks: whole numbers and texts in y are classes, reals a regression.
 
     Args:
         preprocess: the model's.
@@ -186,7 +186,7 @@ def _file(root: str | None) -> Path:
         raise RequestError("dataset.root: no file is named; give dataset.root=FILE.npz with x and y")
     path = Path(root).expanduser()
     if not path.is_file():
-        raise RequestError(f"dataset.root: {path} is no file; name an npz file with x and y")
+        raise RequestError(f"dataset.root: {path} is not a file; name an npz file with x and y")
     return path
 
 

@@ -130,7 +130,7 @@ def fitted(columns: Mapping[str, Cells], rows: NDArray[np.int64], max_categories
         known = sorted({words[row] for row in rows.tolist()} - {""})
         if len(known) > max_categories:
             raise RequestError(
-                f"dataset.ignore: column {name} has {len(known):,} different values that are no numbers; "
+                f"dataset.ignore: column {name} has {len(known):,} different values that are not numbers; "
                 f"ignore it (dataset.ignore=[{name}]) or raise dataset.max_categories"
             )
         found.append({"name": name, "kind": "category", "values": known})

@@ -63,7 +63,7 @@ def image_folder(
     exclude: list[str],
     **own: Unpack[OwnData],
 ) -> Own:
-    """Images of one's own as tasks.
+    """Your own images as tasks.
 
     Args:
         preprocess: the model's; its image size and channels come before those here.
@@ -172,7 +172,7 @@ def _folder(root: str | None) -> Path:
         raise RequestError("dataset.root: no folder is named; give dataset.root=FOLDER with <class>/<file>")
     folder = Path(root).expanduser()
     if not folder.is_dir():
-        raise RequestError(f"dataset.root: {folder} is no folder; name one that holds <class>/<file>")
+        raise RequestError(f"dataset.root: {folder} is not a folder; name one that holds <class>/<file>")
     return folder
 
 
@@ -202,7 +202,9 @@ def _listed(folder: Path, recipe: ImageRecipe) -> Iterator[tuple[Path, list[str]
         yield path, parts
     for name in recipe.exclude:
         if name not in seen:
-            raise RequestError(f"dataset.exclude: {name} is no class of {folder}; {suggestion(name, seen)}")
+            raise RequestError(
+                f"dataset.exclude: {name} is not a class of {folder}; {suggestion(name, seen)}"
+            )
 
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:

@@ -30,7 +30,9 @@ def rows(values: object, names: Sequence[str]) -> Iterator[Row]:
         RequestError: naming the row that is none, or that has another number of values.
     """
     if isinstance(values, Mapping):
-        raise RequestError("input: one mapping is no table; give a list of rows, [{column: value, ...}, ...]")
+        raise RequestError(
+            "input: one mapping is not a table; give a list of rows, [{column: value, ...}, ...]"
+        )
     shape = getattr(values, "shape", None)
     if shape is not None and len(shape) != 2:
         raise RequestError(f"input: has shape {tuple(shape)}; give (n, {len(names)}), a row for each example")
@@ -38,7 +40,9 @@ def rows(values: object, names: Sequence[str]) -> Iterator[Row]:
         if isinstance(row, Mapping):
             yield place, {str(name): _plain(value) for name, value in row.items()}
         elif not isinstance(row, list | tuple | np.ndarray):
-            raise RequestError(f"{place}: {row!r:.40} is no row; give a mapping or a value for each column")
+            raise RequestError(
+                f"{place}: {row!r:.40} is not a row; give a mapping or a value for each column"
+            )
         elif len(row) != len(names):
             raise RequestError(
                 f"{place}: has {len(row)} values for {len(names)} columns; give {', '.join(names)} in this "
@@ -55,14 +59,14 @@ def lines(values: object, column: str) -> Iterator[tuple[str, object]]:
         values: texts, mappings that have `column`, or a frame that has it.
 
     Raises:
-        RequestError: naming what is no text.
+        RequestError: naming what is not a text.
     """
     for place, item in _items(values, "texts"):
         if isinstance(item, Mapping):
             check_columns(place, item, {"text_column": column})
             item = _plain(item[column])
         if item is not None and not isinstance(item, str):
-            raise RequestError(f"{place}: {item!r:.40} is no text; give a list of str")
+            raise RequestError(f"{place}: {item!r:.40} is not a text; give a list of str")
         yield place, item
 
 
@@ -74,7 +78,7 @@ def pictures(values: object) -> Iterator[ImageFile | Picture]:
             array of n of these.
 
     Raises:
-        RequestError: naming what is no image.
+        RequestError: naming what is not an image.
     """
     from PIL import Image
 
@@ -89,7 +93,9 @@ def pictures(values: object) -> Iterator[ImageFile | Picture]:
         elif hasattr(item, "shape"):
             yield Picture(Image.fromarray(_one_image(place, _array(item, "images"))), place)
         else:
-            raise RequestError(f"{place}: {item!r:.40} is no image; give a path, an image of Pillow or uint8")
+            raise RequestError(
+                f"{place}: {item!r:.40} is not an image; give a path, an image of Pillow or uint8"
+            )
 
 
 def array(values: object) -> NDArray[Any]:
@@ -118,13 +124,15 @@ def _array(values: object, what: str) -> NDArray[Any]:
         return np.asarray(tensor)
     except (ValueError, TypeError) as error:
         why = " ".join(str(error).split())[:100]
-        raise RequestError(f"input: is no array of {what} ({why}); give one of shape (n, ...)") from error
+        raise RequestError(f"input: is not an array of {what} ({why}); give one of shape (n, ...)") from error
 
 
 def _items(values: object, what: str) -> Iterator[tuple[str, Any]]:
     """The examples with their places, counted from 0 as Python counts."""
     if isinstance(values, str | bytes | os.PathLike) or not isinstance(values, Iterable):
-        raise RequestError(f"input: {values!r:.40} is no list of {what}; give a list, also for one example")
+        raise RequestError(
+            f"input: {values!r:.40} is not a list of {what}; give a list, also for one example"
+        )
     if hasattr(values, "to_dicts"):  # polars
         values = values.to_dicts()
     elif hasattr(values, "to_dict") and hasattr(values, "columns"):  # pandas

@@ -1,4 +1,4 @@
-"""Examples of one's own, read whole: what every layout (folder of images, text, table, arrays) comes to."""
+"""Your own examples, read whole: what every layout (folder of images, text, table, arrays) comes to."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def split_named(name: str) -> Split:
     """
     if name.lower() not in _SPLITS:
         known = "train, validation (val, dev), new (test) and source_test"
-        raise RequestError(f"dataset.split_by: {name!r} is no split; splits are {known}")
+        raise RequestError(f"dataset.split_by: {name!r} is not a split; splits are {known}")
     return _SPLITS[name.lower()]
 
 

@@ -1,4 +1,4 @@
-"""The layouts of one's own data by the name that a recipe says: labelled to adapt to, raw to predict.
+"""The layouts of your own data by the name that a recipe says: labelled to adapt to, raw to predict.
 
 A recipe (`Labelled.recipe`) is all that is to be known of a source to read further examples as its own were
 read: columns, means, categories, sizes. It is JSON, and is kept in a bundle.
@@ -100,5 +100,5 @@ def raw_values(recipe: Recipe, preprocess: Preprocess, values: object, *, chunk:
 def _layout(recipe: Recipe) -> str:
     name = str(recipe.get("layout"))
     if name not in LAYOUTS:
-        raise RequestError(f"recipe: {name} is no layout; {suggestion(name, LAYOUTS)}")
+        raise RequestError(f"recipe: {name} is not a layout; {suggestion(name, LAYOUTS)}")
     return name

@@ -13,7 +13,7 @@ from coldstart_cli.datasets.own.labelled import Labelled
 
 @final
 class OneTask(TaskSource):
-    """A task of one's own, its classes with unequal numbers of labels.
+    """A task of your own, its classes with unequal numbers of labels.
 
     Args:
         labelled: all that is known of the task.
@@ -49,14 +49,14 @@ class OneTask(TaskSource):
         return Support(own.inputs, own.targets, own.objective, self.seed, own.unlabelled)
 
     def pool(self, split: Split) -> Pool:
-        raise ValueError("dataset: one task of one's own has no source; name a trained run (run=DIR)")
+        raise ValueError("dataset: one task of your own has no source; name a trained run (run=DIR)")
 
     def refusal(self, split: Split, shape: TaskShape) -> str | None:
-        return None if shape == self.shape else "one task of one's own has the shape it has"
+        return None if shape == self.shape else "one task of your own has the shape it has"
 
     def with_shape(self, shape: TaskShape) -> OneTask:
         if shape != self.shape:
-            raise ValueError("one task of one's own has the shape it has")
+            raise ValueError("one task of your own has the shape it has")
         return self
 
     def facts(self) -> dict[str, str]:

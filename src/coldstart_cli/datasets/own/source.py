@@ -1,4 +1,4 @@
-"""Tasks over examples of one's own, whatever the layout they were read from.
+"""Tasks over your own examples, whatever the layout they were read from.
 
 Splits and tasks are made when they are asked for: a small table is a support set to adapt to, and would be
 refused as data to learn from.

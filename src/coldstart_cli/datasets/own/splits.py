@@ -1,4 +1,4 @@
-"""Which examples of one's own train, validate and are new: by class, by task, or as the files say.
+"""Which your own examples train, validate and are new: by class, by task, or as the files say.
 
 Pure functions of the examples' marks and a plan. Nothing is raised where examples are too few: the reason is
 part of the result, for a table of ten rows is no data to learn from and still a task to adapt to.

@@ -57,7 +57,7 @@ def tabular(
     encoding: str,
     **own: Unpack[OwnData],
 ) -> Own:
-    """Rows of one's own tables as tasks.
+    """Rows of your own tables as tasks.
 
     Args:
         preprocess: the model's.

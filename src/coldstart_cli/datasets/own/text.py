@@ -1,4 +1,4 @@
-"""Texts of one's own: CSV, TSV, JSONL or Parquet with columns text and label, and maybe task and split."""
+"""Your own texts: CSV, TSV, JSONL or Parquet with columns text and label, and maybe task and split."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def text(
     encoding: str,
     **own: Unpack[OwnData],
 ) -> Own:
-    """Texts of one's own as tasks.
+    """Your own texts as tasks.
 
     Args:
         preprocess: the model's.
@@ -163,7 +163,7 @@ def _is_whole(
     """Whether every cell that is needed has a value; what is wrong goes to `problems`."""
     value = row[recipe.text_column]
     if value is not None and not isinstance(value, str):
-        problems.add(place, f"column {recipe.text_column} is no text but {value!r:.40}", "quote it")
+        problems.add(place, f"column {recipe.text_column} is not a text but {value!r:.40}", "quote it")
         return False
     for column in columns:
         if column is not None and not text_of(row[column]):

@@ -1,4 +1,4 @@
-"""Published data sets: where their files are; fetched once and checked by digest, or in one's own folder."""
+"""Published data sets: where their files are; fetched once and checked by digest, or in your own folder."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ _RECIPE = 1  # counts the changes of this file that change the images
 
 
 class Unreadable(ValueError):
-    """Why a file is no image that can be read."""
+    """Why a file is not an image that can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,11 +279,11 @@ def content_of(file: ImageFile) -> bytes:
     """The bytes of an image's file.
 
     Raises:
-        Unreadable: where it cannot be read, is no file, or larger than any image.
+        Unreadable: where it cannot be read, is not a file, or larger than any image.
     """
     try:
         if not file.path.is_file():
-            raise Unreadable("it is no file")
+            raise Unreadable("it is not a file")
         if file.path.stat().st_size > LARGEST_FILE:
             raise Unreadable(f"it has more than {LARGEST_FILE >> 20} MiB")
         return file.path.read_bytes()

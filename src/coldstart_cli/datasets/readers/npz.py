@@ -32,13 +32,15 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.is_file():
-            raise RequestError(f"{path}: is no file; save x and y with numpy.savez")
+            raise RequestError(f"{path}: is not a file; save x and y with numpy.savez")
         if not path.stat().st_size:
             raise RequestError(f"{path}: is empty (0 bytes); save x and y with numpy.savez")
         try:
             self.zip = zips.opened(path)
         except (zipfile.BadZipFile, OSError) as error:
-            raise RequestError(f"{path}: is no npz file ({error}); save x and y with numpy.savez") from error
+            raise RequestError(
+                f"{path}: is not an npz file ({error}); save x and y with numpy.savez"
+            ) from error
 
     def __enter__(self) -> Archive:
         return self

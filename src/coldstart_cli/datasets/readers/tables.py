@@ -73,7 +73,7 @@ def rows_of(path: Path, encoding: str, problems: Problems) -> Iterator[Row]:
 
 
 def rows_in(stream: IO[str], name: str, suffix: str, encoding: str, problems: Problems) -> Iterator[Row]:
-    """The rows of an open text file; bytes that are no text must have come as lone surrogates."""
+    """The rows of an open text file; bytes that are not text must have come as lone surrogates."""
     read = _jsonl if suffix in (".jsonl", ".ndjson") else _csv
     delimiter = "\t" if suffix == ".tsv" else ","
     try:
@@ -139,7 +139,9 @@ def _opened(path: Path, encoding: str) -> Iterator[IO[str]]:
         with path.open(encoding=_plain(encoding), errors="surrogateescape", newline="") as stream:
             yield stream
     except LookupError as error:
-        raise RequestError(f"dataset.encoding: {encoding} is no encoding; write utf-8 or latin-1") from error
+        raise RequestError(
+            f"dataset.encoding: {encoding} is not an encoding; write utf-8 or latin-1"
+        ) from error
     except OSError as error:
         raise RequestError(f"{path}: cannot be read ({error.strerror}); check the path") from error
 
@@ -219,7 +221,7 @@ def _broken(value: object) -> bool:
 
 
 def _what(value: str, encoding: str) -> str:
-    """Names the first byte that is no text."""
+    """Names the first byte that is not a text."""
     place, code = next((i, ord(c)) for i, c in enumerate(value) if "\ud800" <= c <= "\udfff")
     if 0xDC80 <= code <= 0xDCFF:
         return f"is not {encoding} (byte 0x{code - 0xDC00:02X} at character {place + 1})"

@@ -39,7 +39,7 @@ def write_html(comparison: Mapping[str, Any], path: Path) -> None:
     if path.is_dir():
         raise RequestError(f"--html: {path} is a folder; name a file in it, such as {path / 'report.html'}")
     if not path.parent.is_dir():
-        raise RequestError(f"--html: {path.parent} is no folder; make it first, or name another file")
+        raise RequestError(f"--html: {path.parent} is not a folder; make it first, or name another file")
     write_bytes(path, render(comparison).encode())
 
 

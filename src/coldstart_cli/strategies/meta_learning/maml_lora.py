@@ -30,7 +30,7 @@ class LowRankMAML(Strategy):
     """Learns the initial factors and the head; the encoder stays as it is, pretrained or random.
 
     Inner steps move factors and head, the outer step where they start, through the inner steps. A
-    pretrained encoder is no part of the state: a checkpoint holds factors and head alone.
+    pretrained encoder is not part of the state: a checkpoint holds factors and head alone.
 
     Args:
         encoder, optimizer, n_outputs, vectorize, seed: from the run.
