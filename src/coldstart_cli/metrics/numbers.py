@@ -164,3 +164,9 @@ def calibration(name: str, value: float | None) -> str:
     if name == "set_size":
         return f"{value:.2f}"
     return f"{value:.3f}" if value < 1000 else f"{value:.3g}"
+
+
+def metric_title(name: str, unit: str | None) -> str:
+    """`macro F1, %` of macro_f1."""
+    words = name.replace("_f1", "_F1").replace("_", " ")
+    return f"{words}, %" if unit == "%" else words

@@ -16,6 +16,7 @@ from coldstart_cli.metrics.numbers import (
     Numbers,
     correlation,
     duration,
+    metric_title,
     percent,
     scaled,
 )
@@ -113,8 +114,7 @@ def metric_numbers(setting: Dict, name: str) -> Numbers:
 
 def titled(setting: Dict, name: str) -> str:
     """`macro F1, %` of macro_f1."""
-    words = name.replace("_f1", "_F1").replace("_", " ")
-    return f"{words}, %" if setting["units"].get(name) == "%" else words
+    return metric_title(name, setting["units"].get(name))
 
 
 def _others(setting: Dict, names: Sequence[str]) -> Table:

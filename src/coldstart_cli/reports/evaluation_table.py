@@ -11,7 +11,15 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from coldstart_cli.metrics.numbers import UNKNOWN, Numbers, calibration, is_known, percent, significant
+from coldstart_cli.metrics.numbers import (
+    UNKNOWN,
+    Numbers,
+    calibration,
+    is_known,
+    metric_title,
+    percent,
+    significant,
+)
 from coldstart_cli.metrics.results import Interval, Outcome, Shot, Summary
 from coldstart_cli.reports.footnotes import footnotes, numbers_of
 from coldstart_cli.reports.plain_text import plain
@@ -147,7 +155,7 @@ def _other_metrics(summary: Summary, shots: Sequence[Shot]) -> list[Section]:
         found = [shot.new.metrics.get(name) for shot in shots]
         numbers = Numbers.of(summary.units.get(name) == "%", [one and one.half_width for one in found])
         cells = [numbers.interval(one) for one in found]
-        rows.append((f"{name.replace('_', ' ')}{', %' if numbers.percent else ''}", cells))
+        rows.append((metric_title(name, summary.units.get(name)), cells))
     return [("Other metrics (new tasks, adapted)", rows)] if rows else []
 
 
