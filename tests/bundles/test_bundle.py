@@ -149,7 +149,7 @@ def test_a_target_far_from_zero_is_learned_scaled_and_told_in_its_own_unit(
     [
         (lambda b: (b / "code.py").write_text("import os"), "code.py is not part of a bundle"),
         (lambda b: (b / "weights.pkl").write_bytes(b"x"), "weights.pkl is not part of a bundle"),
-        (lambda b: (b / "base").mkdir() or (b / "base" / "a.py").write_text(""), "a.py is no part"),
+        (lambda b: (b / "base").mkdir() or (b / "base" / "a.py").write_text(""), "a.py is not part"),
         (lambda b: (b / "card.json").write_text("{"), "card.json is damaged"),
         (lambda b: (b / "weights.safetensors").write_bytes(b"\0" * 40), "weights.safetensors is damaged"),
         (lambda b: (b / "weights.safetensors").unlink(), "weights.safetensors is damaged"),

@@ -185,7 +185,7 @@ def test_draw_that_fails_warns_and_goes_on(run: Run, monkeypatch: pytest.MonkeyP
     (run.path / "plots").write_text("a file where the folder should be")
     with pytest.warns(RuntimeWarning, match=r"run: all is there but its plots \("):
         plots.draw(run)
-    with pytest.warns(RuntimeWarning, match="no run directory"):
+    with pytest.warns(RuntimeWarning, match="not a run directory"):
         plots.draw(run, "missing")
 
 

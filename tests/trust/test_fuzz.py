@@ -306,7 +306,7 @@ def test_spoiled_files_are_served_or_refused_in_one_line(tries: Tries, stage: St
     for _, (path, command) in zip(tries.of(25, 300), spoiled_files(stage, random_), strict=False):
         sound = path.read_bytes()
         path.write_bytes(spoil(sound, random_))
-        with at_most(20 if tries.full else 5) as late:
+        with at_most(20) as late:
             ended = said(*command)
         if ended.code != 0 and ended.last.wrong and not late:
             tries.failures.append(f"{path}: {ended.last.wrong}")
