@@ -163,14 +163,20 @@ class Support(Examples):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A support set to learn from and a query set to be judged by."""
+    """A support set to learn from and a query set to be judged by.
+
+    Attributes:
+        origin: the person, site or speaker that all its examples come from, or None where they come from
+            several. Tasks of one origin resemble each other, so intervals and tests take them as a cluster.
+    """
 
     support: Support
     query: Examples
     name: str
+    origin: str | None = None
 
     def to(self, device: torch.device) -> Task:
-        return Task(self.support.to(device), self.query.to(device), self.name)
+        return replace(self, support=self.support.to(device), query=self.query.to(device))
 
 
 @dataclass(frozen=True, slots=True)

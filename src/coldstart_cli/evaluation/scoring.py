@@ -92,6 +92,7 @@ def scored(
             Score(
                 task=task.name,
                 task_hash=task_hash,
+                origin=task.origin,
                 step=answer.step,
                 beside=answer.role,
                 value=measured.value,

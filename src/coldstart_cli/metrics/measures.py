@@ -13,26 +13,48 @@ from scipy.special import stdtrit
 from coldstart_cli.digests import digest
 from coldstart_cli.metrics.records import Record, Score
 from coldstart_cli.metrics.results import Calibration, Interval
+from coldstart_cli.metrics.significance import by_origin, n_origins
 
 Place = TypeVar("Place", int, float)
 
 
-def interval(values: Sequence[float] | np.ndarray, confidence: float) -> Interval:
-    """mean +- t_(n-1) sd / sqrt(n). With one value, or one that is not finite, the half-width is infinite."""
-    n = len(values)
-    if n < 2 or not np.all(np.isfinite(values)):
-        return Interval(sum(values) / n if n else math.nan, math.inf, n)
-    quantile = stdtrit(n - 1, 0.5 + confidence / 2)
-    return Interval(float(np.mean(values)), float(quantile * np.std(values, ddof=1) / math.sqrt(n)), n)
+def interval(
+    values: Mapping[str, float], confidence: float, origins: Mapping[str, str | None] | None = None
+) -> Interval:
+    """mean +- t_(n-1) sd / sqrt(n) over tasks, or over their origins as `significance.by_origin` says.
+
+    With one value, or one that is not finite, the half-width is infinite.
+
+    Args:
+        values: of each task.
+        origins: of each task that has one; no others where it is None.
+    """
+    n, of_task = len(values), [(origins or {}).get(task) for task in values]
+    groups = n_origins(of_task)
+    if n < 2 or not np.all(np.isfinite(list(values.values()))):
+        return Interval(sum(values.values()) / n if n else math.nan, math.inf, n, groups)
+    table = by_origin(np.asarray(list(values.values())), of_task)
+    quantile = stdtrit(len(table) - 1, 0.5 + confidence / 2)
+    half_width = float(quantile * np.std(table, ddof=1) / math.sqrt(len(table)))
+    return Interval(float(np.mean(list(values.values()))), half_width, n, groups)
 
 
 def paired_gain(
-    ours: Mapping[str, float], theirs: Mapping[str, float], higher_is_better: bool, confidence: float
+    ours: Mapping[str, float],
+    theirs: Mapping[str, float],
+    higher_is_better: bool,
+    confidence: float,
+    origins: Mapping[str, str | None] | None = None,
 ) -> Interval:
     """Mean over the tasks both have of how much better we do; positive is better for every metric."""
     sign = 1.0 if higher_is_better else -1.0
     shared = sorted(ours.keys() & theirs.keys())
-    return interval([sign * (ours[task] - theirs[task]) for task in shared], confidence)
+    return interval({task: sign * (ours[task] - theirs[task]) for task in shared}, confidence, origins)
+
+
+def origins_of(records: Iterable[Score]) -> dict[str, str | None]:
+    """task -> its origin, or None."""
+    return {record.task: record.origin for record in records}
 
 
 def area_under(curve: Mapping[Place, float]) -> float:

@@ -35,6 +35,7 @@ class Score:
         beside: role of a predictor that the strategy gave to be scored beside its own; None for its own.
         value: of the headline metric.
         metrics: the objective's other metrics by name; none on tasks that only choose.
+        origin: of the task (`Task.origin`).
         believed: None where outputs are not probabilities, and on tasks that only choose.
         notes: numbers that the strategy noted of its predictor.
         adapt_seconds: inside the strategy's generator so far.
@@ -42,6 +43,7 @@ class Score:
 
     task: str
     task_hash: str
+    origin: str | None = None
     step: int
     value: float
     loss: float
@@ -57,6 +59,7 @@ class Score:
         return {
             "task": self.task,
             "task_hash": self.task_hash,
+            **({} if self.origin is None else {"origin": self.origin}),
             "step": self.step,
             **({} if self.beside is None else {"beside": self.beside}),
             "value": self.value,
@@ -115,6 +118,7 @@ def _scored(row: Row) -> dict[str, Any]:
     return {
         **{name: row[name] for name in ("task", "task_hash", "step", "adapt_seconds")},
         **{name: _number(row[name]) for name in ("value", "loss")},
+        "origin": row.get("origin"),
         "beside": row.get("beside"),
         "metrics": {name: _number(value) for name, value in row.get("metrics", {}).items()},
         "believed": believed,

@@ -18,11 +18,17 @@ Unit = Literal["%", ""]
 @final
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean over n tasks and the half-width of its t interval."""
+    """A mean over n tasks and the half-width of its t interval.
+
+    Attributes:
+        origins: of the tasks, the clusters that the interval is over; None where each has its own. Of one
+            origin alone the interval is over its tasks and says nothing of other origins.
+    """
 
     mean: float
     half_width: float
     n: int
+    origins: int | None = field(default=None, metadata=ABSENT)
 
     def excludes_zero(self) -> bool:
         return abs(self.mean) > self.half_width
@@ -251,6 +257,19 @@ class Summary:
     def unit(self) -> Unit:
         """Of the headline."""
         return self.units[self.headline]
+
+    @property
+    def origins(self) -> int | None:
+        """Persons, sites or speakers that the new tasks come from, the fewest at any k; None where unknown."""
+        known = [shot.new.after.origins for shot in self.shots.values()]
+        return min((n for n in known if n is not None), default=None)
+
+    @property
+    def of_origins(self) -> str:
+        """` of 5 origins`, to stand behind a number of tasks; nothing where origins are unknown."""
+        if self.origins is None:
+            return ""
+        return f" of {self.origins} origin{'' if self.origins == 1 else 's'}"
 
     @property
     def broken(self) -> list[str]:

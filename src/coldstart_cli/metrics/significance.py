@@ -57,6 +57,34 @@ class MeanSquares(NamedTuple):
     rest: Array
 
 
+def by_origin(values: NDArray[np.floating], origins: Sequence[str | None]) -> Array:
+    """The tasks of each origin made one: (..., n_tasks) -> (..., n_origins), in order of first appearance.
+
+    Of the G origins, one that has n of the N tasks gets the value m + G (n / N) (its mean - m), where m is
+    the grand mean: its own mean where all have equally many. The mean over origins is then m, and its
+    variance the cluster-robust G / (G - 1) sum over origins of (sum of its residuals / N)^2 (Liang and
+    Zeger 1986, Biometrika 73:13). A task without an origin is its own. Where all tasks have one origin they
+    stay as they are: what follows is conditional on it, as it is on a single seed.
+
+    Args:
+        origins: of each task.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    names = [("task", str(i)) if o is None else ("origin", o) for i, o in enumerate(origins)]
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    if len(number) in (1, len(names)):
+        return table
+    shares = np.zeros((len(names), len(number)))
+    shares[np.arange(len(names)), [number[name] for name in names]] = 1 / len(names)
+    mean = table.mean()
+    return np.asarray(mean + len(number) * ((table - mean) @ shares))
+
+
+def n_origins(origins: Sequence[str | None]) -> int | None:
+    """How many different origins tasks have, or None where some has none."""
+    return None if None in origins or not origins else len(set(origins))
+
+
 def mean_squares(values: Array) -> MeanSquares:
     """Those of tables (..., n_seeds, n_tasks), both at least 2."""
     n_seeds, n_tasks = values.shape[-2:]

@@ -16,6 +16,7 @@ from coldstart_cli.metrics.measures import (
     interval,
     label_efficiency,
     mean_by_step,
+    origins_of,
     paired_gain,
     shots_to,
     steps_to,
@@ -72,6 +73,7 @@ def _over_shots(
     if len(shots) < 2:
         return None
     found: dict[str, RoleOverShots] = {}
+    origins = origins_of(records)
     areas: dict[str, dict[str, float]] = {}
     for role, steps in chosen.items():
         rows = [r for r in records if (r.role, r.split) == (role, "new")]
@@ -80,11 +82,11 @@ def _over_shots(
         means = {k: float(np.mean(list(of.values()))) for k, of in values.items()}
         # Of two points the share of the way says nothing of the curve between them.
         reached = shots_to(means, 0.95, higher_is_better) if len(shots) > 2 else math.inf
-        area = interval(list(areas[role].values()), confidence)
+        area = interval(areas[role], confidence, origins)
         found[role] = RoleOverShots(area, reached if math.isfinite(reached) else None)
     gain = None
     if "baseline" in areas:
-        gain = paired_gain(areas["strategy"], areas["baseline"], higher_is_better, confidence)
+        gain = paired_gain(areas["strategy"], areas["baseline"], higher_is_better, confidence, origins)
     return OverShots(shots, found["strategy"], found.get("baseline"), gain)
 
 
@@ -100,13 +102,16 @@ def _one_shot(
     after = _outcome(new, ours, confidence)
     source = _outcome(source_test, ours, confidence) if source_test else None
     theirs = by_task(base, step["baseline"]) if base else {}
+    gain = None
+    if base:
+        gain = paired_gain(by_task(new, ours), theirs, higher_is_better, confidence, origins_of(records))
     others = [r for r in records if r.split == "new" and r.role not in ("strategy", "baseline")]
     return Shot(
         source_test=source,
         new=after,
         baseline=_outcome(base, step["baseline"], confidence) if base else None,
         gap=None if source is None else _gap(source.after, after.after),
-        gain=paired_gain(by_task(new, ours), theirs, higher_is_better, confidence) if base else None,
+        gain=gain,
         beside={
             role: _outcome([r for r in others if r.role == role], ours, confidence)
             for role in dict.fromkeys(r.role for r in others)
@@ -118,7 +123,8 @@ def _one_shot(
 
 def _gap(source: Interval, new: Interval) -> Interval:
     width = math.hypot(source.half_width, new.half_width)
-    return Interval(source.mean - new.mean, width, min(source.n, new.n))
+    origins = [one.origins for one in (source, new) if one.origins is not None]
+    return Interval(source.mean - new.mean, width, min(source.n, new.n), min(origins, default=None))
 
 
 def _similarity(
@@ -139,11 +145,12 @@ def _similarity(
 def _outcome(rows: Sequence[Record], step: int, confidence: float) -> Outcome:
     means = mean_by_step(rows)
     start = min(means)
-    curve = {s: interval(list(by_task(rows, s).values()), confidence) for s in means}
+    origins = origins_of(rows)
+    curve = {s: interval(by_task(rows, s), confidence, origins) for s in means}
     return Outcome(
         step=step,
         before=curve[start],
-        after=curve.get(step, interval([], confidence)),  # what is beside may not be there at each step
+        after=curve.get(step, interval({}, confidence)),  # what is beside may not be there at each step
         curve=curve,
         area=area_under(means),
         steps_to_95=steps_to({s: value for s, value in means.items() if s <= step}, 0.95),
@@ -155,6 +162,9 @@ def _outcome(rows: Sequence[Record], step: int, confidence: float) -> Outcome:
 
 def _metrics(rows: Sequence[Record], step: int, confidence: float) -> dict[str, Interval]:
     """The objective's other metrics at a step."""
-    at_step = {r.task: r.metrics for r in rows if r.step == step}.values()
-    names = dict.fromkeys(name for metrics in at_step for name in metrics)
-    return {name: interval([metrics[name] for metrics in at_step], confidence) for name in names}
+    at_step = {r.task: r.metrics for r in rows if r.step == step}
+    names = dict.fromkeys(name for metrics in at_step.values() for name in metrics)
+    return {
+        name: interval({t: of[name] for t, of in at_step.items()}, confidence, origins_of(rows))
+        for name in names
+    }

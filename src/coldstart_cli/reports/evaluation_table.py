@@ -104,7 +104,7 @@ def _title(summary: Summary) -> str:
     ways = f"{summary.n_way}-way, " if summary.n_way else ""
     return (
         f"{names.strategy} ({names.model}) on {names.dataset}: {ways}"
-        f"{summary.n_tasks} new tasks, {percent(summary.confidence)} % intervals"
+        f"{summary.n_tasks} new tasks{summary.of_origins}, {percent(summary.confidence)} % intervals"
     )
 
 
@@ -191,7 +191,14 @@ def _calibration(summary: Summary, shots: Sequence[Shot]) -> list[Section]:
 
 def _caveat(summary: Summary) -> str:
     mode = "Transductive: a prediction may depend on its batch. " if summary.transductive else ""
-    return f"{mode}One training seed ({summary.seed}): the intervals are over tasks, conditional on it."
+    origins = summary.origins
+    if origins is None:
+        over = "the intervals are over tasks, conditional on it."
+    elif origins == 1:
+        over = "the intervals are over tasks of one origin, conditional on both: they say nothing of others."
+    else:
+        over = f"the intervals are over the {origins} origins of the tasks, conditional on it."
+    return f"{mode}One training seed ({summary.seed}): {over}"
 
 
 def _transfer(summary: Summary, numbers: Numbers) -> list[Line]:

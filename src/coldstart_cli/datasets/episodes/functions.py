@@ -87,13 +87,15 @@ class Functions(TaskSource):
             return []
         table, keys = self.splits[split], task_keys(self.bank_seed, split, indices)
         shape, reserved = self._served(split), self.reserved if self._uneven(split) else None
-        parts = draw(table, drawn_classes(table, keys, 1, one_origin=False), keys, shape, reserved)
+        functions = drawn_classes(table, keys, 1, one_origin=False)
+        parts = draw(table, functions, keys, shape, reserved)
         asked = np.ones(parts.query.shape, dtype=np.bool_) if parts.asked is None else parts.asked
         return [
             Task(
                 self._support(parts.support[i, 0], parts.unlabelled[i, 0], seed),
                 self._examples(parts.query[i, 0][asked[i, 0]]),
                 f"{split}/{index}",
+                table.origins[functions[i, 0]] if table.origins else None,
             )
             for i, (index, seed) in enumerate(zip(indices, seeds(keys, SUPPORT_SEED), strict=True))
         ]
