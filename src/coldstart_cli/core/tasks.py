@@ -24,6 +24,7 @@ Split = Literal["train", "validation", "source_test", "new"]
 """`train` classes; `validation` source classes of their own; `source_test`, examples of training
 classes that training never sees; `new`, the classes of the cold start."""
 
+Validation = Literal["as_new", "unshifted", "none"]
 
 Unit = Literal["%", ""]
 """Of a metric: shares in [0, 1] are shown in percent, others as they are."""
@@ -220,11 +221,15 @@ class TaskSource(ABC):
         fingerprint: a digest of the content, which ties a run to the data it was trained on.
         shares_labels: new classes are those of the source (domain shift), as `Support.source_classes` says.
         unequal: a task has `shape.n_way` classes and `shape.k_shot` support examples of each at most.
+        validation: how its validation tasks differ from training. `as_new`: as new tasks do, so that they
+            may choose for these. `unshifted`: they are rows of the source's own domain, where adapting never
+            pays, and cannot say after how many steps a new task is served best. `none`: there are none.
         has_source: it has a split `train`; without, it serves strategies that learn nothing from a source.
     """
 
     shares_labels: bool = False
     unequal: bool = False
+    validation: Validation = "as_new"
     has_source: bool = True
     input_shape: tuple[int, ...] | Mapping[str, tuple[int, ...]]
     shape: TaskShape

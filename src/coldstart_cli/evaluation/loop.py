@@ -32,7 +32,7 @@ class EvaluationPlan:
             is no baseline: it would have nothing to learn from.
         beyond: whether numbers of shots that the data cannot serve are refused, or left out and named.
         steps: adaptation steps at which the strategy is scored; the one reported is the best on
-            validation tasks.
+            validation tasks, or where these are not like new tasks each new task's own choice.
         baseline_steps: the same for the baseline.
         baseline_search: values of the baseline's hyper-parameters to choose from on validation tasks.
         n_selection_tasks: validation tasks that choose.
@@ -87,7 +87,8 @@ def evaluate(
 
     Args:
         contestants: role (`strategy`, `baseline`) -> variant -> strategy; validation tasks choose the
-            variant and the adaptation step of each role.
+            variant and the adaptation step of each role. Where they cannot, as they are not like new tasks,
+            each new task chooses the steps of the strategy itself (`step_choice`).
         trained_on_source: whether the strategy was trained on this source; only then are there held-out
             examples of its training classes.
         baselines: where records of the baseline may come from.
@@ -103,7 +104,7 @@ def evaluate(
     done = 0
     for job in jobs:
         variants = contestants[job.role]
-        if job.split != "validation":  # the choice has been made by the jobs before
+        if job.split != "validation" and not job.chooses:  # the choice has been made by the jobs before
             ours = [r for r in records if (r.role, r.k_shot) == (job.role, job.k_shot)]
             choice = measures.choose(ours, source.objective.higher_is_better)
             chosen[job.role][job.k_shot] = choice
@@ -115,6 +116,12 @@ def evaluate(
                 done += 1
                 for logger in loggers:
                     logger.advance(done)
+        if job.chooses:
+            counts = measures.counted_steps(
+                r for r in records if (r.role, r.split, r.k_shot) == (job.role, "new", job.k_shot)
+            )
+            if counts:
+                chosen[job.role][job.k_shot] = ("", max(counts, key=lambda step: counts[step]))
     return records, chosen
 
 
@@ -137,7 +144,13 @@ def _records(
     beside = job.split == "new"
     coverage = None if job.split == "validation" else plan.coverage
     score = partial(
-        scored_together, strategy, steps=job.steps, hardware=hardware, beside=beside, coverage=coverage
+        scored_together,
+        strategy,
+        steps=job.steps,
+        hardware=hardware,
+        beside=beside,
+        coverage=coverage,
+        chooses=job.chooses and job.split == "new",
     )
 
     def fresh() -> Iterator[list[Score]]:
@@ -160,6 +173,7 @@ class _Job:
     source: TaskSource
     n_tasks: int
     steps: Sequence[int]
+    chooses: bool = False  # whether each new task chooses its own step
 
 
 def _jobs(
@@ -171,10 +185,12 @@ def _jobs(
             if role == "baseline" and k == 0:
                 continue
             steps = plan.steps if role == "strategy" else plan.baseline_steps
-            yield _Job(role, "validation", k, shaped, plan.n_selection_tasks, steps)
+            own = role == "strategy" and source.validation != "as_new"
+            if not own:
+                yield _Job(role, "validation", k, shaped, plan.n_selection_tasks, steps)
             if role == "strategy" and source_refusal(source, plan, k, trained_on_source) is None:
-                yield _Job(role, "source_test", k, shaped, plan.n_tasks, steps)
-            yield _Job(role, "new", k, shaped, plan.n_tasks, steps)
+                yield _Job(role, "source_test", k, shaped, plan.n_tasks, steps, own)
+            yield _Job(role, "new", k, shaped, plan.n_tasks, steps, own)
 
 
 def shape_of(source: TaskSource, plan: EvaluationPlan, k_shot: int) -> TaskShape:
@@ -195,7 +211,9 @@ def served(source: TaskSource, plan: EvaluationPlan) -> tuple[EvaluationPlan, di
     left_out: dict[int, str] = {}
     for k in plan.k_shots:
         shape = shape_of(source, plan, k)
-        reason = source.refusal("new", shape) or source.refusal("validation", shape)
+        reason = source.refusal("new", shape)
+        if reason is None and source.validation != "none":
+            reason = source.refusal("validation", shape)
         if reason is not None:
             left_out[k] = reason
     kept = [k for k in plan.k_shots if k not in left_out]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from coldstart_cli.core.tasks import Strategy, Task, content_hash
 from coldstart_cli.evaluation.adaptations import Adaptations
+from coldstart_cli.evaluation.step_choice import own_step
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.metrics.records import Believed, Score
 from coldstart_cli.training.optimizers import optimizers
@@ -28,16 +29,18 @@ def scored_together(
     *,
     beside: bool,
     coverage: float | None = None,
+    chooses: bool = False,
 ) -> Iterator[list[Score]]:
     """`scored` for each task, in order; on a CPU several tasks at a time, each on a core of its own.
 
     A support set of five images is too small to share out: two threads on one task are a fifth faster
     than one, and four times slower where another process wants the second core. Each worker has a
     module tree of its own, for a functional call changes the tree while it lasts; tensors are shared.
+    `chooses`: each task also says which of the steps it would choose for itself (`own_step`).
     """
     n = hardware.threads if hardware.device.type == "cpu" else 1
     adaptations = Adaptations(steps, hardware, beside=beside)
-    one = partial(scored, adaptations=adaptations, coverage=coverage)
+    one = partial(scored, adaptations=adaptations, coverage=coverage, chooses=chooses)
     if n == 1:
         yield from (one(strategy, task) for task in tasks)
         return
@@ -69,7 +72,12 @@ def _tree_of(strategy: Strategy) -> Strategy:
 
 
 def scored(
-    strategy: Strategy, task: Task, adaptations: Adaptations, *, coverage: float | None = None
+    strategy: Strategy,
+    task: Task,
+    adaptations: Adaptations,
+    *,
+    coverage: float | None = None,
+    chooses: bool = False,
 ) -> list[Score]:
     """Adapts to one task and scores its query set.
 
@@ -81,6 +89,10 @@ def scored(
     strategy.eval()
     task_hash = content_hash(task)
     task = task.to(adaptations.hardware.device)
+    own = None
+    if chooses:
+        with adaptations.hardware.autocast():
+            own = own_step(strategy, task.support, adaptations.steps)
     known: dict[int, _Measured] = {}
     scores: list[Score] = []
     for answer in adaptations(strategy, task):
@@ -94,6 +106,7 @@ def scored(
                 task_hash=task_hash,
                 origin=task.origin,
                 step=answer.step,
+                chosen=answer.step == own,
                 beside=answer.role,
                 value=measured.value,
                 loss=measured.loss,

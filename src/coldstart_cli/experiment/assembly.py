@@ -64,8 +64,12 @@ class Experiment:
         return self.contestants["strategy"][""]
 
 
-def assemble(config: Mapping[str, Any]) -> Experiment:
+def assemble(config: Mapping[str, Any], known: Mapping[str, Any] | None = None) -> Experiment:
     """Builds and checks.
+
+    Args:
+        known: facts of the finished run that the strategy's weights will come from: the data set then needs
+            no source of its own.
 
     Raises:
         RequestError: naming the key that is wrong.
@@ -78,19 +82,23 @@ def assemble(config: Mapping[str, Any]) -> Experiment:
     asked: EvaluationPlan = build(config["evaluation"], "evaluation", EvaluationPlan, trust, {})
     source = source_of(config)
     evaluation, left_out = served(source, asked)
-    check_shapes(source, training, evaluation)
+    is_trained = known is not None
+    check_shapes(source, training, evaluation, config["baseline"], is_trained=is_trained)
     check_parts(config["strategy"], "strategy", hardware.processes)
-    builder = StrategyBuilder(config, hardware, source, training.steps, {})
+    of_source = {key: value for key, value in (known or {}).items() if key != "n_way"}
+    builder = StrategyBuilder(config, hardware, source, training.steps, of_source)
     contestants = {"strategy": {"": builder.build(config["strategy"], "strategy")}}
     if config["baseline"] is not None:
-        _check_strategy(builder.build(config["baseline"], "baseline"), "baseline", source, evaluation)
+        first = builder.build(config["baseline"], "baseline")
+        _check_strategy(first, "baseline", source, evaluation, is_trained=False)
         contestants["baseline"] = {
             label: builder.build(node, "baseline")
             for label, node in variants(config["baseline"], evaluation.baseline_search).items()
         }
     for role, strategies in contestants.items():
         for strategy in strategies.values():
-            _check_strategy(strategy, role, source, evaluation)
+            trained_before = is_trained and role == "strategy"
+            _check_strategy(strategy, role, source, evaluation, is_trained=trained_before)
     check_precision(hardware, contestants["strategy"][""])
     facts = {"n_way": source.shape.n_way, **builder.known}
     return Experiment(
@@ -144,25 +152,50 @@ _NO_SOURCE = (
 
 
 def shapes_asked(
-    source: TaskSource, training: TrainingPlan, evaluation: EvaluationPlan
+    source: TaskSource,
+    training: TrainingPlan,
+    evaluation: EvaluationPlan,
+    baseline: object,
+    *,
+    is_trained: bool = False,
 ) -> list[tuple[str, Split, TaskShape]]:
-    """(key that says so, split, shape) of all tasks that a run must have."""
+    """(key that says so, split, shape) of all tasks that a run, or an evaluation of one, must have."""
     asked: list[tuple[str, Split, TaskShape]] = []
-    if source.has_source:
-        validation = validation_shape(source, training.validation)
-        asked = [("dataset", "train", source.shape), ("training.validation", "validation", validation)]
-    splits: tuple[Split, ...] = ("new", "validation")
+    if source.has_source and not is_trained:
+        asked = [("dataset", "train", source.shape)]
+        if source.validation != "none":
+            validation = validation_shape(source, training.validation)
+            asked.append(("training.validation", "validation", validation))
+    # Where each new task chooses its steps itself, only a baseline's settings are chosen on validation tasks.
+    validates = source.validation == "as_new" or (baseline is not None and source.validation != "none")
+    splits: tuple[Split, ...] = ("new", "validation") if validates else ("new",)
     for k in evaluation.k_shots:
         asked += [("evaluation", split, shape_of(source, evaluation, k)) for split in splits]
     return asked
 
 
-def check_shapes(source: TaskSource, training: TrainingPlan, evaluation: EvaluationPlan) -> None:
-    """Refuses tasks that the data cannot serve."""
-    for key, split, shape in shapes_asked(source, training, evaluation):
+def check_shapes(
+    source: TaskSource,
+    training: TrainingPlan,
+    evaluation: EvaluationPlan,
+    baseline: object,
+    *,
+    is_trained: bool = False,
+) -> None:
+    """Refuses tasks that the data cannot serve.
+
+    Args:
+        is_trained: the run is finished, and only evaluated.
+    """
+    for key, split, shape in shapes_asked(source, training, evaluation, baseline, is_trained=is_trained):
         reason = source.refusal(split, shape)
         if reason:
             raise RequestError(f"{key}: {reason}")
+    if baseline is not None and source.validation == "none":
+        raise RequestError(
+            "baseline: its settings are chosen on validation tasks and this data set has none; hold some out "
+            "(dataset.validation_share=0.2) or do without it (baseline=null)"
+        )
 
 
 def check_parts(node: Mapping[str, Any], key: str, processes: int) -> None:
@@ -190,15 +223,17 @@ def variants(baseline: Mapping[str, Any], search: Mapping[str, list[float]]) -> 
     }
 
 
-def _check_strategy(strategy: Strategy, role: str, source: TaskSource, evaluation: EvaluationPlan) -> None:
+def _check_strategy(
+    strategy: Strategy, role: str, source: TaskSource, evaluation: EvaluationPlan, *, is_trained: bool
+) -> None:
     if role == "baseline" and strategy.learns_from_source:
         raise RequestError(
             "baseline: it learns from the source, which a baseline does not; "
             "choose strategy@baseline=scratch, or train it as a run of its own"
         )
-    if strategy.learns_from_source and not source.has_source:
+    if strategy.learns_from_source and not source.has_source and not is_trained:
         raise Unserved(f"{role}: {_NO_SOURCE}")
-    if strategy.learns_from_source and role == "strategy":
+    if strategy.learns_from_source and role == "strategy" and source.has_source:
         _refuse(strategy.refusal(source), role)
     for k in evaluation.k_shots:
         if k > 0 or role == "strategy":  # without labels the baseline is the source model as it is

@@ -43,23 +43,27 @@ def audited(config: Mapping[str, Any], *, n_tasks: int | None, show_read: bool) 
         config = {**config, "dataset": {**config["dataset"], "on_bad": "skip"}}
     source = parts.source_of(config)
     try:
-        assembly.check_shapes(source, training, evaluation)
+        assembly.check_shapes(source, training, evaluation, config["baseline"])
     except RequestError:
         if show_read and hasattr(source, "labelled"):  # what was read tells why it cannot serve
             audit_table.show_read(source.facts(), _unreadable(source))
         raise
-    asked, not_served = _asked(source, training, evaluation, n_tasks)
+    asked, not_served = _asked(source, training, evaluation, config["baseline"], n_tasks)
     listed = {"known_duplicates": [], **config["dataset"]}["known_duplicates"]
     return _summary(config, source, audit(source, asked, listed), not_served)
 
 
 def _asked(
-    source: TaskSource, training: TrainingPlan, evaluation: EvaluationPlan, n_tasks: int | None
+    source: TaskSource,
+    training: TrainingPlan,
+    evaluation: EvaluationPlan,
+    baseline: object,
+    n_tasks: int | None,
 ) -> tuple[list[Asked], list[str]]:
     """What a run draws, each once, and why some of it is left out."""
     uses = {"dataset": "training", "training.validation": "validation", "evaluation": "evaluation"}
     drawn: dict[tuple[Split, TaskShape], dict[str, None]] = {}
-    for key, split, shape in assembly.shapes_asked(source, training, evaluation):
+    for key, split, shape in assembly.shapes_asked(source, training, evaluation, baseline):
         drawn.setdefault((split, shape), {})[uses[key]] = None
     not_served = []
     for k in evaluation.k_shots:

@@ -79,7 +79,7 @@ def train(config: Mapping[str, Any], options: Options) -> Outcome:
 def reevaluate(config: Mapping[str, Any], run: Run, options: Options) -> Outcome:
     """Evaluates a finished run as `config` asks; `config` is the run's own but for what was changed."""
     with launch.joined():
-        experiment = assemble(config)
+        experiment = assemble(config, _known(run))
         name = evaluation_hash(config, experiment.source.fingerprint)
         found = ranks.agreed(lambda: run.evaluation(name).exists() and not config["again"])
         if found:
@@ -99,11 +99,19 @@ def _together(work: Work, experiment: Experiment, run: Run, options: Options) ->
     if ranks.world() > 1 or processes == 1:
         work(experiment, run, options)
     else:
-        launch.launch(_in_rank, (work, dict(experiment.config), run.path, options), processes)
+        again = work is _evaluate_again
+        launch.launch(_in_rank, (work, dict(experiment.config), run.path, options, again), processes)
 
 
-def _in_rank(work: Work, config: Mapping[str, Any], path: Path, options: Options) -> None:
-    work(assemble(config), Run(path), options)
+def _in_rank(work: Work, config: Mapping[str, Any], path: Path, options: Options, again: bool) -> None:
+    run = Run(path)
+    work(assemble(config, _known(run) if again else None), run, options)
+
+
+def _known(run: Run) -> Mapping[str, Any]:
+    """Facts of a finished run's training; the first versions wrote none."""
+    facts: Mapping[str, Any] = read_json(run.path / "environment.json", "run").get("facts") or {}
+    return facts
 
 
 def _train_and_evaluate(experiment: Experiment, run: Run, options: Options) -> None:

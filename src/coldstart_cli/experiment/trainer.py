@@ -134,6 +134,8 @@ class Training:
             for logger in loggers:
                 logger.advance(self.step)
         if self.step > 0:
+            if self.source.validation == "none":  # nothing says that an earlier state was better
+                self.best_step, self.best = self.step, self.strategy.state_dict()
             self._save()
         else:  # nothing was learned, as by `scratch`
             self.checkpoints.save_best({"strategy": self.strategy.state_dict(), "step": 0})
@@ -185,6 +187,8 @@ class Training:
 
     @property
     def _validation_due(self) -> bool:
+        if self.source.validation == "none":
+            return False
         prepared = self.step > self.strategy.preparing_steps
         regular = prepared and self.step % self.plan.validation.every == 0
         return self.step > self.validated and (regular or self.step == self.plan.steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TypeVar
@@ -176,6 +177,18 @@ def mean_by_step(records: Iterable[Score]) -> dict[int, float]:
 def by_task(records: Iterable[Score], step: int) -> dict[str, float]:
     """task -> its value at `step`."""
     return {r.task: r.value for r in records if r.step == step}
+
+
+def reported(records: Sequence[Record], step: int) -> list[Record]:
+    """The rows that a result is of: at the steps that tasks chose themselves, or else all at `step`."""
+    chosen = [r for r in records if r.chosen]
+    return chosen or [r for r in records if r.step == step]
+
+
+def counted_steps(records: Iterable[Record]) -> dict[int, int] | None:
+    """Step -> how many tasks chose it themselves, by step; None where validation tasks chose for all."""
+    counts = Counter(r.step for r in records if r.chosen)
+    return dict(sorted(counts.items())) or None
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:

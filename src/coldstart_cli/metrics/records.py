@@ -36,6 +36,7 @@ class Score:
         value: of the headline metric.
         metrics: the objective's other metrics by name; none on tasks that only choose.
         origin: of the task (`Task.origin`).
+        chosen: whether the task itself chose this step, where validation tasks cannot choose for it.
         believed: None where outputs are not probabilities, and on tasks that only choose.
         notes: numbers that the strategy noted of its predictor.
         adapt_seconds: inside the strategy's generator so far.
@@ -44,6 +45,7 @@ class Score:
     task: str
     task_hash: str
     origin: str | None = None
+    chosen: bool = False
     step: int
     value: float
     loss: float
@@ -61,6 +63,7 @@ class Score:
             "task_hash": self.task_hash,
             **({} if self.origin is None else {"origin": self.origin}),
             "step": self.step,
+            **({"chosen": True} if self.chosen else {}),
             **({} if self.beside is None else {"beside": self.beside}),
             "value": self.value,
             "loss": self.loss,
@@ -119,6 +122,7 @@ def _scored(row: Row) -> dict[str, Any]:
         **{name: row[name] for name in ("task", "task_hash", "step", "adapt_seconds")},
         **{name: _number(row[name]) for name in ("value", "loss")},
         "origin": row.get("origin"),
+        "chosen": row.get("chosen", False),
         "beside": row.get("beside"),
         "metrics": {name: _number(value) for name, value in row.get("metrics", {}).items()},
         "believed": believed,

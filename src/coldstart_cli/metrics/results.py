@@ -51,7 +51,7 @@ class Outcome:
     """How one role did on the tasks of a split at one k.
 
     Attributes:
-        step: the adaptation step that validation tasks chose.
+        step: the adaptation step that validation tasks chose, or most tasks did where each chose its own.
         before, after: the headline at the first step and at `step`.
         curve: the headline at every step.
         area: mean height of the curve.
@@ -59,6 +59,8 @@ class Outcome:
         calibration: at `step`; None where outputs are not probabilities.
         metrics: the other metrics at `step`, by name.
         metrics_before: the same at the first step.
+        chosen_by_tasks: step -> how many tasks chose it themselves (`evaluation.step_choice`); `after` and
+            all else that is said to be at `step` is then at each task's own. None: validation tasks chose.
     """
 
     step: int
@@ -70,6 +72,7 @@ class Outcome:
     calibration: Calibration | None = field(default=None, metadata=EMPTY)
     metrics: Mapping[str, Interval]
     metrics_before: Mapping[str, Interval]
+    chosen_by_tasks: Mapping[int, int] | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +263,7 @@ class Summary:
 
     @property
     def origins(self) -> int | None:
-        """Persons, sites or speakers that the new tasks come from, the fewest at any k; None where unknown."""
+        """Persons, sites or speakers that the new tasks come from, the fewest at any k; None: not known."""
         known = [shot.new.after.origins for shot in self.shots.values()]
         return min((n for n in known if n is not None), default=None)
 

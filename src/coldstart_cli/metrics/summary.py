@@ -13,11 +13,13 @@ from coldstart_cli.metrics.measures import (
     areas_over_shots,
     by_task,
     calibration,
+    counted_steps,
     interval,
     label_efficiency,
     mean_by_step,
     origins_of,
     paired_gain,
+    reported,
     shots_to,
     steps_to,
 )
@@ -77,7 +79,10 @@ def _over_shots(
     areas: dict[str, dict[str, float]] = {}
     for role, steps in chosen.items():
         rows = [r for r in records if (r.role, r.split) == (role, "new")]
-        values = {k: by_task([r for r in rows if r.k_shot == k], steps[k]) for k in shots}
+        values = {
+            k: {r.task: r.value for r in reported([r for r in rows if r.k_shot == k], steps[k])}
+            for k in shots
+        }
         areas[role] = areas_over_shots(values)
         means = {k: float(np.mean(list(of.values()))) for k, of in values.items()}
         # Of two points the share of the way says nothing of the curve between them.
@@ -102,9 +107,10 @@ def _one_shot(
     after = _outcome(new, ours, confidence)
     source = _outcome(source_test, ours, confidence) if source_test else None
     theirs = by_task(base, step["baseline"]) if base else {}
+    own = {r.task: r.value for r in reported(new, ours)}
     gain = None
     if base:
-        gain = paired_gain(by_task(new, ours), theirs, higher_is_better, confidence, origins_of(records))
+        gain = paired_gain(own, theirs, higher_is_better, confidence, origins_of(records))
     others = [r for r in records if r.split == "new" and r.role not in ("strategy", "baseline")]
     return Shot(
         source_test=source,
@@ -147,24 +153,26 @@ def _outcome(rows: Sequence[Record], step: int, confidence: float) -> Outcome:
     start = min(means)
     origins = origins_of(rows)
     curve = {s: interval(by_task(rows, s), confidence, origins) for s in means}
+    after = interval({r.task: r.value for r in reported(rows, step)}, confidence, origins)
     return Outcome(
         step=step,
         before=curve[start],
-        after=curve.get(step, interval({}, confidence)),  # what is beside may not be there at each step
+        after=after,  # of no task where what is beside was not there at this step
         curve=curve,
         area=area_under(means),
         steps_to_95=steps_to({s: value for s, value in means.items() if s <= step}, 0.95),
-        calibration=calibration([r for r in rows if r.step == step]),
-        metrics=_metrics(rows, step, confidence),
-        metrics_before=_metrics(rows, start, confidence),
+        calibration=calibration(reported(rows, step)),
+        metrics=_metrics(reported(rows, step), confidence),
+        metrics_before=_metrics([r for r in rows if r.step == start], confidence),
+        chosen_by_tasks=counted_steps(rows),
     )
 
 
-def _metrics(rows: Sequence[Record], step: int, confidence: float) -> dict[str, Interval]:
-    """The objective's other metrics at a step."""
-    at_step = {r.task: r.metrics for r in rows if r.step == step}
-    names = dict.fromkeys(name for metrics in at_step.values() for name in metrics)
+def _metrics(rows: Sequence[Record], confidence: float) -> dict[str, Interval]:
+    """The objective's other metrics, of one row a task."""
+    of_task = {r.task: r.metrics for r in rows}
+    names = dict.fromkeys(name for metrics in of_task.values() for name in metrics)
     return {
-        name: interval({t: of[name] for t, of in at_step.items()}, confidence, origins_of(rows))
+        name: interval({t: of[name] for t, of in of_task.items()}, confidence, origins_of(rows))
         for name in names
     }

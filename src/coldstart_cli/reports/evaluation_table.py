@@ -144,8 +144,21 @@ def _learning_curve(shots: Sequence[Shot], numbers: Numbers) -> list[Line]:
             "steps to 95 % of the way",
             [significant(of.steps_to_95) for of in new],
         ),
-        ("steps chosen by validation", [str(of.step) for of in new]),
+        *_chosen(new),
     ]
+
+
+def _chosen(new: Sequence[Outcome]) -> list[Line]:
+    """The steps that the table's results are of; of several choices the commonest and the range."""
+    if not any(of.chosen_by_tasks for of in new):
+        return [("steps chosen by validation", [str(of.step) for of in new])]
+
+    def cell(of: Outcome) -> str:
+        counts = of.chosen_by_tasks or {of.step: 1}
+        ends = [min(counts), max(counts)]
+        return str(of.step) if len(counts) == 1 else f"{of.step} ({ends[0]} to {ends[1]})"
+
+    return [("steps chosen by each task for itself", [cell(of) for of in new])]
 
 
 def _other_metrics(summary: Summary, shots: Sequence[Shot]) -> list[Section]:

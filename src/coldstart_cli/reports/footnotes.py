@@ -22,7 +22,12 @@ def numbers_of(summary: Summary) -> Numbers:
 
 def footnotes(summary: Summary, numbers: Numbers) -> list[str]:
     """The lines below the table, in order."""
-    parts = (_over_shots(summary, numbers), _similarity(summary, numbers), _calibration(summary))
+    parts = (
+        _choice(summary),
+        _over_shots(summary, numbers),
+        _similarity(summary, numbers),
+        _calibration(summary),
+    )
     above = [line for part in parts for line in part]
     return [
         *above,
@@ -31,6 +36,17 @@ def footnotes(summary: Summary, numbers: Numbers) -> list[str]:
         *_budgets(summary),
         *_training(summary),
         *_read(summary),
+    ]
+
+
+def _choice(summary: Summary) -> list[str]:
+    """How the number of steps was chosen, where it was not by validation tasks."""
+    if not any(shot.new.chosen_by_tasks for shot in summary.shots.values()):
+        return []
+    return [
+        "Validation tasks are not like the new ones here, so each new task chose its steps itself: by "
+        "cross-validation on its labels from two a class on, else by the mutual information of inputs and "
+        "answers on its unlabelled examples, else the last"
     ]
 
 

@@ -112,7 +112,9 @@ def learning_curve(summary: Summary) -> Figure:
     one_scale = {summary.units.get(name, "") for name in others} <= {summary.unit}
     figure = Figure(figsize=(2.5 + 3.5 * n_panels, 4), layout="constrained")
     ways = f"{summary.n_way}-way, " if summary.n_way else ""
-    asked = f"{ways}{summary.n_tasks} new tasks{summary.of_origins}, {percent(summary.confidence)} % intervals"
+    asked = (
+        f"{ways}{summary.n_tasks} new tasks{summary.of_origins}, {percent(summary.confidence)} % intervals"
+    )
     figure.suptitle(f"{_title(asdict(summary.names))}: {asked}", fontsize=10)
     panels = figure.subplots(1, n_panels, sharey=one_scale, squeeze=False)[0]
     _against_steps(panels[0], summary, scale)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coldstart_cli.core.tasks import TaskShape
+from coldstart_cli.core.tasks import Split, TaskShape, Validation
 from coldstart_cli.datasets.episodes.shapes import no_task
 
 
@@ -104,6 +104,13 @@ def _room_beside_groups(
     support = poorest_first[:, :n_support].sum(axis=1).min()
     query = poorest_first[:, : n_groups - n_support].sum(axis=1).min()
     return int(support), int(query)
+
+
+def validation_of(splits: Mapping[Split, object], *, unshifted: bool) -> Validation:
+    """`TaskSource.validation` of a data set with these splits."""
+    if "validation" not in splits:
+        return "none"
+    return "unshifted" if unshifted else "as_new"
 
 
 def queries_left(table: ClassTable, shape: TaskShape) -> int:

@@ -30,7 +30,7 @@ from coldstart_cli.core.tasks import (
     TaskSource,
     map_inputs,
 )
-from coldstart_cli.datasets.episodes.classes import ClassTable, queries_left, shortage
+from coldstart_cli.datasets.episodes.classes import ClassTable, queries_left, shortage, validation_of
 from coldstart_cli.datasets.episodes.counter import Ids, Words, order, seeds, task_keys, words
 from coldstart_cli.datasets.episodes.drawing import (
     SUPPORT_SEED,
@@ -65,6 +65,7 @@ class Episodes(TaskSource):
             leave to support and unlabelled; a small class then has fewer queries. None: all have n_query.
         unequal: `shape` says how many classes and support examples a task has at most (with `one_origin` it
             has as many classes as its origin), and queries are half of a class, n_query at most.
+        unshifted: validation tasks are of the source's own domain (`TaskSource.validation`).
 
     Raises:
         RequestError: where `train`, if there is one, or `new` cannot serve the shape.
@@ -82,8 +83,10 @@ class Episodes(TaskSource):
         one_origin: bool = False,
         reserved: int | None = None,
         unequal: bool = False,
+        unshifted: bool = False,
     ) -> None:
         self.name, self.shares_labels, self.has_source = name, shares_labels, "train" in splits
+        self.validation = validation_of(splits, unshifted=unshifted)
         self.one_origin, self.reserved, self.unequal = one_origin, reserved, unequal
         self.inputs = map_inputs(Tensor.contiguous, inputs)
         self.splits = dict(splits)

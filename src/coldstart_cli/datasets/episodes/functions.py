@@ -23,7 +23,7 @@ from coldstart_cli.core.tasks import (
     TaskSource,
     map_inputs,
 )
-from coldstart_cli.datasets.episodes.classes import ClassTable, queries_left
+from coldstart_cli.datasets.episodes.classes import ClassTable, queries_left, validation_of
 from coldstart_cli.datasets.episodes.counter import seeds, task_keys
 from coldstart_cli.datasets.episodes.drawing import SUPPORT_SEED, draw, drawn_classes
 from coldstart_cli.datasets.episodes.gathering import gather
@@ -64,6 +64,7 @@ class Functions(TaskSource):
         self.name, self.inputs, self.targets, self.splits = name, inputs, targets, dict(splits)
         self.shape, self.bank_seed, self.reserved, self._objective = shape, bank_seed, reserved, objective
         self.fingerprint, self.has_source = fingerprint, "train" in splits
+        self.validation = validation_of(splits, unshifted=False)
         shapes = map_shapes(inputs)
         self.input_shape = shapes
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from coldstart_cli.core.objectives import Classification, Regression
 from coldstart_cli.core.tasks import Objective, Pool, Split, Task, TaskShape, TaskSource
-from coldstart_cli.datasets.episodes.classes import ClassTable, queries_left
+from coldstart_cli.datasets.episodes.classes import ClassTable, queries_left, validation_of
 from coldstart_cli.datasets.episodes.drawing import largest_task
 from coldstart_cli.datasets.episodes.episodes import Episodes
 from coldstart_cli.datasets.episodes.functions import Functions, map_shapes
@@ -48,6 +48,7 @@ class Own(TaskSource):
         self.shares: Shares = share_out(labelled, plan)
         self.shares_labels = self.shares.shares_labels or not labelled.classes
         self.has_source = "train" in self.shares.tables
+        self.validation = validation_of(self.shares.tables, unshifted=self.shares.unshifted)
         self.one_origin = bool(labelled.classes and labelled.tasks) and plan.split_by != "class"
         self.unequal = plan.unequal and bool(labelled.classes)
         self.input_shape = map_shapes(labelled.inputs)
@@ -130,6 +131,7 @@ class Own(TaskSource):
             one_origin=self.one_origin,
             reserved=plan.reserved,
             unequal=self.unequal,
+            unshifted=self.shares.unshifted,
         )
 
     def _resolved(self, shape: TaskShape) -> TaskShape:

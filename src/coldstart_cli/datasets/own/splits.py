@@ -65,12 +65,14 @@ class Shares:
     Attributes:
         tables: of each split that there is.
         shares_labels: `new` has the classes of `train`.
+        unshifted: `validation` was held out of a `train` whose domain is not that of `new`.
         left_out: classes that are too small, one line each.
         reason: why there are no splits, or None.
     """
 
     tables: Mapping[Split, ClassTable] = field(default_factory=dict)
     shares_labels: bool = False
+    unshifted: bool = False
     left_out: tuple[str, ...] = ()
     reason: str | None = None
 
@@ -98,7 +100,8 @@ def share_out(marked: Marks | Labelled, plan: Plan) -> Shares:
         parts, too_small = _held_out(parts, plan, random, shares_labels)
         left_out += tuple(f"{units.names[u]} ({n}, none to hold out)" for u, n in too_small.items())
     tables = {split: units.table(members) for split, members in parts.items() if members}
-    return Shares(tables, shares_labels, left_out, _too_few(tables, units, left_out, plan))
+    unshifted = shares_labels and "validation" not in marked.splits
+    return Shares(tables, shares_labels, unshifted, left_out, _too_few(tables, units, left_out, plan))
 
 
 class _Units:
