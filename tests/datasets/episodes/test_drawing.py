@@ -62,7 +62,7 @@ def test_unequal_classes_have_disjoint_parts_and_queries_that_k_does_not_move(
         query = parts.query[0, number][asked[0, number]].tolist()
         everything = query + parts.support[0, number].tolist() + parts.unlabelled[0, number].tolist()
         assert len(set(everything)) == len(everything)
-        members = known.members[of_class, : sizes[of_class]].tolist()
+        members = known.members(of_class).tolist()
         assert set(everything) <= set(members)
         assert 1 <= len(query) <= n_query
         asked = np.ones(fewer.query.shape, bool) if fewer.asked is None else fewer.asked

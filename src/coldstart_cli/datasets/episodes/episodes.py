@@ -9,7 +9,8 @@ queries depend on neither k_shot nor n_unlabelled. Examples stand class by class
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -45,7 +46,7 @@ from coldstart_cli.datasets.episodes.drawing import (
     unequal_shortage,
 )
 from coldstart_cli.datasets.episodes.gathering import gather
-from coldstart_cli.digests import digest, tensor_parts
+from coldstart_cli.digests import Part, digest, tensor_parts
 from coldstart_cli.errors import RequestError
 
 
@@ -288,10 +289,13 @@ def _described(table: ClassTable) -> str:
 
 
 def _fingerprint(inputs: Inputs, splits: Mapping[Split, ClassTable]) -> str:
-    parts = [*tensor_parts(inputs)]
+    return digest(itertools.chain(tensor_parts(inputs), _split_parts(splits)))
+
+
+def _split_parts(splits: Mapping[Split, ClassTable]) -> Iterator[Part]:
     for split, table in sorted(splits.items()):
-        parts.append(f"{split} {table.members.shape} {table.n_groups}")
-        parts += [
-            "-" if p is None else p for p in (table.members, table.sizes, table.groups, table.quarter_turns)
-        ]
-    return digest(parts)
+        yield f"{split} {(len(table), table.widest)} {table.n_groups}"
+        yield from table.dense_parts(table.ids)
+        yield table.sizes
+        yield from ["-"] if table.groups is None else table.dense_parts(table.groups)
+        yield "-" if table.quarter_turns is None else table.quarter_turns
