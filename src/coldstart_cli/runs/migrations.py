@@ -55,7 +55,7 @@ GAINED: dict[str, dict[str, Any]] = {
     "coldstart_cli.strategies.R2D2": {"source_training": True},
     **_OWN,
 }
-"""class -> keys that it had gained before `NEUTRAL`, with the values that change nothing; hashes hold them."""
+"""class -> keys gained before `NEUTRAL`, with the values that change nothing; hashes hold them."""
 
 
 def as_hashed(node: Any) -> Any:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from coldstart_cli.core.tasks import TaskShape
 from coldstart_cli.datasets.episodes.shapes import no_task
 
-
 _DENSE_CHUNK = 1 << 18
 """Ids of a dense row that a digest sees at once: a megabyte."""
 
