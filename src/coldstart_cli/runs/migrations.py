@@ -10,6 +10,7 @@ import yaml
 
 from coldstart_cli.errors import RequestError
 from coldstart_cli.package import packaged_conf
+from coldstart_cli.renamed import RENAMED, as_first_named
 
 FORMAT = 2
 """Written into run.json. A reader migrates older formats and refuses newer ones."""
@@ -40,6 +41,11 @@ MIGRATIONS: dict[int, Any] = {1: _examples_unknown}
 """format n -> a function that turns a run.json of format n into one of n + 1."""
 
 
+NEUTRAL: dict[str, dict[str, Any]] = {}
+"""class -> keys that it has gained since, with the values that change nothing: a hash leaves them out there.
+
+So a run keeps its name when a class gains a key, and the same command finds the run of an older coldstart.
+"""
 _OWN = {
     f"coldstart_cli.datasets.{m}": {"unequal": False} for m in ("arrays", "image_folder", "tabular", "text")
 }
@@ -49,7 +55,28 @@ GAINED: dict[str, dict[str, Any]] = {
     "coldstart_cli.strategies.R2D2": {"source_training": True},
     **_OWN,
 }
-"""class -> keys that it has gained, with the values that change nothing."""
+"""class -> keys gained before `NEUTRAL`, with the values that change nothing; hashes hold them."""
+
+
+def as_hashed(node: Any) -> Any:
+    """A config for a hash: by its first names, and without the keys that a class gained at neutral values."""
+    return _without_neutral(as_first_named(node))
+
+
+def _without_neutral(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_without_neutral(item) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    target = str(node.get("_target_"))
+    neutral = NEUTRAL.get(RENAMED.get(target, target), {})
+    # The type as well: False == 0, and a key that is 0 need not be neutral where False is.
+    kept = {
+        key: value
+        for key, value in node.items()
+        if not (key in neutral and type(value) is type(neutral[key]) and value == neutral[key])
+    }
+    return {key: _without_neutral(value) for key, value in kept.items()}
 
 
 def completed(config: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +84,7 @@ def completed(config: dict[str, Any]) -> dict[str, Any]:
 
     Keys that `EvaluationPlan` has gained since the run was written get their values of
     conf/evaluation/standard.yaml, which are chosen so that they leave what was asked as it was; keys that a
-    strategy or a data set has gained (`GAINED`), the values that do what it did without them.
+    strategy or a data set has gained (`GAINED`, `NEUTRAL`), the values that do what it did without them.
     """
     config = {name: _as_it_was(node) for name, node in config.items()}
     hardware = config.get("hardware")
@@ -88,4 +115,5 @@ def _as_it_was(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     below = {key: _as_it_was(value) for key, value in node.items()}
-    return {**GAINED.get(str(node.get("_target_")), {}), **below}
+    target = str(node.get("_target_"))
+    return {**GAINED.get(target, {}), **NEUTRAL.get(target, {}), **below}

@@ -42,9 +42,9 @@ from coldstart_cli.files.locks import held
 from coldstart_cli.files.untrusted import LARGEST_YAML, Foreign, read_text, shaped, yaml_values
 from coldstart_cli.metrics.results import Summary, summary_of
 from coldstart_cli.processes import ranks
-from coldstart_cli.renamed import as_first_named, renamed
+from coldstart_cli.renamed import renamed
 from coldstart_cli.runs.checkpoints import Checkpoints
-from coldstart_cli.runs.migrations import FORMAT, completed, migrated
+from coldstart_cli.runs.migrations import FORMAT, as_hashed, completed, migrated
 
 DETERMINING = ("strategy", "model", "optimizer", "training", "seed", "dataset")
 PLACES = ("root", "unlabelled")
@@ -58,7 +58,7 @@ records of the baseline may come from an earlier run."""
 
 def run_name(config: Mapping[str, Any], fingerprint: str) -> str:
     """The directory name that determines, and is determined by, the training."""
-    determining = {key: as_first_named(config[key]) for key in DETERMINING}
+    determining = {key: as_hashed(config[key]) for key in DETERMINING}
     determining["dataset"] = {k: v for k, v in determining["dataset"].items() if k not in PLACES}
     determining["training"] = {k: v for k, v in determining["training"].items() if k not in REPORTING}
     determining |= {"fingerprint": fingerprint, "precision": config["hardware"]["precision"]}
@@ -83,7 +83,7 @@ def evaluation_hash(config: Mapping[str, Any], fingerprint: str) -> str:
     """The name of an evaluation inside its run: what is asked, of which data, beside which baseline."""
     data = {k: v for k, v in config["dataset"].items() if k not in PLACES}
     asked = {k: v for k, v in config["evaluation"].items() if k not in JUDGING}
-    return json_digest(as_first_named([asked, config["baseline"], data, fingerprint]))
+    return json_digest(as_hashed([asked, config["baseline"], data, fingerprint]))
 
 
 def best_on_validation(path: Path, metric: str, higher_is_better: bool) -> float | None:

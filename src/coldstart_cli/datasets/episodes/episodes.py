@@ -9,7 +9,8 @@ queries depend on neither k_shot nor n_unlabelled. Examples stand class by class
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -43,9 +44,10 @@ from coldstart_cli.datasets.episodes.drawing import (
     origin_shortage,
     reserve_shortage,
     unequal_shortage,
+    unlabelled_left,
 )
 from coldstart_cli.datasets.episodes.gathering import gather
-from coldstart_cli.digests import digest, tensor_parts
+from coldstart_cli.digests import Part, digest, tensor_parts
 from coldstart_cli.errors import RequestError
 
 
@@ -110,7 +112,8 @@ class Episodes(TaskSource):
         """Tasks number `indices`: support (n_way * k_shot, ...), query (n_way * n_query, ...).
 
         Targets are 0 0 .. 1 1 ..: class by class. Unlabelled inputs are (n_way * n_unlabelled, ...),
-        shuffled, for their order would tell their classes; training tasks have as many as there are.
+        shuffled, for their order would tell their classes; training tasks have as many as there are. With
+        `reserved` they keep the prior: a common class has more of them than a rare one.
         On validation and source_test n_query is cut down to what is there.
 
         Raises:
@@ -130,7 +133,8 @@ class Episodes(TaskSource):
             parts = draw_unequal(table, classes, counts, keys, shape)
         else:
             classes, counts = drawn_classes(table, keys, n_way, one_origin=self.one_origin), None
-            parts = draw(table, classes, keys, shape, self._reserved(split))
+            reserved = self._reserved(split)
+            parts = draw(table, classes, keys, shape, reserved, keep_prior=reserved is not None)
         return self._assembled(split, indices, keys, table, classes, counts, parts)
 
     def pool(self, split: Split) -> Pool:
@@ -152,7 +156,7 @@ class Episodes(TaskSource):
         if self.one_origin and (reason := origin_shortage(where, table, shape)) is not None:
             return reason
         if reserved is not None:
-            return reserve_shortage(where, table, shape, reserved)
+            return reserve_shortage(where, table, self._served(split, shape), reserved)
         return shortage(where, table, self._served(split, shape))
 
     def _reserved(self, split: Split) -> int | None:
@@ -190,6 +194,11 @@ class Episodes(TaskSource):
             beside = shape.k_shot + (0 if self.splits[split].groups is not None else shape.n_query)
             left = self.splits[split].room[0] - beside
             shape = replace(shape, n_unlabelled=max(0, min(shape.n_unlabelled, left)))
+        reserved = self._reserved(split)
+        if split == "validation" and reserved is not None and shape.n_unlabelled:
+            # A small validation share bounds its own tasks, never those of the new domain.
+            room = unlabelled_left(self.splits[split], shape, reserved)
+            shape = replace(shape, n_unlabelled=max(1, min(shape.n_unlabelled, room)))
         whole = split == "new" or (split == "train" and self.reserved is None)
         if whole or self._reserved(split) is not None or shape.n_query < 1:
             return shape
@@ -209,16 +218,19 @@ class Episodes(TaskSource):
         """One gather a part for the whole batch; tasks are views of it."""
         n_tasks, n_way = classes.shape
         turns = None if table.quarter_turns is None else table.quarter_turns[classes]
-        shuffle = order(words(keys, UNLABELLED, n_way * parts.unlabelled.shape[2]))
+        free = parts.unlabelled
+        if parts.free is not None:
+            free = free[parts.free].reshape(n_tasks, 1, -1)
+        shuffle = order(words(keys, UNLABELLED, free.shape[1] * free.shape[2]))
         support = self._gathered(parts.support, turns, None)
         query = self._gathered(parts.query, turns, None)
-        unlabelled = self._gathered(parts.unlabelled, turns, shuffle)
+        unlabelled = self._gathered(free, turns, shuffle)
         support_targets = _targets(n_tasks, n_way, parts.support.shape[2])
         query_targets = _targets(n_tasks, n_way, parts.query.shape[2])
         supports = _those(list(map(Examples, support, support_targets)), parts.known)
         queries = _those(list(map(Examples, query, query_targets)), parts.asked)
         ways = [n_way] * n_tasks if counts is None else counts.tolist()
-        has_unlabelled = parts.unlabelled.size > 0
+        has_unlabelled = free.size > 0
         return [
             Task(
                 Support(
@@ -292,10 +304,13 @@ def _described(table: ClassTable) -> str:
 
 
 def _fingerprint(inputs: Inputs, splits: Mapping[Split, ClassTable]) -> str:
-    parts = [*tensor_parts(inputs)]
+    return digest(itertools.chain(tensor_parts(inputs), _split_parts(splits)))
+
+
+def _split_parts(splits: Mapping[Split, ClassTable]) -> Iterator[Part]:
     for split, table in sorted(splits.items()):
-        parts.append(f"{split} {table.members.shape} {table.n_groups}")
-        parts += [
-            "-" if p is None else p for p in (table.members, table.sizes, table.groups, table.quarter_turns)
-        ]
-    return digest(parts)
+        yield f"{split} {(len(table), table.widest)} {table.n_groups}"
+        yield from table.dense_parts(table.ids)
+        yield table.sizes
+        yield from ["-"] if table.groups is None else table.dense_parts(table.groups)
+        yield "-" if table.quarter_turns is None else table.quarter_turns

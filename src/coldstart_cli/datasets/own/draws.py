@@ -65,8 +65,11 @@ class Draws(TaskSource):
         n_query = len(parts["new"].queries) // self.n_way
         self.shape = TaskShape(self.n_way, k_shot, n_query, n_unlabelled)
         self.input_shape = map_shapes(labelled.inputs)
-        drawn = [(s, part.table.members, part.queries.targets) for s, part in sorted(self.parts.items())]
-        self.fingerprint = digest([labelled.fingerprint, *itertools.chain.from_iterable(drawn)])
+        drawn = (
+            itertools.chain([s], part.table.dense_parts(part.table.ids), [part.queries.targets])
+            for s, part in sorted(self.parts.items())
+        )
+        self.fingerprint = digest(itertools.chain([labelled.fingerprint], *drawn))
 
     @property
     def objective(self) -> Classification:

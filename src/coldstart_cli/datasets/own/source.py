@@ -6,6 +6,7 @@ refused as data to learn from.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import cached_property
 from typing import final
@@ -153,9 +154,11 @@ class Own(TaskSource):
         parts: list[Part] = [f"{self.labelled.fingerprint} {self.plan.reserved} {self.one_origin}"]
         if self.unequal:
             parts.append("unequal")
-        for split, table in sorted(self.shares.tables.items()):
-            parts += [split, table.members, table.sizes]
-        return digest(parts)
+        of_splits = (
+            itertools.chain([split], table.dense_parts(table.ids), [table.sizes])
+            for split, table in sorted(self.shares.tables.items())
+        )
+        return digest(itertools.chain(parts, *of_splits))
 
 
 def _described(table: ClassTable, things: str) -> str:

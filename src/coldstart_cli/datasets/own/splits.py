@@ -129,8 +129,9 @@ class _Units:
     def table(self, members: Members) -> ClassTable:
         origins = [self.tasks[self.task_of[unit]] for unit in members] if self.by_task else ()
         names = [self.names[unit] for unit in members]
-        ids = [part.tolist() for part in members.values()]
-        return class_table(ids, group_of=None, quarter_turns=None, origins=origins, names=names)
+        return class_table(
+            [*members.values()], group_of=None, quarter_turns=None, origins=origins, names=names
+        )
 
 
 def _by_share(
