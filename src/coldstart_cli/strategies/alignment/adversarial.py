@@ -56,14 +56,11 @@ class DomainAdversarial(Strategy):
     Args:
         encoder, optimizer, n_source_outputs, seed: from the run.
         conditional: condition the discriminator on class probabilities (CDAN).
-        entropy: weigh confident examples more in the discriminator's loss (CDAN+E).
+        entropy: weigh confident examples more in the discriminator's loss (CDAN+E with `conditional`).
         discriminator_width: units of its two hidden layers, and of a random projection.
         weight: strength of the reversed gradient once it has risen.
         ramp_steps: steps of adaptation over which it rises.
         between: see `BetweenDomains`.
-
-    Raises:
-        ValueError: where entropies are asked for without class probabilities.
     """
 
     needs_labels = False
@@ -85,9 +82,7 @@ class DomainAdversarial(Strategy):
         **between: Unpack[BetweenDomains],
     ) -> None:
         super().__init__()
-        if entropy and not conditional:
-            raise ValueError("entropy: is that of class probabilities; set conditional=true")
-        self.needs_classes = conditional
+        self.needs_classes = conditional or entropy
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
         self.memory = Memory(between["memory_size"])
         self.seed, self.between = seed, between
@@ -119,11 +114,10 @@ class DomainAdversarial(Strategy):
         strength = self.weight * rising(step / self.ramp_steps)
         features = torch.cat([domains.source, domains.target])
         read = discrepancy.reversed_gradient(features, strength)
-        confidence = None
+        outputs = source_outputs(weights, features).detach()
         if self.conditional:
-            outputs = source_outputs(weights, features).detach()
             read = self._conditioned(read, outputs.softmax(-1))
-            confidence = discrepancy.entropy_weights(outputs) if self.entropy else None
+        confidence = discrepancy.entropy_weights(outputs) if self.entropy else None
         logits = functional_call(self.discriminator, below("discriminator.", weights), (read,)).squeeze(-1)
         return classification + discrepancy.domain_loss(logits, len(domains.source), confidence)
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Generator, Iterator, Mapping
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Unpack
 
 import torch
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
@@ -38,8 +38,8 @@ from coldstart_cli.models.alignment import AlignmentModel, Knowledge
 from coldstart_cli.models.network import Encoder, Network, Predictor, below, blank_head, linear_head
 from coldstart_cli.strategies.building_blocks.discrepancy import squared_distances
 from coldstart_cli.strategies.building_blocks.prototypes import prototypes
-from coldstart_cli.strategies.building_blocks.source_classifier import fit_classifier
-from coldstart_cli.training.inner_loop import Weights, descend, rule_named
+from coldstart_cli.strategies.building_blocks.source_classifier import FineTuning, fit_classifier, rule_of
+from coldstart_cli.training.inner_loop import Weights, descend
 from coldstart_cli.training.meta_batch import Each
 from coldstart_cli.training.optimizers import OptimizerFactory
 from coldstart_cli.training.outer_loops import episodic, in_turn
@@ -62,11 +62,10 @@ class Align(Strategy):
     Args:
         encoder, optimizer, n_source_outputs, source_groups, n_steps, vectorize, seed: from the run.
         source_share: of the outer steps, for the source model.
-        batch_size: source examples in one outer step of the source model.
         meta_batch_size: tasks in one outer step of the target and alignment models.
         weight: of the distance.
-        lr, rule, momentum: of adaptation, on the whole support set at each step; the momentum is that of
-            `sgd`.
+        tuning: see `FineTuning`; the outer steps it names are the source model's, and each step of
+            adaptation is on the whole support set.
     """
 
     needs_classes = True
@@ -85,12 +84,9 @@ class Align(Strategy):
         seed: int,
         *,
         source_share: Annotated[float, Gt(0), Lt(1)],
-        batch_size: Annotated[int, Ge(1)],
         meta_batch_size: Annotated[int, Ge(1)],
         weight: Annotated[float, Ge(0)],
-        lr: Annotated[float, Gt(0)],
-        rule: Literal["sgd", "adam"],
-        momentum: Annotated[float, Ge(0), Le(1)],
+        **tuning: Unpack[FineTuning],
     ) -> None:
         super().__init__()
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
@@ -98,8 +94,8 @@ class Align(Strategy):
         self.alignment = AlignmentModel(encoder.feature_dim)
         self.register_buffer("known", torch.zeros(n_source_outputs, encoder.feature_dim))
         self.source_groups, self.n_steps, self.vectorize, self.seed = source_groups, n_steps, vectorize, seed
-        self.source_share, self.batch_size, self.meta_batch_size = source_share, batch_size, meta_batch_size
-        self.weight, self.lr, self.rule, self.momentum = weight, lr, rule, momentum
+        self.source_share, self.meta_batch_size = source_share, meta_batch_size
+        self.weight, self.tuning = weight, tuning
         self.source_optimizer = optimizer(self.network.parameters(), share=source_share)
         learning = [*self.target.parameters(), *self.alignment.parameters()]
         self.optimizer = optimizer(learning, share=1 - source_share)
@@ -140,7 +136,7 @@ class Align(Strategy):
             return support.objective.loss(outputs, support.targets) + self.weight * distance(features)
 
         moving = {name: w.detach().requires_grad_() for name, w in (start | head).items()}
-        rule = rule_named(self.rule, self.lr, self.momentum)
+        rule = rule_of(self.tuning)
         for adapted in descend(loss, moving, rule, second_order=False):
             with torch.no_grad():
                 now = float(distance(network.features(adapted, support.inputs)))
@@ -153,7 +149,7 @@ class Align(Strategy):
             self.network,
             source,
             self.source_optimizer,
-            batch_size=self.batch_size,
+            batch_size=self.tuning["batch_size"],
             seed=self.seed,
             start=start,
         )

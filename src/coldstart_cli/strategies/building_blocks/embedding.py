@@ -7,7 +7,7 @@ from functools import partial
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from coldstart_cli.core.tasks import Examples, Inputs, Objective, TaskSource, joined, n_examples
@@ -30,25 +30,28 @@ class Compare(Protocol):
         """
 
 
+class Embedding(Protocol):
+    """What such a strategy holds; its parameters are the encoder's, as `encoder.*`, and any of its own."""
+
+    encoder: Encoder
+    optimizer: torch.optim.Optimizer
+    vectorize: bool
+    meta_batch_size: int
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+
+
 def fit_embedding(
-    encoder: Encoder,
-    compare: Compare,
-    weights: Mapping[str, Tensor],
-    source: TaskSource,
-    optimizer: torch.optim.Optimizer,
-    *,
-    meta_batch_size: int,
-    vectorize: bool,
-    start: int,
+    strategy: Embedding, compare: Compare, source: TaskSource, start: int
 ) -> Iterator[dict[str, float]]:
-    """Learns `weights`, the encoder's `encoder.*` and any others, by the query loss of training tasks."""
+    """Learns all parameters of the strategy by the query loss of training tasks."""
     return episodic(
-        partial(task_scores, encoder, compare),
-        weights,
+        partial(task_scores, strategy.encoder, compare),
+        dict(strategy.named_parameters()),
         source,
-        optimizer,
-        meta_batch_size=meta_batch_size,
-        vectorize=vectorize,
+        strategy.optimizer,
+        meta_batch_size=strategy.meta_batch_size,
+        vectorize=strategy.vectorize,
         start=start,
     )
 

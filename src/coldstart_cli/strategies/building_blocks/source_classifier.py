@@ -5,16 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from itertools import islice
+from typing import Annotated, Literal, TypedDict
 
 import torch
+from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
 from coldstart_cli.core.tasks import Examples, Objective, Support, TaskSource
 from coldstart_cli.models.network import Network, blank_head
 from coldstart_cli.processes.batch_parts import batch_mean
 from coldstart_cli.strategies.building_blocks.scores import scores
-from coldstart_cli.training.inner_loop import Rule, Weights, batches, canonical, descend
+from coldstart_cli.training.inner_loop import Rule, Weights, batches, canonical, descend, rule_named
 from coldstart_cli.training.outer_loops import supervised
+
+
+class FineTuning(TypedDict):
+    """Hyper-parameters of strategies that train a classifier on the source and descend from it on a task.
+
+    Attributes:
+        batch_size: source examples in one outer step.
+        lr: learning rate of adaptation.
+        rule: update rule of adaptation.
+        momentum: of `sgd`.
+    """
+
+    batch_size: Annotated[int, Ge(1)]
+    lr: Annotated[float, Gt(0)]
+    rule: Literal["sgd", "adam"]
+    momentum: Annotated[float, Ge(0), Le(1)]
+
+
+def rule_of(tuning: FineTuning) -> Rule:
+    """The update rule of adaptation."""
+    return rule_named(tuning["rule"], tuning["lr"], tuning["momentum"])
 
 
 def fit_classifier(

@@ -11,10 +11,10 @@ import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -30,28 +30,27 @@ from coldstart_cli.core.tasks import (
     n_examples,
 )
 from coldstart_cli.models.network import Network, Predictor, below
-from coldstart_cli.strategies.building_blocks.source_classifier import fit_classifier, head_for
+from coldstart_cli.strategies.building_blocks.source_classifier import (
+    FineTuning,
+    fit_classifier,
+    head_for,
+    rule_of,
+)
 from coldstart_cli.strategies.building_blocks.source_memory import Memory
-from coldstart_cli.training.inner_loop import Weights, batches, canonical, descend, rule_named
+from coldstart_cli.training.inner_loop import Weights, batches, canonical, descend
 
 
-class BetweenDomains(TypedDict):
+class BetweenDomains(FineTuning):
     """Hyper-parameters of every strategy that adapts between two domains.
 
     Attributes:
-        batch_size: source examples in one outer step.
         memory_size: source examples kept for adaptation.
         adaptation_batch_size: examples of the source, labelled and unlabelled, of each at most, in one step
             of adaptation.
-        lr, rule, momentum: of adaptation; the momentum is that of `sgd`.
     """
 
-    batch_size: Annotated[int, Ge(1)]
     memory_size: Annotated[int, Ge(1)]
     adaptation_batch_size: Annotated[int, Ge(1)]
-    lr: Annotated[float, Gt(0)]
-    rule: Literal["sgd", "adam"]
-    momentum: Annotated[float, Ge(0), Le(1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +130,7 @@ def adapt_between(
         classification = _classification(support, weights, domains)
         return step_loss(classification, weights, domains, next(counted))
 
-    rule = rule_named(between["rule"], between["lr"], between["momentum"])
+    rule = rule_of(between)
     moving = {name: w.detach().requires_grad_() for name, w in (weights | dict(extra)).items()}
     for adapted in descend(loss, moving, rule, second_order=False):
         notes: dict[str, float] = {}

@@ -9,7 +9,7 @@ import copy
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Unpack
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -18,9 +18,9 @@ from torch import Tensor
 from coldstart_cli.core.tasks import Adapted, Examples, Objective, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, linear_head
 from coldstart_cli.strategies.building_blocks.scores import scores
+from coldstart_cli.strategies.building_blocks.source_classifier import FineTuning, rule_of
 from coldstart_cli.strategies.distillation.distillation import prefixed, taught_scores
 from coldstart_cli.strategies.distillation.soft_labels import Follower, fine_tuned
-from coldstart_cli.training.inner_loop import rule_named
 from coldstart_cli.training.optimizers import OptimizerFactory
 from coldstart_cli.training.outer_loops import in_turn, supervised
 
@@ -40,11 +40,8 @@ class BornAgain(Strategy):
             teacher and a student.
         alpha: weight of the teacher's outputs against the labels; 1/2 is the paper's sum, halved.
         temperature: of both softmaxes.
-        batch_size: source examples in one outer step.
         trainable: what adaptation changes: all weights, or the head on frozen features.
-        lr: learning rate of adaptation, on the whole support set at each step.
-        rule: update rule of adaptation.
-        momentum: of `sgd`.
+        tuning: see `FineTuning`; each step of adaptation is on the whole support set.
 
     Raises:
         ValueError: where the run has fewer steps than generations.
@@ -63,11 +60,8 @@ class BornAgain(Strategy):
         generations: Annotated[int, Ge(2)],
         alpha: Annotated[float, Ge(0), Le(1)],
         temperature: Annotated[float, Gt(0)],
-        batch_size: Annotated[int, Ge(1)],
         trainable: Literal["all", "head"],
-        lr: Annotated[float, Gt(0)],
-        rule: Literal["sgd", "adam"],
-        momentum: Annotated[float, Ge(0), Le(1)],
+        **tuning: Unpack[FineTuning],
     ) -> None:
         super().__init__()
         if generations > n_steps:
@@ -80,8 +74,7 @@ class BornAgain(Strategy):
         # No state: a run that goes on draws the same initial weights again.
         self.initial = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         self.seed, self.generations, self.alpha, self.temperature = seed, generations, alpha, temperature
-        self.batch_size, self.trainable = batch_size, trainable
-        self.lr, self.rule, self.momentum = lr, rule, momentum
+        self.trainable, self.tuning = trainable, tuning
         self.steps_each = n_steps // generations
         self.preparing_steps = (generations - 1) * self.steps_each
         self.new_optimizer = partial(optimizer, share=1 / generations)
@@ -100,7 +93,7 @@ class BornAgain(Strategy):
 
         Beside it, `teacher`: the generation before, after as many steps, adapted when it is asked for.
         """
-        rule = rule_named(self.rule, self.lr, self.momentum)
+        rule = rule_of(self.tuning)
         tuned = partial(fine_tuned, support=support, rule=rule, trainable=self.trainable, soft=None)
         teacher = Follower(partial(tuned, self.teacher))
         for step, adapted in enumerate(tuned(self.network)):
@@ -115,7 +108,7 @@ class BornAgain(Strategy):
             self._batch_loss if generation == 0 else self._taught_loss,
             source.pool("train"),
             self.optimizer,
-            batch_size=self.batch_size,
+            batch_size=self.tuning["batch_size"],
             seed=self.seed,
             device=self.network.head.weight.device,
             start=generation * self.steps_each + start,

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import cache, partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Unpack
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt
@@ -21,9 +21,8 @@ from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Adapted, Examples, Objective, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, TrainedFactory, linear_head
-from coldstart_cli.strategies.building_blocks.source_classifier import fit_classifier
+from coldstart_cli.strategies.building_blocks.source_classifier import FineTuning, fit_classifier, rule_of
 from coldstart_cli.strategies.distillation.soft_labels import Follower, SoftLabels, fine_tuned
-from coldstart_cli.training.inner_loop import Rule, rule_named
 from coldstart_cli.training.optimizers import OptimizerFactory
 from coldstart_cli.training.outer_loops import in_turn, supervised
 
@@ -54,11 +53,8 @@ class Distillation(Strategy):
         distance_weight, angle_weight: of relations between the features of a batch; 0 is without.
         unlabelled_weight: of the teacher's soft labels on the new task; 0 is without.
         teacher_steps: gradient steps of the teacher before it gives those labels.
-        batch_size: source examples in one outer step.
         trainable: what adaptation changes: all weights, or the head on frozen features.
-        lr: learning rate of adaptation, on the whole support set at each step.
-        rule: update rule of adaptation.
-        momentum: of `sgd`.
+        tuning: see `FineTuning`; each step of adaptation is on the whole support set.
     """
 
     needs_labels = False
@@ -81,11 +77,8 @@ class Distillation(Strategy):
         angle_weight: Annotated[float, Ge(0)],
         unlabelled_weight: Annotated[float, Ge(0)],
         teacher_steps: Annotated[int, Ge(1)],
-        batch_size: Annotated[int, Ge(1)],
         trainable: Literal["all", "head"],
-        lr: Annotated[float, Gt(0)],
-        rule: Literal["sgd", "adam"],
-        momentum: Annotated[float, Ge(0), Le(1)],
+        **tuning: Unpack[FineTuning],
     ) -> None:
         super().__init__()
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
@@ -94,12 +87,12 @@ class Distillation(Strategy):
             self.teacher = teacher_of_run(trained, teacher_run, n_source_outputs)
         warn_of_smaller_teacher(self.teacher, self.network)
         self.seed, self.teacher_run, self.teacher_share = seed, teacher_run, teacher_share
-        self.alpha, self.temperature, self.batch_size = alpha, temperature, batch_size
+        self.alpha, self.temperature = alpha, temperature
         self.distance_weight, self.angle_weight = distance_weight, angle_weight
         self.unlabelled_weight, self.teacher_steps = unlabelled_weight, teacher_steps
         self.needs_unlabelled, self.replayable = unlabelled_weight > 0, unlabelled_weight == 0
         self.lowers_distance_by = "unlabelled_weight" if self.needs_unlabelled else None
-        self.trainable, self.lr, self.rule, self.momentum = trainable, lr, rule, momentum
+        self.trainable, self.tuning = trainable, tuning
         if teacher_run is None:
             self.preparing_steps = min(max(1, round(teacher_share * n_steps)), n_steps - 1)
         share = self.preparing_steps / n_steps
@@ -119,7 +112,7 @@ class Distillation(Strategy):
         Beside it, `teacher`: after as many steps on the labels; where it gives soft labels, the one that gave
         them, from the student's first step on. It is adapted when it is asked for.
         """
-        tuned = partial(fine_tuned, support=support, rule=self._rule(), trainable=self.trainable)
+        tuned = partial(fine_tuned, support=support, rule=rule_of(self.tuning), trainable=self.trainable)
         teacher = Follower(partial(tuned, self.teacher, soft=None))
         soft = None
         if self.unlabelled_weight > 0:
@@ -130,15 +123,12 @@ class Distillation(Strategy):
             taken = step if soft is None else min(step, 1) * self.teacher_steps
             yield replace(adapted, beside={"teacher": partial(teacher.after, taken)})
 
-    def _rule(self) -> Rule:
-        return rule_named(self.rule, self.lr, self.momentum)
-
     def _fit_teacher(self, source: TaskSource, start: int) -> Iterator[dict[str, float]]:
         steps = fit_classifier(
             self.teacher,
             source,
             self.teacher_optimizer,
-            batch_size=self.batch_size,
+            batch_size=self.tuning["batch_size"],
             seed=self.seed,
             start=start,
         )
@@ -149,7 +139,7 @@ class Distillation(Strategy):
             self._batch_loss,
             source.pool("train"),
             self.optimizer,
-            batch_size=self.batch_size,
+            batch_size=self.tuning["batch_size"],
             seed=self.seed,
             device=self.network.head.weight.device,
             start=self.preparing_steps + start,

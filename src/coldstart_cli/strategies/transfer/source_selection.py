@@ -15,10 +15,10 @@ import copy
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Annotated, Literal, cast, final
+from typing import Annotated, Literal, Unpack, cast, final
 
 import torch
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,9 +33,10 @@ from coldstart_cli.strategies.building_blocks.similarity import (
     task2vec,
     task_embedding,
 )
+from coldstart_cli.strategies.building_blocks.source_classifier import FineTuning, rule_of
 from coldstart_cli.strategies.building_blocks.source_groups import by_turns, group_pools
 from coldstart_cli.strategies.transfer.fine_tune import FineTune
-from coldstart_cli.training.inner_loop import Weights, canonical, descend, rule_named
+from coldstart_cli.training.inner_loop import Weights, canonical, descend
 from coldstart_cli.training.optimizers import OptimizerFactory
 from coldstart_cli.training.outer_loops import supervised
 from coldstart_cli.training.randomness import step_seed
@@ -57,11 +58,11 @@ class SourceSelection(Strategy):
         similarity: the measure.
         use: fine-tune the group most alike, or weight all by softmax(similarity / temperature).
         temperature: of the weights, in units of the similarity; `weight` alone.
-        batch_size: source examples in one outer step.
-        trainable, lr, rule, momentum: of adaptation, as for fine-tuning.
+        trainable: what adaptation changes: all weights, or the head on frozen features.
         probe_draws: examples, each with one label drawn, of a task's embedding; `task2vec` alone.
         probe_steps: gradient steps on the new task's head before it is embedded; `task2vec` alone.
         embed_every: outer steps between two embeddings of the source groups; `task2vec` alone.
+        tuning: see `FineTuning`.
     """
 
     needs_classes = True
@@ -79,21 +80,17 @@ class SourceSelection(Strategy):
         similarity: Literal["leep", "logme", "task2vec"],
         use: Literal["weight", "choose"],
         temperature: Annotated[float, Gt(0)],
-        batch_size: Annotated[int, Ge(1)],
         trainable: Literal["all", "head"],
-        lr: Annotated[float, Gt(0)],
-        rule: Literal["sgd", "adam"],
-        momentum: Annotated[float, Ge(0), Le(1)],
         probe_draws: Annotated[int, Ge(1)],
         probe_steps: Annotated[int, Ge(1)],
         embed_every: Annotated[int, Ge(1)],
+        **tuning: Unpack[FineTuning],
     ) -> None:
         super().__init__()
         self.groups = tuple(dict.fromkeys(source_groups))
         self.n_steps, self.seed = n_steps, seed
         self.similarity, self.use, self.temperature = similarity, use, temperature
-        self.batch_size, self.trainable, self.lr = batch_size, trainable, lr
-        self.rule, self.momentum = rule, momentum
+        self.trainable, self.tuning = trainable, tuning
         self.probe_draws, self.probe_steps, self.embed_every = probe_draws, probe_steps, embed_every
         expert = partial(
             FineTune,
@@ -101,12 +98,9 @@ class SourceSelection(Strategy):
             n_source_outputs=n_source_outputs,
             seed=seed,
             source_training=True,
-            batch_size=batch_size,
             trainable=trainable,
             support_batch_size=None,
-            lr=lr,
-            rule=rule,
-            momentum=momentum,
+            **tuning,
         )
         # Encoders start from the same weights; a group's name may be no attribute's, so they go by number.
         self.experts = nn.ModuleList(expert(copy.deepcopy(encoder)) for _ in self.groups)
@@ -210,7 +204,7 @@ class SourceSelection(Strategy):
             batch_loss,
             pool,
             expert.optimizer,
-            batch_size=self.batch_size,
+            batch_size=self.tuning["batch_size"],
             seed=self.seed,
             device=network.head.weight.device,
             start=start,
@@ -252,7 +246,7 @@ class SourceSelection(Strategy):
         steps = descend(
             lambda rows: objective.loss(_linear(rows, features), ordered.targets),
             start,
-            rule_named(self.rule, self.lr, self.momentum),
+            rule_of(self.tuning),
             second_order=False,
         )
         rows = {n: w.detach() for n, w in next(islice(steps, self.probe_steps, None)).items()}
