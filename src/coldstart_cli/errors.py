@@ -1,4 +1,4 @@
-"""What a person reads when something is refused. It imports nothing heavy, so that every layer can raise it."""
+"""What a person reads when something is refused; it imports nothing heavy, so every layer can raise it."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ RENAMED: Mapping[str, str] = {
 
 # Reversed: of equal keys a dict keeps the last, which is then the name that came first.
 FIRST: Mapping[str, str] = {now: first for first, now in reversed(list(RENAMED.items()))}
-"""Name of a target now -> the name that hashes know it by: where there are several earlier names, the first one above."""
+"""Name of a target now -> the name that hashes know it by: of several earlier ones, the first above."""
 
 
 def renamed(node: Any) -> Any:

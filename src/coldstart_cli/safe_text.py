@@ -11,7 +11,7 @@ FORMULAS = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
 def printable(text: str, kept: str = "") -> str:
-    r"""The same text in which each character that a terminal would act on, or not show, is written as its escape: `\x1b`.
+    r"""The text with characters that a terminal would act on, or not show, as escapes such as `\x1b`.
 
     Args:
         kept: characters to leave as they are.
