@@ -18,7 +18,7 @@ EMPTY: Mapping[str, object] = {_NONE: {}}
 
 
 def to_json(result: object) -> dict[str, Any]:
-    """A dataclass as a dict of JSON values; the writer of the file turns numbers that are not finite into null."""
+    """A dataclass as a dict of JSON values; numbers that are not finite become null in the file."""
     written: dict[str, Any] = _written(result)
     return written
 
@@ -32,8 +32,8 @@ def from_json(kind: type[T], value: object, older: Mapping[type, Mapping[str, ob
         older: class -> the fields that earlier versions did not write, with the values to assume.
 
     Raises:
-        KeyError, TypeError: where a key is missing or its value has another type; `untrusted.shaped` turns either into
-            a message.
+        KeyError, TypeError: where a key is missing or its value has another type; `untrusted.shaped` makes a
+            message of either.
     """
     return cast("T", _read(kind, value, older or {}))
 

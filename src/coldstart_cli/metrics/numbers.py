@@ -50,7 +50,7 @@ class Numbers:
 
     @classmethod
     def of(cls, percent: bool, half_widths: Iterable[float | None]) -> Numbers:
-        """One decimal for percentages; for errors three, or as many as show two digits of the typical half-width."""
+        """One decimal for percentages; for errors three, or two digits of the typical half-width."""
         known = [width for width in half_widths if is_known(width) and width > 0]
         if percent or not known:
             return cls(percent, 1 if percent else DECIMALS)
@@ -122,7 +122,7 @@ def percent(share: float | None) -> str:
 
 
 def duration(value: float | None) -> str:
-    """Milliseconds or seconds: three digits, none finer than a hundredth, which would differ from run to run."""
+    """Milliseconds or seconds: three digits, none finer than a hundredth, which differs from run to run."""
     if not is_known(value):
         return UNKNOWN
     if 0 < value < 0.01:
@@ -147,7 +147,7 @@ def mebibytes(n_bytes: float | None) -> str:
 
 
 def p_value(p: float | None, name: str = "") -> str:
-    """`0.012`, or `p = 0.012` with a name; small ones are given by a bound, because their digits mean nothing."""
+    """`0.012`, or `p = 0.012` with a name; small ones are given as a bound: their digits mean nothing."""
     if is_known(p) and p < 1e-4:
         return f"{name} < 0.0001".lstrip()
     text = f"{p:.2g}" if is_known(p) else "not known" if name else UNKNOWN

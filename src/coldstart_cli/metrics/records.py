@@ -99,7 +99,7 @@ def score_of(row: Row) -> Score:
 
 
 def record_of(row: Row) -> Record:
-    """The record that `Record.row` wrote; earlier versions wrote no `metrics`, and the first version no calibration.
+    """The record that `Record.row` wrote; earlier versions wrote no `metrics`, the first no calibration.
 
     Raises:
         KeyError: naming a column that is missing.

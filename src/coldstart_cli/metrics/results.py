@@ -270,8 +270,8 @@ def summary_of(value: Mapping[str, object]) -> Summary:
     """The summary of a summary.json, of this version or an earlier one.
 
     Raises:
-        KeyError, TypeError: where a key is missing or its value has another type; `untrusted.shaped` turns either into
-            a message.
+        KeyError, TypeError: where a key is missing or its value has another type; `untrusted.shaped` makes a
+            message of either.
     """
     # Early summaries do not describe their metric; it was accuracy or mse.
     is_accuracy = value["headline"] == "accuracy"

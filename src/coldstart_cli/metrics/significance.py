@@ -94,7 +94,7 @@ def variance_of_mean(squares: MeanSquares, n_seeds: int, n_tasks: int) -> tuple[
     # `few` keeps its residual and `many` loses its own, or the residual would be counted twice.
     many = np.maximum(many - squares.rest, 0.0)
     total = few + many
-    # Var(mean) = seed² / S + task² / T + residual² / (S T), by their expectations (seeds + tasks - rest) / (S T).
+    # Var(mean) = seed² / S + task² / T + residual² / (S T); (seeds + tasks - rest) / (S T) is unbiased.
     return total / (n_seeds * n_tasks), _df(few, many, n_few, n_many)
 
 
@@ -108,8 +108,8 @@ def _df(few: Array, many: Array, n_few: Array | int, n_many: Array | int) -> Arr
 def crossed(values: NDArray[np.floating], confidence: float) -> Estimate:
     """The mean of a table (n_seeds, n_tasks) with seeds and tasks both random: see `variance_of_mean`.
 
-    With one seed, or one task, it is the ordinary t over the other factor, conditional on the one. The half-width
-    is infinite and p is nan where a value is not finite or there are fewer than two.
+    With one seed, or one task, it is the ordinary t over the other factor, conditional on that. The
+    half-width is infinite and p is nan where a value is not finite or there are fewer than two.
 
     Raises:
         ValueError: where values are not a table.
@@ -156,9 +156,9 @@ def crossed_bootstrap(
     """Percentile interval of the mean, rows and columns of (n_seeds, n_tasks) resampled independently.
 
     The pigeonhole bootstrap of Owen 2007 (Annals of Applied Statistics 1:386). It does not assume
-    normality, but accompanies `crossed` rather than replacing it, for a handful of seeds cannot represent all: of
-    95 % intervals dominated by the spread of seeds, those of 3 seeds cover in 74 %, of 5 in 83 %, of 10 in 90 %;
-    of those dominated by the residual, more than 99 %.
+    normality, but accompanies `crossed` rather than replacing it, for a few seeds cannot represent all: of
+    95 % intervals dominated by the spread of seeds, those of 3 seeds cover in 74 %, of 5 in 83 %, of 10 in
+    90 %; of those dominated by the residual, more than 99 %.
     Infinite where a value is not finite or there is none.
     """
     table = np.asarray(values, dtype=np.float64)
@@ -251,7 +251,7 @@ class Design(NamedTuple):
 
 
 class Needed(NamedTuple):
-    """The smallest designs that would suffice: more tasks, more seeds, or more seeds with all possible tasks."""
+    """The smallest designs that would suffice: more tasks, more seeds, or more seeds with all tasks."""
 
     tasks: Design | None
     seeds: Design | None
@@ -270,8 +270,8 @@ def needed(
     Estimates are rough, above all from three seeds: say "about". To tell a difference from 0 the target
     is |mean|; to call it a tie, zone - |mean| with the confidence 2 c - 1; after `holm` over m
     comparisons, |mean| with the confidence 1 - (1 - c) / m. None where no such design would
-    suffice: no number of tasks makes up for few seeds that differ. One seed says nothing about others, so then
-    only tasks can be added.
+    suffice: no number of tasks makes up for few seeds that differ. One seed says nothing about others, so
+    then only tasks can be added.
     """
     if not math.isfinite(estimate.half_width):
         return Needed(None, None, None)

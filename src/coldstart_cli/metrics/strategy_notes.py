@@ -1,4 +1,4 @@
-"""What strategies note beside their predictions: means over tasks, and how well a similarity foretold gains."""
+"""What strategies note beside their predictions: means over tasks, and what similarities foretold."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def similarity_check(
     baseline: Mapping[str, float],
     higher_is_better: bool,
 ) -> Similarity | None:
-    """Whether a similarity foretold the gain: Spearman's rank correlation over (source group, new task) pairs.
+    """Whether a similarity foretold the gain: Spearman's rank correlation over pairs of group and task.
 
     Args:
         noted: notes of the strategy for each task, with `similarity of GROUP` among them.
