@@ -11,7 +11,7 @@ from coldstart_cli.tracing.dispatch import Mode
 
 
 def flops(call: Callable[[], object]) -> int:
-    """Operations of the convolutions and matrix products in a call. A multiply-add counts as 2, all else as 0."""
+    """Operations of the convolutions and matrix products in a call; a multiply-add counts as 2."""
     counter = _Counter()
     with counter:
         call()

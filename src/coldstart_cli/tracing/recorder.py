@@ -237,7 +237,7 @@ class Recorder(Mode):
         return value
 
     def _unknown(self, tensor: Tensor) -> Name:
-        """A name for a tensor from before the recording, or from it in another wrapper (`nn.Parameter(x)`)."""
+        """The name of a tensor from before the recording, or of a known one rewrapped (`nn.Parameter(x)`)."""
         storage, names = self._memories.get(tensor.untyped_storage().data_ptr(), (None, []))
         if storage is None or storage.expired():  # type: ignore[no-untyped-call]
             name = self._new(tensor)
@@ -261,7 +261,7 @@ class Recorder(Mode):
         return self._changing.isdisjoint(map(self._root, names))
 
     def _refuse_changed(self, operation: Any, args: tuple[Any, ...]) -> None:
-        """Refuses in-place changes of tensors from before the recording, and of more than the first argument."""
+        """Refuses in-place changes of earlier tensors, and of more than the first argument."""
         writes = [bool(a.alias_info and a.alias_info.is_write) for a in operation._schema.arguments]
         root = self._root(args[0]) if args and isinstance(args[0], Name) else None
         if not writes[0] or any(writes[1:]) or root is None or root in self._given or root in self.read:
