@@ -5,8 +5,8 @@ estimate best how good one learner is, many folds choose best among several.
 
 To estimate, what counts is the error of the number. With few folds the support sets of different folds
 differ, so that their spread shows something of the spread over support sets, a fold holds enough examples
-to be scored, and repeating with other folds averages out the luck of the split; the price is a learner that saw
-fewer labels and is a little worse than the one that will be used. To select, only the order counts, and
+to be scored, and repeating with other folds averages out the luck of the split; the price is a learner that
+saw fewer labels and is a little worse than the one that will be used. To select, only the order counts, and
 it depends on the number of labels: with as many folds as labels every candidate sees all but one.
 
 No number of folds makes up for few labels: the paper finds no estimate from a single task reliable.

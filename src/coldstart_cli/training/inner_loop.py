@@ -44,7 +44,9 @@ def descend(
             gradients = torch.autograd.grad(
                 # The sum over tasks: each loss depends on its own task's weights alone, so gradients do not
                 # mix.
-                loss(weights).sum(), list(weights.values()), create_graph=second_order
+                loss(weights).sum(),
+                list(weights.values()),
+                create_graph=second_order,
             )
             weights, state = rule(weights, dict(zip(weights, gradients, strict=True)), state)
 

@@ -59,7 +59,7 @@ class TaskGradients:
         return self._found(self.replays(kind(tasks), function, _tensors(tasks), self.watch))
 
     def ready(self, tasks: Sequence[Task]) -> Callable[[], Found] | None:
-        """The same by a replay, on any thread; None where a call is needed, which must be on the main thread."""
+        """The same by a replay, on any thread; None where a call on the main thread is needed."""
         replay = self.replays.ready(kind(tasks), _tensors(tasks), self.watch)
         return None if replay is None else lambda: self._found(replay())
 
@@ -71,7 +71,7 @@ class TaskGradients:
     def _values(self, task: Task, n_tasks: int, *inputs: Tensor) -> Values:
         """Metrics, then gradients; none of them share memory.
 
-        Random numbers are the task's own: the trainer seeds torch by (seed, step), and here the task is added.
+        Random numbers are the task's own: the trainer seeds torch by (seed, step), and the task is added.
         """
         seed = step_seed(torch.initial_seed(), task.support.seed)
         with seeded(seed, inputs[0].device) as chance:
@@ -100,7 +100,7 @@ class TaskGradients:
 
 
 def add_gradients(found: Iterable[Found], parameters: Sequence[Tensor], n: float) -> dict[str, float]:
-    """Adds each task's gradients to the parameters', in the order of the tasks; returns the means of the metrics."""
+    """Adds up the tasks' gradients, in the order of the tasks, and returns the means of the metrics."""
     totals: dict[str, float] = {}
     for one in found:
         for parameter, gradient in zip(parameters, one.gradients, strict=True):

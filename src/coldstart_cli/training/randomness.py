@@ -26,7 +26,7 @@ class Chance:
 
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[Chance]:
-    """Inside, torch's generators of the CPU and of `device` begin at `seed`; afterwards they continue as before."""
+    """Inside, torch's generators of the CPU and of `device` begin at `seed`; later they go on as before."""
     chance = Chance()
     places = [torch] if device.type == "cpu" else [torch, torch.get_device_module(device)]
     before = [place.get_rng_state() for place in places]

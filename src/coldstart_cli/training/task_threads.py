@@ -83,8 +83,7 @@ class TaskThreads:
         finally:
             for future in waiting:
                 future.cancel()
-            # Threads still write to the modules' gradients' memory; nothing may be freed or changed before
-            # they end.
+            # A running replay cannot be cancelled, and it reads the weights that the caller may change next.
             wait(waiting)
 
 
