@@ -1,4 +1,4 @@
-"""Co-tuning: the source's head goes on learning, from what the task's classes look like to it.
+"""Co-tuning: the source's head goes on learning, from what it takes the task's classes to be.
 
 You, Kou, Long and Wang 2020, "Co-Tuning for Transfer Learning" (NeurIPS 2020).
 """
@@ -75,11 +75,12 @@ class CoTuning(Strategy):
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Notes `relationship max`, the share of the source class each class resembles most, on average.
 
-        And `distance`: the mean KL(p(y_s | y_t) || source head's softmax) over the support set, what the
+        And `distance`: the mean KL(p(y_s | y_t) || source head's softmax) over the support set, which the
         second loss lowers.
         """
         network = Network(self.network.encoder, head_for(support, self.network.head, keep=True))
         with torch.no_grad():
+            # Of the source model as it is before any step: the relationship must not chase what it teaches.
             outputs = self.network(support.inputs)
         relationship = category_relationship(
             outputs, support.targets, support.objective.n_outputs, self.temperature
@@ -92,6 +93,7 @@ class CoTuning(Strategy):
         def loss(weights: Weights) -> Tensor:
             features = network.features(weights, support.inputs)
             own = support.objective.loss(network.from_features(weights, features), support.targets)
+            # With soft targets cross_entropy is H(soft, softmax), the KL of the note plus a constant.
             of_source = F.cross_entropy(source_outputs(weights, features), soft)
             return own + self.weight * of_source
 

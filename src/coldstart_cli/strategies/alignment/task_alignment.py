@@ -1,8 +1,8 @@
-"""Task alignment: a model of its own learns which source classes resemble a new task's, and steers by them.
+"""Task alignment: a separate model learns which source classes resemble a new task's, and steers by them.
 
-Three models. The source model is a classifier of all source classes and then frozen. The target model
-starts as its copy and learns on. The alignment model reads the features that both give a class, attends
-to the source classes and says where in the target model's space the class should lie.
+Three models. The source model is a classifier of all source classes, frozen after its training. The target
+model starts as its copy and learns further. The alignment model reads the features that both give a class,
+attends to the source classes and says where in the target model's space the class should be.
 
 Our own combination. The classifier is that of Snell, Swersky and Zemel 2017, arXiv:1703.05175, equation 8;
 moving few examples' mean towards similar source classes follows Yang, Liu and Xu 2021, arXiv:2101.06395.
@@ -45,7 +45,7 @@ from coldstart_cli.training.optimizers import OptimizerFactory
 from coldstart_cli.training.outer_loops import episodic, in_turn
 
 READ_AT_ONCE = 512
-"""Source examples whose features are computed together."""
+"""Number of source examples whose features are computed together."""
 
 
 class Align(Strategy):
@@ -55,8 +55,8 @@ class Align(Strategy):
     each class's nearest source class by the source's features, which is itself, is hidden from it, so
     that resemblance to other classes is learned. On a new task gradient steps then lower
     CE + weight * distance over target model and head, where distance = mean_c |t_c - v_c|^2 / mean_c |v_c|^2,
-    v as it was before the first step. Noted are `distance`, `beta`, `attention max`, and the attention that
-    falls to each group of source classes, where the data know groups. The predictor before the first step
+    v as it was before the first step. It notes `distance`, `beta`, `attention max`, and the attention that
+    each group of source classes receives, where the data have groups. The predictor before the first step
     is made of the support set.
 
     Args:
@@ -123,8 +123,10 @@ class Align(Strategy):
                 hide=False,
             )
             head = nearest_head(means, said)
+        # The distance is in units of the points' own size, so that `weight` means the same for every
+        # encoder.
         size = said.points.pow(2).sum(-1).mean()
-        unit = torch.where(size > 0, size, 1)  # before training nothing is known
+        unit = torch.where(size > 0, size, 1)  # before training all points are 0
 
         def distance(features: Tensor) -> Tensor:
             means = prototypes(features, support.targets, support.objective.n_outputs)
@@ -158,6 +160,7 @@ class Align(Strategy):
 
     def _fit_alignment(self, source: TaskSource, start: int) -> Iterator[dict[str, float]]:
         if start == 0:
+            # Only at the first step of the phase: a resumed run has both from its checkpoint.
             self.target.load_state_dict(self.network.encoder.state_dict())
             self.known.copy_(class_means(Predictor(self.network.encoder, {}), source.pool("train")))
         weights = {f"target.{name}": w for name, w in self.target.named_parameters()}
@@ -229,10 +232,11 @@ class Align(Strategy):
         *,
         hide: bool,
     ) -> tuple[Knowledge, Tensor]:
-        """What the alignment model says, and the means t (n_way, feature_dim) in the target model."""
+        """What the alignment model says, and the class means t (n_way, feature_dim) in the target model."""
         source_means = prototypes(of_source, targets, n_way)
         means = prototypes(features, targets, n_way)
         counts = one_hot(targets, n_way).sum(0)
+        # In training a task's class is a source class, and attending to itself would teach nothing.
         hidden = nearest(source_means, self.known) & hide
         said: Knowledge = functional_call(
             self.alignment, dict(weights), (source_means, means, counts, self.known, hidden)
@@ -240,7 +244,7 @@ class Align(Strategy):
         return said, means
 
     def _notes(self, said: Knowledge) -> dict[str, float]:
-        """Numbers of the whole task: means over its classes."""
+        """Notes on the whole task: means over its classes."""
         attention = said.attention.mean(0)
         notes = {
             "beta": float(said.beta.mean()),
@@ -260,7 +264,7 @@ def nearest_head(means: Tensor, said: Knowledge) -> Weights:
 
 
 def nearest(means: Tensor, known: Tensor) -> Tensor:
-    """(n_way, n_source) bool: for each of the means, the one source class that lies nearest."""
+    """(n_way, n_source) bool: for each of the means, the one source class that is nearest."""
     return one_hot(squared_distances(means, known).argmin(-1), len(known)).bool()
 
 
@@ -277,4 +281,5 @@ def class_means(encoder: nn.Module, pool: Pool) -> Tensor:
         members = one_hot(examples.targets, pool.objective.n_outputs).to(features.dtype)
         sums, counts = sums + members.T @ features, counts + members.sum(0)
     assert isinstance(sums, Tensor) and isinstance(counts, Tensor)
+    # Sums and counts rather than means of means: batches hold different numbers of each class.
     return sums / counts.clamp(min=1).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""What strategies share that encode a task once and compare its features in closed form: their training."""
+"""The training of strategies that encode a task once and compare its features in closed form."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def task_scores(
     support: Examples,
     query: Examples,
 ) -> dict[str, Tensor]:
-    """Loss and metrics on the query set; a `training.TaskLoss` once it has encoder and comparison.
+    """Loss and metrics on the query set; with encoder and comparison bound, a `training.TaskLoss`.
 
-    One pass for both sets, so that batch statistics, where a norm uses them, are the task's.
+    Both sets in one pass, so that batch statistics, where a norm uses them, are the whole task's.
     """
 
     def score(
@@ -91,5 +91,5 @@ def task_scores(
 
 
 def full_precision(features: Tensor) -> Tensor:
-    """Features in fp32 at least, for arithmetic that bf16 would spoil; it goes with autocast off."""
+    """Features in fp32 at least, for arithmetic that is too fine for bf16; to be used with autocast off."""
     return features if features.dtype == torch.float64 else features.float()

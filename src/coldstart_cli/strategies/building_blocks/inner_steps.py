@@ -73,6 +73,7 @@ def scores_after(
         rule,
         second_order=second_order,
     )
+    # Item n of the generator is the weights after n steps.
     moved = next(islice(steps, inner_steps, None))
     found: dict[str, Tensor] = each(scores_of)({**weights, **moved}, query.inputs, query.targets)
     return found

@@ -1,4 +1,4 @@
-"""Distillation: a small student learns what a larger teacher learned, and serves the new task in its place.
+"""Distillation: a small student learns what a larger teacher learned, and adapts to the new task instead.
 
 - Soft outputs: Hinton, Vinyals and Dean 2015, arXiv:1503.02531, section 2.
 - Relations between examples: Park, Kim, Lu and Cho 2019, arXiv:1904.05068, sections 3.2.1 and 3.2.2.
@@ -47,7 +47,7 @@ class Distillation(Strategy):
         teacher: the teacher's encoder; its head is made here.
         teacher_run: a finished run on the same source classes whose encoder and head are the teacher, or
             None to train it. With a run, all steps are the student's and `teacher` is not used.
-        teacher_share: share of the run's steps that train the teacher, at least one of them.
+        teacher_share: share of the run's steps that train the teacher, at least one step.
         alpha: weight of the teacher's outputs against the labels.
         temperature: T, of both softmaxes.
         distance_weight, angle_weight: of relations between the features of a batch; 0 is without.
@@ -94,6 +94,7 @@ class Distillation(Strategy):
         self.lowers_distance_by = "unlabelled_weight" if self.needs_unlabelled else None
         self.trainable, self.tuning = trainable, tuning
         if teacher_run is None:
+            # Whatever the share rounds to, both of them get at least one step.
             self.preparing_steps = min(max(1, round(teacher_share * n_steps)), n_steps - 1)
         share = self.preparing_steps / n_steps
         self.teacher_optimizer = optimizer(self.teacher.parameters(), share=share)
@@ -109,8 +110,8 @@ class Distillation(Strategy):
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields after every step; once, the student as it is, where there is nothing to learn from.
 
-        Beside it, `teacher`: after as many steps on the labels; where it gives soft labels, the one that gave
-        them, from the student's first step on. It is adapted when it is asked for.
+        Beside it, `teacher`: after the same number of steps on the labels; where it gives soft labels, the
+        one that gave them, from the student's first step on. It is adapted on demand.
         """
         tuned = partial(fine_tuned, support=support, rule=rule_of(self.tuning), trainable=self.trainable)
         teacher = Follower(partial(tuned, self.teacher, soft=None))
@@ -144,11 +145,11 @@ class Distillation(Strategy):
             device=self.network.head.weight.device,
             start=self.preparing_steps + start,
             divisible=self.distance_weight == 0
-            and self.angle_weight == 0,  # a loss on relations is not a mean over parts
+            and self.angle_weight == 0,  # a loss on relations is not a mean over parts of a batch
         )
 
     def _batch_loss(self, objective: Objective, batch: Examples) -> dict[str, Tensor]:
-        self.teacher.eval()  # it teaches by its running statistics and moves none
+        self.teacher.eval()  # it uses its running statistics and updates none
         with torch.no_grad():
             taught_features = self.teacher.encoder(batch.inputs)
             taught = self.teacher.head(taught_features)
@@ -163,6 +164,7 @@ class Distillation(Strategy):
         )
         if self.distance_weight > 0 or self.angle_weight > 0:
             distance, angle = relations(features, taught_features)
+            # Only where it is asked for: triplets cost memory of the cube of the batch size.
             total = scores["loss"] + self.distance_weight * distance + self.angle_weight * angle
             scores |= {"loss": total, "distance": distance, "angle": angle}
         return scores
@@ -215,7 +217,7 @@ def _relations(features: Tensor) -> tuple[Tensor, Tensor]:
     exact = features if features.dtype == torch.float64 else features.float()
     n = len(exact)
     differences = exact.unsqueeze(0) - exact.unsqueeze(1)  # [j, i] = x_i - x_j
-    distances = torch.linalg.vector_norm(differences, dim=-1)  # whose gradient is 0 at 0
+    distances = torch.linalg.vector_norm(differences, dim=-1)  # its gradient at 0 is 0, not nan
     mean = distances.sum() / max(1, n * (n - 1))
     directions = F.normalize(differences, dim=-1)
     return distances / mean.clamp(min=1e-12), directions @ directions.mT
@@ -256,5 +258,5 @@ def warn_of_smaller_teacher(teacher: Network, student: Network) -> None:
 
 
 def prefixed(prefix: str, steps: Iterator[dict[str, float]]) -> Iterator[dict[str, float]]:
-    """The same metrics under names that say which phase of a training they belong to."""
+    """The same metrics, with names that say which phase of a training they belong to."""
     return ({f"{prefix}{name}": value for name, value in metrics.items()} for metrics in steps)

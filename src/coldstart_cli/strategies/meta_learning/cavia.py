@@ -98,7 +98,7 @@ class CAVIA(Strategy):
         support: Examples,
         query: Examples,
     ) -> dict[str, Tensor]:
-        """The loss on the query set at the context that steps on the support set found: equation 5's term."""
+        """The loss on the query set at the context found on the support set: the term of equation 5."""
 
         def loss(weights: Weights, moving: Weights, inputs: Inputs, targets: Tensor) -> Tensor:
             return objective.loss(self._outputs(weights, moving, inputs), targets)
@@ -118,6 +118,7 @@ class CAVIA(Strategy):
         return found
 
     def _start(self, weights: Mapping[str, Tensor]) -> Tensor:
+        # The context starts at 0 in every task, where the modulation changes nothing.
         return weights["generator.weight"].new_zeros(self.n_context)
 
     def _modulated(self, weights: Mapping[str, Tensor], moving: Weights) -> dict[str, Tensor]:

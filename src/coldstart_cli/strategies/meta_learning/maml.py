@@ -106,8 +106,10 @@ class MAML(Strategy):
         support: Examples,
         query: Examples,
     ) -> dict[str, Tensor]:
-        """The loss on the query set of weights adapted to the support set: equation 1's sum's term."""
+        """The loss on the query set of weights adapted to the support set: a term of equation 1."""
         if self.adapted == "head":
+            # The body takes no inner step, so both sets are encoded once, with a graph for the outer
+            # gradient.
             encode = each(self.network.features)
             support = replace(support, inputs=encode(weights, support.inputs))
             query = replace(query, inputs=encode(weights, query.inputs))
@@ -146,5 +148,5 @@ class MAML(Strategy):
 
 
 def _key(name: str) -> str:
-    """A parameter's name as a ParameterDict allows it."""
+    """A parameter's name in the form that a ParameterDict allows."""
     return name.replace(".", "/")

@@ -1,4 +1,4 @@
-"""MAML on low-rank updates of frozen weights: few numbers that a few gradient steps move well.
+"""MAML on low-rank updates of frozen weights: a few numbers that a few gradient steps can move.
 
 - The outer and the inner steps: Finn, Abbeel and Levine 2017, arXiv:1703.03400, algorithm 1.
 - The updates W' = W + (alpha / rank) B A: Hu et al. 2021, arXiv:2106.09685, section 4.1.
@@ -27,9 +27,9 @@ from coldstart_cli.training.outer_loops import episodic
 
 
 class LowRankMAML(Strategy):
-    """Learns the initial factors and the head; the encoder stays as it is, pretrained or random.
+    """Learns the initial factors and the head; the encoder stays unchanged, pretrained or random.
 
-    Inner steps move factors and head, the outer step where they start, through the inner steps. A
+    Inner steps move factors and head; the outer step moves where they start, through the inner steps. A
     pretrained encoder is not part of the state: a checkpoint holds factors and head alone.
 
     Args:

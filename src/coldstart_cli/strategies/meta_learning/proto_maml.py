@@ -113,6 +113,7 @@ class ProtoMAML(Strategy):
         """The weights, `encoder.*`, and those of the head that the support set starts with, `head.*`."""
         features = functional_call(self.encoder, below("encoder.", weights), (inputs,))
         with torch.autocast(features.device.type, enabled=False):
+            # |c|^2 enters the bias: bf16 would round it more coarsely than logits of near classes differ.
             means = prototypes(full_precision(features), targets, n_way)
         return {**weights, "head.weight": 2 * means, "head.bias": -means.square().sum(-1)}
 

@@ -1,4 +1,4 @@
-"""Reptile: initial weights in the midst of what the tasks' own trainings lead to.
+"""Reptile: initial weights amid those that training on each task leads to.
 
 Nichol, Achiam and Schulman 2018, arXiv:1803.02999, algorithm 2 (batched): theta moves towards the mean of
 the weights theta' that k inner steps on each task lead to, theta + epsilon mean(theta' - theta).
@@ -104,7 +104,7 @@ class Reptile(Strategy):
             yield Adapted(partial(Predictor, self.network, changed), changed)
 
     def _in_batches(self, task: Task) -> Task:
-        """The mini-batches of the inner steps one after the other as support, the next one as query."""
+        """The mini-batches of the inner steps, one after another, as support, and the next one as query."""
         support, query = task.support, task.query
         examples = Examples(joined(support.inputs, query.inputs), torch.cat([support.targets, query.targets]))
         drawn = batches(len(examples), self.inner_batch_size, support.seed)
@@ -123,7 +123,7 @@ class Reptile(Strategy):
         support: Examples,
         query: Examples,
     ) -> dict[str, Tensor]:
-        """A loss whose gradient is Reptile's direction and whose value is worth reading.
+        """A loss whose gradient is Reptile's direction and whose value is informative.
 
         Its gradient by theta is that of |theta - theta'|^2 / 2 with theta' constant, that is theta - theta'
         (section 5.2); its value is the loss of theta' on the mini-batch that would come next.
@@ -140,6 +140,7 @@ class Reptile(Strategy):
         with torch.no_grad():
             found = each(partial(self._scores, objective))(adapted, query.inputs, query.targets)
         pull = each(half_squared_distance)(weights, adapted)
+        # pull - pull.detach() is 0 in value and has the gradient of pull.
         return {**found, "loss": found["loss"] + pull - pull.detach()}
 
     def _descend(self, loss: Callable[[Weights], Tensor], weights: Mapping[str, Tensor]) -> Iterator[Weights]:

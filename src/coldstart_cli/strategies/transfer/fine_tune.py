@@ -42,8 +42,8 @@ class FineTune(Strategy):
 
     Args:
         encoder, optimizer, n_source_outputs, seed: from the run.
-        source_training: learn from the source at all; without, the encoder stays at its random
-            initial weights, which all tasks share.
+        source_training: learn from the source at all; otherwise the encoder keeps its random initial
+            weights, which all tasks share.
         trainable: what adaptation changes: all weights, or the head on frozen features.
         support_batch_size: support examples in a step of adaptation, drawn epoch after epoch; None for all.
         tuning: see `FineTuning`.
@@ -81,7 +81,7 @@ class FineTune(Strategy):
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        """Yields after every step; once, the source model as it is, where there are no labels."""
+        """Yields after every step; only once, the unchanged source model, where there are no labels."""
         network = for_task(self.network, support, keep_head=self.source_training)
         if self.trainable == "all":
             loss, start = network_loss(network, support, self.support_batch_size), weights_of(network)
@@ -96,8 +96,8 @@ class FineTune(Strategy):
 class LPFT(Strategy):
     """Probes, then fine-tunes: the head learns on frozen features first, so that it distorts them less.
 
-    As in the paper, both phases have a learning rate of their own. The paper probes until
-    convergence, here for a number of steps; the momentum of the second phase starts anew.
+    As in the paper, each phase has its own learning rate. The paper probes until convergence, here it is
+    for a number of steps; the momentum of the second phase starts anew.
 
     Args:
         encoder, optimizer, n_source_outputs, seed: from the run.
@@ -144,7 +144,7 @@ class LPFT(Strategy):
             yield Adapted(partial(Predictor, network, changed), changed)
         start = weights_of(network) | changed
         rule = rule_of(self.tuning)
-        # The first item, before a step, is the last of the probe.
+        # Its first item, before any step, equals the last one of the probe.
         for changed in islice(descended(network_loss(network, support), start, rule, support), 1, None):
             yield Adapted(partial(Predictor, network, changed), changed)
 
@@ -193,7 +193,7 @@ class L2SP(Strategy):
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        """Yields after every step; once, the source model as it is, where there are no labels."""
+        """Yields after every step; only once, the unchanged source model, where there are no labels."""
         network = for_task(self.network, support)
         start, task_loss = weights_of(network), network_loss(network, support)
         kept = start if support.source_classes is not None else weights_of(network, "encoder.")

@@ -32,12 +32,12 @@ class LoRA(Strategy):
 
     W' = W + (alpha / rank) B A for each of `models.lora.matrices`; biases, norms and embeddings stay. The
     predictor has W', so that inference costs nothing more. The paper updates a transformer's attention
-    weights, here every matrix of any encoder. The head is that of fine-tuning, see `for_task`.
+    weights, here every matrix of any encoder. The head is as in fine-tuning, see `for_task`.
 
     Args:
         encoder, optimizer, n_source_outputs, seed: from the run.
-        source_training: learn from the source first; without, the updates are of the encoder as it is,
-            which is for pretrained ones.
+        source_training: learn from the source first; otherwise the encoder is updated as it is given, which
+            suits pretrained ones.
         rank: of the updates, at most the smaller side of every matrix.
         alpha: the updates are scaled by alpha / rank.
         support_batch_size: support examples in a step of adaptation, drawn epoch after epoch; None for all.
@@ -47,7 +47,7 @@ class LoRA(Strategy):
         ValueError: where the rank is above the smaller side of a matrix.
     """
 
-    replayable = False  # it draws a low-rank start
+    replayable = False  # it draws the first low-rank factors
 
     def __init__(
         self,
