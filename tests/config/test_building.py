@@ -167,7 +167,7 @@ def test_check_refuses_what_is_deeper_than_any_config() -> None:
     node: object = 1
     for _ in range(5000):
         node = [node]
-    assert refusal({**GOOD, "lr": node}).endswith("more than 32 levels deep; no config is")
+    assert refusal({**GOOD, "lr": node}).endswith("is more than 32 levels deep; write a flatter config")
 
 
 @pytest.mark.parametrize(
@@ -274,18 +274,22 @@ WRONG_KINDS = [
 
 @pytest.mark.parametrize(("target", "kind", "word"), WRONG_KINDS)
 def test_target_of_another_kind_is_refused(target: str, kind: type, word: str) -> None:
-    with pytest.raises(RequestError, match=rf"^key\._target_: \w+ makes no {word}; name one that does$"):
+    with pytest.raises(
+        RequestError, match=rf"^key\._target_: \w+ does not make an? {word}; name one that does$"
+    ):
         check({"_target_": target}, "key", kind, [])
 
 
 def test_target_of_another_kind_is_refused_inside_a_node() -> None:
     plan = {"_target_": "coldstart_cli.experiment.TrainingPlan", "steps": 1, "log_every": 1}
     plan |= {"checkpoint_seconds": 1.0, "validation": GOOD}
-    with pytest.raises(RequestError, match=r"^training\.validation\._target_: SGD makes no ValidationPlan; "):
+    with pytest.raises(
+        RequestError, match=r"^training\.validation\._target_: SGD does not make a Validation"
+    ):
         check(plan, "training", TrainingPlan, [])
-    with pytest.raises(RequestError, match=r"^training\.validation: .* is no ValidationPlan; "):
+    with pytest.raises(RequestError, match=r"^training\.validation: .* is not a ValidationPlan; "):
         check({**plan, "validation": {"every": 1}}, "training", TrainingPlan, [])
-    with pytest.raises(RequestError, match=r"^training\.steps: .* is not a whole number; |makes no"):
+    with pytest.raises(RequestError, match=r"^training\.steps: .* is not a whole number; |does not make"):
         check({**plan, "steps": GOOD}, "training", TrainingPlan, [])
 
 

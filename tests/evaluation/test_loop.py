@@ -88,7 +88,7 @@ def test_source_refusal_gives_the_reason() -> None:
 
 
 def test_plan_refuses_a_limit_on_times_that_are_not_measured() -> None:
-    expected = r"^evaluation\.batch_sizes: lacks 1, for which budget\.p95_ms is meant; add it$"
+    expected = r"^evaluation\.batch_sizes: 1 is missing, to which budget\.p95_ms refers; add it$"
     with pytest.raises(RequestError, match=expected):
         made("evaluation.batch_sizes=[64]", "evaluation.budget.p95_ms=5")
     made("evaluation.batch_sizes=[64]", "evaluation.budget.parameters=5")

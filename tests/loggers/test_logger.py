@@ -231,7 +231,7 @@ def test_logger_that_fails_is_named_once_told_no_more_and_closed(at: str) -> Non
     with pytest.warns(RuntimeWarning) as warned:
         tell_all(logger)
     assert [str(w.message) for w in warned] == [
-        "logger.x: OSError: no route to [host]; the run goes on without it"
+        "logger.x: OSError: no route to [host]; the run continues without it"
     ]
     logger.close()  # a warning would be an error here
     order = ["start", "metrics", "advance", "summary"]

@@ -168,7 +168,7 @@ def test_checkpoint_with_a_flipped_bit_is_passed_over(intact: Path, tries: Tries
     path = intact / "step-000000002.ckpt"
     for place in flips(path, tries.of(30, 300)):
         latest, warned = latest_and_warnings(intact)
-        if latest is None or latest["step"] != 1 or warned != [f"{path}: damaged; passed over"]:
+        if latest is None or latest["step"] != 1 or warned != [f"{path}: damaged; skipped"]:
             tries.failures.append(f"byte {place}: step {latest and latest['step']}, {warned}")
 
 
@@ -195,7 +195,7 @@ def test_checkpoint_cut_short_is_passed_over(intact: Path, tmp_path: Path, tries
         length = known[i] if i < len(known) else dice.randrange(len(whole))
         path.write_bytes(whole[:length])
         latest, warned = latest_and_warnings(folder)
-        if latest is None or latest["step"] != 1 or warned != [f"{path}: damaged; passed over"]:
+        if latest is None or latest["step"] != 1 or warned != [f"{path}: damaged; skipped"]:
             tries.failures.append(f"{length} bytes: step {latest and latest['step']}, {warned}")
 
 

@@ -93,7 +93,7 @@ def test_search_space_reads_hydras_grammar() -> None:
     ("overrides", "line"),
     [((), "tune: nothing is searched"), ((RATE, "tune.trials=3"), "tune.trials: there is no such key"),
      ((RATE, "tune.n_trials=0"), "tune.n_trials: 0 is out of range"),
-     (("optimizer.lr=interval(1,0.1)",), r"optimizer.lr: interval\(1, 0.1\) is none"),
+     (("optimizer.lr=interval(1,0.1)",), r"optimizer.lr: interval\(1, 0.1\) is empty"),
      (("optimizer.lr=tag(log,interval(0,1))",), "on a logarithmic scale"),
      (("optimizer.lrr=interval(0,1)",), "optimizer.lrr: there is no such key")],
 )  # fmt: skip

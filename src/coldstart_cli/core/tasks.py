@@ -52,7 +52,7 @@ def joined(first: Inputs, second: Inputs) -> Inputs:
 @final
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How far the probabilities of one task's answers can be believed, as numbers of Python.
+    """How far the probabilities of one task's answers can be believed, as Python numbers.
 
     Attributes:
         brier: mean over examples of sum_c (p_c - [c = target])^2, in [0, 2].
@@ -77,7 +77,7 @@ class Objective(ABC):
         n_outputs: width of a predictor's output, (n, n_outputs).
         headline: name of the metric that reports lead with.
         higher_is_better: direction of the headline.
-        units: metric -> its unit; a metric that it lacks has none.
+        units: metric -> its unit; a metric that is not listed has none.
     """
 
     n_outputs: int
@@ -129,6 +129,7 @@ class Examples:
         return replace(self, inputs=map_inputs(function, self.inputs), targets=function(self.targets))
 
     def to(self, device: torch.device) -> Self:
+        # Work on the device waits for the copy by itself, so the CPU need not.
         return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def take(self, indices: Tensor) -> Examples:
@@ -224,7 +225,8 @@ class TaskSource(ABC):
         validation: how its validation tasks differ from training. `as_new`: as new tasks do, so that they
             may choose for these. `unshifted`: they are rows of the source's own domain, where adapting never
             pays, and cannot say after how many steps a new task is served best. `none`: there are none.
-        has_source: it has a split `train`; without, it serves strategies that learn nothing from a source.
+        has_source: it has a split `train`; without one, it serves only strategies that learn nothing from a
+            source.
     """
 
     shares_labels: bool = False
@@ -242,10 +244,10 @@ class TaskSource(ABC):
 
     @abstractmethod
     def tasks(self, split: Split, indices: Sequence[int]) -> list[Task]:
-        """Tasks number `indices` of a split. PURE: same arguments, same tasks. Images stay uint8.
+        """The tasks of a split at `indices`. PURE: same arguments, same tasks. Images stay uint8.
 
         Supports are nested over k_shot, and queries do not depend on it (on `train` they may). Only tasks
-        that are adapted to have unlabelled examples: those of `train` may have fewer.
+        that a strategy adapts to need unlabelled examples, so those of `train` may have fewer.
         """
 
     @abstractmethod
@@ -266,7 +268,7 @@ class TaskSource(ABC):
 
     @abstractmethod
     def facts(self) -> dict[str, str]:
-        """What a reader of a report wants to know: classes and examples of each split."""
+        """What a report says of the data: classes and examples of each split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,10 +306,11 @@ class Strategy(nn.Module, ABC):
         learns_from_source: False where `fit` has nothing to do, as for a baseline from scratch, or where
             no parameter of it learns, as over a frozen encoder (`assembly` says so).
         needs_classes: it cannot serve a regression.
-        needs_labels: it cannot serve k = 0; without, it can where new classes are classes of the source.
+        needs_labels: it cannot serve k = 0; a strategy without this can, where new classes are classes of the
+            source.
         needs_unlabelled: it cannot serve a task without unlabelled examples.
-        preparing_steps: first outer steps, such as a teacher's: no state among them can be the best one.
-        differentiates_twice: its outer gradient goes through inner ones, which bf16 spoils.
+        preparing_steps: number of first outer steps, such as a teacher's, that cannot give the best state.
+        differentiates_twice: its outer gradient goes through inner ones, for which bf16 is too coarse.
         starts_from_support: its predictor before the first gradient step is made of the support set.
         replayable: `adapt` calls the same operations for every task, so that they can be recorded once. False
             where it draws random numbers, decides by values, or notes some.
@@ -350,7 +353,7 @@ class Strategy(nn.Module, ABC):
 
     @abstractmethod
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
-        """Yields the metrics of each outer step on the training split, maybe for ever.
+        """Yields the metrics of each outer step on the training split, possibly without end.
 
         `start`: steps taken before (resume). All randomness is a function of (seed, step).
         """
@@ -361,7 +364,7 @@ class Strategy(nn.Module, ABC):
 
 
 def tensors_of(*sets: Examples) -> list[Tensor]:
-    """All of them, in the order of `Examples.map`."""
+    """All tensors of the sets, in the order of `Examples.map`."""
     found: list[Tensor] = []
 
     def kept(tensor: Tensor) -> Tensor:
@@ -369,6 +372,8 @@ def tensors_of(*sets: Examples) -> list[Tensor]:
         return tensor
 
     for examples in sets:
+        # By `map` rather than by fields, so that a subclass with more tensors, such as Support, is read
+        # too.
         examples.map(kept)
     return found
 
@@ -377,8 +382,10 @@ def content_hash(task: Task) -> str:
     """Eight hexadecimal digits over the support and query sets: equal hashes are the same task."""
     parts: list[str | Tensor] = []
     for examples in (task.support, task.query):
+        # Unlabelled examples are left out: methods with and without them are compared on the same tasks.
         inputs = {"": examples.inputs} if isinstance(examples.inputs, Tensor) else examples.inputs
         for name, tensor in sorted(inputs.items()):
+            # Shape and type too: the bytes of a (2, 3) and of a (3, 2) tensor may be the same.
             parts += [f"{name}{tuple(tensor.shape)}{tensor.dtype}", tensor]
         parts.append(examples.targets)
     return digest(parts, 8)

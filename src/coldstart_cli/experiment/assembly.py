@@ -1,8 +1,8 @@
-"""A resolved config to an experiment, all of it built and checked before any training begins.
+"""From a resolved config to an experiment, all of it built and checked before any training begins.
 
-Building order: hardware, the model's preprocess, the data set, which gets it, then the encoder, which
-gets the input shape, then the strategy, which gets the encoder and the facts of the source it names in
-its constructor.
+Building order: hardware, the model's preprocess, the data set (which is given the preprocess), the encoder
+(which is given the input shape), and the strategy (which is given the encoder and those facts of the source
+that its constructor names).
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Experiment:
     Attributes:
         config: the resolved config it was built from.
         left_out: k_shot -> why the evaluation leaves it out.
-        contestants: role -> variant -> strategy; the role `baseline` is absent where none is asked for.
-        facts: of the source, that building the strategy again takes: n_way and, where it asks for
-            them, n_source_outputs and source_groups.
+        contestants: role -> variant -> strategy; there is no role `baseline` where none is requested.
+        facts: of the source, which are needed to build the strategy again: n_way and, if its constructor
+            names them, n_source_outputs and source_groups.
     """
 
     config: Mapping[str, Any]
@@ -65,7 +65,7 @@ class Experiment:
 
 
 def assemble(config: Mapping[str, Any], known: Mapping[str, Any] | None = None) -> Experiment:
-    """Builds and checks.
+    """The experiment that a config describes, built and checked.
 
     Args:
         known: facts of the finished run that the strategy's weights will come from: the data set then needs
@@ -77,6 +77,7 @@ def assemble(config: Mapping[str, Any], known: Mapping[str, Any] | None = None) 
     check_values(config)
     trust = config["trust"]
     hardware: Hardware = build(config["hardware"], "hardware", Hardware, trust, {})
+    # Before anything is built: data sets and initial weights draw from the seeds that this sets.
     hardware.prepare(config["seed"])
     training: TrainingPlan = build(config["training"], "training", TrainingPlan, trust, {})
     asked: EvaluationPlan = build(config["evaluation"], "evaluation", EvaluationPlan, trust, {})
@@ -89,6 +90,7 @@ def assemble(config: Mapping[str, Any], known: Mapping[str, Any] | None = None) 
     builder = StrategyBuilder(config, hardware, source, training.steps, of_source)
     contestants = {"strategy": {"": builder.build(config["strategy"], "strategy")}}
     if config["baseline"] is not None:
+        # The plain baseline first: it may be refused as such, before searched values are put into it.
         first = builder.build(config["baseline"], "baseline")
         _check_strategy(first, "baseline", source, evaluation, is_trained=False)
         contestants["baseline"] = {
@@ -107,7 +109,7 @@ def assemble(config: Mapping[str, Any], known: Mapping[str, Any] | None = None) 
 
 
 def check_values(config: Mapping[str, Any]) -> None:
-    """Names, types and ranges of the whole config; builds nothing."""
+    """Checks names, types and ranges of the whole config; builds nothing."""
     known = {*SCALARS, *PARTS, "logger", "baseline", "names", "sweep"}
     for key in sorted(config.keys() - known):
         raise RequestError(f"{key}: there is no such key; {suggestion(key, known)}")
@@ -127,13 +129,13 @@ def check_values(config: Mapping[str, Any]) -> None:
         )
     for name, node in config["logger"].items():
         check(node, f"logger.{name}", Logger, config["trust"])
-    if "sweep" in config:  # a run may have none; sweeps/ knows its kind
+    if "sweep" in config:  # runs may lack it; its class is known to sweeps/
         check(config["sweep"], "sweep", object, config["trust"])
     if config.get("baseline") is not None:
         check(config["baseline"], "baseline", Strategy, config["trust"])
     names = config.get("names")
     if not isinstance(names, Mapping) or not names.keys() >= {"strategy", "model", "dataset", "baseline"}:
-        raise RequestError("names: does not say strategy, model, dataset and baseline; no config lacks it")
+        raise RequestError("names: lacks strategy, model, dataset or baseline; write all four, as train does")
 
 
 def check_precision(hardware: Hardware, strategy: Strategy) -> None:
@@ -141,7 +143,7 @@ def check_precision(hardware: Hardware, strategy: Strategy) -> None:
     if strategy.differentiates_twice and hardware.precision == "bf16":
         raise RequestError(
             "hardware.precision: bf16 makes a gradient through inner steps some 18 % wrong; choose fp32, "
-            "strategy.second_order=false, or bf16_second_order to have it all the same"
+            "strategy.second_order=false, or bf16_second_order to use it anyway"
         )
 
 
@@ -199,7 +201,7 @@ def check_shapes(
 
 
 def check_parts(node: Mapping[str, Any], key: str, processes: int) -> None:
-    """Refuses batches with fewer tasks, or examples, than processes that are to share them."""
+    """Refuses batches with fewer tasks, or examples, than processes to share them."""
     for name, value in node.items():
         if isinstance(value, Mapping):
             check_parts(value, f"{key}.{name}", processes)
@@ -211,7 +213,7 @@ def check_parts(node: Mapping[str, Any], key: str, processes: int) -> None:
 
 
 def variants(baseline: Mapping[str, Any], search: Mapping[str, list[float]]) -> dict[str, dict[str, Any]]:
-    """The baseline once for each combination of the searched values, labelled `lr=0.05`."""
+    """The baseline for each combination of the searched values, with labels such as `lr=0.05`."""
     names = sorted(search)
     combinations = itertools.product(*(search[name] for name in names))
     return {
@@ -228,7 +230,7 @@ def _check_strategy(
 ) -> None:
     if role == "baseline" and strategy.learns_from_source:
         raise RequestError(
-            "baseline: it learns from the source, which a baseline does not; "
+            "baseline: it learns from the source, which a baseline must not; "
             "choose strategy@baseline=scratch, or train it as a run of its own"
         )
     if strategy.learns_from_source and not source.has_source and not is_trained:
@@ -236,7 +238,7 @@ def _check_strategy(
     if strategy.learns_from_source and role == "strategy" and source.has_source:
         _refuse(strategy.refusal(source), role)
     for k in evaluation.k_shots:
-        if k > 0 or role == "strategy":  # without labels the baseline is the source model as it is
+        if k > 0 or role == "strategy":  # at k = 0 there is no baseline
             _refuse(strategy.refusal(source.with_shape(shape_of(source, evaluation, k))), role)
 
 

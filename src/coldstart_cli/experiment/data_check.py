@@ -17,11 +17,11 @@ from coldstart_cli.experiment.trainer import TrainingPlan
 from coldstart_cli.reports import audit_table
 
 N_TASKS = 200
-"""Tasks that are drawn in each shape: fewer where they are large, and never fewer than are evaluated."""
+"""Tasks that are drawn in each shape; fewer where they are large, but never fewer than are evaluated."""
 
 
 MOST_EXAMPLES = 200_000
-"""Examples of the tasks in one shape, beyond those of the tasks that are evaluated."""
+"""Most examples drawn in one shape, unless the evaluated tasks alone have more."""
 
 
 def audited(config: Mapping[str, Any], *, n_tasks: int | None, show_read: bool) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def audited(config: Mapping[str, Any], *, n_tasks: int | None, show_read: bool) 
 
     Args:
         n_tasks: in each shape of tasks, or None for as many as a run uses.
-        show_read: where the data cannot serve the run, show what was read of them before saying so.
+        show_read: where the data cannot serve the run, first show what was read of them.
 
     Raises:
         RequestError: for a config that `train` would refuse because of its data.
@@ -39,13 +39,13 @@ def audited(config: Mapping[str, Any], *, n_tasks: int | None, show_read: bool) 
     evaluation: EvaluationPlan = build(
         config["evaluation"], "evaluation", EvaluationPlan, config["trust"], {}
     )
-    if "on_bad" in config["dataset"]:  # what cannot be read is a finding, and ends no check
+    if "on_bad" in config["dataset"]:  # here, what cannot be read is a finding rather than an end
         config = {**config, "dataset": {**config["dataset"], "on_bad": "skip"}}
     source = parts.source_of(config)
     try:
         assembly.check_shapes(source, training, evaluation, config["baseline"])
     except RequestError:
-        if show_read and hasattr(source, "labelled"):  # what was read tells why it cannot serve
+        if show_read and hasattr(source, "labelled"):  # what was read shows why the data cannot serve
             audit_table.show_read(source.facts(), _unreadable(source))
         raise
     asked, not_served = _asked(source, training, evaluation, config["baseline"], n_tasks)
@@ -60,7 +60,7 @@ def _asked(
     baseline: object,
     n_tasks: int | None,
 ) -> tuple[list[Asked], list[str]]:
-    """What a run draws, each once, and why some of it is left out."""
+    """What a run draws, each split and shape once, and why some of it is left out."""
     uses = {"dataset": "training", "training.validation": "validation", "evaluation": "evaluation"}
     drawn: dict[tuple[Split, TaskShape], dict[str, None]] = {}
     for key, split, shape in assembly.shapes_asked(source, training, evaluation, baseline):
@@ -86,14 +86,14 @@ def _enough(shape: TaskShape) -> int:
 
 
 def _unreadable(source: TaskSource) -> list[str]:
-    """What your own data hold that could not be read, a line each."""
+    """What could not be read of your own data, one line each."""
     return list(getattr(getattr(source, "labelled", None), "skipped", ()))
 
 
 def _summary(
     config: Mapping[str, Any], source: TaskSource, found: Audit, not_served: Sequence[str]
 ) -> dict[str, Any]:
-    """All of an audit, as JSON keeps it."""
+    """The whole audit as JSON values."""
     return {
         "name": config["names"]["dataset"],
         "settings": config["dataset"],

@@ -13,7 +13,7 @@ from coldstart_cli.experiment.parts import shape_facts
 
 
 def _git_commit() -> str | None:
-    """The commit of the folder where the command was typed, marked where files differ from it."""
+    """The commit of the current folder, marked where files differ from it."""
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40"],
@@ -46,6 +46,6 @@ def environment(experiment: Experiment, command_line: Sequence[str]) -> dict[str
         "fingerprint": experiment.source.fingerprint,
         "input_shape": shape_facts(experiment.source),
         "facts": dict(experiment.facts),
-        # How your own data were read: a new task is read alike, so that columns and scales agree.
+        # How your own data were read: a new task is read the same way, so that columns and scales agree.
         "recipe": dict(getattr(getattr(experiment.source, "labelled", None), "recipe", {})),
     }

@@ -1,4 +1,4 @@
-"""What `train` and `evaluate` do with a resolved config: build, run, write, print."""
+"""What `train` and `evaluate` do with a resolved config: build, run, write and print."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from coldstart_cli.safe_text import printable
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Flags of the command line that are no part of the config.
+    """Flags of the command line that are not part of the config.
 
     Attributes:
-        watcher: a logger of whoever started the command, such as a sweep.
-        train_only: evaluate nothing on new tasks, as in a search for hyper-parameters.
-        asked: names the command, where its answer may be remembered.
-        show: what is printed at the end; None: the report, or where it is to be quiet the run directory.
+        watcher: an additional logger of the caller, such as a sweep.
+        train_only: do not evaluate on new tasks, as in a search for hyper-parameters.
+        asked: name of the command, where its answer may be remembered.
+        show: what is printed at the end; None for the report, or with `quiet` the run directory.
     """
 
     quiet: bool
@@ -54,7 +54,8 @@ class Options:
 
 
 def train(config: Mapping[str, Any], options: Options) -> Outcome:
-    """Trains, continues, or finds the run finished; evaluates where that is missing; prints."""
+    """Trains, continues or finds the run, evaluates it if that has not been done, and prints."""
+    # Taken before the data set reads them: a change in between then shows, and no note is left.
     seen = finished.files_of(config) if options.asked else None  # before they are read
     with launch.joined():
         experiment = assemble(config)
@@ -77,7 +78,7 @@ def train(config: Mapping[str, Any], options: Options) -> Outcome:
 
 
 def reevaluate(config: Mapping[str, Any], run: Run, options: Options) -> Outcome:
-    """Evaluates a finished run as `config` asks; `config` is the run's own but for what was changed."""
+    """Evaluates a finished run by `config`, which is the run's own except for what was changed."""
     with launch.joined():
         experiment = assemble(config, _known(run))
         name = evaluation_hash(config, experiment.source.fingerprint)
@@ -94,7 +95,7 @@ Work = Callable[[Experiment, Run, Options], None]
 
 
 def _together(work: Work, experiment: Experiment, run: Run, options: Options) -> None:
-    """Does the work in as many processes as are asked for: here, where that is one or these are all there."""
+    """Does the work in as many processes as requested: here, if that is one or this is one of them."""
     processes = experiment.hardware.processes
     if ranks.world() > 1 or processes == 1:
         work(experiment, run, options)
@@ -155,7 +156,7 @@ def _train(
             logger.start("training", experiment.training.steps, training.step)
     try:
         training.fit(loggers, stop)
-    except JobError:  # its curve shows why
+    except JobError:  # the curve so far may show why
         _draw(run)
         raise
     run.mark(
@@ -177,12 +178,14 @@ def _evaluate(experiment: Experiment, run: Run, loggers: Sequence[Logger], stop:
     plan, source = experiment.evaluation, experiment.source
     name = evaluation_hash(experiment.config, source.fingerprint)
     try:
+        # The best state by validation tasks, which the last step need not be.
         experiment.strategy.load_state_dict(ranks.agreed(run.checkpoints.best)["strategy"])
     except (RuntimeError, KeyError, TypeError) as error:
         raise RequestError(
             f"dataset: the weights of {run.path} do not fit its inputs or classes; evaluate on data like the "
             "run's own, or train on this"
         ) from error
+    # Recorded when the run began; with other data there are no held-out examples of its classes.
     trained_on = ranks.agreed(lambda: read_json(run.path / "environment.json", "run")["fingerprint"])
     on_source = trained_on == source.fingerprint
     records, chosen = evaluate(
@@ -195,7 +198,7 @@ def _evaluate(experiment: Experiment, run: Run, loggers: Sequence[Logger], stop:
         trained_on_source=on_source,
         baselines=(baselines := known_baselines(experiment)),
     )
-    if not ranks.first():  # which alone measures costs, while the others wait
+    if not ranks.first():  # only the first measures costs, while the others wait
         return
     summary = _summary(experiment, run, records, chosen, baselines, trained_on_source=on_source)
     run.write_evaluation(name, experiment.config, [record.row() for record in records], to_json(summary))
@@ -205,7 +208,7 @@ def _evaluate(experiment: Experiment, run: Run, loggers: Sequence[Logger], stop:
 
 
 def known_baselines(experiment: Experiment) -> Baselines | None:
-    """Where the baseline's records may come from; None where they are to be measured here."""
+    """Where the baseline's records may come from; None where they have to be measured here."""
     config, plan = experiment.config, experiment.evaluation
     if config["baseline"] is None or not plan.reuse_baseline:
         return None
@@ -227,7 +230,7 @@ def _summary(
     *,
     trained_on_source: bool,
 ) -> Summary:
-    """All that is reported: what follows from the records, the costs measured now, and facts."""
+    """Everything that is reported: findings from the records, the costs measured now, and facts."""
     plan, source, state = experiment.evaluation, experiment.source, run.state
     steps = {role: {k: step for k, (_, step) in choices.items()} for role, choices in chosen.items()}
     costs = _costs(experiment, steps["strategy"])
@@ -260,14 +263,14 @@ def _summary(
 
 
 def _tell(loggers: Sequence[Logger], step: int, summary: Summary, above: str) -> None:
-    """Hands the numbers of an evaluation on; what the run's own config did not ask goes below its hash."""
+    """Passes on the numbers of an evaluation; those beyond the run's own config go below its hash."""
     values = {f"{above}{name}": value for name, value in evaluation_table.values(summary).items()}
     for logger in loggers:
         logger.summary(step, values)
 
 
 def _costs(experiment: Experiment, steps: Mapping[int, int]) -> Costs:
-    """What the predictor costs, and adaptation to each k with the number of steps that was chosen."""
+    """What the predictor costs, and what adaptation to each k costs with the chosen number of steps."""
     plan, source, hardware = experiment.evaluation, experiment.source, experiment.hardware
     tasks = {k: list(tasks_of(source.with_shape(shape_of(source, plan, k)), "new", 10)) for k in steps}
     adapting = {k: adaptation_ms(experiment.strategy, tasks[k], step, hardware) for k, step in steps.items()}
@@ -275,7 +278,7 @@ def _costs(experiment: Experiment, steps: Mapping[int, int]) -> Costs:
 
 
 def _show(experiment: Experiment, run: Run, name: str, options: Options) -> str:
-    """What `showing.show` prints and says, by the first process; pictures that are missing are drawn."""
+    """Prints and returns what `finished_run.show` does, on the first process; draws missing plots."""
     if not ranks.first():
         return ""
     for evaluation, file in zip((None, name), plots.files(name), strict=True):
@@ -291,7 +294,7 @@ def _say(options: Options, text: str) -> None:
 
 
 def _say_where_measured(experiment: Experiment, run: Run, name: str, options: Options) -> None:
-    """A finished evaluation keeps its times; they say nothing of another machine or thread count."""
+    """Says where a finished evaluation was timed, if that was on other hardware or threads."""
     if not ranks.first():
         return
     before = run.summary(name).hardware

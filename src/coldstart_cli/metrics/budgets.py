@@ -19,7 +19,7 @@ BATCH = "1"
 class Budget:
     """What the adapted predictor may cost on the hardware target; None where there is no limit.
 
-    Limits change no measurement, so an evaluation on disk is judged by whatever limits are asked for.
+    Limits change no measurement, so an evaluation on disk can be judged by any limits.
 
     Attributes:
         p50_ms, p95_ms: of a call with one input, in milliseconds.
@@ -40,13 +40,14 @@ class Budget:
 
     @property
     def limits(self) -> dict[str, float]:
-        """Those that are set, by name."""
+        """The limits that are set, by name."""
         values = asdict(self)
         del values["enforce"]
         return {name: limit for name, limit in values.items() if limit is not None}
 
     def verdicts(self, costs: Costs) -> dict[str, Verdict]:
-        """limit -> its verdict, of every limit that is set."""
+        """The verdict on each limit that is set, by its name."""
+        # The most shots take longest, and the limit is on the longest adaptation.
         found = measured(to_json(costs), str(max(costs.adaptation_ms)))
         return {
             name: Verdict(limit, found[name], found[name] <= limit) for name, limit in self.limits.items()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, final
 
 Row = Mapping[str, Any]
-"""A row as JSON has it."""
+"""A row as a JSON object."""
 
 
 @final
@@ -32,14 +32,14 @@ class Score:
     """What one predictor said to one task's query set.
 
     Attributes:
-        beside: role of a predictor that the strategy gave to be scored beside its own; None for its own.
+        beside: role of a predictor that the strategy has scored beside its own; None for its own.
         value: of the headline metric.
-        metrics: the objective's other metrics by name; none on tasks that only choose.
+        metrics: the objective's other metrics by name; none for tasks that only serve to choose a step.
         origin: of the task (`Task.origin`).
         chosen: whether the task itself chose this step, where validation tasks cannot choose for it.
-        believed: None where outputs are not probabilities, and on tasks that only choose.
+        believed: None where outputs are not probabilities, and for tasks that only serve to choose a step.
         notes: numbers that the strategy noted of its predictor.
-        adapt_seconds: inside the strategy's generator so far.
+        adapt_seconds: time spent inside the strategy's generator up to this step.
     """
 
     task: str
@@ -56,7 +56,7 @@ class Score:
     notes: Mapping[str, float]
 
     def row(self) -> dict[str, Any]:
-        """As JSON has it; there is no column for what there is none of."""
+        """As a JSON object, without columns for what is absent."""
         believed = self.believed
         return {
             "task": self.task,
@@ -80,7 +80,7 @@ class Record(Score):
 
     Attributes:
         role: `strategy`, `baseline`, or that of a predictor beside the strategy's own (`teacher`).
-        variant: which of the baseline's configurations it is of.
+        variant: the one of the baseline's configurations that it belongs to.
     """
 
     role: str
@@ -131,7 +131,7 @@ def _scored(row: Row) -> dict[str, Any]:
 
 
 def _number(value: float | None) -> float:
-    """JSON has null for what is not finite."""
+    """The number, or nan for the null that JSON has for numbers that are not finite."""
     return math.nan if value is None else value
 
 

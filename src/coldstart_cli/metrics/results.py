@@ -1,6 +1,6 @@
-"""What an evaluation says, as `summary.json` keeps it: values alone, so that showing them needs no numpy.
+"""What an evaluation says, as `summary.json` keeps it: plain values, so that showing them needs no numpy.
 
-Where a number is read back that was not finite, it is nan: JSON does not know which.
+A number that was not finite is read back as nan: JSON does not say which it was.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Outcome:
         before, after: the headline at the first step and at `step`.
         curve: the headline at every step.
         area: mean height of the curve.
-        steps_to_95: the step at which 95 % of the way to `step` is gone; None where there is no way.
+        steps_to_95: the step at which the curve has gone 95 % of its way to `step`; None where it has none.
         calibration: at `step`; None where outputs are not probabilities.
         metrics: the other metrics at `step`, by name.
         metrics_before: the same at the first step.
@@ -97,7 +97,7 @@ class Shot:
         gain: over the baseline, paired over tasks.
         beside: role -> a predictor that was scored beside the strategy's own.
         notes: name -> mean over new tasks before and after adaptation.
-        baseline_shots: that the baseline needs for the same; not finite where it never gets there.
+        baseline_shots: shots with which the baseline does as well; not finite where it never does.
     """
 
     source_test: Outcome | None
@@ -113,7 +113,7 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class RoleOverShots:
-    """Area under the curve over log2(k), and the shots to 95 % of its way, unknown of two points."""
+    """Area under the curve over log2(k), and the shots to 95 % of its way, which two points do not tell."""
 
     area: Interval
     shots_to_95: float | None
@@ -131,7 +131,7 @@ class OverShots:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Of a call at one batch size; early versions did not count the calls."""
+    """Times of a call at one batch size; early versions did not count the calls."""
 
     p50_ms: float
     p95_ms: float
@@ -195,7 +195,7 @@ class TrainingFacts:
 
 @dataclass(frozen=True, slots=True)
 class BaselineRead:
-    """How many sets of the baseline's records came from the cache, and since when they lie there."""
+    """How many sets of the baseline's records came from the cache, and when they were measured."""
 
     sets: int
     of: int
@@ -227,7 +227,7 @@ class Summary:
     Attributes:
         units: metric -> its unit, the headline first.
         n_way: classes of a task; None for a regression.
-        coverage: what a prediction set was to hold.
+        coverage: the probability with which a prediction set was to hold the right class.
         variants: k_shot -> the baseline's configuration that validation tasks chose.
         budgets: limit -> its verdict.
         source: split -> what the data set says of it.
@@ -285,16 +285,17 @@ OLDER: Mapping[type, Mapping[str, object]] = {
     Outcome: {"metrics": {}, "metrics_before": {}},
     TrainingFacts: {"examples": None},
 }
-"""class -> what earlier versions did not measure, as nothing was found."""
+"""class -> the fields that earlier versions did not write, with values that mean "not measured"."""
 
 
 def summary_of(value: Mapping[str, object]) -> Summary:
     """The summary of a summary.json, of this version or an earlier one.
 
     Raises:
-        KeyError, TypeError: where a key is missing or holds something else; `untrusted.shaped` says it.
+        KeyError, TypeError: where a key is missing or its value has another type; `untrusted.shaped` makes a
+            message of either.
     """
-    # Early summaries do not say what their metric is like; they knew accuracy and mse.
+    # Early summaries do not describe their metric; it was accuracy or mse.
     is_accuracy = value["headline"] == "accuracy"
     units = {str(value["headline"]): "%" if is_accuracy else ""}
     return from_json(Summary, {"higher_is_better": is_accuracy, "units": units, **value}, OLDER)

@@ -1,4 +1,4 @@
-"""Records to the first three cold-start evaluations; times are measured apart."""
+"""From records to the first three cold-start evaluations; times are measured elsewhere."""
 
 from __future__ import annotations
 
@@ -59,6 +59,7 @@ def summarise(
     }
     curve = {k: shot.baseline.after.mean for k, shot in shots.items() if shot.baseline is not None}
     for k in curve:
+        # The baseline's curve over k has to be complete before the shots that it needs can be read off.
         needed = label_efficiency(shots[k].new.after.mean, curve, higher_is_better)
         shots[k] = replace(shots[k], baseline_shots=needed)
     return Findings(shots, _over_shots(records, chosen, higher_is_better, confidence))
@@ -85,7 +86,7 @@ def _over_shots(
         }
         areas[role] = areas_over_shots(values)
         means = {k: float(np.mean(list(of.values()))) for k, of in values.items()}
-        # Of two points the share of the way says nothing of the curve between them.
+        # Two points say nothing about the curve between them, so neither would the shots to a share of it.
         reached = shots_to(means, 0.95, higher_is_better) if len(shots) > 2 else math.inf
         area = interval(areas[role], confidence, origins)
         found[role] = RoleOverShots(area, reached if math.isfinite(reached) else None)
@@ -128,6 +129,7 @@ def _one_shot(
 
 
 def _gap(source: Interval, new: Interval) -> Interval:
+    # Source and new tasks are different tasks, so the difference is not paired: variances add.
     width = math.hypot(source.half_width, new.half_width)
     origins = [one.origins for one in (source, new) if one.origins is not None]
     return Interval(source.mean - new.mean, width, min(source.n, new.n), min(origins, default=None))
@@ -140,7 +142,7 @@ def _similarity(
     step: int,
     higher_is_better: bool,
 ) -> Similarity | None:
-    # Before the first step nothing of the task is known, so no similarity is noted there.
+    # Before the first step nothing is known of the task, so no similarity is noted then.
     similar = [r for r in new if any(name.startswith(SIMILARITY) for name in r.notes)]
     at = min((r.step for r in similar if r.step >= step), default=step)
     beside = {(r.role, r.task): r.value for r in others if r.step == at}
@@ -160,6 +162,7 @@ def _outcome(rows: Sequence[Record], step: int, confidence: float) -> Outcome:
         after=after,  # of no task where what is beside was not there at this step
         curve=curve,
         area=area_under(means),
+        # Up to the chosen step: where later ones overfit, the end of the whole curve is not the goal.
         steps_to_95=steps_to({s: value for s, value in means.items() if s <= step}, 0.95),
         calibration=calibration(reported(rows, step)),
         metrics=_metrics(reported(rows, step), confidence),

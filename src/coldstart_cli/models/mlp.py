@@ -23,7 +23,7 @@ class MLP(Encoder):
     Args:
         input_shape: shape of one input; uint8 inputs are scaled to [0, 1].
         hidden: units of each layer.
-        activation: after every layer.
+        activation: applied after every layer.
 
     Raises:
         ValueError: where an input is more than one tensor.
@@ -42,6 +42,7 @@ class MLP(Encoder):
             raise ValueError(
                 f"model: MLP reads one tensor, this data set gives {names}; choose a model that reads them"
             )
+        # The annotation is checked for configs only, and this is a class that people call as well.
         if not hidden:
             raise ValueError("hidden: [] is too short; give the units of at least one layer")
         self.input_shape, self.hidden, self.activation = input_shape, hidden, activation
@@ -71,7 +72,7 @@ def perceptron(widths: Sequence[int]) -> nn.Sequential:
 
 
 def zeroed(layers: nn.Sequential) -> nn.Sequential:
-    """The same, in place, its last layer at zero: what it makes starts at nothing."""
+    """Sets the last layer to zero, in place: the output starts at zero."""
     last = layers[-1]
     assert isinstance(last, nn.Linear)
     nn.init.zeros_(last.weight)

@@ -1,8 +1,8 @@
 """What a model does to raw examples once, before they are drawn into tasks.
 
-A preprocess belongs to the model, since the model sets what it reads: a tokenizer, an image size, or the
-features of a frozen encoder. The data set gets it, applies it to all its examples once, and keeps the result.
-What it makes is what the network's `forward` reads.
+A preprocess belongs to the model, since the model determines what it reads: tokens, images of one size, or
+the features of a frozen encoder. The data set is given it, applies it to all its examples once, and keeps the
+result, which is what the network's `forward` reads.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from coldstart_cli.core.tasks import Inputs
 
 
 class Preprocess(ABC):
-    """Raw examples to inputs; each kind that the model does not read is refused with the reason.
+    """Turns raw examples into inputs; kinds that the model does not read are refused with the reason.
 
     Attributes:
         fingerprint: what determines its output, for caches and bundles.
@@ -36,7 +36,7 @@ class Preprocess(ABC):
         """(n, C, H, W) uint8 -> inputs of n examples.
 
         Raises:
-            ValueError: where the model reads no images.
+            ValueError: where the model does not read images.
         """
 
     @abstractmethod
@@ -44,7 +44,7 @@ class Preprocess(ABC):
         """n texts -> inputs of n examples.
 
         Raises:
-            ValueError: where the model reads no text.
+            ValueError: where the model does not read text.
         """
 
     @abstractmethod
@@ -52,7 +52,7 @@ class Preprocess(ABC):
         """(n, ...) numbers (tables, signals, features) -> inputs of n examples.
 
         Raises:
-            ValueError: where the model reads none.
+            ValueError: where the model does not read numbers.
         """
 
 
@@ -66,7 +66,7 @@ class Plain(Preprocess):
         return images
 
     def texts(self, texts: Sequence[str]) -> Inputs:
-        raise ValueError("model: it reads no text; choose one that does (model=hf_text)")
+        raise ValueError("model: it does not read text; choose one that does (model=hf_text)")
 
     def vectors(self, values: Tensor) -> Inputs:
         return values

@@ -1,6 +1,7 @@
-"""Text: token ids, a pretrained encoder of them, its features, and a small student.
+"""Encoders of text: token ids, a pretrained encoder, its frozen features, and a small student.
 
-Mean pooling and length 1 as in sentence-transformers: Reimers and Gurevych 2019, arXiv:1908.10084, section 3.
+Mean pooling and scaling to length 1 are as in sentence-transformers (Reimers and Gurevych 2019,
+arXiv:1908.10084, section 3).
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ _TOKENIZER = ("tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.t
 
 @final
 class Tokens(Preprocess):
-    """Texts to `input_ids` (n, L) int32 and `attention_mask` (n, L) bool, filled up to the longest, L.
+    """Turns texts into `input_ids` (n, L) int32 and `attention_mask` (n, L) bool, padded to the longest, L.
 
-    What reads them does not depend on L: texts of a data set and of a prediction may differ in it.
+    Encoders give the same features for any L, so a data set and a prediction may differ in it.
 
     Args:
-        path: the model whose tokenizer it is; see `hf.folder_of`.
-        max_length: tokens of one text; the rest is cut off.
+        path: the model that the tokenizer belongs to; see `hf.folder_of`.
+        max_length: most tokens of a text; the rest is cut off.
     """
 
     def __init__(self, *, path: ModelPath, max_length: Annotated[int, Ge(4)]) -> None:
@@ -61,10 +62,10 @@ class Tokens(Preprocess):
         }
 
     def images(self, images: Tensor) -> Inputs:
-        raise ValueError("model: it reads text, no images; choose one that does (model=conv4)")
+        raise ValueError("model: it reads text, not images; choose one that does (model=conv4)")
 
     def vectors(self, values: Tensor) -> Inputs:
-        raise ValueError("model: it reads text, no numbers; choose one that does (model=mlp)")
+        raise ValueError("model: it reads text, not numbers; choose one that does (model=mlp)")
 
 
 @final
@@ -77,10 +78,10 @@ class HFText(Pretrained):
         preprocess: its tokenizer.
         pooling: `mean` over a text's tokens, or `cls`, its first.
         normalise: scale features to length 1.
-        frozen: its weights are constants: no strategy changes them, no checkpoint holds them.
+        frozen: the weights are constants, which no strategy changes and no checkpoint holds.
 
     Raises:
-        ValueError: where inputs are not text, or `path` holds no such model.
+        ValueError: where inputs are not text, or there is no such model at `path`.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class HFText(Pretrained):
         self.pooling, self.normalise, self.frozen = pooling, normalise, frozen
         self.body, missing = network_of(preprocess.folder, None)
         if getattr(self.body, "pooler", None) is not None:
+            # Its weights are often missing from files, and would then be random; we pool ourselves.
             setattr(self.body, "pooler", None)  # noqa: B010
         output = self._pooled(torch.zeros(1, 4, dtype=torch.int64), torch.ones(1, 4, dtype=torch.bool))
         self.feature_dim = output.shape[1]
@@ -118,13 +120,13 @@ class HFText(Pretrained):
 
 @final
 class FrozenText(FrozenFeatures):
-    """Texts to features (n, hidden size) float32 of a frozen `HFText`, not yet scaled.
+    """Turns texts into features (n, hidden size) float32 of a frozen `HFText`, before any scaling.
 
     Args:
         cached: from the run.
         path, max_length: of its tokens.
         pooling: of its encoder.
-        batch_size: texts in one call; those of a call are of similar length.
+        batch_size: texts in one call, which are of similar length.
     """
 
     def __init__(
@@ -143,6 +145,8 @@ class FrozenText(FrozenFeatures):
         self.fingerprint = f"features-{weights}-{self.tokens.fingerprint}-{pooling}"
 
     def texts(self, texts: Sequence[str]) -> Inputs:
+        # A digest each: joined texts would not show where one ends. Files from elsewhere may hold lone
+        # surrogates.
         content = (whole_digest([text.encode("utf-8", "surrogatepass")]) for text in texts)
         return self.features(list(texts), content)
 
@@ -150,6 +154,7 @@ class FrozenText(FrozenFeatures):
         return self.tokens.images(images)
 
     def computed(self, examples: Sequence[str]) -> Tensor:
+        # Texts of similar length in one call: little of it is padding.
         order = sorted(range(len(examples)), key=lambda i: len(examples[i]))
         encoder = self.encoder.to(self.device)
         features = torch.zeros(len(examples), encoder.feature_dim)
@@ -180,7 +185,7 @@ class FrozenText(FrozenFeatures):
 class EmbeddingBag(Encoder):
     """Token ids with their mask -> features (n, hidden): the mean of the tokens' vectors, then one layer.
 
-    A student for large encoders of text: it looks up and adds, and ignores the order of words.
+    A student for large encoders of text: it looks vectors up and adds them, ignoring the order of words.
 
     Args:
         input_shape: of `input_ids` and `attention_mask`.
@@ -207,7 +212,9 @@ class EmbeddingBag(Encoder):
         self.path, self.reads = path, preprocess.fingerprint
         self.embedding_dim, self.hidden, self.feature_dim = embedding_dim, hidden, hidden
         self.tokens = nn.Embedding(preprocess.n_tokens, embedding_dim)
-        nn.init.normal_(self.tokens.weight, std=0.1)  # means of some ten vectors, so that they begin small
+        nn.init.normal_(
+            self.tokens.weight, std=0.1
+        )  # features are means of some ten vectors, which should start small
         self.layer = nn.Linear(embedding_dim, hidden)
 
     def forward(self, inputs: Inputs) -> Tensor:
@@ -219,7 +226,7 @@ class EmbeddingBag(Encoder):
 def check_reads_tokens(input_shape: InputShape, path: str, preprocess: Tokens) -> None:
     """
     Raises:
-        ValueError: where a data set gives no token ids, or the two paths of a config differ.
+        ValueError: where the data set does not give token ids, or the config names two paths.
     """
     if isinstance(input_shape, tuple) or set(input_shape) != {"input_ids", "attention_mask"}:
         raise ValueError(
@@ -233,17 +240,18 @@ def check_reads_tokens(input_shape: InputShape, path: str, preprocess: Tokens) -
 
 
 def trimmed(inputs: Inputs) -> tuple[Tensor, Tensor]:
-    """Ids (n, l) and mask (n, l) without the columns that no text fills: they cost time, change nothing."""
+    """Ids (n, l) and mask (n, l) without columns of padding only, which cost time and change nothing."""
     assert isinstance(inputs, Mapping)
     ids, mask = inputs["input_ids"].long(), inputs["attention_mask"].bool()
     tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    if torch.compiler.is_compiling() or tracing:  # one call's length is not that of all calls
+    if torch.compiler.is_compiling() or tracing:  # the length of this call must not be fixed for all calls
         return ids, mask
     length = max(1, int(mask.sum(1).max())) if len(mask) else 1
     return ids[:, :length], mask[:, :length]
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """The mean of (n, L, d) over the L that the mask (n, L) lets through: (n, d)."""
+    """The mean of (n, L, d) over the positions L where the mask (n, L) is true: (n, d)."""
     weights = mask.to(values.dtype).unsqueeze(-1)
+    # At least 1: a text without tokens has the mean 0, not 0 / 0.
     return (values * weights).sum(1) / weights.sum(1).clamp(min=1)

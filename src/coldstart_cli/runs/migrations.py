@@ -1,4 +1,4 @@
-"""What an older coldstart wrote, as today's reads it: run.json by its format, configs by what they lack."""
+"""What older versions wrote, made readable: run.json by its format number, configs by the keys they lack."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def migrated(state: dict[str, Any], path: Path) -> dict[str, Any]:
     """A run.json, of the run at `path`, in this version's format.
 
     Raises:
-        RequestError: if it has no format, or a newer one.
+        RequestError: where it has no format, or a newer one.
     """
     version = state.get("format")
     if not isinstance(version, int) or not 1 <= version <= FORMAT:
@@ -33,7 +33,7 @@ def migrated(state: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _examples_unknown(state: dict[str, Any]) -> dict[str, Any]:
-    """Format 2 counts the labelled source examples that training drew."""
+    """To format 2, which counts the labelled source examples that training drew."""
     return {**state, "format": 2, "examples": None}
 
 
@@ -80,11 +80,11 @@ def _without_neutral(node: Any) -> Any:
 
 
 def completed(config: dict[str, Any]) -> dict[str, Any]:
-    """A run's config with all that its evaluation can be asked today.
+    """A run's config with every key that this version has.
 
-    Keys that `EvaluationPlan` has gained since the run was written get their values of
-    conf/evaluation/standard.yaml, which are chosen so that they leave what was asked as it was; keys that a
-    strategy or a data set has gained (`GAINED`, `NEUTRAL`), the values that do what it did without them.
+    Keys that `EvaluationPlan` has gained since the run was written get their values from
+    conf/evaluation/standard.yaml, which do not change what an earlier evaluation asked for; keys that a
+    strategy or a data set has gained (`GAINED`, `NEUTRAL`) get the values that keep its earlier behaviour.
     """
     config = {name: _as_it_was(node) for name, node in config.items()}
     hardware = config.get("hardware")
@@ -98,7 +98,7 @@ def completed(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _filled(given: Mapping[str, Any], standard: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` and what `standard` has beyond it, in nested objects of the same class as well."""
+    """`given`, completed by what only `standard` has, also in nested objects of the same class."""
     filled = {**standard, **given}
     for key, value in given.items():
         if isinstance(value, dict) and "_target_" in value:
@@ -109,7 +109,7 @@ def _filled(given: Mapping[str, Any], standard: Mapping[str, Any]) -> dict[str, 
 
 
 def _as_it_was(node: Any) -> Any:
-    """The node, and all below it, with the keys that its class has gained."""
+    """The node, and everything below it, with the keys that its class has gained."""
     if isinstance(node, list):
         return [_as_it_was(item) for item in node]
     if not isinstance(node, dict):

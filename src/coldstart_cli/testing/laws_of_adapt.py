@@ -19,7 +19,7 @@ _PLAIN = (bool, int, float, str, type(None))
 
 
 def ready(made: Experiment) -> tuple[Strategy, Task]:
-    """The strategy as it adapts, and a new task."""
+    """The strategy in evaluation mode, and a new task."""
     return made.strategy.eval(), made.source.tasks("new", [0])[0]
 
 
@@ -31,15 +31,15 @@ def said(adapted: Adapted, inputs: Inputs) -> Tensor:
 
 
 def wrong_with(outputs: Tensor, task: Task) -> str | None:
-    """What is wrong with what a predictor says of the query set."""
+    """What is wrong with a predictor's outputs for the query set, or None."""
     asked = (len(task.query), task.support.objective.n_outputs)
     if outputs.shape != asked:
-        return f"its outputs have the shape {tuple(outputs.shape)} where {asked} is asked for"
+        return f"its outputs have the shape {tuple(outputs.shape)} instead of {asked}"
     return None if torch.isfinite(outputs).all() else "its outputs are not finite"
 
 
 def state_of(strategy: Strategy) -> dict[str, object]:
-    """Copies of all that it holds: tensors, gradients, and plain attributes of its modules."""
+    """Copies of everything in it: tensors, gradients, and plain attributes of its modules."""
     state: dict[str, object] = {key: value.clone() for key, value in strategy.state_dict().items()}
     for name, parameter in strategy.named_parameters():
         state[f"the gradient of {name}"] = None if parameter.grad is None else parameter.grad.clone()
@@ -187,7 +187,7 @@ def task_without_labels_is_refused(trial: Trial) -> str | None:
 
 
 def distances(trial: Trial, n_tasks: int, n_steps: int, **values: object) -> list[list[float]]:
-    """What is noted as `distance` after each step on new tasks, by a strategy of 20 outer steps."""
+    """The notes `distance` after each step on new tasks, by a strategy trained for 20 outer steps."""
     made = trial.experiment(dataset={"k_shot": 3}, strategy={"adaptation_batch_size": 256, **values})
     strategy = made.strategy.double().train()
     list(islice(strategy.fit(made.source), 20))
@@ -200,7 +200,7 @@ def distances(trial: Trial, n_tasks: int, n_steps: int, **values: object) -> lis
 
 
 @law(
-    "who uses unlabelled examples notes a `distance`, and who notes one says what it does about it",
+    "one that uses unlabelled examples notes a `distance`, and one that notes it says how it lowers it",
     "note it in Adapted.notes, and set lowers_distance_by (a hyper-parameter's name) or adversarial = True",
 )
 def distance_is_noted_by_who_says_so(trial: Trial) -> str | None:
@@ -208,7 +208,7 @@ def distance_is_noted_by_who_says_so(trial: Trial) -> str | None:
     says = strategy.lowers_distance_by is not None or strategy.adversarial
     notes = all(distances(trial, 1, 3))
     if strategy.needs_unlabelled and not notes:
-        return "it needs unlabelled examples and notes none"
+        return "it needs unlabelled examples and notes no distance"
     if notes != says:
         return "it notes one and says nothing" if notes else "it notes none"
     return None
@@ -220,7 +220,7 @@ def distance_is_noted_by_who_says_so(trial: Trial) -> str | None:
     lambda trial: trial.strategy.lowers_distance_by is not None,
 )
 def distance_falls_during_adapt(trial: Trial) -> str | None:
-    """With as much weight as it takes for the other losses not to hide it."""
+    """Tried with more and more weight, so that other losses cannot hide the fall."""
     name = str(trial.strategy.lowers_distance_by)
     key, weight = name.rpartition(".")[2], trial.value(name)
     with_less = distances(trial, 5, 12, **{key: weight / 10})

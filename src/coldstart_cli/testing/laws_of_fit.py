@@ -20,11 +20,11 @@ from coldstart_cli.training.meta_batch import Found, TaskGradients, kind
 from coldstart_cli.training.optimizers import optimizers
 from coldstart_cli.training.randomness import step_seed
 
-_PAST_A_FIRST_PHASE = 15  # of the 20 steps of experiment=smoke; a first phase may learn from the pool
+_PAST_A_FIRST_PHASE = 15  # step of the 20 of experiment=smoke; a first phase may learn from the pool
 
 
 def learns_from_tasks(trial: Trial) -> bool:
-    """Its constructor names `vectorize`: it can compute the tasks of a batch in one call."""
+    """Whether its constructor names `vectorize`, that is, it can compute the tasks of a batch in one call."""
     encoders = trial.strategy.modules()
     return "vectorize" in trial.facts and all(getattr(m, "vectorizable", True) for m in encoders)
 
@@ -45,7 +45,7 @@ class FewExamples(Pool):
 
 
 class SameTasks(TaskSource):
-    """A source that always gives the same few tasks: whether a strategy learns, not how fast."""
+    """A source that always gives the same few tasks: it shows whether a strategy learns, not how fast."""
 
     def __init__(self, source: TaskSource, n_tasks: int, n_examples: int) -> None:
         self.source, self.n_examples = source, n_examples
@@ -74,7 +74,7 @@ class SameTasks(TaskSource):
 
 
 def losses(steps: Iterator[Mapping[str, float]], n: int) -> dict[str, list[float]]:
-    """Loss -> its values; a training in phases has one loss for each (`teacher_loss`, then `loss`)."""
+    """Loss -> its values; a training in phases has a loss for each phase (`teacher_loss`, then `loss`)."""
     values: dict[str, list[float]] = {}
     for metrics in islice(steps, n):
         for name in [name for name in metrics if name.endswith("loss")][:1]:
@@ -94,6 +94,7 @@ def fit_lowers_its_losses(trial: Trial) -> str | None:
     if bool(found) != strategy.learns_from_source:
         return f"learns_from_source is {strategy.learns_from_source} and it yields {len(found)} losses"
     for name, values in found.items():
+        # Means over several steps, for single losses are noisy; at most a third of a short phase.
         n = max(1, min(10, len(values) // 3))
         first, last = (sum(part) / n for part in (values[:n], values[-n:]))
         if not last < first - 0.03 * abs(first):
@@ -106,7 +107,7 @@ def taken(
 ) -> tuple[list[dict[str, float]], dict[str, Tensor]]:
     """Metrics of `n` outer steps from step `start` on, and the state after them.
 
-    As the trainer takes them: torch's own generator, from which dropout draws, is seeded by (seed, step).
+    They are taken as by the trainer: torch's own generator, used by dropout, is seeded by (seed, step).
     """
     steps, metrics = strategy.fit(made.source, start), []
     for step in range(start, start + n):
@@ -125,7 +126,7 @@ def begun(trial: Trial) -> tuple[Strategy, Experiment]:
     "draw from torch's generator, or one seeded by (seed, step); keep state in parameters and buffers",
 )
 def stopped_training_goes_on_alike(trial: Trial) -> str | None:
-    """A loss may be random, by dropout say, as long as a step draws the same numbers whenever it is taken."""
+    """A loss may be random, as with dropout, as long as a step always draws the same numbers."""
     whole, state = taken(*begun(trial), 0, 4)
     for stop in (1, 2, 3):
         first, made = begun(trial)
@@ -148,7 +149,7 @@ def stopped_training_goes_on_alike(trial: Trial) -> str | None:
     learns_from_tasks,
 )
 def vectorised_step_equals_looped_step(trial: Trial) -> str | None:
-    """Without dropout, which draws other numbers for a batch than for its tasks."""
+    """Without dropout, which draws different numbers for a batch than for its tasks."""
     states = []
     for mode in ("vmap", "loop"):
         made = trial.experiment(
@@ -187,7 +188,7 @@ def threads_change_no_bit(trial: Trial) -> str | None:
     learns_from_tasks,
 )
 def tasks_are_replayed_after_two(trial: Trial) -> str | None:
-    """Without dropout: what draws numbers is computed as it is written."""
+    """Without dropout, since what draws random numbers is not replayed."""
     known: list[bool] = []
 
     def seen(gradients: TaskGradients, tasks: Sequence[Task]) -> Iterator[Found]:
@@ -202,7 +203,7 @@ def tasks_are_replayed_after_two(trial: Trial) -> str | None:
 
 
 @law(
-    "differentiates_twice says whether a gradient goes through gradients, which bf16 spoils",
+    "differentiates_twice says whether a gradient goes through gradients, for which bf16 is too coarse",
     "set it where the outer loss is differentiated through inner steps, and nowhere else",
 )
 def bf16_is_refused_through_gradients(trial: Trial) -> str | None:

@@ -1,4 +1,4 @@
-"""A strategy on trial: built from its config on a small problem, as often and as changed as a law asks."""
+"""A strategy on trial: built from its config on a small problem, anew for each change that a law needs."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ REGRESSION = ("dataset=sinusoid", "model=mlp", "dataset.n_unlabelled=3")
 
 
 class Trial:
-    """One strategy, on a data set small enough that a law takes a second.
+    """One strategy, on a data set so small that a law takes a second.
 
-    Every task has unlabelled examples, for strategies that need some, and a teacher is as small as the run's
+    Every task has unlabelled examples, for strategies that need them, and a teacher is as small as the run's
     model.
 
     Args:
         strategy: the name of a config, or the path of a YAML file that describes a strategy.
-        dataset: config of a data set; None for the small images that the package brings along.
-        overrides: further words as `coldstart train` takes them: `model=mlp`, `trust=[my_package]`.
+        dataset: config of a data set; None for the package's small images.
+        overrides: further overrides as for `coldstart train`: `model=mlp`, `trust=[my_package]`.
 
     Raises:
         RequestError: where there is no such file.
@@ -61,7 +61,7 @@ class Trial:
 
     @cached_property
     def strategy(self) -> Strategy:
-        """As it is built, to be asked what it says of itself; no law trains or adapts it."""
+        """The strategy as built, for reading its attributes; no law trains or adapts it."""
         return self.experiment().strategy
 
     @cached_property
@@ -71,11 +71,11 @@ class Trial:
         return runtime_parameters(config["strategy"], "strategy", config["trust"])
 
     def experiment(self, *groups: str, regression: bool = False, **parts: Mapping[str, Any]) -> Experiment:
-        """Built anew from the same initial weights.
+        """A new experiment with the same initial weights.
 
         Args:
-            groups: configs to choose besides, such as `optimizer=sgd`.
-            regression: on sinusoids in place of the data set.
+            groups: further configs to choose, such as `optimizer=sgd`.
+            regression: use sinusoids instead of the data set.
             parts: values to change: `training={"steps": 4}`. Those of `strategy` are set wherever the
                 strategy, or one that is nested in it, has such a key, and skipped where none has.
 
@@ -91,21 +91,21 @@ class Trial:
         return assemble(config)
 
     def value(self, name: str) -> Any:
-        """Of a hyper-parameter of the strategy; `transfer.weight` is that of a nested one."""
+        """The value of a hyper-parameter of the strategy; `transfer.weight` is one of a nested strategy."""
         node: Any = self._composed(self._words)["strategy"]
         for key in name.split("."):
             node = node[key]
         return node
 
     def _composed(self, words: Sequence[str]) -> Mapping[str, Any]:
-        """Composing takes longer than building: once for each choice of configs."""
+        """The composed config; kept, because composing takes longer than building."""
         key = tuple(words)
         if key not in self._configs:
             ((_, self._configs[key]),) = composition.points([*self._search, *SMALL, *words])
         return self._configs[key]
 
     def _chosen(self, group: str, named: str) -> tuple[str, list[str]]:
-        """(the override that chooses it, folders of configs to look in)."""
+        """(the override that chooses it, folders of configs to search)."""
         if not named.endswith(".yaml"):
             return f"{group}={named}", []
         file = Path(named).expanduser().resolve()
@@ -113,7 +113,7 @@ class Trial:
             raise RequestError(f"{named}: there is no such file; name a YAML file or a config (coldstart ls)")
         if file.parent.name == group:  # the configs beside it can be chosen, and inherited from
             return f"{group}={file.stem}", [str(file.parents[1])]
-        folder = mkdtemp(prefix="coldstart-")  # Hydra looks for it in a folder with the name of the group
+        folder = mkdtemp(prefix="coldstart-")  # Hydra looks for it in a folder named like the group
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         Path(folder, group).mkdir()
         shutil.copy(file, Path(folder, group))
@@ -121,7 +121,7 @@ class Trial:
 
 
 def replaced(node: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same tree with other values wherever it has such a key."""
+    """The tree with the given values wherever it has such a key."""
     return {
         key: values[key]
         if key in values
@@ -134,7 +134,7 @@ def replaced(node: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, An
 
 @contextlib.contextmanager
 def torch_as_it_was() -> Iterator[None]:
-    """Building hardware sets torch up for it; afterwards torch is as it was."""
+    """Restores torch's settings, which building hardware changes."""
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     state = torch.get_rng_state()
     try:

@@ -46,7 +46,7 @@ class DomainDistance(Strategy):
         distance: what a step lowers, and what is noted.
         weight: of the distance.
         classification_weight: of the classification loss.
-        of_classes: the distance compares labels; unlabelled examples are then left out, else needed.
+        of_classes: the distance compares labels: unlabelled examples are left out, otherwise needed.
         between: see `BetweenDomains`.
     """
 
@@ -209,7 +209,7 @@ def contrast(domains: Domains, source_classes: Tensor | None, margin: float) -> 
     """CCSA's semantic alignment + separation, over the pairs that `ccsa` names."""
     points, point_classes = domains.source, domains.source_targets
     if source_classes is None:
-        classes = -1 - domains.labelled_targets  # numbers that no source class has
+        classes = -1 - domains.labelled_targets  # negative: no source class has such a number
         points = torch.cat([points, domains.labelled])
         point_classes = torch.cat([point_classes, classes])
     else:

@@ -48,16 +48,7 @@ class MatchingNetwork(Strategy):
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
-        return fit_embedding(
-            self.encoder,
-            logits_by_attention,
-            dict(self.named_parameters()),
-            source,
-            self.optimizer,
-            meta_batch_size=self.meta_batch_size,
-            vectorize=self.vectorize,
-            start=start,
-        )
+        return fit_embedding(self, logits_by_attention, source, start)
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields once: there is no step to take."""

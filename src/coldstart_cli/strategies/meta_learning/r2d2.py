@@ -65,16 +65,7 @@ class R2D2(Strategy):
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         if not self.source_training:
             return iter(())
-        return fit_embedding(
-            self.encoder,
-            outputs_by_ridge,
-            dict(self.named_parameters()),
-            source,
-            self.optimizer,
-            meta_batch_size=self.meta_batch_size,
-            vectorize=self.vectorize,
-            start=start,
-        )
+        return fit_embedding(self, outputs_by_ridge, source, start)
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields once: there is no step to take. The solution is a head of the encoder."""

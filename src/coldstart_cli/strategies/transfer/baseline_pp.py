@@ -29,8 +29,9 @@ class BaselinePP(Strategy):
     """Trains encoder and cosine head on the source, then a new cosine head on frozen features.
 
     A cosine head cannot start at zero: every task's starts at the same random weights; where the task's
-    classes are classes of the source, at the source head's rows. Mini-batches are `adaptation.batches`,
-    which fills an epoch's last from the next epoch; the paper's code leaves it smaller.
+    classes are classes of the source, at the source head's rows. Mini-batches are those of
+    `inner_loop.batches`, which completes the last one of an epoch from the next; the paper's code leaves it
+    smaller.
 
     Args:
         encoder, optimizer, n_source_outputs, seed: from the run.
