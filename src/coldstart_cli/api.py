@@ -192,7 +192,7 @@ def compare(*paths: RunResult | Place, confidence: float = CONFIDENCE, zone: flo
     Raises:
         RequestError: where nothing can be compared; it says what still can be done.
     """
-    from coldstart_cli.comparison import comparison, results
+    from coldstart_cli.comparison import comparison, findings, results
 
     for name, value, low, high in (("confidence", confidence, 0.5, 0.9999), ("zone", zone, 0.0, 1.0)):
         if not low <= value <= high:
@@ -202,7 +202,7 @@ def compare(*paths: RunResult | Place, confidence: float = CONFIDENCE, zone: flo
     folders = [_path(path) for path in paths]
     found, left_out = results.read(folders)
     with shaped("compare", ", ".join(map(str, folders))):
-        return comparison.compare(found, left_out, confidence=confidence, zone=zone)
+        return findings.as_json(comparison.compare(found, left_out, confidence=confidence, zone=zone))
 
 
 def load_run(path: Place, evaluation: str | None = None) -> RunResult:

@@ -43,8 +43,8 @@ def test_a_result_holds_records_of_new_and_source_tasks_but_not_of_validation(ma
     row = {**json.loads(records.read_text().splitlines()[0]), "split": "validation"}
     records.write_text(records.read_text() + json.dumps(row) + "\n")
     ((result,), left_out) = read([path])
-    assert {r["split"] for r in result.records} == {"new", "source_test"} and not left_out
-    assert result.seed == 0 and result.names["strategy"] == "maml"
+    assert {r.split for r in result.records} == {"new", "source_test"} and not left_out
+    assert result.seed == 0 and result.summary.names.strategy == "maml"
 
 
 @pytest.mark.parametrize(

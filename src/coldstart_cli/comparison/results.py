@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coldstart_cli.comparison.findings import LeftOut
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.files.untrusted import DECODER, shaped
+from coldstart_cli.metrics.records import Record, record_of
+from coldstart_cli.metrics.results import Summary, summary_of
 from coldstart_cli.runs.run import Run, read_config
 
-Record = Mapping[str, Any]
-
-COLUMNS = ("role", "split", "k_shot", "task", "task_hash", "step", "value")
-"""What a record must hold to be compared."""
 DEPTH = 3
 """How far below a named folder a run directory may lie."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A run that cannot be read, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +25,11 @@ class Result:
     """One evaluation of one finished run.
 
     Attributes:
+        evaluation: its name, a folder of the run's evaluations.
+        written: when, in seconds since 1970.
         training: the run's config.
         config: of the evaluation: the same but for what `evaluate` changed.
+        state, environment: run.json and environment.json.
         records: of new and held-out source tasks; of validation tasks too where the run is a baseline.
     """
 
@@ -47,13 +40,8 @@ class Result:
     config: Mapping[str, Any]
     state: Mapping[str, Any]
     environment: Mapping[str, Any]
-    summary: Mapping[str, Any]
+    summary: Summary
     records: Sequence[Record]
-
-    @property
-    def names(self) -> Mapping[str, Any]:
-        names: Mapping[str, Any] = self.config["names"]
-        return names
 
     @property
     def seed(self) -> int:
@@ -141,17 +129,17 @@ def _evaluations(path: Path) -> list[Result]:
         summary = read_json(place / "summary.json", "compare")
         if not {"names", "headline", "shots", "costs"} <= summary.keys():
             raise RequestError(f"{place / 'summary.json'}: is of an unknown format; evaluate the run again")
-        # Summaries of format 1 do not say it; they knew these two metrics.
-        summary.setdefault("higher_is_better", summary["headline"] == "accuracy")
         records = _records(place / "records.jsonl", everything=config["names"]["strategy"] == "scratch")
         written = (place / "summary.json").stat().st_mtime
-        results.append(Result(path, name, written, run.config, config, state, environment, summary, records))
+        results.append(
+            Result(path, name, written, run.config, config, state, environment, summary_of(summary), records)
+        )
     return sorted(results, key=lambda result: -result.written)
 
 
 def _records(path: Path, *, everything: bool) -> list[Record]:
     """The rows, without those of validation tasks unless `everything` is asked for: they are many."""
-    rows: list[Record] = []
+    rows = []
     try:
         with open(path, encoding="utf-8") as lines:
             for line in lines:
@@ -161,15 +149,11 @@ def _records(path: Path, *, everything: bool) -> list[Record]:
         raise RequestError(f"{path}: is missing; evaluate the run again") from error
     except (OSError, ValueError, RecursionError) as error:
         raise RequestError(f"{path}: is damaged; evaluate the run again with again=true") from error
-    columns = set(COLUMNS)
-    for row in rows:
-        if not (isinstance(row, dict) and row.keys() >= columns and _is_value(row["value"])):
-            raise RequestError(f"{path}: is of an unknown format; evaluate the run again with again=true")
     if not rows:
         raise RequestError(f"{path}: holds no records; evaluate the run again with again=true")
-    return rows
-
-
-def _is_value(value: object) -> bool:
-    """None where what was measured is not finite."""
-    return value is None or (isinstance(value, int | float) and math.isfinite(value))
+    try:
+        return [record_of(row) for row in rows]
+    except (LookupError, TypeError, AttributeError) as error:
+        raise RequestError(
+            f"{path}: is of an unknown format; evaluate the run again with again=true"
+        ) from error

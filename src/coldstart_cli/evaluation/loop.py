@@ -68,7 +68,7 @@ class EvaluationPlan:
 
     def __post_init__(self) -> None:
         timed = sorted({"p50_ms", "p95_ms"} & self.budget.limits.keys())
-        if timed and int(BATCH) not in self.batch_sizes:
+        if timed and BATCH not in self.batch_sizes:
             raise ValueError(f"batch_sizes: {BATCH} is missing, to which budget.{timed[0]} refers; add it")
 
 

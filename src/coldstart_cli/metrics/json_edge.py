@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, fields, is_dataclass
 from functools import cache
-from types import NoneType
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 _NONE, _LEFT_OUT = "none", object()
@@ -70,8 +70,14 @@ def _read(kind: Any, value: object, older: Mapping[type, Mapping[str, object]]) 
     if origin is Sequence:
         _expect(value, list)
         return [_read(arguments[0], item, older) for item in cast("list[object]", value)]
-    if NoneType in arguments:
-        return None if value is None else _read(arguments[0], value, older)
+    if origin is tuple:
+        _expect(value, list)
+        items = cast("list[object]", value)
+        return tuple(_read(of, item, older) for of, item in zip(arguments, items, strict=True))
+    if origin in (Union, UnionType):
+        return _one_of([of for of in arguments if of is not NoneType], NoneType in arguments, value, older)
+    if kind is Any:
+        return value
     if origin is Literal:
         return value
     # Which of nan and the infinities it was, null does not say; nan is shown as unknown.
@@ -79,6 +85,14 @@ def _read(kind: Any, value: object, older: Mapping[type, Mapping[str, object]]) 
         return math.nan
     _expect(value, (int, float) if kind is float else kind)
     return value
+
+
+def _one_of(kinds: Sequence[Any], optional: bool, value: object, older: Any) -> Any:
+    """Of a value or a list of such, the one that is there: JSON tells no more than these two apart."""
+    if optional and value is None:
+        return None
+    of_list = [kind for kind in kinds if get_origin(kind) is Sequence]
+    return _read(of_list[0] if of_list and isinstance(value, list) else kinds[0], value, older)
 
 
 def _field(part: Field[Any], hint: Any, given: Mapping[str, object], older: Any) -> Any:

@@ -98,6 +98,11 @@ def is_known(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
+def known(value: float | None) -> float | None:
+    """The same as JSON keeps it: None where it is not finite."""
+    return float(value) if is_known(value) else None
+
+
 def significant(value: float | None, digits: int = 3) -> str:
     """`digits` significant digits, or all digits of a whole number."""
     if not is_known(value):
