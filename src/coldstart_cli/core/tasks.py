@@ -45,6 +45,7 @@ def joined(first: Inputs, second: Inputs) -> Inputs:
     """Both, one after the other: (n, ...), (m, ...) -> (n + m, ...)."""
     if isinstance(first, Tensor):
         return torch.cat([first, second])  # type: ignore[list-item]
+    # By name: the two mappings may have their keys in different orders.
     return {name: torch.cat([tensor, second[name]]) for name, tensor in first.items()}  # type: ignore[index]
 
 
@@ -323,6 +324,7 @@ class Strategy(nn.Module, ABC):
     @property
     def transductive(self) -> bool:
         """Whether a prediction may depend on the other inputs of its batch."""
+        # Asked of the modules, because only the model's config decides about its norm.
         return any(getattr(module, "batch_dependent", False) for module in self.modules())
 
     def refusal(self, tasks: TaskSource) -> str | None:

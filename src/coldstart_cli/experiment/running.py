@@ -97,6 +97,7 @@ Work = Callable[[Experiment, Run, Options], None]
 def _together(work: Work, experiment: Experiment, run: Run, options: Options) -> None:
     """Does the work in as many processes as requested: here, if that is one or this is one of them."""
     processes = experiment.hardware.processes
+    # Under torchrun the others exist already.
     if ranks.world() > 1 or processes == 1:
         work(experiment, run, options)
     else:
@@ -109,6 +110,7 @@ def _in_rank(work: Work, config: Mapping[str, Any], path: Path, options: Options
 
 def _train_and_evaluate(experiment: Experiment, run: Run, options: Options) -> None:
     config = experiment.config
+    # The lock comes first: a second process is refused before it has touched anything.
     with run.locked(), StopOnSignal() as stop:
         resumed = ranks.agreed(lambda: run.exists and not config["again"])
         with opened(config, run.path, options.watcher, quiet=options.quiet, resumed=resumed) as loggers:

@@ -26,6 +26,7 @@ PACKAGE = "package:"
 
 ModelPath = Annotated[str, doc(f"a folder, {PACKAGE}NAME/FOLDER, or a hub name")]
 
+# No *.bin and no *.pt: loading a pickle may run code.
 _READ = ("*.json", "*.safetensors", "*.txt", "*.model")
 _TRUE = ("1", "true", "yes", "on")
 

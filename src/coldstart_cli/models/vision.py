@@ -39,6 +39,7 @@ class Pixels(Preprocess):
         config = (
             json.loads((self.folder / "config.json").read_text("utf-8")) if self._has("config.json") else {}
         )
+        # CLIP keeps the vision tower's settings in a part of their own.
         config = config.get(_PART, config)
         processor = json.loads((self.folder / _PROCESSOR).read_text("utf-8")) if self._has(_PROCESSOR) else {}
         self.image_channels = config.get("num_channels", 3)  # transformers leaves out its default, 3

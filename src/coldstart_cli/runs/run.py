@@ -84,6 +84,7 @@ def evaluation_hash(config: Mapping[str, Any], fingerprint: str) -> str:
     """The name of an evaluation inside its run, from its plan, its data and its baseline."""
     data = {k: v for k, v in config["dataset"].items() if k not in PLACES}
     asked = {k: v for k, v in config["evaluation"].items() if k not in JUDGING}
+    # By first names: renaming a class must not hide evaluations that exist.
     return json_digest(as_first_named([asked, config["baseline"], data, fingerprint]))
 
 

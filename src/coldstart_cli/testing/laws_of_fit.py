@@ -155,6 +155,7 @@ def vectorised_step_equals_looped_step(trial: Trial) -> str | None:
         made = trial.experiment(
             "optimizer=sgd", hardware={"vectorize": mode}, strategy={"meta_batch_size": 3}
         )
+        # In double precision, where rounding does not hide a difference.
         strategy = made.strategy.double().eval()
         list(islice(strategy.fit(made.source), 2))
         states.append(strategy.state_dict())
@@ -212,6 +213,7 @@ def bf16_is_refused_through_gradients(trial: Trial) -> str | None:
     grad: Any = torch.autograd.grad
 
     def seen(*args: Any, create_graph: bool = False, **kwargs: Any) -> Any:
+        # A gradient of gradients needs create_graph, so it is enough to watch for that.
         graphs.append(create_graph)
         return grad(*args, create_graph=create_graph, **kwargs)
 

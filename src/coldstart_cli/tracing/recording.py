@@ -71,6 +71,7 @@ class Recording:
 
     def __call__(self, *inputs: Tensor) -> Values:
         with torch.no_grad():
+            # The lines were recorded below autograd, with the backward pass among them: no graph is needed.
             return self._replay(*inputs)
 
 
@@ -81,6 +82,7 @@ class _Graph:
         self.graph, self.read = fx.Graph(), nn.Module()
         self._nodes = {Name(i): self.graph.placeholder(f"x{i}") for i in range(n_inputs)}
         for name, tensor in read.items():
+            # The tensor itself, not a copy: an optimizer changes it in place and a replay sees that.
             setattr(self.read, repr(name), tensor)
             self._nodes[name] = self.graph.get_attr(repr(name))
 

@@ -82,6 +82,7 @@ class Replays:
             return function(*inputs)
         n = self._counted(key)
         recording = self._recordings.get(key)
+        # The count was taken under the lock, so only one thread can see this one and record.
         if recording is None and n == self.after + 1 and len(self._recordings) < N_KINDS:
             return self._recorded(key, function, inputs, watch)
         if recording is None or not self.on:
@@ -89,6 +90,7 @@ class Replays:
             return function(*inputs)
         if key in self._trusted and not _is_due(n - self.after - 1):
             return _without_autocast(recording, inputs)
+        # What is computed is returned in any case, so a comparison never changes a result.
         plain = function(*inputs)
         self._compare(key, n, plain, _without_autocast(recording, inputs))
         return plain
@@ -96,6 +98,7 @@ class Replays:
     def ready(self, kind: Hashable, inputs: Sequence[Tensor], watch: Watch) -> Callable[[], Values] | None:
         """What replays the next of a kind, on any thread; None where it is to be computed, by `__call__`."""
         key = self._key(kind, inputs, watch)
+        # A call that is due for comparison needs the plain computation, and so the main thread.
         if key is None or key not in self._trusted or _is_due(self._met[key] - self.after):
             return None
         self._counted(key)
@@ -130,6 +133,7 @@ class Replays:
             self._n_states += 1
             if before is not None and self._n_states > N_STATES and self._n_calls < LASTING * self._n_states:
                 self._give_up(f"{state.differs(before)} changes from step to step")
+            # Bounds the memory where states keep changing.
             elif len(self._recordings) >= N_KINDS:  # those of earlier states, which may never come back
                 self._forget()
             return self._numbers.setdefault(state, self._n_states)

@@ -97,6 +97,8 @@ class Watch:
     def _unchanged(self) -> bool:
         try:
             return (
+                # Sizes first, because `map` stops at the shorter of its iterables. All in C: this runs at
+                # every step.
                 list(map(len, self._sized)) == self._sizes
                 and all(map(is_, chain.from_iterable(self._views), self._items))
                 and all(map(is_, self._named(), self._values))
@@ -143,20 +145,25 @@ class Watch:
     def _see(self, value: object, path: str) -> None:
         kind = type(value)
         if kind in _PLAIN:
+            # By repr: nan then equals itself, and -0.0 differs from 0.0.
             self._note(path, kind, repr(value) if kind in (float, complex) else value)
         elif id(value) in self._seen:
+            # A cycle or a shared object, noted as the n-th that was met.
             self._note(path, "again", self._seen[id(value)])
         else:
             self._seen[id(value)] = len(self._seen)
+            # Kept alive, or another object might be given its id.
             self._held.append(value)
             self._see_new(value, path)
 
     def _see_new(self, value: Any, path: str) -> None:
         if isinstance(value, Tensor):
+            # A tensor's values may change: a replay reads them where they are.
             self._tensors.append(value)
             strides = value.stride() if value.layout is torch.strided else None
             self._note(path, id(value), *_placed(value), strides, value.device)
         elif isinstance(value, np.ndarray) and value.nbytes <= LARGEST_ARRAY:
+            # An array's may not: numpy computes outside torch, so a recording has its results as constants.
             self._arrays.append(value)
             self._note(path, value.dtype.str, value.shape, value.tobytes())
         elif isinstance(value, np.generic | PurePath):
@@ -193,6 +200,7 @@ class Watch:
             self._see_through(attributes, attributes.values())
             self._note(path, _NAMES, *attributes)
             for name, part in attributes.items():
+                # Paths as in a state dict: `encoder.scale`, not `encoder._parameters.scale`.
                 inner = isinstance(value, nn.Module) and name in ("_parameters", "_buffers", "_modules")
                 self._see(part, path if inner else f"{path}.{name}")
         for cls in type(value).__mro__:
@@ -224,6 +232,7 @@ class Watch:
                 self._see(part, f"{path}.{name}")
 
     def _see_function(self, function: types.FunctionType, path: str) -> None:
+        # By its code: a lambda is a new object at every call, with the same code.
         self._note(path, id(function.__code__))
         if _foreign(function):
             return
@@ -292,6 +301,7 @@ def _names(code: types.CodeType) -> Iterator[str]:
 
 def _is_full(cell: types.CellType) -> bool:
     try:
+        # Reading the contents of an empty cell raises.
         return cell.cell_contents is not cell
     except ValueError:
         return False
@@ -299,6 +309,7 @@ def _is_full(cell: types.CellType) -> bool:
 
 def _address(tensor: Tensor) -> int:
     try:
+        # Wrappers, as under vmap, have no memory of their own.
         return tensor.data_ptr()
     except RuntimeError:
         return -1

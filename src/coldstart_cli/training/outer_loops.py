@@ -91,7 +91,11 @@ def episodic(
             if device.type != "cpu":  # even a copy to the same place costs a tenth of a tiny network's step
                 tasks = [task.to(device) for task in tasks]
             optimizer.zero_grad(set_to_none=True)
+            # Gradients were set to None: the optimizer skips a parameter that no task reaches, its decay as
+            # well.
             metrics = add_gradients(computed(gradients, tasks), parameters, n)
+            # Ranks exchange how their tasks moved batch norm's running statistics, and all make the same
+            # moves.
             batch_parts.settle(len(tasks), meta_batch_size)
             optimizer.step()
             yield _told(metrics, sum(len(task.support) + len(task.query) for task in drawn))
@@ -166,6 +170,7 @@ def in_turn(
     for n_steps, begin in phases[:-1]:
         if start < n_steps:
             yield from itertools.islice(begin(start), n_steps - start)
+        # What remains of `start` belongs to the next phase; 0 begins it.
         start = max(0, start - n_steps)
     yield from phases[-1][1](start)
 

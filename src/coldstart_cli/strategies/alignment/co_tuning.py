@@ -88,6 +88,7 @@ class CoTuning(Strategy):
         strongest = float(relationship.amax(-1).mean())
         soft = relationship[support.targets]
         weights = dict(network.named_parameters())
+        # It descends with the rest, but is no part of the predictor: only encoder and `head.*` are.
         weights |= {f"source_head.{name}": w for name, w in self.network.head.named_parameters()}
 
         def loss(weights: Weights) -> Tensor:

@@ -112,6 +112,7 @@ class Guarded(Strategy):
             items.close()
             items = self.fallback.adapt(support)
             first = next(items)
+        # A method without steps has only one item, which is then shown again with the decision.
         second = next(items, first)
         for adapted in chain([second], items):
             yield replace(adapted, notes={**adapted.notes, **decision})
@@ -140,6 +141,7 @@ class Guarded(Strategy):
         """The paired difference on one set: positive where transfer is better, for every metric."""
         objective, values = support.objective, []
         for strategy in (self.transfer, self.fallback):
+            # The last item that there is: some methods take fewer steps.
             *_, adapted = islice(strategy.adapt(support), self.steps + 1)
             module = adapted.module
             with torch.no_grad():

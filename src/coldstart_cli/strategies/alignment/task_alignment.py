@@ -90,6 +90,7 @@ class Align(Strategy):
     ) -> None:
         super().__init__()
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
+        # Now rather than after the first phase: the optimizer needs its parameters.
         self.target = copy.deepcopy(encoder)
         self.alignment = AlignmentModel(encoder.feature_dim)
         self.register_buffer("known", torch.zeros(n_source_outputs, encoder.feature_dim))
@@ -274,6 +275,7 @@ def class_means(encoder: nn.Module, pool: Pool) -> Tensor:
     device = next(encoder.parameters()).device
     sums: Tensor | float = 0.0
     counts: Tensor | float = 0.0
+    # In parts, so that memory does not grow with the pool.
     for first in range(0, len(pool), READ_AT_ONCE):
         indices = torch.arange(first, min(first + READ_AT_ONCE, len(pool)))
         examples = pool.examples(indices).to(device)

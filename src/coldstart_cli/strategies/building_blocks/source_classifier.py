@@ -59,6 +59,7 @@ def fit_classifier(
     def batch_loss(objective: Objective, batch: Examples) -> dict[str, Tensor]:
         features = network.encoder(batch.inputs)
         if observe is not None:
+            # Over the whole batch, also where this rank computes only a part of it.
             observe(batch_mean(features.detach()))
         return scores(objective, network.head(features), batch.targets)
 

@@ -101,6 +101,7 @@ class BornAgain(Strategy):
 
     def _fit_generation(self, source: TaskSource, generation: int, start: int) -> Iterator[dict[str, float]]:
         if generation > 0 and start == 0:
+            # Only at the first step of a generation: a resumed run has all three from its checkpoint.
             self.teacher.load_state_dict(self.network.state_dict())
             self.network.load_state_dict(self.initial)
             # A new one, for moments and schedule of the old belong to weights that are gone.

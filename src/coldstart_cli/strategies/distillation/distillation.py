@@ -90,6 +90,8 @@ class Distillation(Strategy):
         self.alpha, self.temperature = alpha, temperature
         self.distance_weight, self.angle_weight = distance_weight, angle_weight
         self.unlabelled_weight, self.teacher_steps = unlabelled_weight, teacher_steps
+        # What a strategy needs may depend on its values: without their weight, unlabelled examples are not
+        # read.
         self.needs_unlabelled, self.replayable = unlabelled_weight > 0, unlabelled_weight == 0
         self.lowers_distance_by = "unlabelled_weight" if self.needs_unlabelled else None
         self.trainable, self.tuning = trainable, tuning
@@ -216,6 +218,7 @@ def _relations(features: Tensor) -> tuple[Tensor, Tensor]:
     """Distances relative to their mean, (n, n), and cosines at j of each i and k, (n, n, n) as [j, i, k]."""
     exact = features if features.dtype == torch.float64 else features.float()
     n = len(exact)
+    # In full precision: differences of near features lose most of their digits in bf16.
     differences = exact.unsqueeze(0) - exact.unsqueeze(1)  # [j, i] = x_i - x_j
     distances = torch.linalg.vector_norm(differences, dim=-1)  # its gradient at 0 is 0, not nan
     mean = distances.sum() / max(1, n * (n - 1))

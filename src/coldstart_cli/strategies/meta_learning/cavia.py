@@ -56,6 +56,7 @@ class CAVIA(Strategy):
     ) -> None:
         super().__init__()
         refuse_running_statistics(encoder)
+        # Inner steps need gradients of the norms alone, which torch's kernel does not survive otherwise.
         learn_affine_alone(encoder)
         self.n_outputs, self.vectorize, self.n_context, self.inner = n_outputs, vectorize, n_context, inner
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_outputs))
@@ -109,6 +110,7 @@ class CAVIA(Strategy):
         support_loss = each(loss)
         steps = descend(
             lambda moving: support_loss(weights, moving, support.inputs, support.targets),
+            # A context for each task of the batch: `each` makes it (n_tasks, n_context).
             {"context": each(self._start)(weights).requires_grad_()},
             sgd(self.inner["inner_lr"], momentum=0.0),
             second_order=True,

@@ -71,6 +71,7 @@ class FiLM(Strategy):
             self.layers["head"] = n_outputs
             read += n_outputs
         self.set_encoder = perceptron([read, *hidden, task_dim])
+        # At zero it modulates nothing: training begins with the plain network.
         self.generator = zeroed(perceptron([task_dim, *hidden, 2 * sum(self.layers.values())]))
         self.optimizer = optimizer(self.parameters())
 

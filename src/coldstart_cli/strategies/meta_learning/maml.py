@@ -62,6 +62,7 @@ class MAML(Strategy):
         if learned_rates:
             weights = dict(self.network.named_parameters())
             self.rates.update({_key(n): torch.full_like(weights[n], inner["inner_lr"]) for n in names})
+        # Learned rates are parameters too, and move in the outer step.
         self.optimizer = optimizer(self.parameters())
 
     def refusal(self, tasks: TaskSource) -> str | None:

@@ -69,6 +69,7 @@ class LowRankMAML(Strategy):
         self.factors = nn.ParameterDict({name.replace(".", "/"): f for name, f in factors.items()})
         if isinstance(encoder, Pretrained):
             encoder.freeze()
+        # Before the optimizer is made, which then has factors and head alone.
         encoder.requires_grad_(False)
         self.optimizer = optimizer(self.parameters())
 

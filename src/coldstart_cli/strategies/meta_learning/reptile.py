@@ -108,6 +108,7 @@ class Reptile(Strategy):
         support, query = task.support, task.query
         examples = Examples(joined(support.inputs, query.inputs), torch.cat([support.targets, query.targets]))
         drawn = batches(len(examples), self.inner_batch_size, support.seed)
+        # In one tensor, so that tasks can be stacked; `_batch_loss` takes the batches apart again.
         learned = examples.take(torch.cat(list(islice(drawn, self.inner["inner_steps"]))))
         return replace(
             task,
@@ -138,6 +139,7 @@ class Reptile(Strategy):
         steps = self._descend(inner_loss, weights)
         adapted = {n: w.detach() for n, w in next(islice(steps, self.inner["inner_steps"], None)).items()}
         with torch.no_grad():
+            # Only for the value of the loss; its gradient is that of `pull`.
             found = each(partial(self._scores, objective))(adapted, query.inputs, query.targets)
         pull = each(half_squared_distance)(weights, adapted)
         # pull - pull.detach() is 0 in value and has the gradient of pull.

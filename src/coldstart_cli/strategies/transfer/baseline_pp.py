@@ -86,6 +86,7 @@ class BaselinePP(Strategy):
         assert isinstance(source_head, CosineHead)
         head = self._head(source_head.in_features, support.objective.n_outputs).to(source_head.weight)
         if support.source_classes is not None:
+            # By the source's number of classes, not the task's: the rows were trained under it.
             head.scale = source_head.scale
             with torch.no_grad():
                 head.weight.copy_(source_head.weight[support.source_classes])

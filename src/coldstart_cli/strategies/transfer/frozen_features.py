@@ -212,6 +212,7 @@ def logistic_regression(features: Tensor, targets: Tensor, n_classes: int, C: fl
         max_iter=1000,
         tolerance_grad=1e-7,
         tolerance_change=1e-12,
+        # Without a line search torch's L-BFGS takes steps of fixed length and may diverge.
         line_search_fn="strong_wolfe",
     )
 

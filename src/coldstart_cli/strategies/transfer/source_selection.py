@@ -115,6 +115,7 @@ class SourceSelection(Strategy):
         if similarity == "task2vec" and not n_filters:
             raise ValueError("similarity: task2vec needs weights, this encoder is frozen; choose leep")
         self.embeddings: Tensor
+        # A buffer: adaptation compares a task with the groups without having their data.
         self.register_buffer("embeddings", torch.zeros(len(self.groups), n_filters))
 
     def refusal(self, tasks: TaskSource) -> str | None:
@@ -136,6 +137,7 @@ class SourceSelection(Strategy):
                 turns.append(partial(self._training, expert, part, f"{name}_"))
         for step, metrics in enumerate(by_turns(turns, start), start + 1):
             if self.similarity == "task2vec" and (step % self.embed_every == 0 or step == self.n_steps):
+                # At the last step as well, because embeddings belong to the weights that made them.
                 self._embed_groups(parts)
             yield metrics
 
@@ -229,6 +231,8 @@ class SourceSelection(Strategy):
         self.pooled.eval()
         for i, (part, own) in enumerate(zip(parts, self.classes, strict=True)):
             if len(part):
+                # A function of seed and group: the embeddings do not depend on the step, nor on other
+                # groups.
                 generator = torch.Generator().manual_seed(step_seed(self.seed, i))
                 drawn = torch.randint(len(part), (self.probe_draws,), generator=generator)
                 inputs = part.examples(drawn).to(head.weight.device).inputs
