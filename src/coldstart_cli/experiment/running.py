@@ -144,7 +144,7 @@ def _train(
         experiment.config["seed"],
     )
     if training.step:
-        _say(options, f"{run.path}: goes on after step {training.step}")
+        _say(options, f"{run.path}: continues after step {training.step}")
     if experiment.strategy.learns_from_source:
         for logger in loggers:
             logger.start("training", experiment.training.steps, training.step)

@@ -17,7 +17,7 @@ class Knowledge(NamedTuple):
 
     Attributes:
         attention: (n_way, n_source), rows sum to 1.
-        points: (n_way, feature_dim), where the classes should lie according to the source.
+        points: (n_way, feature_dim), where the classes should be according to the source.
         beta: (n_way,) in (0, 1), how far to trust these points against the class's own examples.
     """
 

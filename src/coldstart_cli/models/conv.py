@@ -63,7 +63,7 @@ class _BiasApart(Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, None]:
-        # A zero rather than None, since gradients are asked for of every parameter.
+        # A zero rather than None: gradients are requested for every parameter.
         return g, g.new_zeros(g.shape[1]) if ctx.cancels else g.sum((0, 2, 3)), None
 
 

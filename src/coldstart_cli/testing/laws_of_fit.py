@@ -122,7 +122,7 @@ def begun(trial: Trial) -> tuple[Strategy, Experiment]:
 
 
 @law(
-    "a training that is stopped and goes on learns the same, bit for bit",
+    "a training that is stopped and resumed learns the same, bit for bit",
     "draw from torch's generator, or one seeded by (seed, step); keep state in parameters and buffers",
 )
 def stopped_training_goes_on_alike(trial: Trial) -> str | None:

@@ -89,7 +89,7 @@ class BornAgain(Strategy):
         return in_turn(phases, start)
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        """Yields after every step; once, the last generation as it is, where there are no labels.
+        """Yields after every step; only once, the unchanged last generation, where there are no labels.
 
         Beside it, `teacher`: the generation before, after the same number of steps, adapted on demand.
         """

@@ -166,7 +166,7 @@ class Distillation(Strategy):
         )
         if self.distance_weight > 0 or self.angle_weight > 0:
             distance, angle = relations(features, taught_features)
-            # Only where it is asked for: triplets cost memory of the cube of the batch size.
+            # Only with a weight: triplets take memory of the cube of the batch size.
             total = scores["loss"] + self.distance_weight * distance + self.angle_weight * angle
             scores |= {"loss": total, "distance": distance, "angle": angle}
         return scores

@@ -157,7 +157,7 @@ class Reptile(Strategy):
         inputs: Inputs,
         targets: Tensor,
     ) -> Tensor:
-        """Of mini-batch number `step` among the `inner_steps` that lie one after the other."""
+        """The loss of mini-batch number `step` among the `inner_steps` that follow one another."""
         size = len(targets) // self.inner["inner_steps"]
         batch = slice(step * size, (step + 1) * size)
         outputs = self.network.outputs(weights, map_inputs(lambda tensor: tensor[batch], inputs))

@@ -74,7 +74,7 @@ class BaselinePP(Strategy):
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        """Yields after every mini-batch; once, the source model as it is, where there are no labels."""
+        """Yields after every mini-batch; only once, the unchanged source model, where there are no labels."""
         network = Network(self.network.encoder, self._head_for(support))
         loss = head_loss(network, support, self.support_batch_size)
         rule = sgd(self.lr, self.momentum, dampening=self.dampening, weight_decay=self.weight_decay)
