@@ -105,6 +105,7 @@ def _together(work: Work, experiment: Experiment, run: Run, options: Options) ->
 
 
 def _in_rank(work: Work, config: Mapping[str, Any], path: Path, options: Options) -> None:
+    # Built again in each process: a config is small and can be sent, data and networks are not.
     work(assemble(config), Run(path), options)
 
 

@@ -42,6 +42,7 @@ def check_rank(rank: int, weights: Mapping[str, Tensor]) -> None:
     """
     if not weights:
         return
+    # The narrowest weight limits the rank of all.
     name = min(weights, key=lambda name: min(sides(weights[name])))
     out, rest = sides(weights[name])
     if rank > min(out, rest):

@@ -115,6 +115,7 @@ class HFImage(Pretrained):
         images = inputs.to(self.mean.dtype)
         images = images / 255 if inputs.dtype == torch.uint8 else images
         if images.shape[1] == 1 and self.channels > 1:
+            # A view, without memory for the repeated channel.
             images = images.expand(-1, self.channels, -1, -1)
         if images.shape[2:] != (self.size, self.size):
             # Bicubic interpolation overshoots at edges, hence the clamp.

@@ -191,6 +191,7 @@ def task_without_labels_is_refused(trial: Trial) -> str | None:
 
 def distances(trial: Trial, n_tasks: int, n_steps: int, **values: object) -> list[list[float]]:
     """The notes `distance` after each step on new tasks, by a strategy trained for 20 outer steps."""
+    # A batch larger than every set, so that the distance does not depend on what was drawn.
     made = trial.experiment(dataset={"k_shot": 3}, strategy={"adaptation_batch_size": 256, **values})
     strategy = made.strategy.double().train()
     list(islice(strategy.fit(made.source), 20))

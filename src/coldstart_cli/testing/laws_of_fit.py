@@ -97,6 +97,7 @@ def fit_lowers_its_losses(trial: Trial) -> str | None:
         # Means over several steps, for single losses are noisy; at most a third of a short phase.
         n = max(1, min(10, len(values) // 3))
         first, last = (sum(part) / n for part in (values[:n], values[-n:]))
+        # Less than 3 % may be noise; `not <` also catches nan.
         if not last < first - 0.03 * abs(first):
             return f"its {name} went from {first:.3g} to {last:.3g} over the same few tasks"
     return None

@@ -74,6 +74,7 @@ def episodic(
     # Ranks average their gradients afterwards: sum over mine / (all / world), averaged, is the mean over
     # all.
     n = meta_batch_size / ranks.world()
+    # The optimizer's: what a strategy froze before it made the optimizer is not among them.
     parameters = [w for group in optimizer.param_groups for w in group["params"] if w.requires_grad]
     gradients = TaskGradients(task_loss, weights, parameters, n)
     with contextlib.ExitStack() as stack:
@@ -135,6 +136,7 @@ def supervised(
             metrics = batch_loss(pool.objective, pool.examples(part).to(device))
             torch.autograd.backward(metrics["loss"] * share)
         optimizer.step()
+        # Weighted by the rank's part of the batch, so that the mean over ranks is the mean over examples.
         values = {name: float(value.detach()) * share for name, value in metrics.items()}
         # A batch that every rank computed whole was drawn once, so only one rank counts it.
         yield _told(values, len(part) if divisible or ranks.first() else 0)

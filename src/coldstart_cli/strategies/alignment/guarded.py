@@ -91,6 +91,7 @@ class Guarded(Strategy):
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         """The steps of transfer; `validation_gain` is measured at every `check_every` and at the last."""
         for step, metrics in enumerate(self.transfer.fit(source, start), start + 1):
+            # At the last step too, so that a short run is compared at least once.
             if step % self.check_every == 0 or step == self.n_steps:
                 self.validation_gain.fill_(self._gain_on_validation(source))
             yield metrics

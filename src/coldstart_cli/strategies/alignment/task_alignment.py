@@ -102,6 +102,7 @@ class Align(Strategy):
         self.optimizer = optimizer(learning, share=1 - source_share)
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
+        # At least one step: without it the source model knows no classes.
         n_source_steps = max(1, round(self.source_share * self.n_steps))
         phases = [
             (n_source_steps, partial(self._fit_source, source)),

@@ -77,6 +77,7 @@ class BornAgain(Strategy):
         self.trainable, self.tuning = trainable, tuning
         self.steps_each = n_steps // generations
         self.preparing_steps = (generations - 1) * self.steps_each
+        # A schedule for each generation, over its share of the steps.
         self.new_optimizer = partial(optimizer, share=1 / generations)
         self.optimizer = self.new_optimizer(self.network.parameters())
 

@@ -122,6 +122,7 @@ class Distillation(Strategy):
             assert support.unlabelled is not None, "needs_unlabelled"
             outputs = cache(partial(teacher.outputs, self.teacher_steps, support.unlabelled))
             soft = SoftLabels(support.unlabelled, outputs, self.unlabelled_weight, self.temperature)
+        # The teacher's outputs are computed at the first use, after the item of 0 steps has been timed.
         for step, adapted in enumerate(tuned(self.network, soft=soft)):
             taken = step if soft is None else min(step, 1) * self.teacher_steps
             yield replace(adapted, beside={"teacher": partial(teacher.after, taken)})

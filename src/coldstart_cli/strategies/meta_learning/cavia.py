@@ -61,6 +61,8 @@ class CAVIA(Strategy):
         self.n_outputs, self.vectorize, self.n_context, self.inner = n_outputs, vectorize, n_context, inner
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_outputs))
         self.layers = {f"encoder.{name}": width for name, width in modulated_layers(encoder).items()}
+        # One linear map makes them all: scales and shifts of the layers, then changes of head weight and
+        # bias.
         self.sizes = [2 * sum(self.layers.values()), n_outputs * encoder.feature_dim, n_outputs]
         self.generator = nn.Linear(n_context, sum(self.sizes), bias=False)
         self.optimizer = optimizer(self.parameters())

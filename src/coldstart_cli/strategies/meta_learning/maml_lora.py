@@ -129,6 +129,7 @@ class LowRankMAML(Strategy):
         encoder, found = self.network.encoder, {}
         for name in self.names:
             owner, _, leaf = name.rpartition(".")
+            # By attribute: `freeze` has made buffers of a pretrained encoder's parameters.
             found[f"encoder.{name}"] = getattr(encoder.get_submodule(owner), leaf).detach()
         return found
 

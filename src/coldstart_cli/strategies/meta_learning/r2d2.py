@@ -116,4 +116,5 @@ def ridge(x: Tensor, y: Tensor, regularisation: Tensor) -> Tensor:
 
 
 def _with_ones(features: Tensor) -> Tensor:
+    # The bias is a weight of this column, and so it is regularised as well.
     return torch.cat([features, features.new_ones(len(features), 1)], 1)

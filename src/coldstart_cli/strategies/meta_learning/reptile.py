@@ -146,6 +146,7 @@ class Reptile(Strategy):
         return {**found, "loss": found["loss"] + pull - pull.detach()}
 
     def _descend(self, loss: Callable[[Weights], Tensor], weights: Mapping[str, Tensor]) -> Iterator[Weights]:
+        # New leaves: no gradient flows back through the inner steps.
         start = {name: w.detach().requires_grad_() for name, w in weights.items()}
         return descend(loss, start, adam(self.inner["inner_lr"], beta1=0.0), second_order=False)
 

@@ -182,6 +182,7 @@ class SourceSelection(Strategy):
 
     def _mixed(self, support: Support, similarities: list[float]) -> Iterator[Adapted]:
         """All experts, one step further each time; weighted equally at first, then by similarity."""
+        # Generators side by side: each step of the mixture takes one step of every expert.
         trajectories = [expert.adapt(support) for expert in self._experts()]
         weights = (torch.tensor(similarities) / self.temperature).softmax(0).to(support.targets.device)
         for step, together in enumerate(zip(*trajectories, strict=True)):
@@ -258,6 +259,7 @@ class SourceSelection(Strategy):
         )
         rows = {n: w.detach() for n, w in next(islice(steps, self.probe_steps, None)).items()}
         generator = torch.Generator().manual_seed(step_seed(support.seed, 0))
+        # As many draws as for a group, so that the two embeddings are equally noisy.
         return self._embedding(cycled(ordered, self.probe_draws).inputs, rows, generator)
 
     def _embedding(self, inputs: Inputs, rows: Weights, generator: torch.Generator) -> Tensor:
