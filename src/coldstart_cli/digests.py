@@ -68,7 +68,7 @@ def row_hashes(rows: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 def _bytes_of(part: Part) -> bytes | memoryview:
-    """Without a copy, where the content lies in one piece on the CPU."""
+    """Without a copy, where the content is contiguous and on the CPU."""
     if isinstance(part, bytes | memoryview):
         return part
     if isinstance(part, str):

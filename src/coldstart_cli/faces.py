@@ -1,4 +1,4 @@
-"""The public face of a package: names of modules below it, each imported when it is first asked for."""
+"""The public face of a package: names of modules below it, each imported on first use."""
 
 from __future__ import annotations
 

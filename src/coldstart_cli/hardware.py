@@ -56,6 +56,7 @@ class Hardware:
         vectorize: Literal["auto", "vmap", "loop"],
         replay: bool,
     ) -> None:
+        # Under torchrun the number of processes is decided already.
         place = ranks.place()
         self.device = torch.device(_available(device, processes))
         self.processes = place.world if place.world > 1 else _processes(processes, self.device)

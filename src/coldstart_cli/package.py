@@ -1,4 +1,4 @@
-"""Where this package lies: its source and its configurations."""
+"""Where this package is: its source and its configurations."""
 
 from __future__ import annotations
 

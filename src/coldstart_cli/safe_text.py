@@ -25,7 +25,7 @@ def csv_cell(value: object) -> object:
     """OWASP's rule for CSV: a cell must not begin with what starts a formula."""
     if value is None or isinstance(value, int | float):
         return value
-    # Numbers stay numbers: a negative one begins with a sign and is no formula.
+    # Numbers stay numbers: a negative one begins with a sign but is not a formula.
     text = printable(str(value))
     # Blanks in front do not help: spreadsheets skip them before they look for a formula.
     return f"'{text}" if text.lstrip().startswith(FORMULAS) else text

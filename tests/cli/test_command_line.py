@@ -492,7 +492,7 @@ def test_cli_interrupted_training_goes_on_byte_for_byte(cli: Cli, tmp_path: Path
 
     code, _, err = cli(*arguments, "outputs=outputs")
     assert code == 0, err
-    assert "goes on after step" in err
+    assert "continues after step" in err
     assert cli(*arguments, "outputs=whole", "--quiet")[0] == 0
     whole = only_run(tmp_path / "whole")
     history = (whole / "history.jsonl").read_bytes()

@@ -185,3 +185,47 @@ def test_the_direction_of_a_metric_is_what_the_run_says(tmp_path: Path, make_run
         summary.write_text(json.dumps({**json.loads(summary.read_text()), "higher_is_better": True}))
     shot = compared(tmp_path).settings[0].shots[1]
     assert shot.winners == ["high"] and shot.zone == pytest.approx(0.05 * 0.9, rel=0.05)
+
+
+def changed_rows(run: Path, change: Callable[[dict[str, object]], dict[str, object]]) -> None:
+    """Every record of the run's evaluation, changed."""
+    records = run / "evaluations" / "0123abcd" / "records.jsonl"
+    rows = [change(json.loads(line)) for line in records.read_text().splitlines()]
+    records.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def test_tasks_of_one_origin_are_a_cluster_in_every_interval_and_test(tmp_path: Path, make_run: Make) -> None:
+    values = {"one": tasks(30, 0.8, seed=1), "two": tasks(30, 0.6, seed=2)}
+
+    def of_five_persons(row: dict[str, object]) -> dict[str, object]:
+        return {**row, "origin": f"person {int(str(row['task']).rpartition('t')[2]) % 5}"}
+
+    for name, own in values.items():
+        changed_rows(make_run(name, {1: own}, strategy=name), of_five_persons)
+    shot = compared(tmp_path).settings[0].shots[1]
+    assert (shot.n_tasks, shot.n_origins) == (30, 5)
+
+    def by_person(own: dict[str, float]) -> list[float]:
+        return [float(np.mean([own[f"t{i}"] for i in range(30) if i % 5 == person])) for person in range(5)]
+
+    one, two = by_person(values["one"]), by_person(values["two"])
+    low, high = stats.ttest_1samp(one, 0).confidence_interval(0.95)
+    assert shot.results["one"].half_width == pytest.approx((high - low) / 2)
+    (pair,) = shot.pairs
+    assert pair.p == pytest.approx(stats.ttest_rel(one, two).pvalue)
+    assert pair.tasks_needed is None
+
+
+def test_what_each_task_chose_itself_is_what_is_compared(tmp_path: Path, make_run: Make) -> None:
+    values = tasks(10, 0.5)
+    run = make_run("one", {1: values}, strategy="one")
+    (run / "evaluations" / "0123abcd" / "records.jsonl").open("a").write(
+        "".join(
+            json.dumps({**row, "step": 7, "value": 0.9, "chosen": True}) + "\n"
+            for line in (run / "evaluations" / "0123abcd" / "records.jsonl").read_text().splitlines()
+            for row in [json.loads(line)]
+            if row["split"] == "new" and row["role"] == "strategy"
+        )
+    )
+    (setting,) = compared(tmp_path).settings
+    assert setting.shots[1].results["one"].mean == pytest.approx(0.9)

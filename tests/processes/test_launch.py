@@ -146,7 +146,7 @@ def test_a_run_of_two_processes_is_that_of_one_and_goes_on_exactly(tmp_path: Pat
     assert json.loads((state_of(history) / "run.json").read_text())["state"] == "unfinished"
     code, said = done(history, "hardware=cpu_x2", steps)
     assert code == 0
-    assert "goes on after step" in said
+    assert "continues after step" in said
     one, two, again = (
         (state_of(tmp_path / name) / "history.jsonl").read_text() for name in ("one", "two", "stopped")
     )
@@ -185,7 +185,7 @@ def test_a_process_that_dies_ends_the_others_and_the_run_can_go_on(tmp_path: Pat
     assert not [pid for pid in ranks if Path(f"/proc/{pid}").exists()]
     again = train(tmp_path, "hardware=cpu_x2", "training.steps=100000")
     assert again.stderr is not None
-    assert "goes on after step" in again.stderr.readline()
+    assert "continues after step" in again.stderr.readline()
     again.send_signal(signal.SIGTERM)
     again.communicate(timeout=30)
 

@@ -52,6 +52,7 @@ def interleaved(
     """
     times: dict[str, list[float]] = {side: [] for side in sides}
     for turn in count():
+        # The clock starts after the warm-up.
         if turn == 1:
             end = hardware.now() + seconds
         for side, step in sides.items():

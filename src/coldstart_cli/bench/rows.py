@@ -130,6 +130,7 @@ def built(row: Row, hardware: Sequence[str]) -> Case:
     ((_, config),) = composition.points([*STILL, *hardware, *row.overrides])
     experiment = assembly.assemble(config)
     n_tasks = config["strategy"]["meta_batch_size"]
+    # As floats, because scaling bytes would be part of our step and not of another library's.
     drawn = [_floats(task) for task in experiment.source.tasks("train", range(n_tasks))]
     source = FixedTasks(experiment.source, drawn)
     return Case(row, config, experiment.hardware, experiment.strategy, source)

@@ -30,24 +30,31 @@ class Shot:
     Attributes:
         outcome: what the summary says of it.
         new, source_test: step -> task -> value, by `task_key`.
+        chosen: new task -> value at the step that it chose itself; empty where validation tasks chose.
         rows: the records of new tasks, of every role.
     """
 
     outcome: Outcome
     new: Mapping[int, Mapping[str, float]]
     source_test: Mapping[int, Mapping[str, float]]
+    chosen: Mapping[str, float]
     rows: Sequence[Record]
     result: Result
 
     @property
     def step(self) -> int:
-        """Adaptation steps that validation tasks chose."""
+        """Adaptation steps that validation tasks chose, or that most tasks chose for themselves."""
         return self.outcome.step
 
     @property
     def adapted(self) -> Mapping[str, float]:
-        """Task -> value of the new tasks at `step`."""
-        return self.new[self.step]
+        """Task -> value of the new tasks at `step`, or at each task's own."""
+        return self.chosen or self.new[self.step]
+
+    def origins(self, tasks: Sequence[str]) -> list[str | None]:
+        """The origin of each of these new tasks, None where it has none."""
+        known = {task_key(row): row.origin for row in self.rows}
+        return [known.get(task) for task in tasks]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +192,9 @@ def _shots(role: Role, result: Result) -> dict[int, Shot]:
     for k, found in result.summary.shots.items():
         outcome = found.new if role == "strategy" else found.baseline
         if outcome is not None and outcome.step in new.get(k, {}):
-            shots[k] = Shot(outcome, new[k], source.get(k, {}), rows[k], result)
+            own = [row for row in rows[k] if row.chosen and row.role == role]
+            chosen = {task_key(row): row.value for row in own}
+            shots[k] = Shot(outcome, new[k], source.get(k, {}), chosen, rows[k], result)
     return shots
 
 

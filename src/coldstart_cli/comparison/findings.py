@@ -183,6 +183,8 @@ class AtK:
     """All contestants at one k.
 
     Attributes:
+        n_origins: persons, sites or speakers that the tasks come from, over which intervals and tests are;
+            None where tasks have no origins.
         bank: a digest over the hashes of the tasks that all of them share.
         zone: a difference within +-zone does not matter.
         results: contestant -> how it did, the best mean first.
@@ -191,6 +193,7 @@ class AtK:
     """
 
     n_tasks: int
+    n_origins: int | None = field(default=None, metadata=ABSENT)
     bank: str
     zone: float | None
     results: Mapping[str, Standing]

@@ -25,6 +25,8 @@ RELATIVE_ZONE = 0.05
 RESAMPLES = 1000
 
 Matrix = NDArray[np.float64]
+Origins = Sequence[str | None]
+"""Of each task; tasks of one origin are a cluster (`significance.by_origin`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,9 @@ class Terms:
         """What makes a difference positive where the first is better."""
         return 1 if self.higher_is_better else -1
 
-    def interval(self, values: Matrix) -> MeanInterval:
-        """Of the mean of (n_seeds, n_tasks) values, over seeds and tasks."""
-        estimate = significance.crossed(values, self.confidence)
+    def interval(self, values: Matrix, origins: Origins) -> MeanInterval:
+        """Of the mean of (n_seeds, n_tasks) values, over seeds and the tasks or their origins."""
+        estimate = significance.crossed(significance.by_origin(values, origins), self.confidence)
         return MeanInterval(known(estimate.mean), known(estimate.half_width))
 
     def margin(self, best: float | None) -> float:
@@ -72,7 +74,8 @@ def at_one_k(
     """
     values = {m.name: matrix(m.shots[k], tasks) for m in members}
     seeds = {m.name: sorted(m.shots[k]) for m in members}
-    intervals = {name: terms.interval(own) for name, own in values.items()}
+    origins = next(iter(members[0].shots[k].values())).origins(tasks)
+    intervals = {name: terms.interval(own, origins) for name, own in values.items()}
     order = by_mean(intervals, terms.higher_is_better)
     margin = terms.margin(intervals[order[0]].mean)
 
@@ -81,16 +84,18 @@ def at_one_k(
 
     judgement = judged(
         order,
-        [_contrast(a, b, better_by(a, b), terms) for a, b in combinations(values, 2)],
+        [_contrast(a, b, better_by(a, b), origins, terms) for a, b in combinations(values, 2)],
         margin,
         terms.confidence,
     )
-    gains = {name: terms.interval(better_by(name, of.name)) for name, of in references.items()}
+    gains = {name: terms.interval(better_by(name, of.name), origins) for name, of in references.items()}
     results = {
-        m.name: _standing(m, k, tasks, judgement.ranks[m.name], gains.get(m.name), terms) for m in members
+        m.name: _standing(m, k, tasks, origins, judgement.ranks[m.name], gains.get(m.name), terms)
+        for m in members
     }
     return AtK(
         n_tasks=len(tasks),
+        n_origins=significance.n_origins(origins),
         bank=bank_digest(hashes(tasks)),
         zone=known(margin),
         results={name: results[name] for name in order},
@@ -104,18 +109,18 @@ def hashes(tasks: Iterable[str]) -> list[str]:
     return [task.rpartition(" ")[2] for task in tasks]
 
 
-def _contrast(a: str, b: str, difference: Matrix, terms: Terms) -> Contrast:
-    estimate = significance.crossed(difference, terms.confidence)
-    return Contrast(a, b, estimate, significance.wilcoxon(difference.mean(axis=0)))
+def _contrast(a: str, b: str, difference: Matrix, origins: Origins, terms: Terms) -> Contrast:
+    clusters = significance.by_origin(difference, origins)
+    estimate = significance.crossed(clusters, terms.confidence)
+    clustered = clusters.shape != difference.shape
+    return Contrast(a, b, estimate, significance.wilcoxon(clusters.mean(axis=0)), clustered)
 
 
 def matrix(by_seed: Mapping[int, Shot], tasks: Sequence[str], step: int | None = None) -> Matrix:
     """(n_seeds, n_tasks) values of new tasks, at the chosen step or a given one."""
-    rows = [
-        [shot.new[shot.step if step is None else step][task] for task in tasks]
-        for _, shot in sorted(by_seed.items())
-    ]
-    return np.asarray(rows, dtype=float)
+    shots = [shot for _, shot in sorted(by_seed.items())]
+    values = [shot.adapted if step is None else shot.new[step] for shot in shots]
+    return np.asarray([[of[task] for task in tasks] for of in values], dtype=float)
 
 
 def paired(a: Matrix, a_seeds: Sequence[int], b: Matrix, b_seeds: Sequence[int]) -> Matrix:
@@ -133,6 +138,7 @@ def _standing(
     member: Contestant,
     k: int,
     tasks: Sequence[str],
+    origins: Origins,
     rank: int,
     gain: MeanInterval | None,
     terms: Terms,
@@ -140,11 +146,11 @@ def _standing(
     by_seed = member.shots[k]
     shots = [by_seed[seed] for seed in sorted(by_seed)]
     adapted = matrix(by_seed, tasks)
-    interval = terms.interval(adapted)
+    interval = terms.interval(adapted, origins)
     # Seeds may have been evaluated at different steps, some tasks at fewer: a point needs all of them.
     steps = sorted(set.intersection(*(set(shot.new) for shot in shots)))
     curve = {
-        step: terms.interval(matrix(by_seed, tasks, step))
+        step: terms.interval(matrix(by_seed, tasks, step), origins)
         for step in steps
         if all(task in shot.new[step] for shot in shots for task in tasks)
     }
@@ -153,7 +159,7 @@ def _standing(
     return Standing(
         mean=interval.mean,
         half_width=interval.half_width,
-        bootstrap=_bootstrap(adapted, terms.confidence),
+        bootstrap=_bootstrap(significance.by_origin(adapted, origins), terms.confidence),
         rank=rank,
         steps=chosen[0] if len(chosen) == 1 else chosen,
         source_test=None if member.baseline else _source_test(shots, terms),
@@ -163,7 +169,7 @@ def _standing(
         steps_to_95=mean_known(shot.outcome.steps_to_95 for shot in shots),
         calibration=_calibration(shots),
         gain=gain,
-        metrics=_other_metrics(member, k, tasks, terms),
+        metrics=_other_metrics(member, k, tasks, origins, terms),
     )
 
 
@@ -179,18 +185,21 @@ def _source_test(shots: Sequence[Shot], terms: Terms) -> MeanInterval | None:
         [values[task] for task in sorted(values)] for s in shots for values in [s.source_test.get(s.step, {})]
     ]
     even = len(rows[0]) > 1 and len({len(row) for row in rows}) == 1
-    return terms.interval(np.asarray(rows)) if even else None
+    # Held-out examples of the classes that it learned from: there are no other origins to speak of.
+    return terms.interval(np.asarray(rows), [None] * len(rows[0])) if even else None
 
 
-def _other_metrics(member: Contestant, k: int, tasks: Sequence[str], terms: Terms) -> dict[str, MeanInterval]:
+def _other_metrics(
+    member: Contestant, k: int, tasks: Sequence[str], origins: Origins, terms: Terms
+) -> dict[str, MeanInterval]:
     """Name -> interval of each metric beside the headline; nothing where a run was evaluated without."""
     by_seed: list[dict[str, Mapping[str, float]]] = []
     for _, shot in sorted(member.shots[k].items()):
-        rows = [row for row in shot.rows if (row.role, row.step) == (member.role, shot.step)]
+        rows = measures.reported([row for row in shot.rows if row.role == member.role], shot.step)
         by_seed.append({task_key(row): row.metrics for row in rows})
     named = [[of[task] for task in tasks] for of in by_seed]
     return {
-        name: terms.interval(np.asarray([[one[name] for one in row] for row in named], dtype=float))
+        name: terms.interval(np.asarray([[one[name] for one in row] for row in named], dtype=float), origins)
         for name in named[0][0]
         if all(name in one for row in named for one in row)
     }

@@ -32,6 +32,7 @@ def mismatch(value: object, annotation: Any) -> str | None:
         if value is None and type(None) in arguments:
             return None
         problems = [mismatch(value, a) for a in arguments if a is not type(None)]
+        # The first kind's problem: unions name the usual kind first.
         return None if None in problems else problems[0]
     if origin in (list, Sequence):
         if not isinstance(value, list):

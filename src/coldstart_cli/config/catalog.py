@@ -92,6 +92,7 @@ def catalogue(roots: Sequence[Path]) -> dict[str, list[Entry]]:
 
 def _entries(root: Path) -> Iterator[Entry]:
     for folder, folders, files in os.walk(root):
+        # In place: os.walk then skips hidden folders and keeps to this order.
         folders[:] = sorted(name for name in folders if name[0] not in "._")
         parts = Path(folder).relative_to(root).parts
         width = 2 if parts[:1] == (_HYDRA,) else 1

@@ -259,6 +259,7 @@ def translated(overrides: Sequence[str]) -> Iterator[None]:
     except OSError as error:  # a name too long for a file, or a folder that cannot be read
         raise RequestError(f"config: {error.strerror} ({str(error.filename)[-60:]}); name another") from error
     except ValueError as error:
+        # Hydra raises this one as a plain ValueError.
         if "Config group override" not in str(error):
             raise
         none = next((o for o in overrides if o.endswith("=null")), "a group")
@@ -310,6 +311,7 @@ def _missing(error: MissingConfigException) -> str:
 
 def _composition(error: Exception, overrides: Sequence[str]) -> str:
     text = str(error)
+    # Hydra's exceptions have no field for the key, so it is read from their text.
     override = re.search(r"Could not override '([^']+)'", text)
     if override and isinstance(error.__cause__, ConfigAttributeError):
         key = override.group(1)

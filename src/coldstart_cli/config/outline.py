@@ -54,6 +54,7 @@ def outline(path: Path) -> Outline:
                 )
             continue
         indent, key = len(match[1]), match[2]
+        # Less indentation, or the same, closes the keys above.
         while open_keys and open_keys[-1][0] >= indent:
             open_keys.pop()
         open_keys.append((indent, key))
@@ -95,6 +96,7 @@ def selected(primary: Entry | None, words: Sequence[str], groups: Groups) -> dic
 def composed(primary: Entry | None, chosen: Mapping[str, str], groups: Groups) -> Outline:
     """The keys of a primary config with those of every choice, as they are typed."""
     keys = outline(primary.path) if primary else {}
+    # An experiment is merged last, as in Hydra, where it overrides what it has chosen.
     last = {choice: name for choice, name in chosen.items() if choice == "experiment"}
     for choice, name in {**{c: n for c, n in chosen.items() if c not in last}, **last}.items():
         group, _, package = choice.partition("@")

@@ -63,5 +63,6 @@ def searched(override: Any) -> Searched:
             f"{override.key_or_group}: interval({low:g}, {high:g}) is empty"
             f"{' on a logarithmic scale' if log else ''}; write interval(0.01, 1)"
         )
+    # Ends written as whole numbers mean whole values, unless tagged as float.
     whole = isinstance(value.start, int) and isinstance(value.end, int) and "float" not in value.tags
     return Searched(None, low, high, log, whole)

@@ -100,6 +100,7 @@ class _Source:
             # A face is written as a literal table, so it can be read without being called.
             elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "face":
                 places: dict[str, str] = ast.literal_eval(node.args[1])
+                # The table maps a module to its names; here a name to its module.
                 self.imported |= {n: (f"{name}.{m}", n) for m, names in places.items() for n in names.split()}
         for node in tree.body:
             if isinstance(node, Definition):
@@ -125,6 +126,7 @@ def _source(module: str) -> _Source:
             return _Source(module, Path(spec.origin))
     for folder in folders:
         place = folder.joinpath(*below)
+        # A package or a module, as Python would look for them.
         for path in (place / "__init__.py", place.with_suffix(".py")):
             if path.is_file():
                 return _Source(module, path)

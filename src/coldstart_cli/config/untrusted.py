@@ -36,6 +36,7 @@ def check_configs(folder: Path) -> None:
         try:
             text = read_text(file, LARGEST_YAML)
             _loaded(text)
+            # Counted in the text, before anything resolves them.
             if text.count("${") > MOST_INTERPOLATIONS:
                 raise Foreign(f"holds more than {MOST_INTERPOLATIONS} interpolations")
         except (OSError, Foreign) as error:
@@ -63,6 +64,7 @@ def check_hydra(node: Mapping[str, Any], typed: Sequence[str], trust: object) ->
         name, text = key.rpartition(".")[2], str(value)
         if name == "_target_" and not text.startswith(("hydra.", "hydra_plugins.")):
             raise RequestError(f"{key}: {text[:60]!r} is not part of Hydra; leave it out")
+        # `()` and `class` are how a logging config names a class to call.
         if name in ("()", "class") and not text.startswith(("logging.", "colorlog.")):
             raise RequestError(f"{key}: {text[:60]!r} is not a logging handler; leave it out")
 

@@ -65,6 +65,8 @@ class Classification(Objective):
             np.bincount(classes, minlength=self.n_outputs)
             for classes in (wanted[wanted == given], wanted, given)
         )
+        # A class without targets has no recall; one without targets and answers has no F1. Both are left
+        # out.
         among, either = n_wanted > 0, n_wanted + n_given
         return {
             "balanced_accuracy": float((hits[among] / n_wanted[among]).mean()),
@@ -79,6 +81,7 @@ class Classification(Objective):
             return Calibration(math.nan, math.nan, math.nan, None)
         # Doubles: the margin of 1e-9 below is finer than the rounding of a float.
         right = one_hot(targets, self.n_outputs)
+        # Stable: classes of equal probability keep their order, so that ties come out the same everywhere.
         ordered, classes = p.sort(dim=-1, descending=True, stable=True)
         # Nine of ten equally likely classes are enough for a coverage of .9, however their sum is rounded.
         # `clamp`: where even all classes do not reach the coverage, the set is all of them, not one more.

@@ -46,6 +46,7 @@ def joined(first: Inputs, second: Inputs) -> Inputs:
     """Both, one after the other: (n, ...), (m, ...) -> (n + m, ...)."""
     if isinstance(first, Tensor):
         return torch.cat([first, second])  # type: ignore[list-item]
+    # By name: the two mappings may have their keys in different orders.
     return {name: torch.cat([tensor, second[name]]) for name, tensor in first.items()}  # type: ignore[index]
 
 
@@ -57,7 +58,7 @@ class Calibration:
     Attributes:
         brier: mean over examples of sum_c (p_c - [c = target])^2, in [0, 2].
         coverage: share of examples whose class lies in the smallest set of classes, most probable first,
-            whose probabilities add up to the coverage asked for.
+            whose probabilities add up to the required coverage.
         set_size: mean number of classes in that set.
         confidence_bins: [m, n, confidences, right] of each of the 15 bins ((m - 1)/15, m/15], m from 1, that
             has examples: their number, the sum of their largest probabilities, the number of right answers;
@@ -276,7 +277,7 @@ class Adapted:
     """A predictor for one task.
 
     Attributes:
-        build: makes `module`; called where a step's predictor is asked for, since making a module takes
+        build: makes `module`; called only if a step's predictor is used, since making a module takes
             as long as a step of a small network.
         changed: the tensors that adaptation made, by name.
         notes: numbers worth reporting (`distance`, `guard`, ...). `similarity of X` is the resemblance of
@@ -299,7 +300,7 @@ class Strategy(nn.Module, ABC):
     """A way out of a cold start: learn from a source, adapt to a task.
 
     Hyper-parameters are keyword-only arguments of the constructor, stored under their own name;
-    their values stand in conf/strategy. What adaptation needs of the source is state (parameters
+    their values are in conf/strategy. What adaptation needs of the source is state (parameters
     and buffers), so that a trained strategy adapts without the source data.
 
     Attributes:
@@ -334,6 +335,7 @@ class Strategy(nn.Module, ABC):
     @property
     def transductive(self) -> bool:
         """Whether a prediction may depend on the other inputs of its batch."""
+        # Asked of the modules, because only the model's config decides about its norm.
         return any(getattr(module, "batch_dependent", False) for module in self.modules())
 
     def refusal(self, tasks: TaskSource) -> str | None:

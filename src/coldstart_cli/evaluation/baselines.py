@@ -104,6 +104,7 @@ class Baselines:
         state = strategy.state_dict()
         if not all(isinstance(value, Tensor) for value in state.values()):
             return None
+        # The initial weights themselves: what made them (seed, model, torch) need not be listed in full.
         parts += tensor_parts(state)
         known: dict[int, tuple[Examples, bytes]] = {}  # sets that tasks share are hashed once
         for task in tasks:

@@ -58,6 +58,7 @@ def costs(
     adaptation = strategy.adapt(task.support)
     first = next(adaptation)
     adaptation.close()
+    # After 0 steps: a predictor's cost does not depend on the values in it.
     modules = {"": first.module, **{role: build() for role, build in first.beside.items()}}
     batches = {size: repeated(task.query.inputs, size) for size in plan.batch_sizes}
     with torch.no_grad(), hardware.autocast():

@@ -49,6 +49,7 @@ def scored_together(
         trees.put(_tree_of(strategy))
 
     def work(task: Task) -> list[Score]:
+        # As many trees as threads, so this never waits.
         tree = trees.get()
         try:
             return one(tree, task)

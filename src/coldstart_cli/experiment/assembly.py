@@ -214,6 +214,7 @@ def check_parts(node: Mapping[str, Any], key: str, processes: int) -> None:
 
 def variants(baseline: Mapping[str, Any], search: Mapping[str, list[float]]) -> dict[str, dict[str, Any]]:
     """The baseline for each combination of the searched values, with labels such as `lr=0.05`."""
+    # Sorted, so that labels do not depend on the order in which the search was written.
     names = sorted(search)
     combinations = itertools.product(*(search[name] for name in names))
     return {

@@ -110,6 +110,7 @@ def files_of(config: Mapping[str, Any]) -> Files | None:
     """
     if not str(config["dataset"].get("_target_")).startswith("coldstart_cli."):
         return None
+    # Any text may be a path; those that exist are taken, and one too many only costs a look.
     values = {os.path.expanduser(value) for value in _strings(config["dataset"]) if value}
     places = sorted(value for value in values if os.path.lexists(value))
     seen = signature([Path(place) for place in places])

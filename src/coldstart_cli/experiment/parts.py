@@ -28,6 +28,7 @@ _preprocesses: dict[str, Preprocess] = {}
 
 def source_of(config: Mapping[str, Any]) -> TaskSource:
     """The data set as the model reads it; points of a sweep that agree on both share it."""
+    # By value: points of a sweep are composed separately and share no objects.
     key = json_digest([config["dataset"], config["model"].get("preprocess")])
     if key not in _sources:
         preprocess = preprocess_of(config["model"], "model", config["trust"])

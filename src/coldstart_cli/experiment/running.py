@@ -97,6 +97,7 @@ Work = Callable[[Experiment, Run, Options], None]
 def _together(work: Work, experiment: Experiment, run: Run, options: Options) -> None:
     """Does the work in as many processes as requested: here, if that is one or this is one of them."""
     processes = experiment.hardware.processes
+    # Under torchrun the others exist already.
     if ranks.world() > 1 or processes == 1:
         work(experiment, run, options)
     else:
@@ -106,6 +107,7 @@ def _together(work: Work, experiment: Experiment, run: Run, options: Options) ->
 
 def _in_rank(work: Work, config: Mapping[str, Any], path: Path, options: Options, again: bool) -> None:
     run = Run(path)
+    # Built again in each process: a config is small and can be sent, data and networks are not.
     work(assemble(config, _known(run) if again else None), run, options)
 
 
@@ -117,6 +119,7 @@ def _known(run: Run) -> Mapping[str, Any]:
 
 def _train_and_evaluate(experiment: Experiment, run: Run, options: Options) -> None:
     config = experiment.config
+    # The lock comes first: a second process is refused before it has touched anything.
     with run.locked(), StopOnSignal() as stop:
         resumed = ranks.agreed(lambda: run.exists and not config["again"])
         with opened(config, run.path, options.watcher, quiet=options.quiet, resumed=resumed) as loggers:
@@ -150,7 +153,7 @@ def _train(
         experiment.config["seed"],
     )
     if training.step:
-        _say(options, f"{run.path}: goes on after step {training.step}")
+        _say(options, f"{run.path}: continues after step {training.step}")
     if experiment.strategy.learns_from_source:
         for logger in loggers:
             logger.start("training", experiment.training.steps, training.step)

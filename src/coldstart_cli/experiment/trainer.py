@@ -126,6 +126,7 @@ class Training:
             if self._validation_due:
                 self._validate(loggers, stop)
             stopping = stop.requested  # read once: a stop below must have been saved here
+            # By the clock, not by steps: a crash then costs the same time whether steps are fast or slow.
             if stopping or self.hardware.now() - saved > self.plan.checkpoint_seconds:
                 self._save()
                 saved = self.hardware.now()
@@ -154,6 +155,7 @@ class Training:
         if values is None:
             return None
         self.seconds += self.hardware.now() - before
+        # Counted before the checks, so that a message names the step that failed.
         self.step += 1
         for name, value in values.items():
             self._refuse_unless_finite(name, value)
@@ -220,6 +222,7 @@ class Training:
         self._refuse_unless_finite(name, value)
         self.validated = self.step
         sign = 1.0 if source.objective.higher_is_better else -1.0
+        # Strictly better: of equal states the earlier one is kept.
         if self.best_step == 0 or sign * value > sign * self.best_value:
             self.best_step, self.best_value = self.step, value
             # A copy: state_dict refers to the weights that the next step changes.

@@ -98,6 +98,7 @@ class Console:
         if self._live is not None:
             live, self._live, self._progress = self._live, None, None
             live.stop()
+            # `transient` has removed the display; the curves are printed once more, to stay.
             live.console.print(self._curves)
         self._curves = _Curves(0, 0)
 

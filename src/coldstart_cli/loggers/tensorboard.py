@@ -28,6 +28,7 @@ class TensorBoard:
         self.flush_seconds = flush_seconds
         folder = run_path / "tensorboard"
         if not resumed:
+            # TensorBoard would draw the events of the old training and of the new one as one curve.
             shutil.rmtree(folder, ignore_errors=True)
         self._writer = SummaryWriter(str(folder), flush_secs=int(flush_seconds) or 1)
 

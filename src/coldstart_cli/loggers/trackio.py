@@ -47,6 +47,7 @@ class Trackio:
                     name=run_path.name,
                     space_id=space_id,
                     config=scalars(config),
+                    # `never`: a new run must not be appended to one of the same name.
                     resume="allow" if resumed else "never",
                     embed=False,
                 )

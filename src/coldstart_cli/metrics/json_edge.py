@@ -10,6 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+# A sentinel, because None and {} are both values that a field may be written as.
 _NONE, _LEFT_OUT = "none", object()
 ABSENT: Mapping[str, object] = {_NONE: _LEFT_OUT}
 """Metadata of a field whose key is left out of JSON where it is None."""
@@ -107,6 +108,7 @@ def _field(part: Field[Any], hint: Any, given: Mapping[str, object], older: Any)
 
 @cache
 def _parts(kind: type) -> list[tuple[Field[Any], Any]]:
+    # Evaluates annotations, which are texts here, and would do so again at every call.
     hints = get_type_hints(kind)
     return [(part, hints[part.name]) for part in fields(kind)]
 

@@ -50,6 +50,7 @@ def paired_gain(
 ) -> Interval:
     """How much better `ours` is, as a mean over the tasks of both; positive is better for every metric."""
     sign = 1.0 if higher_is_better else -1.0
+    # Sorted: the order of a set may differ between processes, and with it the rounding of a sum.
     shared = sorted(ours.keys() & theirs.keys())
     return interval({task: sign * (ours[task] - theirs[task]) for task in shared}, confidence, origins)
 

@@ -90,6 +90,7 @@ class Numbers:
     def zone(self, *zones: float | None) -> str:
         """A zone of equivalence; where there are several, the smallest and the largest."""
         known = sorted({zone for zone in zones if is_known(zone)})
+        # The smallest and the largest; a dict, because they may be written alike.
         ends = dict.fromkeys(f"{100 * z:g}" if self.percent else f"{z:.2g}" for z in known[:1] + known[-1:])
         return f"{' to '.join(ends)}{' points' if self.percent else ''}" if known else "not known"
 

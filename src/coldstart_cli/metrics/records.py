@@ -115,6 +115,7 @@ def record_of(row: Row) -> Record:
 
 def _scored(row: Row) -> dict[str, Any]:
     believed = None
+    # Rows of regressions, and of tasks that only choose, have no such column.
     if "confidence_bins" in row:
         brier, coverage, set_size = (_number(row[name]) for name in ("brier", "coverage", "set_size"))
         believed = Believed(brier, coverage, set_size, row["confidence_bins"])

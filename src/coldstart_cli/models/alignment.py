@@ -17,7 +17,7 @@ class Knowledge(NamedTuple):
 
     Attributes:
         attention: (n_way, n_source), rows sum to 1.
-        points: (n_way, feature_dim), where the classes should lie according to the source.
+        points: (n_way, feature_dim), where the classes should be according to the source.
         beta: (n_way,) in (0, 1), how far to trust these points against the class's own examples.
     """
 
@@ -66,6 +66,7 @@ class AlignmentModel(nn.Module):
         centre = known.mean(0)
         query = self.query(torch.cat([source_means - centre, target_means - centre], -1))
         cosines = F.normalize(query, dim=-1) @ F.normalize(self.key(known - centre), dim=-1).T
+        # -inf before the softmax: the remaining classes share the whole attention.
         attention = (self.log_scale.exp() * cosines).masked_fill(hidden, -torch.inf).softmax(-1)
         points = self.value(attention @ known)
         read = torch.stack([attention.amax(-1), F.cosine_similarity(points, target_means, dim=-1)], -1)

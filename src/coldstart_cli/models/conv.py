@@ -63,6 +63,7 @@ class _BiasApart(Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, None]:
+        # A zero rather than None: gradients are requested for every parameter.
         return g, g.new_zeros(g.shape[1]) if ctx.cancels else g.sum((0, 2, 3)), None
 
 
@@ -115,6 +116,7 @@ class Conv4(Encoder):
                 hidden if block else channels,
                 hidden,
                 stride=stride,
+                # With `batch`, adaptation uses running statistics, under which the bias has a gradient.
                 bias_cancels=norm == "batch_transductive",
             )
             nn.init.xavier_uniform_(conv.weight)

@@ -26,6 +26,7 @@ PACKAGE = "package:"
 
 ModelPath = Annotated[str, doc(f"a folder, {PACKAGE}NAME/FOLDER, or a hub name")]
 
+# No *.bin and no *.pt: loading a pickle may run code.
 _READ = ("*.json", "*.safetensors", "*.txt", "*.model")
 _TRUE = ("1", "true", "yes", "on")
 
@@ -138,6 +139,7 @@ def imported() -> Any:
 
 def content_digest(folder: Path, patterns: Iterable[str]) -> str:
     """Sixteen hexadecimal digits over the files of a folder that match, their names included."""
+    # A set, since a file may match two patterns; sorted, since the order of `glob` is the file system's.
     files = sorted({file for pattern in patterns for file in folder.glob(pattern)})
     return digest(f"{file.name} {file_digest(file)}" for file in files)
 

@@ -20,6 +20,7 @@ def matrices(module: nn.Module) -> dict[str, Tensor]:
     more dimensions, more than one row and one column. These are linear layers, convolutions, attention and
     recurrent layers; biases, norms and embeddings stay frozen.
     """
+    # By identity: a table may be shared with a linear layer, and is then looked up all the same.
     tables = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)}
     return {
         name: w
@@ -41,6 +42,7 @@ def check_rank(rank: int, weights: Mapping[str, Tensor]) -> None:
     """
     if not weights:
         return
+    # The narrowest weight limits the rank of all.
     name = min(weights, key=lambda name: min(sides(weights[name])))
     out, rest = sides(weights[name])
     if rank > min(out, rest):

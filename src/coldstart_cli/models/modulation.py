@@ -55,6 +55,7 @@ def modulate(
         layers, torch.split(gammas, widths), torch.split(betas, widths), strict=True
     ):
         weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+        # One gamma per output channel, broadcast over the other dimensions of the weight.
         modulated[f"{name}.weight"] = (1 + gamma).view(-1, *[1] * (weight.ndim - 1)) * weight
         modulated[f"{name}.bias"] = (1 + gamma) * bias + beta
     return modulated

@@ -145,6 +145,7 @@ def tree_of(network: nn.Module) -> nn.Module:
     """
     modules = list(network.modules())
     if all(_is_plain(module) for module in modules):
+        # By identity: a module that is used in two places stays one module.
         trees = {id(module): copy.copy(module) for module in modules}
         for tree in trees.values():
             for name in ("_parameters", "_buffers"):

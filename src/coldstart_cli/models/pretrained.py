@@ -72,6 +72,7 @@ class Pretrained(Encoder):
         names = [name for name, _ in self.body.named_parameters()]
         make_constant(self.body, names)
         known = whole_digest(self.body.get_buffer(name) for name in names)
+        # As a tensor, because a state dict that is loaded safely has only tensors.
         self.register_buffer("digest", torch.frombuffer(bytearray(known), dtype=torch.uint8))
 
     def train(self, mode: bool = True) -> Pretrained:

@@ -102,6 +102,7 @@ class HFText(Pretrained):
         if getattr(self.body, "pooler", None) is not None:
             # Its weights are often missing from files, and would then be random; we pool ourselves.
             setattr(self.body, "pooler", None)  # noqa: B010
+        # A call with a graph: it tells the width of the features, and which parameters they depend on.
         output = self._pooled(torch.zeros(1, 4, dtype=torch.int64), torch.ones(1, 4, dtype=torch.bool))
         self.feature_dim = output.shape[1]
         keep_used(self.body, output, missing, "give a model whose files are complete")

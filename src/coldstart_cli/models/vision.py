@@ -39,6 +39,7 @@ class Pixels(Preprocess):
         config = (
             json.loads((self.folder / "config.json").read_text("utf-8")) if self._has("config.json") else {}
         )
+        # CLIP keeps the vision tower's settings in a part of their own.
         config = config.get(_PART, config)
         processor = json.loads((self.folder / _PROCESSOR).read_text("utf-8")) if self._has(_PROCESSOR) else {}
         self.image_channels = config.get("num_channels", 3)  # transformers leaves out its default, 3
@@ -114,6 +115,7 @@ class HFImage(Pretrained):
         images = inputs.to(self.mean.dtype)
         images = images / 255 if inputs.dtype == torch.uint8 else images
         if images.shape[1] == 1 and self.channels > 1:
+            # A view, without memory for the repeated channel.
             images = images.expand(-1, self.channels, -1, -1)
         if images.shape[2:] != (self.size, self.size):
             # Bicubic interpolation overshoots at edges, hence the clamp.

@@ -80,9 +80,17 @@ def _title(setting: Setting, confidence: float) -> str:
     unit = ", %" if setting.percent else ""
     tasks = sorted({at.n_tasks for at in setting.shots.values()})
     return (
-        f"{setting.title}: {setting.headline}{unit} on {' to '.join(map(str, tasks))} new tasks, "
-        f"{percent(confidence)} % intervals, rank"
+        f"{setting.title}: {setting.headline}{unit} on {' to '.join(map(str, tasks))} new tasks"
+        f"{_of_origins(setting)}, {percent(confidence)} % intervals, rank"
     )
+
+
+def _of_origins(setting: Setting) -> str:
+    """` of 5 origins`, which intervals and tests are over; of one, that they say nothing of others."""
+    known = [at.n_origins for at in setting.shots.values() if at.n_origins is not None]
+    if not known:
+        return ""
+    return " of one origin (nothing is said of others)" if min(known) == 1 else f" of {min(known)} origins"
 
 
 def _accuracy(setting: Setting) -> Table:

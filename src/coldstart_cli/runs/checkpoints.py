@@ -26,6 +26,7 @@ class Checkpoints:
     @ranks.alone
     def save(self, state: Mapping[str, Any], step: int) -> None:
         self._write(state, f"step-{step:09d}.ckpt")
+        # Two, so that damage to the newest costs only the steps since the one before.
         for old in self._steps()[:-2]:
             remove(old)
 

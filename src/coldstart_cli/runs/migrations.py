@@ -27,6 +27,7 @@ def migrated(state: dict[str, Any], path: Path) -> dict[str, Any]:
         raise RequestError(
             f"run: {path} has format {version}, this coldstart reads up to {FORMAT}; install a newer one"
         )
+    # One format at a time, so that each migration knows only its neighbour.
     for step in range(version, FORMAT):
         state = MIGRATIONS[step](state)
     return state

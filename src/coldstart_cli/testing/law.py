@@ -36,6 +36,7 @@ class Law:
         Raises:
             RequestError: where the strategy cannot be built for it.
         """
+        # A law builds hardware and seeds torch; the next one must not notice.
         with torch_as_it_was():
             seen = self.seen_against(trial)
         return seen and line(f"{trial.name}: {self.sentence} ({self.name}), but {seen}; {self.mend}")

@@ -72,6 +72,7 @@ def prediction_is_inductive(trial: Trial) -> str | None:
     first = map_inputs(lambda t: t[:1], task.query.inputs)
     for step, adapted in enumerate(islice(strategy.adapt(task.support), 2)):
         together, alone = said(adapted, task.query.inputs)[:1], said(adapted, first)
+        # Kernels sum a batch of one in another order, which single precision shows in the fifth digit.
         difference = apart(together, alone, rtol=1e-4, atol=1e-4)
         if difference is not None:
             return f"after step {step} an input alone gets an output {difference:.2g} away"
@@ -107,6 +108,7 @@ def first_item_is_the_unadapted_predictor(trial: Trial) -> str | None:
 def order_of_the_support_does_not_matter(trial: Trial) -> str | None:
     strategy, task = ready(trial.experiment(dataset={"k_shot": 3}))
     support = task.support
+    # A fixed order: a law must give the same answer every time.
     order = torch.randperm(len(support), generator=torch.Generator().manual_seed(1))
     shuffled = replace(
         support, inputs=map_inputs(lambda t: t[order], support.inputs), targets=support.targets[order]
@@ -124,6 +126,7 @@ def adaptations_are_replayed(trial: Trial) -> str | None:
     made, steps = trial.experiment(), [0, 1, 2]
     strategy = made.strategy.eval()
     replayed = Adaptations(steps, made.hardware, beside=True)
+    # Six: one is computed, one recorded, one compared, and the rest are replayed.
     for task in made.source.tasks("new", range(6)):
         expected = Adaptations(steps, made.hardware, beside=True)(strategy, task)
         found = replayed(strategy, task)
@@ -188,6 +191,7 @@ def task_without_labels_is_refused(trial: Trial) -> str | None:
 
 def distances(trial: Trial, n_tasks: int, n_steps: int, **values: object) -> list[list[float]]:
     """The notes `distance` after each step on new tasks, by a strategy trained for 20 outer steps."""
+    # A batch larger than every set, so that the distance does not depend on what was drawn.
     made = trial.experiment(dataset={"k_shot": 3}, strategy={"adaptation_batch_size": 256, **values})
     strategy = made.strategy.double().train()
     list(islice(strategy.fit(made.source), 20))

@@ -97,6 +97,7 @@ def fit_lowers_its_losses(trial: Trial) -> str | None:
         # Means over several steps, for single losses are noisy; at most a third of a short phase.
         n = max(1, min(10, len(values) // 3))
         first, last = (sum(part) / n for part in (values[:n], values[-n:]))
+        # Less than 3 % may be noise; `not <` also catches nan.
         if not last < first - 0.03 * abs(first):
             return f"its {name} went from {first:.3g} to {last:.3g} over the same few tasks"
     return None
@@ -122,7 +123,7 @@ def begun(trial: Trial) -> tuple[Strategy, Experiment]:
 
 
 @law(
-    "a training that is stopped and goes on learns the same, bit for bit",
+    "a training that is stopped and resumed learns the same, bit for bit",
     "draw from torch's generator, or one seeded by (seed, step); keep state in parameters and buffers",
 )
 def stopped_training_goes_on_alike(trial: Trial) -> str | None:
@@ -155,6 +156,7 @@ def vectorised_step_equals_looped_step(trial: Trial) -> str | None:
         made = trial.experiment(
             "optimizer=sgd", hardware={"vectorize": mode}, strategy={"meta_batch_size": 3}
         )
+        # In double precision, where rounding does not hide a difference.
         strategy = made.strategy.double().eval()
         list(islice(strategy.fit(made.source), 2))
         states.append(strategy.state_dict())
@@ -212,6 +214,7 @@ def bf16_is_refused_through_gradients(trial: Trial) -> str | None:
     grad: Any = torch.autograd.grad
 
     def seen(*args: Any, create_graph: bool = False, **kwargs: Any) -> Any:
+        # A gradient of gradients needs create_graph, so it is enough to watch for that.
         graphs.append(create_graph)
         return grad(*args, create_graph=create_graph, **kwargs)
 

@@ -83,6 +83,7 @@ class Trial:
             RequestError: where the config cannot be built.
         """
         words = [*(self._regression if regression else self._words), *groups]
+        # A copy: the composed config serves the next law too.
         config = copy.deepcopy(dict(self._composed(words)))
         of_strategy = {"teacher": config["model"], **parts.pop("strategy", {})}
         config["strategy"] = replaced(config["strategy"], of_strategy)
@@ -114,6 +115,7 @@ class Trial:
         if file.parent.name == group:  # the configs beside it can be chosen, and inherited from
             return f"{group}={file.stem}", [str(file.parents[1])]
         folder = mkdtemp(prefix="coldstart-")  # Hydra looks for it in a folder named like the group
+        # Removed with the trial, at the latest when the process ends.
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         Path(folder, group).mkdir()
         shutil.copy(file, Path(folder, group))

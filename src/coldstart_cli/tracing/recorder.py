@@ -96,6 +96,7 @@ class _Outside(TorchFunctionMode):
 @contextlib.contextmanager
 def aside() -> Iterator[None]:
     """Code that runs inside is not part of a recording around it, and may read values."""
+    # A context variable rather than a global: threads that replay must not see another thread's recorder.
     token = _active.set(None)
     try:
         yield
@@ -159,6 +160,7 @@ class Recorder(Mode):
                 self._changing.add(self._root(named[0][0]))
                 self.calls.append(Call(func, *named, (), several=False))
                 return func(*args, **kwargs)
+            # Made before the call: afterwards the tensor itself has the new shape.
             given = args[0].detach()  # a new shape of the same values is recorded as a view of its own
             out, func = func(*args, **kwargs), _out_of_place(func)
             args = (given, *args[1:])

@@ -125,8 +125,8 @@ def to_estimate(
 ) -> FoldScores:
     """Scores of every candidate in few folds, dealt anew `n_repeats` times (see the head of this file).
 
-    The learner that is scored saw 1 - 1 / n_folds of the labels. There are no candidates where there are no
-    folds.
+    The learner that is scored saw 1 - 1 / n_folds of the labels. Without folds there are no
+    candidates.
     """
     # Independent seeds from one: seed, seed + 1, ... would repeat the splits of the neighbouring run.
     seeds = np.random.SeedSequence(seed).generate_state(n_repeats)

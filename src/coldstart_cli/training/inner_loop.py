@@ -69,6 +69,7 @@ def sgd(
                 name: momentum * state["velocity"][name] + (1 - dampening) * g
                 for name, g in gradients.items()
             }
+        # Meta-SGD has a rate for each weight, which may be learned and so carries a graph.
         rates = lr if isinstance(lr, Mapping) else dict.fromkeys(weights, lr)
         moved = {name: w - rates[name] * velocity[name] for name, w in weights.items()}
         return moved, {"velocity": velocity}

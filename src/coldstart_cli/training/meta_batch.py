@@ -65,6 +65,7 @@ class TaskGradients:
 
     def _found(self, values: Values) -> Found:
         n = len(self._names)
+        # A replay gives a flat list, metrics first; their names were noted when it was recorded.
         metrics = {name: cast("Tensor", v) for name, v in zip(self._names, values[:n], strict=True)}
         return Found(metrics, values[n:])
 
@@ -76,6 +77,7 @@ class TaskGradients:
         seed = step_seed(torch.initial_seed(), task.support.seed)
         with seeded(seed, inputs[0].device) as chance:
             values = self._computed(task, n_tasks, *inputs)
+        # Known only after the computation; from then on tasks are computed one by one.
         self.random |= chance.drawn
         return values
 
@@ -158,6 +160,7 @@ def _sets(task: Task) -> tuple[Examples, Examples]:
 
 def _shape(task: Task) -> tuple[object, ...]:
     """What tasks must have in common to be stacked."""
+    # The objective too: a regression's scale is a constant of a recording.
     shapes: list[object] = [task.support.objective]
     for examples in _sets(task):
         named = {"": examples.inputs} if isinstance(examples.inputs, Tensor) else examples.inputs

@@ -74,6 +74,7 @@ def episodic(
     # Ranks average their gradients afterwards: sum over mine / (all / world), averaged, is the mean over
     # all.
     n = meta_batch_size / ranks.world()
+    # The optimizer's: what a strategy froze before it made the optimizer is not among them.
     parameters = [w for group in optimizer.param_groups for w in group["params"] if w.requires_grad]
     gradients = TaskGradients(task_loss, weights, parameters, n)
     with contextlib.ExitStack() as stack:
@@ -91,7 +92,11 @@ def episodic(
             if device.type != "cpu":  # even a copy to the same place costs a tenth of a tiny network's step
                 tasks = [task.to(device) for task in tasks]
             optimizer.zero_grad(set_to_none=True)
+            # Gradients were set to None: the optimizer skips a parameter that no task reaches, its decay as
+            # well.
             metrics = add_gradients(computed(gradients, tasks), parameters, n)
+            # Ranks exchange how their tasks moved batch norm's running statistics, and all make the same
+            # moves.
             batch_parts.settle(len(tasks), meta_batch_size)
             optimizer.step()
             yield _told(metrics, sum(len(task.support) + len(task.query) for task in drawn))
@@ -131,6 +136,7 @@ def supervised(
             metrics = batch_loss(pool.objective, pool.examples(part).to(device))
             torch.autograd.backward(metrics["loss"] * share)
         optimizer.step()
+        # Weighted by the rank's part of the batch, so that the mean over ranks is the mean over examples.
         values = {name: float(value.detach()) * share for name, value in metrics.items()}
         # A batch that every rank computed whole was drawn once, so only one rank counts it.
         yield _told(values, len(part) if divisible or ranks.first() else 0)
@@ -166,6 +172,7 @@ def in_turn(
     for n_steps, begin in phases[:-1]:
         if start < n_steps:
             yield from itertools.islice(begin(start), n_steps - start)
+        # What remains of `start` belongs to the next phase; 0 begins it.
         start = max(0, start - n_steps)
     yield from phases[-1][1](start)
 

@@ -35,6 +35,7 @@ def scheduled(
     The count of steps is kept in the parameter groups, so `state_dict` and a checkpoint include it.
     """
     for group in optimizer.param_groups:
+        # In the groups rather than in a closure, so that `load_state_dict` restores both.
         group.update(peak_lr=group["lr"], steps_taken=0)
 
     def before_step(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:

@@ -113,6 +113,7 @@ class DomainAdversarial(Strategy):
 
     def _step_loss(self, classification: Tensor, weights: Weights, domains: Domains, step: int) -> Tensor:
         strength = self.weight * rising(step / self.ramp_steps)
+        # Source first: `domain_loss` tells the domains apart by position.
         features = torch.cat([domains.source, domains.target])
         read = discrepancy.reversed_gradient(features, strength)
         # Detached: the encoder must not fool the discriminator by changing its own class probabilities.
@@ -127,6 +128,7 @@ class DomainAdversarial(Strategy):
         """The width of what the discriminator reads; draws the random projections, if they are needed."""
         product = feature_dim * n_classes
         random = self.conditional and product > WIDEST_PRODUCT
+        # From the run's seed: every rank makes the same projections.
         generator = torch.Generator().manual_seed(self.seed)
         shapes = {"of_features": feature_dim, "of_probabilities": n_classes}
         for name, width in shapes.items():

@@ -1,4 +1,4 @@
-"""Co-tuning: the source's head goes on learning, from what it takes the task's classes to be.
+"""Co-tuning: the source's head keeps learning, from what it takes the task's classes to be.
 
 You, Kou, Long and Wang 2020, "Co-Tuning for Transfer Learning" (NeurIPS 2020).
 """
@@ -88,6 +88,7 @@ class CoTuning(Strategy):
         strongest = float(relationship.amax(-1).mean())
         soft = relationship[support.targets]
         weights = dict(network.named_parameters())
+        # It descends with the rest, but only encoder and `head.*` become the predictor.
         weights |= {f"source_head.{name}": w for name, w in self.network.head.named_parameters()}
 
         def loss(weights: Weights) -> Tensor:

@@ -193,6 +193,7 @@ def ccsa(
         of_classes=True,
         **between,
     )
+    # The weight of the distance has another name in this config.
     strategy.lowers_distance_by = "gamma"
     return strategy
 
@@ -217,6 +218,7 @@ def contrast(domains: Domains, source_classes: Tensor | None, margin: float) -> 
     squared = discrepancy.squared_distances(F.normalize(points), F.normalize(domains.labelled))
     distances = squared.clamp(min=1e-12).sqrt()  # the root has no derivative at 0
     same = point_classes.unsqueeze(1) == classes
+    # An example of the task is paired with itself too, at distance 0: that pair must not count.
     itself = torch.zeros_like(same)
     if source_classes is None:
         itself[len(domains.source) :].fill_diagonal_(True)

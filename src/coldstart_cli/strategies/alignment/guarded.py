@@ -91,6 +91,7 @@ class Guarded(Strategy):
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         """The steps of transfer; `validation_gain` is measured at every `check_every` and at the last."""
         for step, metrics in enumerate(self.transfer.fit(source, start), start + 1):
+            # At the last step too, so that a short run is compared at least once.
             if step % self.check_every == 0 or step == self.n_steps:
                 self.validation_gain.fill_(self._gain_on_validation(source))
             yield metrics
@@ -112,6 +113,7 @@ class Guarded(Strategy):
             items.close()
             items = self.fallback.adapt(support)
             first = next(items)
+        # A method without steps has only one item, which is then shown again with the decision.
         second = next(items, first)
         for adapted in chain([second], items):
             yield replace(adapted, notes={**adapted.notes, **decision})
@@ -140,6 +142,7 @@ class Guarded(Strategy):
         """The paired difference on one set: positive where transfer is better, for every metric."""
         objective, values = support.objective, []
         for strategy in (self.transfer, self.fallback):
+            # The last item that there is: some methods take fewer steps.
             *_, adapted = islice(strategy.adapt(support), self.steps + 1)
             module = adapted.module
             with torch.no_grad():

@@ -90,6 +90,7 @@ class Align(Strategy):
     ) -> None:
         super().__init__()
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
+        # Now rather than after the first phase: the optimizer needs its parameters.
         self.target = copy.deepcopy(encoder)
         self.alignment = AlignmentModel(encoder.feature_dim)
         self.register_buffer("known", torch.zeros(n_source_outputs, encoder.feature_dim))
@@ -101,6 +102,7 @@ class Align(Strategy):
         self.optimizer = optimizer(learning, share=1 - source_share)
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
+        # At least one step: without it the source model knows no classes.
         n_source_steps = max(1, round(self.source_share * self.n_steps))
         phases = [
             (n_source_steps, partial(self._fit_source, source)),
@@ -274,6 +276,7 @@ def class_means(encoder: nn.Module, pool: Pool) -> Tensor:
     device = next(encoder.parameters()).device
     sums: Tensor | float = 0.0
     counts: Tensor | float = 0.0
+    # In parts, so that memory does not grow with the pool.
     for first in range(0, len(pool), READ_AT_ONCE):
         indices = torch.arange(first, min(first + READ_AT_ONCE, len(pool)))
         examples = pool.examples(indices).to(device)

@@ -40,6 +40,7 @@ def mmd(source: Tensor, target: Tensor, bandwidths: Sequence[float]) -> Tensor:
     """
     if not len(source) or not len(target):
         return _nothing(source, target)
+    # One matrix of all pairs holds the three means as blocks.
     n, both = len(source), torch.cat([source, target])
     distances = squared_distances(both, both).clamp(min=0)
     apart = ~torch.eye(len(both), dtype=torch.bool, device=both.device)

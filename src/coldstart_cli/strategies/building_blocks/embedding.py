@@ -79,6 +79,7 @@ def task_scores(
     ) -> dict[str, Tensor]:
         inputs = joined(support_inputs, query_inputs)
         features = functional_call(encoder, below("encoder.", weights), (inputs,))
+        # Support first: the query's rows are what comes after.
         n = n_examples(support_inputs)
         learned = Examples(features[:n], support_targets)
         outputs = compare(weights, learned, features[n:], objective.n_outputs)

@@ -66,6 +66,7 @@ def scores_after(
     def loss(weights: Mapping[str, Tensor], inputs: Inputs, targets: Tensor) -> Tensor:
         return objective.loss(outputs_of(weights, inputs), targets)
 
+    # Lifted once: every inner step calls it with other weights.
     support_loss = each(loss)
     steps = descend(
         lambda moved: support_loss({**weights, **moved}, support.inputs, support.targets),

@@ -35,6 +35,7 @@ def leep(probabilities: Tensor, targets: Tensor, n_way: int) -> float:
     p = probabilities.detach().cpu().double()
     members = torch.nn.functional.one_hot(targets.cpu(), n_way).double()
     together = members.T @ p / len(p)  # (n_way, n_source)
+    # P(y | z); for a source class without any probability 0 rather than 0 / 0.
     given = together / together.sum(0).clamp(min=torch.finfo(p.dtype).tiny)
     likelihood = (p @ given.T * members).sum(1)
     return float(likelihood.clamp(min=torch.finfo(p.dtype).tiny).log().mean())
@@ -65,6 +66,7 @@ def logme(features: Tensor, columns: Tensor) -> float:
         gamma = (squares / (ratio + squares)).sum(0)
         length = (squares * z / (ratio + squares).square()).sum(0)  # m'm
         residual = (z * (ratio / (ratio + squares)).square()).sum(0) + outside  # |F m - y|^2
+        # Bounded below: where the features explain a target perfectly, or not at all, it would end in nan.
         alpha = (gamma / (length + _SMALL)).clamp(min=_SMALL)
         beta = ((n - gamma) / (residual + _SMALL)).clamp(min=_SMALL)
         if bool(((alpha / beta - ratio).abs() <= 1e-6 * ratio).all()):

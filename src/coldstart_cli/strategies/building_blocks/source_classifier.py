@@ -59,6 +59,7 @@ def fit_classifier(
     def batch_loss(objective: Objective, batch: Examples) -> dict[str, Tensor]:
         features = network.encoder(batch.inputs)
         if observe is not None:
+            # Over the whole batch, also where this rank computes only a part of it.
             observe(batch_mean(features.detach()))
         return scores(objective, network.head(features), batch.targets)
 
@@ -107,7 +108,7 @@ def descended(
     """The tensors before the first step and after each; only once, unchanged, where there are no labels."""
     moving = {name: w.detach().requires_grad_() for name, w in start.items()}
     steps = descend(loss, moving, rule, second_order=False)
-    # A loss over no labels is nan, so not one step may be asked for.
+    # A loss over no labels is nan, so no step may be taken.
     for weights in steps if len(support) else islice(steps, 1):
         yield {name: w.detach() for name, w in weights.items()}
 

@@ -36,6 +36,7 @@ class Memory(nn.Module):
         chosen = torch.randperm(len(pool), generator=generator)[: self.size]
         kept = pool.examples(chosen).to(self.targets.device)
         inputs = {"inputs": kept.inputs} if isinstance(kept.inputs, Tensor) else _prefixed(kept.inputs)
+        # Buffers are saved with the strategy, follow its device, and are never trained.
         for name, tensor in inputs.items():
             self.register_buffer(name, tensor)
         self.register_buffer("targets", kept.targets)

@@ -125,6 +125,7 @@ def adapt_between(
     drawn = _batches(memory, support, between["adaptation_batch_size"])
     # The first batch of an identical stream, so that measuring draws nothing from the one in use.
     yardstick = next(_batches(memory, support, between["adaptation_batch_size"]))
+    # Steps are counted here, because `descend` does not tell the loss which one it is.
     counted = itertools.count()
 
     def loss(weights: Weights) -> Tensor:
@@ -133,6 +134,7 @@ def adapt_between(
         return step_loss(classification, weights, domains, next(counted))
 
     rule = rule_of(between)
+    # Everything that moves is one mapping: encoder, heads, and what a strategy adds.
     moving = {name: w.detach().requires_grad_() for name, w in (weights | dict(extra)).items()}
     for adapted in descend(loss, moving, rule, second_order=False):
         notes: dict[str, float] = {}

@@ -77,6 +77,7 @@ class BornAgain(Strategy):
         self.trainable, self.tuning = trainable, tuning
         self.steps_each = n_steps // generations
         self.preparing_steps = (generations - 1) * self.steps_each
+        # A schedule for each generation, over its share of the steps.
         self.new_optimizer = partial(optimizer, share=1 / generations)
         self.optimizer = self.new_optimizer(self.network.parameters())
 
@@ -89,7 +90,7 @@ class BornAgain(Strategy):
         return in_turn(phases, start)
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        """Yields after every step; once, the last generation as it is, where there are no labels.
+        """Yields after every step; only once, the unchanged last generation, where there are no labels.
 
         Beside it, `teacher`: the generation before, after the same number of steps, adapted on demand.
         """
@@ -101,6 +102,7 @@ class BornAgain(Strategy):
 
     def _fit_generation(self, source: TaskSource, generation: int, start: int) -> Iterator[dict[str, float]]:
         if generation > 0 and start == 0:
+            # Only at the first step of a generation: a resumed run has all three from its checkpoint.
             self.teacher.load_state_dict(self.network.state_dict())
             self.network.load_state_dict(self.initial)
             # A new one, for moments and schedule of the old belong to weights that are gone.

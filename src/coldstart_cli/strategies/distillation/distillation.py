@@ -90,6 +90,8 @@ class Distillation(Strategy):
         self.alpha, self.temperature = alpha, temperature
         self.distance_weight, self.angle_weight = distance_weight, angle_weight
         self.unlabelled_weight, self.teacher_steps = unlabelled_weight, teacher_steps
+        # What a strategy needs may depend on its values: without their weight, unlabelled examples are not
+        # read.
         self.needs_unlabelled, self.replayable = unlabelled_weight > 0, unlabelled_weight == 0
         self.lowers_distance_by = "unlabelled_weight" if self.needs_unlabelled else None
         self.trainable, self.tuning = trainable, tuning
@@ -120,6 +122,7 @@ class Distillation(Strategy):
             assert support.unlabelled is not None, "needs_unlabelled"
             outputs = cache(partial(teacher.outputs, self.teacher_steps, support.unlabelled))
             soft = SoftLabels(support.unlabelled, outputs, self.unlabelled_weight, self.temperature)
+        # The teacher's outputs are computed at the first use, after the item of 0 steps has been timed.
         for step, adapted in enumerate(tuned(self.network, soft=soft)):
             taken = step if soft is None else min(step, 1) * self.teacher_steps
             yield replace(adapted, beside={"teacher": partial(teacher.after, taken)})
@@ -164,7 +167,7 @@ class Distillation(Strategy):
         )
         if self.distance_weight > 0 or self.angle_weight > 0:
             distance, angle = relations(features, taught_features)
-            # Only where it is asked for: triplets cost memory of the cube of the batch size.
+            # Only with a weight: triplets take memory of the cube of the batch size.
             total = scores["loss"] + self.distance_weight * distance + self.angle_weight * angle
             scores |= {"loss": total, "distance": distance, "angle": angle}
         return scores
@@ -216,6 +219,7 @@ def _relations(features: Tensor) -> tuple[Tensor, Tensor]:
     """Distances relative to their mean, (n, n), and cosines at j of each i and k, (n, n, n) as [j, i, k]."""
     exact = features if features.dtype == torch.float64 else features.float()
     n = len(exact)
+    # In full precision: differences of near features lose most of their digits in bf16.
     differences = exact.unsqueeze(0) - exact.unsqueeze(1)  # [j, i] = x_i - x_j
     distances = torch.linalg.vector_norm(differences, dim=-1)  # its gradient at 0 is 0, not nan
     mean = distances.sum() / max(1, n * (n - 1))

@@ -53,6 +53,7 @@ def fine_tuned(
     weights = {name: w.detach() for name, w in tuned.named_parameters()}
     moves = [name for name in weights if trainable == "all" or name.startswith("head.")]
     moving = {name: weights[name].requires_grad_() for name in moves}
+    # Over a frozen encoder a step reads features and moves the head alone.
     read = tuned.outputs if trainable == "all" else tuned.from_features
     labelled = _prepared(tuned, support.inputs, trainable) if len(support) else None
     pool = None if soft is None else _prepared(tuned, soft.inputs, trainable)
@@ -106,6 +107,7 @@ class Follower:
 
     def after(self, n_steps: int) -> nn.Module:
         """The predictor after `n_steps`, or after the last where there are fewer."""
+        # Steps are mostly asked for in order; for an earlier one the adaptation begins again.
         if n_steps < self.taken:
             self.steps, self.taken = self.begin(), -1
         for adapted in islice(self.steps, n_steps - self.taken):

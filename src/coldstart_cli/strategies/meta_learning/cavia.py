@@ -56,10 +56,13 @@ class CAVIA(Strategy):
     ) -> None:
         super().__init__()
         refuse_running_statistics(encoder)
+        # Inner steps need gradients of the norms alone, which torch's kernel does not survive otherwise.
         learn_affine_alone(encoder)
         self.n_outputs, self.vectorize, self.n_context, self.inner = n_outputs, vectorize, n_context, inner
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_outputs))
         self.layers = {f"encoder.{name}": width for name, width in modulated_layers(encoder).items()}
+        # One linear map makes them all: scales and shifts of the layers, then changes of head weight and
+        # bias.
         self.sizes = [2 * sum(self.layers.values()), n_outputs * encoder.feature_dim, n_outputs]
         self.generator = nn.Linear(n_context, sum(self.sizes), bias=False)
         self.optimizer = optimizer(self.parameters())
@@ -109,6 +112,7 @@ class CAVIA(Strategy):
         support_loss = each(loss)
         steps = descend(
             lambda moving: support_loss(weights, moving, support.inputs, support.targets),
+            # A context for each task of the batch: `each` makes it (n_tasks, n_context).
             {"context": each(self._start)(weights).requires_grad_()},
             sgd(self.inner["inner_lr"], momentum=0.0),
             second_order=True,

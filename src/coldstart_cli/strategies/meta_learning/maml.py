@@ -62,6 +62,7 @@ class MAML(Strategy):
         if learned_rates:
             weights = dict(self.network.named_parameters())
             self.rates.update({_key(n): torch.full_like(weights[n], inner["inner_lr"]) for n in names})
+        # Learned rates are parameters too, and move in the outer step.
         self.optimizer = optimizer(self.parameters())
 
     def refusal(self, tasks: TaskSource) -> str | None:
@@ -137,6 +138,8 @@ class MAML(Strategy):
 
     def _inner(self, weights: Mapping[str, Tensor], grad: bool) -> Weights:
         chosen = {name: w for name, w in weights.items() if self._adapts(name)}
+        # In training weights keep their graph, through which the outer gradient flows; in adaptation they
+        # are leaves.
         return {n: w.detach().requires_grad_() for n, w in chosen.items()} if grad else chosen
 
     def _rule(self, learning: bool) -> Rule:
@@ -144,6 +147,7 @@ class MAML(Strategy):
             return sgd(self.inner["inner_lr"], momentum=0.0)
         names = [name for name, _ in self.network.named_parameters() if self._adapts(name)]
         rates = {name: self.rates[_key(name)] for name in names}
+        # In adaptation rates are constants, so that no graph is kept.
         return sgd(rates if learning else {n: r.detach() for n, r in rates.items()}, momentum=0.0)
 
 

@@ -69,6 +69,7 @@ class LowRankMAML(Strategy):
         self.factors = nn.ParameterDict({name.replace(".", "/"): f for name, f in factors.items()})
         if isinstance(encoder, Pretrained):
             encoder.freeze()
+        # Before the optimizer is made, which then has factors and head alone.
         encoder.requires_grad_(False)
         self.optimizer = optimizer(self.parameters())
 
@@ -128,6 +129,7 @@ class LowRankMAML(Strategy):
         encoder, found = self.network.encoder, {}
         for name in self.names:
             owner, _, leaf = name.rpartition(".")
+            # By attribute: `freeze` has made buffers of a pretrained encoder's parameters.
             found[f"encoder.{name}"] = getattr(encoder.get_submodule(owner), leaf).detach()
         return found
 

@@ -91,6 +91,7 @@ def log_attended(query: Tensor, features: Tensor, labels: Tensor) -> Tensor:
     """
     with torch.autocast(query.device.type, enabled=False):
         query, features = full_precision(query), full_precision(features)
+        # The paper's softmax has no temperature, so weights differ by a factor of e^2 at most.
         cosines = F.normalize(query, dim=-1) @ F.normalize(features, dim=-1).T
         attended = cosines.softmax(-1) @ labels.to(query.dtype)
         return attended.clamp(min=torch.finfo(attended.dtype).tiny).log()

@@ -108,6 +108,7 @@ class Reptile(Strategy):
         support, query = task.support, task.query
         examples = Examples(joined(support.inputs, query.inputs), torch.cat([support.targets, query.targets]))
         drawn = batches(len(examples), self.inner_batch_size, support.seed)
+        # In one tensor, so that tasks can be stacked; `_batch_loss` takes the batches apart again.
         learned = examples.take(torch.cat(list(islice(drawn, self.inner["inner_steps"]))))
         return replace(
             task,
@@ -138,12 +139,14 @@ class Reptile(Strategy):
         steps = self._descend(inner_loss, weights)
         adapted = {n: w.detach() for n, w in next(islice(steps, self.inner["inner_steps"], None)).items()}
         with torch.no_grad():
+            # Only for the value of the loss; its gradient is that of `pull`.
             found = each(partial(self._scores, objective))(adapted, query.inputs, query.targets)
         pull = each(half_squared_distance)(weights, adapted)
         # pull - pull.detach() is 0 in value and has the gradient of pull.
         return {**found, "loss": found["loss"] + pull - pull.detach()}
 
     def _descend(self, loss: Callable[[Weights], Tensor], weights: Mapping[str, Tensor]) -> Iterator[Weights]:
+        # New leaves: no gradient flows back through the inner steps.
         start = {name: w.detach().requires_grad_() for name, w in weights.items()}
         return descend(loss, start, adam(self.inner["inner_lr"], beta1=0.0), second_order=False)
 
@@ -155,7 +158,7 @@ class Reptile(Strategy):
         inputs: Inputs,
         targets: Tensor,
     ) -> Tensor:
-        """Of mini-batch number `step` among the `inner_steps` that lie one after the other."""
+        """The loss of mini-batch number `step` among the `inner_steps` that follow one another."""
         size = len(targets) // self.inner["inner_steps"]
         batch = slice(step * size, (step + 1) * size)
         outputs = self.network.outputs(weights, map_inputs(lambda tensor: tensor[batch], inputs))

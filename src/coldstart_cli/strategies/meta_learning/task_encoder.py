@@ -206,6 +206,7 @@ class GeneratedClassifier(ConditionedNetwork):
         """Weight (n_way, feature_dim) and bias (n_way,) for features (n, feature_dim), targets (n,)."""
         means = prototypes(features, targets, n_way)
         task = self.decoder(self.set_encoder(features).mean(0))
+        # Row c of the result is for class c: feature_dim numbers for its weight, and the last for its bias.
         residual = self.generator(beside(means, task))
         weight, bias = prototype_head(means)
         return weight + residual[:, :-1], bias + residual[:, -1]

@@ -74,7 +74,7 @@ class BaselinePP(Strategy):
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        """Yields after every mini-batch; once, the source model as it is, where there are no labels."""
+        """Yields after every mini-batch; only once, the unchanged source model, where there are no labels."""
         network = Network(self.network.encoder, self._head_for(support))
         loss = head_loss(network, support, self.support_batch_size)
         rule = sgd(self.lr, self.momentum, dampening=self.dampening, weight_decay=self.weight_decay)
@@ -86,6 +86,7 @@ class BaselinePP(Strategy):
         assert isinstance(source_head, CosineHead)
         head = self._head(source_head.in_features, support.objective.n_outputs).to(source_head.weight)
         if support.source_classes is not None:
+            # By the source's number of classes, not the task's: the rows were trained under it.
             head.scale = source_head.scale
             with torch.no_grad():
                 head.weight.copy_(source_head.weight[support.source_classes])

@@ -64,6 +64,7 @@ class FineTune(Strategy):
         super().__init__()
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
         self.seed, self.source_training, self.tuning = seed, source_training, tuning
+        # Without source training there is no source model that could serve a task without labels.
         self.learns_from_source, self.needs_labels = source_training, not source_training
         self.trainable, self.support_batch_size = trainable, support_batch_size
         self.optimizer = optimizer(self.parameters())

@@ -56,6 +56,8 @@ class NearestCentroid(Strategy):
     ) -> None:
         super().__init__()
         head = linear_head(encoder.feature_dim, n_source_outputs)
+        # With `centre` the head trains even over a frozen encoder: the steps are needed to observe the
+        # mean.
         self.network = Network(encoder, head if centre else useful_head(encoder, head))
         self.seed, self.batch_size = seed, batch_size
         self.distance, self.centre, self.normalise = distance, centre, normalise
@@ -66,6 +68,7 @@ class NearestCentroid(Strategy):
         """Keeps the mean even where it is not used, so that an evaluation can ask for it later."""
 
         def observe(mean: Tensor) -> None:
+            # In place, because it is a buffer that checkpoints hold.
             self.source_mean.lerp_(mean.to(self.source_mean), MOMENTUM)
 
         return fit_classifier(
@@ -212,6 +215,7 @@ def logistic_regression(features: Tensor, targets: Tensor, n_classes: int, C: fl
         max_iter=1000,
         tolerance_grad=1e-7,
         tolerance_change=1e-12,
+        # Without a line search torch's L-BFGS takes steps of fixed length and may diverge.
         line_search_fn="strong_wolfe",
     )
 

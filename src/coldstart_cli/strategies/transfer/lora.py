@@ -87,6 +87,7 @@ class LoRA(Strategy):
         """Yields after every step, `changed` being factors and head; once where there are no labels."""
         network = for_task(self.network, support, keep_head=self.source_training)
         frozen = {f"encoder.{name}": w.detach() for name, w in matrices(network.encoder).items()}
+        # By the support's seed: a task starts from the same factors whenever it is adapted to.
         start = low_rank(frozen, self.rank, support.seed) | weights_of(network, "head.")
         full = partial(_full, frozen, self.alpha / self.rank)
         task_loss = network_loss(network, support, self.support_batch_size)

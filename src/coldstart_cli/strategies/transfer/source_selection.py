@@ -115,6 +115,7 @@ class SourceSelection(Strategy):
         if similarity == "task2vec" and not n_filters:
             raise ValueError("similarity: task2vec needs weights, this encoder is frozen; choose leep")
         self.embeddings: Tensor
+        # A buffer: adaptation compares a task with the groups without having their data.
         self.register_buffer("embeddings", torch.zeros(len(self.groups), n_filters))
 
     def refusal(self, tasks: TaskSource) -> str | None:
@@ -136,6 +137,7 @@ class SourceSelection(Strategy):
                 turns.append(partial(self._training, expert, part, f"{name}_"))
         for step, metrics in enumerate(by_turns(turns, start), start + 1):
             if self.similarity == "task2vec" and (step % self.embed_every == 0 or step == self.n_steps):
+                # At the last step as well, because embeddings belong to the weights that made them.
                 self._embed_groups(parts)
             yield metrics
 
@@ -180,6 +182,7 @@ class SourceSelection(Strategy):
 
     def _mixed(self, support: Support, similarities: list[float]) -> Iterator[Adapted]:
         """All experts, one step further each time; weighted equally at first, then by similarity."""
+        # Generators side by side: each step of the mixture takes one step of every expert.
         trajectories = [expert.adapt(support) for expert in self._experts()]
         weights = (torch.tensor(similarities) / self.temperature).softmax(0).to(support.targets.device)
         for step, together in enumerate(zip(*trajectories, strict=True)):
@@ -229,6 +232,8 @@ class SourceSelection(Strategy):
         self.pooled.eval()
         for i, (part, own) in enumerate(zip(parts, self.classes, strict=True)):
             if len(part):
+                # A function of seed and group: the embeddings do not depend on the step, nor on other
+                # groups.
                 generator = torch.Generator().manual_seed(step_seed(self.seed, i))
                 drawn = torch.randint(len(part), (self.probe_draws,), generator=generator)
                 inputs = part.examples(drawn).to(head.weight.device).inputs
@@ -254,6 +259,7 @@ class SourceSelection(Strategy):
         )
         rows = {n: w.detach() for n, w in next(islice(steps, self.probe_steps, None)).items()}
         generator = torch.Generator().manual_seed(step_seed(support.seed, 0))
+        # As many draws as for a group, so that the two embeddings are equally noisy.
         return self._embedding(cycled(ordered, self.probe_draws).inputs, rows, generator)
 
     def _embedding(self, inputs: Inputs, rows: Weights, generator: torch.Generator) -> Tensor:
