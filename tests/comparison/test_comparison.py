@@ -13,7 +13,6 @@ from scipy import stats
 from coldstart_cli.comparison.comparison import compare
 from coldstart_cli.comparison.findings import Comparison, as_json
 from coldstart_cli.comparison.results import read
-from coldstart_cli.comparison.standings import paired
 from coldstart_cli.errors import RequestError
 from coldstart_cli.metrics.json_edge import from_json, to_json
 
@@ -144,13 +143,6 @@ def test_costs_are_medians_over_runs(tmp_path: Path, make_run: Make) -> None:
     assert contestant.costs.inference[1].p95_ms == 2.0
     assert contestant.seeds == [0, 1, 2] and len(contestant.runs) == 3
     assert "beside" not in to_json(contestant.costs)
-
-
-def test_paired_takes_the_seeds_both_have_and_without_any_the_means() -> None:
-    a = np.array([[1.0, 2.0], [3.0, 5.0]])
-    b = np.array([[0.5, 0.5], [1.0, 1.0]])
-    assert paired(a, [0, 1], b, [1, 2]).tolist() == [[2.5, 4.5]]
-    assert paired(a, [0, 1], b, [2, 3]).tolist() == [[1.25, 2.75]]
 
 
 def test_runs_are_listed_with_what_differs(tmp_path: Path, make_run: Make) -> None:
