@@ -13,7 +13,6 @@ from scipy import stats
 from coldstart_cli.comparison.comparison import compare
 from coldstart_cli.comparison.findings import Comparison, as_json
 from coldstart_cli.comparison.results import read
-from coldstart_cli.comparison.standings import paired
 from coldstart_cli.errors import RequestError
 from coldstart_cli.metrics.json_edge import from_json, to_json
 
@@ -146,13 +145,6 @@ def test_costs_are_medians_over_runs(tmp_path: Path, make_run: Make) -> None:
     assert "beside" not in to_json(contestant.costs)
 
 
-def test_paired_takes_the_seeds_both_have_and_without_any_the_means() -> None:
-    a = np.array([[1.0, 2.0], [3.0, 5.0]])
-    b = np.array([[0.5, 0.5], [1.0, 1.0]])
-    assert paired(a, [0, 1], b, [1, 2]).tolist() == [[2.5, 4.5]]
-    assert paired(a, [0, 1], b, [2, 3]).tolist() == [[1.25, 2.75]]
-
-
 def test_runs_are_listed_with_what_differs(tmp_path: Path, make_run: Make) -> None:
     make_run("a", {1: tasks(5, 0.5)}, settings={"inner_lr": 0.1})
     make_run("b", {1: tasks(5, 0.5)}, settings={"inner_lr": 0.2}, seed=1)
@@ -219,13 +211,9 @@ def test_tasks_of_one_origin_are_a_cluster_in_every_interval_and_test(tmp_path: 
 def test_what_each_task_chose_itself_is_what_is_compared(tmp_path: Path, make_run: Make) -> None:
     values = tasks(10, 0.5)
     run = make_run("one", {1: values}, strategy="one")
-    (run / "evaluations" / "0123abcd" / "records.jsonl").open("a").write(
-        "".join(
-            json.dumps({**row, "step": 7, "value": 0.9, "chosen": True}) + "\n"
-            for line in (run / "evaluations" / "0123abcd" / "records.jsonl").read_text().splitlines()
-            for row in [json.loads(line)]
-            if row["split"] == "new" and row["role"] == "strategy"
-        )
-    )
+    records = run / "evaluations" / "0123abcd" / "records.jsonl"
+    rows = [json.loads(line) for line in records.read_text().splitlines()]
+    own = [{**r, "step": 7, "value": 0.9, "chosen": True} for r in rows if r["split"] == "new"]
+    records.write_text("".join(f"{json.dumps(row)}\n" for row in [*rows, *own]))
     (setting,) = compared(tmp_path).settings
     assert setting.shots[1].results["one"].mean == pytest.approx(0.9)

@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import count
-from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Objective, Pool, Split, Task, TaskShape, TaskSource
 from coldstart_cli.hardware import Hardware
+from coldstart_cli.metrics.benchmark import Spread
 from coldstart_cli.tracing.flops import flops
 
 Step = Callable[[], object]
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """The median of some measurements, and their quartiles."""
-
-    low: float
-    middle: float
-    high: float
-    n: int
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def spread(values: Sequence[float]) -> Spread:

@@ -27,6 +27,8 @@ from coldstart_cli.core.tasks import Examples, Inputs, Strategy, Task, map_input
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment import assembly
 from coldstart_cli.hardware import Hardware, usable_cores
+from coldstart_cli.metrics.benchmark import Benchmark, Machine, Spread, StepTime
+from coldstart_cli.metrics.json_edge import from_json
 from coldstart_cli.tracing.flops import flops
 
 Extent = Literal["quick", "usual", "all"]
@@ -154,7 +156,7 @@ def _scaled(tensor: Tensor) -> Tensor:
 
 def measured(
     rows: Sequence[Row], overrides: Sequence[str], peaks: Mapping[str, float], seconds: float
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[StepTime]:
     """A record for each row: milliseconds, FLOPs, share of the peak, ratio to the first row of its group.
 
     Args:
@@ -172,17 +174,17 @@ def measured(
             milliseconds = measuring.spread([1e3 * t for t in times[name]])
             n_flops = case.flops()
             rate = n_flops / milliseconds.middle / 1e6
-            yield {
-                "name": name,
-                "overrides": list(case.row.overrides),
-                "ms": milliseconds.as_dict(),
-                "flops": n_flops,
-                "gflops_per_second": rate,
-                "peak": case.limit,
-                "of_peak": rate / peaks[case.limit],
-                "beside": None if name == first else first,
-                "times": None if name == first else measuring.ratios(times, name, first).as_dict(),
-            }
+            yield StepTime(
+                name=name,
+                overrides=list(case.row.overrides),
+                ms=milliseconds,
+                flops=n_flops,
+                gflops_per_second=rate,
+                peak=case.limit,
+                of_peak=rate / peaks[case.limit],
+                beside=None if name == first else first,
+                times=None if name == first else measuring.ratios(times, name, first),
+            )
 
 
 def sampling(seconds: float) -> dict[str, float]:
@@ -197,11 +199,11 @@ def sampling(seconds: float) -> dict[str, float]:
     return {"glyphs": 32 / measuring.spread(times).middle}
 
 
-def startup(turns: int) -> dict[str, Any]:
+def startup(turns: int) -> dict[str, Spread]:
     """Seconds from typing a command to its answer, each time in a new process."""
     found = {name: [seconds_of([name]) for _ in range(turns)] for name in ("--help", "ls")}
     found["train, end of the first step"] = [_seconds_to_first_step() for _ in range(turns)]
-    return {name: measuring.spread(times).as_dict() for name, times in found.items()}
+    return {name: measuring.spread(times) for name, times in found.items()}
 
 
 COLDSTART = (sys.executable, "-m", "coldstart_cli")
@@ -234,17 +236,18 @@ def _seconds_to_first_step() -> float:
                 child.kill()
 
 
-def benchmark(overrides: Sequence[str], extent: Extent) -> dict[str, Any]:
+def benchmark(overrides: Sequence[str], extent: Extent) -> Benchmark:
     """Everything that `coldstart bench` prints: machine, peaks, steps, tasks per second, start-up."""
     rows = [row for row in ROWS if EXTENTS.index(row.extent) <= EXTENTS.index(extent)]
     seconds, turns = (1.0, 1) if extent == "quick" else (2.0, 3)
     hardware = built(rows[0], overrides).hardware
     peaks = measuring.peaks(hardware, seconds)
-    return {
-        "format": 1,
-        "machine": {"torch": torch.__version__, "cores": usable_cores(), **hardware.facts()},
-        "peaks": peaks,
-        "steps": list(measured(rows, overrides, peaks, seconds)),
-        "tasks_per_second": sampling(0.5),
-        "startup": startup(turns),
-    }
+    machine = {"torch": str(torch.__version__), "cores": usable_cores(), **hardware.facts()}
+    return Benchmark(
+        format=1,
+        machine=from_json(Machine, machine),
+        peaks=peaks,
+        steps=list(measured(rows, overrides, peaks, seconds)),
+        tasks_per_second=sampling(0.5),
+        startup=startup(turns),
+    )

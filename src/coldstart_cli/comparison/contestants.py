@@ -6,7 +6,7 @@ were evaluated on the same tasks, by the hashes in their records; data sets and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,6 +19,9 @@ from coldstart_cli.runs.run import DETERMINING, PLACES, REPORTING
 
 REFERENCE = "scratch"
 """The strategy that transfer is measured against."""
+
+UNSET = "unset"
+"""In names, of a key that a contestant's config does not have."""
 
 Role = Literal["strategy", "baseline"]
 
@@ -203,24 +206,37 @@ def _named(members: Sequence[Contestant]) -> list[Contestant]:
     named: list[Contestant] = []
     for strategy in dict.fromkeys(m.strategy for m in members):
         own = [m for m in members if m.strategy == strategy]
-        models = len({m.model for m in own}) > 1
-        differing = _differing([m.settings for m in own], {"model."} if models else set())
-        for m in own:
-            told = [m.model] if models else []
-            told += [f"{key.removeprefix('strategy.')}={_text(m.settings[key])}" for key in differing
-                     if key in m.settings]  # fmt: skip
-            # Where all of them are baselines, the word would tell nothing apart.
-            told += ["as baseline"] if m.baseline and not all(o.baseline for o in own) else []
-            name = f"{strategy} ({', '.join(told)})" if told and len(own) > 1 else strategy
-            named.append(replace(m, name=name))
+        names = _names(own, unset=False)
+        # A key that one config lacks came with a later version: told only where nothing else tells two apart.
+        if len(set(names)) < len(own):
+            names = _names(own, unset=True)
+        for i, (m, name) in enumerate(zip(own, names, strict=True)):
+            # The same settings drawn from other data; results are kept by name, so each needs its own.
+            earlier = names[:i].count(name)
+            named.append(replace(m, name=f"{name} #{earlier + 1}" if earlier else name))
     return named
 
 
-def _differing(settings: Sequence[Mapping[str, Any]], without: Iterable[str]) -> list[str]:
-    """Keys of which two contestants have different values; keys that one lacks do not count."""
-    keys = dict.fromkeys(key for own in settings for key in own)
-    values = {key: {_text(own[key]) for own in settings if key in own} for key in keys}
-    return [key for key in keys if len(values[key]) > 1 and not key.startswith(tuple(without))]
+def _names(own: Sequence[Contestant], *, unset: bool) -> list[str]:
+    """Names of contestants of one strategy; `unset`: a key that one lacks counts as a value of its own."""
+    models = len({m.model for m in own}) > 1
+    keys = dict.fromkeys(key for m in own for key in m.settings)
+    told: list[list[str]] = [[m.model] if models else [] for m in own]
+    for key in keys:
+        texts = [_text(m.settings[key]) if key in m.settings else UNSET if unset else None for m in own]
+        if len(set(texts) - {None}) < 2 or (models and key.startswith("model.")):
+            continue
+        for parts, text in zip(told, texts, strict=True):
+            parts += [] if text is None else [f"{key.removeprefix('strategy.')}={text}"]
+    # Where all of them are baselines, the word would tell nothing apart.
+    if not all(m.baseline for m in own):
+        for parts, m in zip(told, own, strict=True):
+            parts += ["as baseline"] if m.baseline else []
+    several = len(own) > 1
+    return [
+        f"{m.strategy} ({', '.join(p)})" if p and several else m.strategy
+        for m, p in zip(own, told, strict=True)
+    ]
 
 
 def _text(value: Any) -> str:

@@ -238,7 +238,7 @@ def _on_validation(member: Contestant, k: int, higher: bool) -> float:
         if (row.split, row.role, row.k_shot, row.step) == ("validation", member.role, k, shot.step)
         and not math.isnan(row.value)
     ]
-    return (plain.fmean(values) if values else -math.inf) * (1 if higher else -1)
+    return plain.fmean(values) * (1 if higher else -1) if values else -math.inf
 
 
 def mean_known(values: Iterable[float | None]) -> float | None:

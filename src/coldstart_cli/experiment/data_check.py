@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from coldstart_cli.config.building import build
 from coldstart_cli.core.tasks import Split, TaskShape, TaskSource
 from coldstart_cli.datasets.audit.audit import Audit, audit
+from coldstart_cli.datasets.audit.findings import DataAudit
 from coldstart_cli.datasets.audit.task_bank import Asked
 from coldstart_cli.errors import RequestError
 from coldstart_cli.evaluation.loop import EvaluationPlan, shape_of
@@ -24,7 +24,7 @@ MOST_EXAMPLES = 200_000
 """Most examples drawn in one shape, unless the evaluated tasks alone have more."""
 
 
-def audited(config: Mapping[str, Any], *, n_tasks: int | None, show_read: bool) -> dict[str, Any]:
+def audited(config: Mapping[str, Any], *, n_tasks: int | None, show_read: bool) -> DataAudit:
     """The leak audit of the data that a run of `config` would use.
 
     Args:
@@ -92,16 +92,15 @@ def _unreadable(source: TaskSource) -> list[str]:
 
 def _summary(
     config: Mapping[str, Any], source: TaskSource, found: Audit, not_served: Sequence[str]
-) -> dict[str, Any]:
-    """The whole audit as JSON values."""
-    return {
-        "name": config["names"]["dataset"],
-        "settings": config["dataset"],
-        "fingerprint": source.fingerprint,
-        "facts": source.facts(),
-        "n_leaks": found.n_leaks,
-        "findings": [asdict(one) for one in found.findings],
-        "not_served": list(not_served),
-        "unreadable": _unreadable(source),
-        "bank": [asdict(row) for row in found.bank],
-    }
+) -> DataAudit:
+    return DataAudit(
+        name=config["names"]["dataset"],
+        settings=config["dataset"],
+        fingerprint=source.fingerprint,
+        facts=source.facts(),
+        n_leaks=found.n_leaks,
+        findings=found.findings,
+        not_served=not_served,
+        unreadable=_unreadable(source),
+        bank=found.bank,
+    )
