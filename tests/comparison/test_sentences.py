@@ -42,6 +42,12 @@ def test_sentences_say_where(ks: str, where: str) -> None:
     assert any(s.startswith(f"{where} a wins") for s in sentences(setting(shots)))
 
 
+def test_every_k_is_said_only_where_all_were_run_at_every_k() -> None:
+    alone = at_k({"a": 0.9}, [], ["a"])
+    said = sentences(setting({1: WIN, 2: WIN, 5: alone}))
+    assert said[0].startswith("at k = 1 and 2 a wins") and "every" not in " ".join(said)
+
+
 def test_one_contestant_and_no_shared_task_are_said() -> None:
     alone = at_k({"a": 0.9}, [], ["a"])
     assert sentences(setting({1: alone})) == ["only a was run: nothing to compare it with"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from coldstart_cli.comparison.verdict import Contrast, between, by_mean, judged, unbeaten, wins
+from coldstart_cli.comparison.verdict import Contrast, between, by_mean, judged, starred, unbeaten, wins
 from coldstart_cli.metrics import significance
-from tests.kit.verdicts import pair, standing
+from coldstart_cli.metrics.numbers import MeanInterval
+from tests.kit.verdicts import at_k, pair, setting, standing
 
 
 def contrast(a: str, b: str, mean: float, *, spread: float = 0.01, seed: int = 0) -> Contrast:
@@ -79,3 +81,17 @@ def test_winners_are_those_that_nobody_beats_and_in_a_circle_the_first() -> None
 def test_by_mean_puts_the_diverged_last() -> None:
     rows = {"a": standing(None), "b": standing(0.2), "c": standing(0.3)}
     assert by_mean(rows, True) == ["c", "b", "a"] and by_mean(rows, False) == ["b", "c", "a"]
+
+
+def test_what_cannot_be_told_from_scratch_has_no_star() -> None:
+    gains = {"a": MeanInterval(0.05, 0.01), "b": MeanInterval(0.01, 0.02), "scratch": None}
+    results = {name: standing(0.9, gain=gain) for name, gain in gains.items()}
+    at = replace(at_k({}, [], list(gains)), results=results)
+    assert starred(setting({1: at}), at) == ["a"]
+    alone = replace(at, winners=["scratch"])
+    assert starred(setting({1: alone}), alone) == ["scratch"]
+
+
+def test_winners_without_scratch_beside_them_keep_their_stars() -> None:
+    at = at_k({"a": 0.9, "b": 0.9}, [], ["a", "b"])
+    assert starred(setting({1: at}), at) == ["a", "b"]

@@ -177,6 +177,13 @@ def _caveats(members: Sequence[Contestant]) -> list[str]:
         )
     if len({r.summary.hardware for m in members if not m.baseline for r in m.results}) > 1:
         notes.append("times were measured on different hardware or thread counts: compare them roughly")
+    seen = {m.name: m.results[0].summary.training.examples for m in members if not m.baseline}
+    counts = {name: n for name, n in seen.items() if n}
+    if counts and max(counts.values()) > 1.1 * min(counts.values()):
+        most, least = (of(counts, key=lambda name: counts[name]) for of in (max, min))
+        notes.append(
+            f"budgets differ: {most} saw {counts[most]:,} labelled source examples, {least} {counts[least]:,}"
+        )
     transductive = [m.name for m in members if m.results[0].summary.transductive and not m.baseline]
     if transductive:
         notes.append(f"transductive (a prediction may depend on its batch): {', '.join(transductive)}")

@@ -31,6 +31,8 @@ def sentences(setting: Setting) -> list[str]:
 def _story(at: AtK) -> tuple[str, ...]:
     """What two k must have in common to share a sentence."""
     best, *others = at.winners
+    if len(at.results) < 2:
+        return ("only", best)
     if not others:
         return ("alone", best)
     # Winners that tie are named in any order; of those that are undecided the best mean is named first.
@@ -42,7 +44,7 @@ def _story(at: AtK) -> tuple[str, ...]:
 def _sentence(ks: Sequence[int], setting: Setting) -> str:
     at = setting.shots[ks[0]]
     best, *others = at.winners
-    where = _where(ks, list(setting.shots))
+    where = _where(ks, setting)
     if not others:
         names = by_mean(at.results, setting.higher_is_better)
         if len(names) < 2:
@@ -68,12 +70,15 @@ def _sentence(ks: Sequence[int], setting: Setting) -> str:
     )
 
 
-def _where(ks: Sequence[int], every: Sequence[int]) -> str:
+def _where(ks: Sequence[int], setting: Setting) -> str:
     """A stretch of k in words; open to the side where no k was evaluated beyond it."""
-    if len(ks) == len(every):
-        return "at every k" if len(every) > 1 else f"at k = {ks[0]}"
+    every = list(setting.shots)
     if len(ks) == 1:
         return f"at k = {ks[0]}"
+    if any(len(at.results) < len(setting.contestants) for at in setting.shots.values()):
+        return f"at k = {_list([str(k) for k in ks])}"  # not everyone was run at every k
+    if len(ks) == len(every):
+        return "at every k"
     if ks[-1] == every[-1]:
         return f"from k = {ks[0]}"
     return f"at k <= {ks[-1]}" if ks[0] == every[0] else f"at k = {ks[0]} to {ks[-1]}"

@@ -13,7 +13,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from coldstart_cli.comparison.findings import Pair
+from coldstart_cli.comparison.contestants import REFERENCE
+from coldstart_cli.comparison.findings import AtK, Pair, Setting
 from coldstart_cli.metrics import significance
 from coldstart_cli.metrics.numbers import Estimated, known
 
@@ -118,6 +119,21 @@ def unbeaten(names: Sequence[str], beats: Collection[tuple[str, str]]) -> list[s
     """Those that no other of them beats; the first where every one is beaten, as in a circle."""
     found = [name for name in names if not any((other, name) in beats for other in names)]
     return found or list(names[:1])
+
+
+def starred(setting: Setting, at: AtK) -> list[str]:
+    """Winners that deserve a mark: what cannot be told from scratch does not, nor scratch beside others.
+
+    Nothing beats such a contestant, and still it is not known to gain anything from its source.
+    """
+    return [name for name in at.winners if _gains(setting, at, name)]
+
+
+def _gains(setting: Setting, at: AtK, name: str) -> bool:
+    gain = at.results[name].gain
+    if gain is None:  # scratch itself, or nothing to measure a gain against
+        return len(at.winners) == 1 or setting.contestant(name).strategy != REFERENCE
+    return gain.mean is not None and gain.half_width is not None and gain.mean > gain.half_width
 
 
 def by_mean(results: Mapping[str, Estimated], higher_is_better: bool) -> list[str]:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coldstart_cli.comparison.findings import Comparison, Costs, Setting, Training
+from coldstart_cli.comparison.verdict import starred
 from coldstart_cli.metrics.budgets import BATCH
 from coldstart_cli.metrics.numbers import (
     UNKNOWN,
@@ -40,7 +41,10 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
         console.print()
         console.print(plain(_title(setting, comparison.confidence)), style="bold", soft_wrap=True)
         console.print(_accuracy(setting))
-        console.print("[dim]* nothing beats it; contestants of one rank are beaten by equally many[/dim]")
+        console.print(
+            "[dim]* nothing beats it, and it gains over scratch; contestants of one rank are beaten by "
+            "equally many[/dim]"
+        )
         if others := setting.other_metrics:
             console.print()
             console.print(_others(setting, others))
@@ -102,7 +106,7 @@ def _accuracy(setting: Setting) -> Table:
         cells = [plain(name + (" (transductive)" if contestant.transductive else ""))]
         for at in setting.shots.values():
             standing = at.results.get(name)
-            winner = name in at.winners
+            winner = name in starred(setting, at)
             text = "-   " if standing is None else f"{numbers.interval(standing)}  {standing.rank:>2}"
             cells.append(Text(text + ("*" if winner else " "), style="bold" if winner else ""))
         table.add_row(*cells, Text(str(len(contestant.seeds))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from coldstart_cli.comparison.verdict import starred
 from coldstart_cli.reports.html import run_tables, tables
 from coldstart_cli.reports.html.chart_data import best_first, costs, visible
 from tests.kit.comparisons import comparison, typed, typed_setting
@@ -20,10 +21,11 @@ def column(table: tables.Table, name: str) -> list[str]:
 
 def test_results_star_the_winners_and_name_the_tasks() -> None:
     made = setting(3, ks=(1, 5))
-    table = tables.results(typed_setting(made))
-    for k, shot in made["shots"].items():
-        starred = [row[0] for row in table.rows if row[table.head.index(f"k = {k}")].endswith("★")]
-        assert sorted(starred) == sorted(shot["winners"])
+    of = typed_setting(made)
+    table = tables.results(of)
+    for k, at in of.shots.items():
+        marked = [row[0] for row in table.rows if row[table.head.index(f"k = {k}")].endswith("★")]
+        assert sorted(marked) == sorted(starred(of, at))
     assert table.rows[-1][1] == f"30 ({made['shots']['1']['bank']})"
 
 

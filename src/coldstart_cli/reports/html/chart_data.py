@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from coldstart_cli.comparison.findings import AtK, Comparison, Setting, Standing
+from coldstart_cli.comparison.verdict import starred
 from coldstart_cli.metrics.json_edge import to_json
 from coldstart_cli.reports.comparison_table import numbers_of
 from coldstart_cli.safe_text import printable
@@ -66,7 +67,7 @@ def _setting(setting: Setting) -> dict[str, Any]:
         "contestants": [{"name": c.name, "baseline": c.baseline} for c in setting.contestants],
         "order": best_first(setting),
         "coloured": COLOURS,
-        "shots": [_at_k(at, names) for at in setting.shots.values()],
+        "shots": [_at_k(setting, at, names) for at in setting.shots.values()],
         "costs": [to_json(cost) for cost in costs(setting)],
         "similarity": [to_json(similarity) for similarity in setting.similarity],
     }
@@ -99,7 +100,7 @@ def best_first(setting: Setting) -> list[int]:
     return order
 
 
-def _at_k(at: AtK, names: Sequence[str]) -> dict[str, Any]:
+def _at_k(setting: Setting, at: AtK, names: Sequence[str]) -> dict[str, Any]:
     position = {name: i for i, name in enumerate(names)}
     return {
         "results": [_standing(at.results.get(name)) for name in names],
@@ -109,7 +110,7 @@ def _at_k(at: AtK, names: Sequence[str]) -> dict[str, Any]:
              pair.p_wilcoxon, pair.verdict]
             for pair in at.pairs
         ],
-        "winners": [position[name] for name in at.winners],
+        "winners": [position[name] for name in starred(setting, at)],
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from coldstart_cli.comparison.findings import Setting, Standing
+from coldstart_cli.comparison.verdict import starred
 from coldstart_cli.metrics.numbers import (
     UNKNOWN,
     calibration,
@@ -65,7 +66,7 @@ def results(setting: Setting) -> Table:
     for contestant in setting.contestants:
         name, over = contestant.name, contestant.over_shots
         cells = [
-            numbers.interval(at.results.get(name)) + (f" {WINNER}" if name in at.winners else "")
+            numbers.interval(at.results.get(name)) + (f" {WINNER}" if name in starred(setting, at) else "")
             for at in shots.values()
         ]
         kinds = ["baseline"] * contestant.baseline + ["transductive"] * contestant.transductive
