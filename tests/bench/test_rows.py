@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 from collections.abc import Iterator
@@ -10,14 +9,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rich.console import Console
 
 from coldstart_cli.bench import measuring, rows
 from coldstart_cli.bench.rows import ROWS, built
 from coldstart_cli.cli import main
 from coldstart_cli.metrics.benchmark import Benchmark
 from coldstart_cli.metrics.json_edge import from_json, to_json
-from coldstart_cli.reports import bench_table
 
 CPU = ("hardware=cpu", "hardware.threads=1")
 
@@ -99,15 +96,3 @@ def test_benchmark_relates_rows_to_the_peak_and_to_the_first_of_their_group(reco
     assert first.of_peak == pytest.approx(first.flops / first.ms.middle / 1e6 / 100)
     assert record.machine.threads == 1
     assert from_json(Benchmark, json.loads(json.dumps(to_json(record)))) == record
-
-
-def test_bench_report_shows_every_row(record: Benchmark) -> None:
-    out = io.StringIO()
-    bench_table.show(record, Console(file=out, width=160))
-    for words in (
-        "MAML, sinusoid, 25 tasks",
-        "the same again",
-        "convolution 64 to 64 200 (bf16 400)",
-        "--help",
-    ):
-        assert words in out.getvalue()

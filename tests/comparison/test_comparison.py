@@ -14,7 +14,7 @@ from coldstart_cli.comparison.comparison import compare
 from coldstart_cli.comparison.findings import Comparison, as_json
 from coldstart_cli.comparison.results import read
 from coldstart_cli.errors import RequestError
-from coldstart_cli.metrics.json_edge import from_json, to_json
+from coldstart_cli.metrics.json_edge import from_json
 
 Make = Callable[..., Path]
 
@@ -120,29 +120,6 @@ def test_a_diverged_task_has_no_mean_and_loses_to_nobody_by_accident(tmp_path: P
     shot = compared(tmp_path).settings[0].shots[1]
     assert shot.results["gone"].mean is None and shot.results["fine"].mean is not None
     assert list(shot.results) == ["fine", "gone"] and shot.pairs[0].difference is None
-
-
-def test_similarity_stands_beside_its_measured_worth(tmp_path: Path, make_run: Make) -> None:
-    values = {f"t{i}": 0.7 for i in range(6)}
-    near = {f"t{i}": 0.5 + 0.05 * i for i in range(6)}
-    far = {f"t{i}": 0.4 - 0.02 * i for i in range(6)}
-    notes = {t: {"similarity of near": near[t], "similarity of far": far[t]} for t in values}
-    make_run("a", {1: values}, strategy="leep", baseline={1: {t: 0.3 for t in values}}, notes=notes,
-             beside={"near": near, "far": far})  # fmt: skip
-    (row,) = compared(tmp_path).settings[0].similarity
-    assert row.contestant == "leep" and row.k == "1" and row.pairs == 12
-    assert row.rho == pytest.approx(1.0) and row.regret == pytest.approx(0.0)
-    assert len(row.points) == 12 and {point[2] for point in row.points} == {"near", "far"}
-
-
-def test_costs_are_medians_over_runs(tmp_path: Path, make_run: Make) -> None:
-    for seed, p95 in enumerate((1.0, 9.0, 2.0)):
-        costs = {"inference": {"1": {"p50_ms": 1.0, "p95_ms": p95}}}
-        make_run(f"r{seed}", {1: tasks(5, 0.5)}, seed=seed, costs=costs)
-    (contestant,) = compared(tmp_path).settings[0].contestants
-    assert contestant.costs.inference[1].p95_ms == 2.0
-    assert contestant.seeds == [0, 1, 2] and len(contestant.runs) == 3
-    assert "beside" not in to_json(contestant.costs)
 
 
 def test_runs_are_listed_with_what_differs(tmp_path: Path, make_run: Make) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from coldstart_cli.comparison.verdict import starred
-from coldstart_cli.reports.html import run_tables, tables
-from coldstart_cli.reports.html.chart_data import best_first, costs, visible
-from tests.kit.comparisons import comparison, typed, typed_setting
+from coldstart_cli.reports.html import tables
+from tests.kit.comparisons import comparison, typed_setting
 
 
 def setting(n: int = 3, **changes: Any) -> dict[str, Any]:
@@ -66,18 +65,6 @@ def test_costs_name_hardware_where_it_differs() -> None:
     assert "different hardware" in tables.hardware(typed_setting(made))
 
 
-def test_costs_without_a_value_are_no_choice() -> None:
-    made = setting(3)
-    assert [cost.name for cost in costs(typed_setting(made))][:3] == [
-        "answer, batch 1",
-        "answer, batch 64",
-        "adapt",
-    ]
-    for contestant in made["contestants"]:
-        contestant["costs"], contestant["training"] = None, None
-    assert costs(typed_setting(made)) == []
-
-
 def test_pairs_say_what_would_decide() -> None:
     made = setting(2, ks=(1,))
     made["shots"]["1"]["pairs"][0] |= {"seeds_needed": 7, "tasks_needed": 1200, "p": 1e-7, "p_holm": None}
@@ -103,46 +90,3 @@ def test_numbers_are_typeset_and_names_are_not() -> None:
         "", ["a-b", "n", "m"], [["x-y", "-2.5", "-"], ["-", "+3.1 ± ?", "1e-05"]], (0,)
     )
     assert table.rows == [["x-y", "−2.5", "–"], ["–", "+3.1 ± ?", "1e−05"]]
-
-
-def test_colours_go_to_winners_at_any_k_first() -> None:
-    made = setting(20, ks=(1, 5, 20))
-    late = made["contestants"][-1]["name"]
-    made["shots"]["20"]["results"][late]["rank"] = 1
-    order = best_first(typed_setting(made))
-    assert sorted(order) == list(range(20))
-    assert order.index(19) < 3
-    baselines = [i for i, contestant in enumerate(made["contestants"]) if contestant["baseline"]]
-    assert min(order.index(i) for i in baselines) < 8
-
-
-def test_shared_entries_are_said_once() -> None:
-    common, rest = run_tables.shared([{"a": 1, "b": 2, "c": None}, {"a": 1, "b": 3}])
-    assert (common, rest) == ({"a": 1}, [{"b": 2, "c": None}, {"b": 3}])
-
-
-def test_runs_of_a_contestant_share_its_settings() -> None:
-    contestants, runs = run_tables.settings(typed(comparison(2, seeds=2)))
-    assert [row[0] for row in contestants.rows] == list(dict.fromkeys(row[1] for row in runs.rows))
-    assert all("strategy.inner_lr: 0.1" in row[1] and "seed" not in row[1] for row in contestants.rows)
-    assert column(runs, "settings of its own") == ["seed: 0", "seed: 1"] * 2
-    assert column(runs, "command line")[0].startswith("coldstart train strategy=")
-
-
-def test_environments_are_grouped() -> None:
-    made = comparison(2, seeds=2)
-    (table, groups) = run_tables.environments(typed(made))
-    assert groups is None
-    assert dict(table.rows)["packages.torch"] == "2.13.0"
-    made["runs"][0]["environment"] = made["runs"][0]["environment"] | {"python": "3.13.0"}
-    (table, groups) = run_tables.environments(typed(made))
-    assert "python" not in dict(table.rows)
-    assert groups is not None
-    assert [row[:2] for row in groups.rows] == [["python: 3.13.0", "1"], ["python: 3.11.7", "3"]]
-
-
-def test_visible_escapes_what_is_not_seen() -> None:
-    assert visible({"a\x1b": ["b\u202e", 1, None, ("c\ud800\n",)]}) == {
-        r"a\x1b": [r"b\u202e", 1, None, ["c\\ud800\n"]]
-    }
-    assert visible("Ünïcode 漢字 👩‍🔬") == "Ünïcode 漢字 👩‍🔬"

@@ -46,7 +46,8 @@ def _visible(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_visible(key): _visible(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_visible(item) for item in value]
+        shown = [_visible(item) for item in value]
+        return tuple(shown) if isinstance(value, tuple) else shown
     return value
 
 
