@@ -182,13 +182,15 @@ def _unpacked(source: _Source, definition: ast.FunctionDef) -> Iterator[tuple[_S
 
 
 def _documented(source: _Source, definition: Definition) -> Iterator[Definition]:
-    """What can document the parameters: the target, its `__init__`, and its parents."""
+    """What can document the parameters: the target, its `__init__`, what these share, and its parents."""
     yield definition
     if isinstance(definition, ast.FunctionDef):
         for place, shared in _unpacked(source, definition):
             yield from _documented(place, shared)
     else:
-        yield from (p for p in definition.body if isinstance(p, ast.FunctionDef) and p.name == "__init__")
+        for part in definition.body:
+            if isinstance(part, ast.FunctionDef) and part.name == "__init__":
+                yield from _documented(source, part)
         for place, parent in _parents(source, definition):
             yield from _documented(place, parent)
 

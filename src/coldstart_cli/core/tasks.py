@@ -299,9 +299,9 @@ class Adapted:
 class Strategy(nn.Module, ABC):
     """A way out of a cold start: learn from a source, adapt to a task.
 
-    Hyper-parameters are keyword-only arguments of the constructor, stored under their own name;
-    their values are in conf/strategy. What adaptation needs of the source is state (parameters
-    and buffers), so that a trained strategy adapts without the source data.
+    Hyper-parameters are keyword-only arguments of the constructor, stored under their own name (those that
+    strategies share, as one mapping); their values are in conf/strategy. What adaptation needs of the source
+    is state (parameters and buffers), so that a trained strategy adapts without the source data.
 
     Attributes:
         learns_from_source: False where `fit` has nothing to do, as for a baseline from scratch, or where
