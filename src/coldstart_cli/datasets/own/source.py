@@ -7,6 +7,7 @@ refused as data to learn from.
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import final
@@ -42,10 +43,13 @@ class Own(TaskSource):
         name: starts messages.
         labelled: all examples, also those that no split has; `adapt` takes them as they are.
         plan: how they become tasks.
+        published: the publisher's split of each example, which `adapt` learns from and is scored on; or None.
     """
 
-    def __init__(self, name: str, labelled: Labelled, plan: Plan) -> None:
-        self.name, self.labelled, self.plan = name, labelled, plan
+    def __init__(
+        self, name: str, labelled: Labelled, plan: Plan, published: Sequence[str] | None = None
+    ) -> None:
+        self.name, self.labelled, self.plan, self.published = name, labelled, plan, published
         self.shares: Shares = share_out(labelled, plan)
         self.shares_labels = self.shares.shares_labels or not labelled.classes
         self.has_source = "train" in self.shares.tables
@@ -108,6 +112,14 @@ class Own(TaskSource):
         if self.shares.reason is not None:
             raise RequestError(f"dataset: {self.name}: {self.shares.reason}")
         warn_of(self.name, self.shares.left_out, "with too few examples are")
+        if self.plan.split_by != "file" and len(self.labelled.splits) > 1:
+            named = ", ".join(self.labelled.splits)
+            warnings.warn(
+                f"dataset.split_by: the files of {self.name} name the splits {named}, which "
+                f"split_by={self.plan.split_by} does not keep apart; split_by=file does",
+                RuntimeWarning,
+                stacklevel=3,
+            )
         labelled, plan = self.labelled, self.plan
         if isinstance(labelled.objective, Regression):
             return Functions(
