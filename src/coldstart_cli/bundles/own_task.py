@@ -18,7 +18,7 @@ from coldstart_cli.files.durable import read_json
 from coldstart_cli.runs.run import Run
 
 LEARNED = ("layout", "columns", "categories", "ignore", "max_categories", "size", "channels", "resize",
-           "example_shape", "images", "target_scale")  # fmt: skip
+           "example_shape", "images", "target_scale", "standardise", "scale")  # fmt: skip
 """Keys of a recipe that a run's own data have settled; the others say where the new files hold what."""
 
 
@@ -48,10 +48,13 @@ def _read(config: Mapping[str, Any], run: Run | None, source: SourceClasses) -> 
     if not ours:
         return _published(config)
     recipe = read_json(run.path / "environment.json", "run").get("recipe") if run is not None else None
+    fresh = fresh_recipe(layout, node)
+    # a recipe of an earlier version lacks keys of today, which the new files are asked by all the same
+    known = {**fresh, **(recipe or {})}
     if recipe and recipe["layout"] == layout:
-        recipe = {**recipe, **{key: node[key] for key in recipe if key in node and key not in LEARNED}}
+        recipe = {**known, **{key: value for key, value in fresh.items() if key not in LEARNED}}
     else:
-        recipe = fresh_recipe(layout, node)
+        recipe = fresh
     preprocess = reading_preprocess(config)
     if node["root"] is None and node["unlabelled"] is not None and run is not None:
         return Parted(_without_labels(recipe, preprocess, node, run, source), None, ())

@@ -54,7 +54,7 @@ def read_labelled(
             return read_table(preprocess, root, table, None, unlabelled=unlabelled, on_bad=on_bad)
         case _:
             arrays = ArrayRecipe.from_json(recipe)
-            return read_arrays(preprocess, root, arrays, unlabelled=unlabelled, on_bad=on_bad)
+            return read_arrays(preprocess, root, arrays, None, unlabelled=unlabelled, on_bad=on_bad)
 
 
 def fresh_recipe(layout: str, node: Mapping[str, Any]) -> Recipe:
@@ -64,7 +64,7 @@ def fresh_recipe(layout: str, node: Mapping[str, Any]) -> Recipe:
         node: of the layout; keys that are no part of a recipe are passed over.
     """
     kind = {"arrays": ArrayRecipe, "image_folder": ImageRecipe, "tabular": TableRecipe, "text": TextRecipe}
-    unknown = {"columns": None, "target_scale": None, "example_shape": None, "images": False}
+    unknown = {"columns": None, "target_scale": None, "example_shape": None, "images": False, "scale": None}
     unknown["split_folders"] = node.get("split_by") == "file"
     named = {field.name for field in fields(kind[layout])}
     return {"layout": layout, **{key: v for key, v in {**unknown, **node}.items() if key in named}}

@@ -101,6 +101,21 @@ def share_out(marked: Marks | Labelled, plan: Plan) -> Shares:
     return Shares(tables, shares_labels, left_out, _too_few(tables, units, left_out, plan))
 
 
+def fitted_rows(marked: Marks, plan: Plan | None) -> NDArray[np.int64]:
+    """Examples that means, deviations and categories may be known from: those of the training split.
+
+    Args:
+        plan: None for one task, whose training examples are those that the files call so; all where none are.
+    """
+    if plan is not None:
+        train = share_out(marked, plan).tables.get("train")
+        if train is not None:
+            return train.flat()[0].astype(np.int64)
+    elif "train" in marked.splits:
+        return np.flatnonzero(marked.split_of == marked.splits.index("train"))
+    return np.arange(len(marked))
+
+
 class _Units:
     """Classes with their tasks, or the tasks of a regression: what has examples."""
 

@@ -15,7 +15,6 @@ from typing import Annotated, Unpack
 import numpy as np
 import torch
 from annotated_types import Ge
-from numpy.typing import NDArray
 
 from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.columns import (
@@ -26,10 +25,10 @@ from coldstart_cli.datasets.own.columns import (
     encoded,
     fitted,
 )
-from coldstart_cli.datasets.own.labelled import Labelled, Marks, Raw
+from coldstart_cli.datasets.own.labelled import Labelled, Raw
 from coldstart_cli.datasets.own.shared import OwnData, plan_of
 from coldstart_cli.datasets.own.source import Own
-from coldstart_cli.datasets.own.splits import Plan, share_out
+from coldstart_cli.datasets.own.splits import Plan, fitted_rows
 from coldstart_cli.datasets.own.stated_splits import stated_files
 from coldstart_cli.datasets.own.table_rows import TableRecipe, TableRows, target_scale
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
@@ -126,7 +125,7 @@ def read_table(
     problems.warn(str(root))
     marked = table.marks(good, root, by_name=by_name)
     if recipe.columns is None:
-        ids = _fitted_rows(marked, plan)
+        ids = fitted_rows(marked, plan)
         columns = fitted(table.cells, np.flatnonzero(good)[ids], recipe.max_categories)
         if not columns:
             raise RequestError(f"dataset.root: {root} has no column of features; ignore fewer")
@@ -139,17 +138,6 @@ def read_table(
     inputs = preprocess.vectors(torch.from_numpy(features if good.all() else features[good]))
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, recipe, problems)
     return marked.labelled(inputs, free, problems.skipped, recipe.as_json())
-
-
-def _fitted_rows(marked: Marks, plan: Plan | None) -> NDArray[np.int64]:
-    """Rows that means, deviations and categories may be known from."""
-    if plan is not None:
-        train = share_out(marked, plan).tables.get("train")
-        if train is not None:
-            return train.flat()[0].astype(np.int64)
-    elif "train" in marked.splits:
-        return np.flatnonzero(marked.split_of == marked.splits.index("train"))
-    return np.arange(len(marked))
 
 
 def raw_table(
