@@ -21,6 +21,7 @@ from coldstart_cli.bundles.own_task import read_task, source_classes, task_of
 from coldstart_cli.bundles.rebuild import build_section
 from coldstart_cli.bundles.source_temperature import source_temperature
 from coldstart_cli.bundles.stated_test import scored
+from coldstart_cli.bundles.untrained import said_of_untrained
 from coldstart_cli.config.building import build
 from coldstart_cli.core.tasks import Strategy, Support
 from coldstart_cli.datasets.own.one_task import OneTask
@@ -45,6 +46,7 @@ class AdaptPlan:
     tasks_to_calibrate: Annotated[int, Ge(1)]
     threshold: Annotated[float, Ge(0), Le(1)]
     copy_base: bool
+    untrained: bool
     licence: str | None
 
 
@@ -72,6 +74,9 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Bundle
     if run is not None:
         _load(strategy, run)
     support = task.support().to(hardware.device)
+    said = (*found.said, *source.said(found.learned.classes))
+    if run is None:
+        said += said_of_untrained(config, strategy, support, allowed=plan.untrained)
     candidates = [plan.steps] if plan.steps is not None else config["evaluation"]["steps"]
     started = time.perf_counter()
     step, how = _chosen(strategy, support, candidates, plan, run)
@@ -92,7 +97,7 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Bundle
         temperature_from=origin,
         seconds=Seconds(adaptation=round(seconds, 4), in_all=round(time.perf_counter() - started, 3)),
         test=None if found.test is None else scored(adapted.module, found.test, hardware.device),
-        said=(*found.said, *source.said(found.learned.classes)),
+        said=said,
     )
     preprocess = preprocess_of(config["model"], "model", config["trust"])
     bundle = Bundle(card, adapted.module.cpu(), preprocess)
