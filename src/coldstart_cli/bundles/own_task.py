@@ -10,7 +10,7 @@ import torch
 from coldstart_cli.core.tasks import n_examples
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.layouts import LAYOUTS, fresh_recipe, read_labelled, without_labels
-from coldstart_cli.datasets.own.one_task import OneTask, SourceClasses
+from coldstart_cli.datasets.own.one_task import OneTask, SourceClasses, with_shared_labels
 from coldstart_cli.datasets.own.stated_splits import Parted, parted
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.parts import reading_preprocess, source_of
@@ -58,9 +58,10 @@ def _read(config: Mapping[str, Any], run: Run | None, source: SourceClasses) -> 
     preprocess = reading_preprocess(config)
     if node["root"] is None and node["unlabelled"] is not None and run is not None:
         return Parted(_without_labels(recipe, preprocess, node, run, source), None, ())
-    return parted(
-        read_labelled(recipe, preprocess, node["root"], unlabelled=node["unlabelled"], on_bad=node["on_bad"])
+    labelled = read_labelled(
+        recipe, preprocess, node["root"], unlabelled=node["unlabelled"], on_bad=node["on_bad"]
     )
+    return parted(with_shared_labels(labelled) if node.get("shared_labels") else labelled)
 
 
 def _published(config: Mapping[str, Any]) -> Parted:

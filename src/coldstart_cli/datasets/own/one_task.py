@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from coldstart_cli.core.objectives import Classification
 from coldstart_cli.core.tasks import (
     Examples,
     Objective,
@@ -22,6 +24,7 @@ from coldstart_cli.core.tasks import (
 )
 from coldstart_cli.datasets.episodes.functions import map_shapes
 from coldstart_cli.datasets.own.labelled import Labelled
+from coldstart_cli.digests import digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +108,25 @@ class OneTask(TaskSource):
     def facts(self) -> dict[str, str]:
         own = self.labelled
         return {"new": f"{len(own)} examples" + (f" of {len(own.classes)} classes" if own.classes else "")}
+
+
+def with_shared_labels(labelled: Labelled) -> Labelled:
+    """All tasks as one, whose classes are their labels: `walk` of p1 and `walk` of p2 are one class."""
+    if not labelled.tasks or not labelled.classes:
+        return labelled
+    task_of = dict(zip(labelled.targets.tolist(), labelled.task_of.tolist(), strict=True))
+    label_of = [
+        name.removeprefix(f"{labelled.tasks[task_of[number]]}/")
+        for number, name in enumerate(labelled.classes)
+    ]
+    labels = sorted(set(label_of))
+    number_of = torch.tensor([labels.index(label) for label in label_of])
+    return replace(
+        labelled,
+        targets=number_of[labelled.targets],
+        objective=Classification(len(labels)),
+        classes=tuple(labels),
+        tasks=(),
+        task_of=np.zeros_like(labelled.task_of),
+        fingerprint=digest([labelled.fingerprint, "shared labels"]),
+    )

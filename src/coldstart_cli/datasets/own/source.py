@@ -164,6 +164,8 @@ class Own(TaskSource):
         parts: list[Part] = [f"{self.labelled.fingerprint} {self.plan.reserved} {self.one_origin}"]
         if self.unequal:
             parts.append("unequal")
+        if self.plan.shared_labels:
+            parts.append("shared labels")
         of_splits = (
             itertools.chain([split], table.dense_parts(table.ids), [table.sizes])
             for split, table in sorted(self.shares.tables.items())
@@ -175,7 +177,8 @@ def _described(table: ClassTable, things: str) -> str:
     least, most = int(table.sizes.min()), int(table.sizes.max())
     examples = f"{least} examples" if least == most else f"{least} to {most} examples"
     tasks = f" of {len(set(table.origins))} tasks" if table.origins else ""
-    return f"{len(table)} {things}{tasks} x {examples} ({_first(table.names)})"
+    shared = f" with {table.n_labels} shared labels" if table.labels is not None else ""
+    return f"{len(table)} {things}{tasks}{shared} x {examples} ({_first(table.names)})"
 
 
 def _first(names: Sequence[str]) -> str:
