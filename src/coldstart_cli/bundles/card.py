@@ -104,6 +104,22 @@ class CrossValidation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatedTest:
+    """How good the predictor is on the test examples that the files state, which it has not learned from.
+
+    Attributes:
+        low, high: the 95 % interval of Clopper and Pearson; None for a regression.
+        examples: how many were scored.
+    """
+
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    examples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seconds:
     """What adaptation took: the final one, and all with the choice of its steps and the estimate."""
 
@@ -136,6 +152,8 @@ class Card:
         cross_validation: None where a class has one label, so that none can be held out.
         temperature, temperature_from: of the logits, and what it was fitted on.
         sizes: None before the bundle is saved.
+        test: on stated test examples, or None where none are stated.
+        said: what was kept apart, left out or guessed of the examples, one line each.
     """
 
     format: int
@@ -157,6 +175,8 @@ class Card:
     temperature_from: str
     seconds: Seconds
     sizes: Sizes | None = None
+    test: StatedTest | None = None
+    said: tuple[str, ...] = ()
 
     def as_json(self) -> str:
         """What card.json holds."""

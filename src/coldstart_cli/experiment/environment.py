@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from coldstart_cli.core.tasks import TaskSource
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.experiment.parts import shape_facts
 
@@ -25,6 +26,13 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def _shared_classes(source: TaskSource) -> list[str]:
+    """Names of the classes that the rows of the source's head stand for, where new tasks share them."""
+    if not (source.shares_labels and source.has_source and source.shape.n_way is not None):
+        return []
+    return list(source.pool("train").names)
 
 
 def environment(experiment: Experiment, command_line: Sequence[str]) -> dict[str, Any]:
@@ -46,6 +54,7 @@ def environment(experiment: Experiment, command_line: Sequence[str]) -> dict[str
         "fingerprint": experiment.source.fingerprint,
         "input_shape": shape_facts(experiment.source),
         "facts": dict(experiment.facts),
+        "source_classes": _shared_classes(experiment.source),
         # How your own data were read: a new task is read the same way, so that columns and scales agree.
         "recipe": dict(getattr(getattr(experiment.source, "labelled", None), "recipe", {})),
     }

@@ -31,15 +31,18 @@ def source_of(config: Mapping[str, Any]) -> TaskSource:
     # By value: points of a sweep are composed separately and share no objects.
     key = json_digest([config["dataset"], config["model"].get("preprocess")])
     if key not in _sources:
-        preprocess = preprocess_of(config["model"], "model", config["trust"])
-        # Features are computed while the data set is built, before the run's own hardware object is at
-        # hand.
-        if isinstance(preprocess, FrozenFeatures):
-            hardware: Hardware = build(config["hardware"], "hardware", Hardware, config["trust"], {})
-            preprocess.device = hardware.device
-        facts = {"preprocess": preprocess}
+        facts = {"preprocess": reading_preprocess(config)}
         _sources[key] = build(config["dataset"], "dataset", TaskSource, config["trust"], facts)
     return _sources[key]
+
+
+def reading_preprocess(config: Mapping[str, Any]) -> Preprocess:
+    """What the model does to raw examples, on the device that the config names."""
+    preprocess = preprocess_of(config["model"], "model", config["trust"])
+    if isinstance(preprocess, FrozenFeatures):
+        hardware: Hardware = build(config["hardware"], "hardware", Hardware, config["trust"], {})
+        preprocess.device = hardware.device
+    return preprocess
 
 
 def preprocess_of(model: Mapping[str, Any], key: str, trust: list[str]) -> Preprocess:

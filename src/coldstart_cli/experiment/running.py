@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from coldstart_cli.processes import launch, ranks
 from coldstart_cli.processes.signals import StopOnSignal
 from coldstart_cli.reports import evaluation_table, finished_run, plots
 from coldstart_cli.reports.finished_run import Show
-from coldstart_cli.runs.run import Run, evaluation_hash, run_name
+from coldstart_cli.runs.run import PLACES, Run, evaluation_hash, run_name
 from coldstart_cli.safe_text import printable
 
 
@@ -81,6 +82,7 @@ def reevaluate(config: Mapping[str, Any], run: Run, options: Options) -> Outcome
     """Evaluates a finished run by `config`, which is the run's own except for what was changed."""
     with launch.joined():
         experiment = assemble(config, _known(run))
+        _warn_of_other_data(experiment, run)
         name = evaluation_hash(config, experiment.source.fingerprint)
         found = ranks.agreed(lambda: run.evaluation(name).exists() and not config["again"])
         if found:
@@ -89,6 +91,30 @@ def reevaluate(config: Mapping[str, Any], run: Run, options: Options) -> Outcome
         else:
             _together(_evaluate_again, experiment, run, options)
         return Outcome(run.path, name, found, _show(experiment, run, name, options))
+
+
+def _warn_of_other_data(experiment: Experiment, run: Run) -> None:
+    """One line where the run's own data set, unchanged as it is asked for, is of other content now."""
+    if experiment.config["dataset"] != run.config["dataset"] or not ranks.first():
+        return
+    trained_on = read_json(run.path / "environment.json", "run")["fingerprint"]
+    if trained_on != experiment.source.fingerprint:
+        place = experiment.config["dataset"].get("root") or experiment.config["names"]["dataset"]
+        warnings.warn(
+            f"dataset: {place} does not hold the data that {run.path} was trained on; where that is not "
+            "meant, name them (dataset.root=PATH)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def _placed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with places as whole paths: a later command may be typed in another folder."""
+    node = dict(config["dataset"])
+    for key in PLACES:
+        if isinstance(node.get(key), str) and Path(node[key]).expanduser().exists():
+            node[key] = str(Path(node[key]).expanduser().absolute())
+    return {**config, "dataset": node}
 
 
 Work = Callable[[Experiment, Run, Options], None]
@@ -124,7 +150,7 @@ def _train_and_evaluate(experiment: Experiment, run: Run, options: Options) -> N
         resumed = ranks.agreed(lambda: run.exists and not config["again"])
         with opened(config, run.path, options.watcher, quiet=options.quiet, resumed=resumed) as loggers:
             if not resumed:
-                run.create(config, environment(experiment, options.command_line))
+                run.create(_placed(config), environment(experiment, options.command_line))
             _train(experiment, run, loggers, stop, options)
             if not options.train_only:
                 _evaluate(experiment, run, loggers, stop)

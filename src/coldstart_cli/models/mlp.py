@@ -7,7 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Literal, final
 
-from annotated_types import Ge, Len
+import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from coldstart_cli.core.tasks import Inputs
@@ -22,8 +23,8 @@ class MLP(Encoder):
 
     Args:
         input_shape: shape of one input; uint8 inputs are scaled to [0, 1].
-        hidden: units of each layer.
-        activation: applied after every layer.
+        hidden: units of each layer; none: the inputs themselves, flattened, so that a head on them is linear.
+        activation: after every layer.
 
     Raises:
         ValueError: where an input is more than one tensor.
@@ -33,7 +34,7 @@ class MLP(Encoder):
         self,
         input_shape: InputShape,
         *,
-        hidden: Annotated[list[Annotated[int, Ge(1)]], Len(1)],
+        hidden: list[Annotated[int, Ge(1)]],
         activation: Literal["relu", "tanh"],
     ) -> None:
         super().__init__()
@@ -42,12 +43,9 @@ class MLP(Encoder):
             raise ValueError(
                 f"model: MLP reads one tensor, this data set gives {names}; choose a model that reads them"
             )
-        # The annotation is checked for configs only, and this is a class that people call as well.
-        if not hidden:
-            raise ValueError("hidden: [] is too short; give the units of at least one layer")
         self.input_shape, self.hidden, self.activation = input_shape, hidden, activation
-        self.feature_dim = hidden[-1]
         widths = [math.prod(input_shape), *hidden]
+        self.feature_dim = widths[-1]
         self.layers = nn.Sequential()
         for narrow, wide in itertools.pairwise(widths):
             self.layers.append(nn.Linear(narrow, wide))
@@ -55,9 +53,9 @@ class MLP(Encoder):
 
     def forward(self, inputs: Inputs) -> Tensor:
         assert isinstance(inputs, Tensor)
-        first = self.layers[0]
-        assert isinstance(first, nn.Linear)
-        features: Tensor = self.layers(scaled(inputs, first.weight.dtype).flatten(1))
+        weight = next(self.layers.parameters(), None)
+        dtype = torch.float32 if weight is None else weight.dtype
+        features: Tensor = self.layers(scaled(inputs, dtype).flatten(1))
         return features
 
 

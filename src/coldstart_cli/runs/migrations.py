@@ -42,7 +42,12 @@ MIGRATIONS: dict[int, Any] = {1: _examples_unknown}
 """format n -> a function that turns a run.json of format n into one of n + 1."""
 
 
-NEUTRAL: dict[str, dict[str, Any]] = {}
+NEUTRAL: dict[str, dict[str, Any]] = {
+    "coldstart_cli.datasets.arrays": {"channel_axis": None, "standardise": False, "shared_labels": False},
+    "coldstart_cli.datasets.image_folder": {"invert": False, "shared_labels": False},
+    "coldstart_cli.datasets.tabular": {"shared_labels": False},
+    "coldstart_cli.datasets.text": {"shared_labels": False},
+}
 """class -> keys that it has gained since, with the values that change nothing: a hash leaves them out there.
 
 So a run keeps its name when a class gains a key, and the same command finds the run of an older coldstart.

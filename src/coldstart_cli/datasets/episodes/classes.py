@@ -33,6 +33,9 @@ class ClassTable:
         origins: (n_classes,) where each class comes from (alphabet, script), or empty: the groups that a
             strategy may choose its source from.
         names: (n_classes,) of the classes, one name for one class in every split; or empty.
+        labels: (n_classes,) the label of each class, where classes of several origins share their labels
+            (walking of one person, and of another); None where each class is a label of its own.
+        label_names: of the labels, in their order; the same in every split.
         starts: (n_classes,) where the examples of each class begin in `ids`.
         widest: examples of the largest class.
     """
@@ -45,6 +48,8 @@ class ClassTable:
     room: tuple[int, int]
     origins: tuple[str, ...]
     names: tuple[str, ...] = ()
+    labels: NDArray[np.int64] | None = None
+    label_names: tuple[str, ...] = ()
     starts: NDArray[np.int64] = field(init=False)
     widest: int = field(init=False)
 
@@ -65,9 +70,19 @@ class ClassTable:
         start = int(self.starts[number])
         return self.ids[start : start + int(self.sizes[number])]
 
+    @property
+    def n_labels(self) -> int:
+        """Classes of the pooled problem."""
+        return len(self) if self.labels is None else len(self.label_names)
+
+    @property
+    def label_of(self) -> NDArray[np.int64]:
+        """(n_classes,) the class of the pooled problem that each class is."""
+        return np.arange(len(self)) if self.labels is None else self.labels
+
     def flat(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64] | None]:
-        """(n,) example ids, their classes and quarter turns, class by class."""
-        labels = np.repeat(np.arange(len(self), dtype=np.int32), self.sizes)
+        """(n,) example ids, their labels and quarter turns, class by class."""
+        labels = np.repeat(self.label_of.astype(np.int32), self.sizes)
         turns = None if self.quarter_turns is None else np.repeat(self.quarter_turns, self.sizes)
         return self.ids, labels, turns
 
@@ -92,6 +107,8 @@ def class_table(
     quarter_turns: Sequence[int] | None,
     origins: Sequence[str],
     names: Sequence[str] = (),
+    labels: Sequence[int] | None = None,
+    label_names: Sequence[str] = (),
 ) -> ClassTable:
     """Makes a table from the example ids of each class.
 
@@ -101,6 +118,7 @@ def class_table(
         quarter_turns: of each class, or None.
         origins: of each class, or empty.
         names: of each class, or empty.
+        labels, label_names: see `ClassTable`.
     """
     sizes = np.array([len(ids) for ids in classes], dtype=np.int64)
     flat = np.concatenate([np.asarray(ids, dtype=np.int32) for ids in classes])
@@ -108,11 +126,23 @@ def class_table(
     groups: NDArray[np.int16] | None = None
     n_groups, room = 0, (least, least)
     if group_of is not None:
-        present, numbered = np.unique(np.asarray(group_of)[flat], return_inverse=True)
-        groups, n_groups = numbered.reshape(-1).astype(np.int16), len(present)
+        present, of_group = np.unique(np.asarray(group_of)[flat], return_inverse=True)
+        groups, n_groups = of_group.reshape(-1).astype(np.int16), len(present)
         room = _room_beside_groups(groups, sizes, n_groups)
     turns = None if quarter_turns is None else np.asarray(quarter_turns, dtype=np.int64)
-    return ClassTable(flat, sizes, groups, n_groups, turns, room, tuple(origins), tuple(names))
+    numbered = None if labels is None else np.asarray(labels, dtype=np.int64)
+    return ClassTable(
+        flat,
+        sizes,
+        groups,
+        n_groups,
+        turns,
+        room,
+        tuple(origins),
+        tuple(names),
+        numbered,
+        tuple(label_names),
+    )
 
 
 def _room_beside_groups(

@@ -61,7 +61,8 @@ class Episodes(TaskSource):
         splits: the classes of each split. `source_test` has the classes of `train` in the same order.
         shape: of its tasks; every number is per class.
         bank_seed: determines the tasks, not the data.
-        shares_labels: every split has the classes of `train`, in the same order (domain shift).
+        shares_labels: every split has the classes of `train`, in the same order, or labels of them by number
+            (domain shift).
         one_origin: the classes of a task have one origin, drawn anew for each task.
         reserved: where classes differ in size, the examples of each that queries of `validation` and `new`
             leave to support and unlabelled; a small class then has fewer queries. None: all have n_query.
@@ -239,7 +240,7 @@ class Episodes(TaskSource):
                     Classification(ways[i]),
                     seed,
                     unlabelled[i] if has_unlabelled else None,
-                    torch.from_numpy(classes[i, : ways[i]]) if self.shares_labels else None,
+                    torch.from_numpy(table.label_of[classes[i, : ways[i]]]) if self.shares_labels else None,
                 ),
                 queries[i],
                 f"{split}/{index}",
@@ -263,7 +264,11 @@ class _EpisodesPool(Pool):
     """The examples of a table, class by class."""
 
     def __init__(self, inputs: Inputs, table: ClassTable) -> None:
-        self.objective, self.groups, self.names = Classification(len(table)), table.origins, table.names
+        self.objective = Classification(table.n_labels)
+        shared = table.labels is not None  # a label of several origins has no one origin
+        self.groups, self.names = (), table.label_names
+        if not shared:
+            self.groups, self.names = table.origins, table.names
         self._inputs = inputs
         ids, labels, turns = table.flat()
         self._ids, self._turns = ids, turns
@@ -314,3 +319,5 @@ def _split_parts(splits: Mapping[Split, ClassTable]) -> Iterator[Part]:
         yield table.sizes
         yield from ["-"] if table.groups is None else table.dense_parts(table.groups)
         yield "-" if table.quarter_turns is None else table.quarter_turns
+        if table.labels is not None:
+            yield table.labels

@@ -46,6 +46,7 @@ class Draws(TaskSource):
         k_shot: labelled examples a class.
         n_unlabelled: unlabelled examples a class.
         bank_seed: determines the draws, not the data.
+        published: as of `Own`.
     """
 
     has_source = False
@@ -59,7 +60,9 @@ class Draws(TaskSource):
         k_shot: int,
         n_unlabelled: int,
         bank_seed: int,
+        published: Sequence[str] | None = None,
     ) -> None:
+        self.published = published
         self.name, self.labelled, self.parts, self.bank_seed = name, labelled, dict(parts), bank_seed
         self.n_way = len(labelled.classes)
         n_query = len(parts["new"].queries) // self.n_way

@@ -7,6 +7,7 @@ refused as data to learn from.
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import final
@@ -42,10 +43,13 @@ class Own(TaskSource):
         name: starts messages.
         labelled: all examples, also those that no split has; `adapt` takes them as they are.
         plan: how they become tasks.
+        published: the publisher's split of each example, which `adapt` learns from and is scored on; or None.
     """
 
-    def __init__(self, name: str, labelled: Labelled, plan: Plan) -> None:
-        self.name, self.labelled, self.plan = name, labelled, plan
+    def __init__(
+        self, name: str, labelled: Labelled, plan: Plan, published: Sequence[str] | None = None
+    ) -> None:
+        self.name, self.labelled, self.plan, self.published = name, labelled, plan, published
         self.shares: Shares = share_out(labelled, plan)
         self.shares_labels = self.shares.shares_labels or not labelled.classes
         self.has_source = "train" in self.shares.tables
@@ -109,6 +113,14 @@ class Own(TaskSource):
         if self.shares.reason is not None:
             raise RequestError(f"dataset: {self.name}: {self.shares.reason}")
         warn_of(self.name, self.shares.left_out, "with too few examples are")
+        if self.plan.split_by != "file" and len(self.labelled.splits) > 1:
+            named = ", ".join(self.labelled.splits)
+            warnings.warn(
+                f"dataset.split_by: the files of {self.name} name the splits {named}, which "
+                f"split_by={self.plan.split_by} does not keep apart; split_by=file does",
+                RuntimeWarning,
+                stacklevel=3,
+            )
         labelled, plan = self.labelled, self.plan
         if isinstance(labelled.objective, Regression):
             return Functions(
@@ -154,6 +166,8 @@ class Own(TaskSource):
         parts: list[Part] = [f"{self.labelled.fingerprint} {self.plan.reserved} {self.one_origin}"]
         if self.unequal:
             parts.append("unequal")
+        if self.plan.shared_labels:
+            parts.append("shared labels")
         of_splits = (
             itertools.chain([split], table.dense_parts(table.ids), [table.sizes])
             for split, table in sorted(self.shares.tables.items())
@@ -165,7 +179,8 @@ def _described(table: ClassTable, things: str) -> str:
     least, most = int(table.sizes.min()), int(table.sizes.max())
     examples = f"{least} examples" if least == most else f"{least} to {most} examples"
     tasks = f" of {len(set(table.origins))} tasks" if table.origins else ""
-    return f"{len(table)} {things}{tasks} x {examples} ({_first(table.names)})"
+    shared = f" with {table.n_labels} shared labels" if table.labels is not None else ""
+    return f"{len(table)} {things}{tasks}{shared} x {examples} ({_first(table.names)})"
 
 
 def _first(names: Sequence[str]) -> str:

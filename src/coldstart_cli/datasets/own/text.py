@@ -11,6 +11,7 @@ from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.labelled import Labelled, Raw, marks
 from coldstart_cli.datasets.own.shared import OwnData, plan_of
 from coldstart_cli.datasets.own.source import Own
+from coldstart_cli.datasets.own.stated_splits import stated_files
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
 from coldstart_cli.datasets.readers.tables import (
     STDIN,
@@ -87,7 +88,9 @@ def read_texts(
     needed = {
         f"{name}_column": getattr(recipe, f"{name}_column") for name in ("text", "label", "task", "split")
     }
-    for path in files_of(root):
+    by_name = False
+    for path, split in stated_files(root):
+        by_name |= split is not None and recipe.split_column is None
         for place, row in rows_of(path, recipe.encoding, problems):
             check_columns(place, row, needed)
             if not _is_whole(place, row, needed.values(), recipe, problems):
@@ -99,10 +102,12 @@ def read_texts(
                 tasks.append(text_of(row[recipe.task_column]))
             if recipe.split_column is not None:
                 splits.append(text_of(row[recipe.split_column]))
+            elif split is not None:
+                splits.append(split)
     problems.warn(str(root))
     if not texts:
         raise RequestError(f"dataset.root: {root} holds no row with text and label; name a file that does")
-    marked = marks(labels, tasks or None, splits or None, places)
+    marked = marks(labels, tasks or None, splits or None, places, by_name=by_name)
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, recipe, problems)
     return marked.labelled(preprocess.texts(texts), free, problems.skipped, recipe.as_json())
 
