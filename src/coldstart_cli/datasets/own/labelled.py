@@ -13,6 +13,7 @@ from torch import Tensor
 
 from coldstart_cli.core.objectives import Classification, Regression
 from coldstart_cli.core.tasks import Inputs, Objective, Split
+from coldstart_cli.datasets.readers.equality import Groups, equal_groups
 from coldstart_cli.digests import digest, tensor_parts
 from coldstart_cli.errors import RequestError
 
@@ -45,6 +46,7 @@ class Labelled:
         skipped: what could not be read and was left out, one line each.
         fingerprint: a digest of inputs and labels.
         recipe: how raw inputs are read so that they come out like these, and no more than JSON holds.
+        alike: (n,) groups of examples that are nearly equal, where the layout can tell more than inputs do.
     """
 
     inputs: Inputs
@@ -60,9 +62,18 @@ class Labelled:
     skipped: tuple[str, ...]
     fingerprint: str
     recipe: Recipe
+    alike: Groups | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def near_equal(self) -> Groups:
+        """(n,) the group of each example among those that are equal or nearly so.
+
+        Texts differ in more than case, spaces and punctuation; examples of other layouts in any bit of their
+        inputs.
+        """
+        return equal_groups(self.inputs) if self.alike is None else self.alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +109,12 @@ class Marks:
         return replace(self, targets=targets, objective=Regression(targets.shape[1], mean, deviation))
 
     def labelled(
-        self, inputs: Inputs, unlabelled: Inputs | None, skipped: Sequence[str], recipe: Recipe
+        self,
+        inputs: Inputs,
+        unlabelled: Inputs | None,
+        skipped: Sequence[str],
+        recipe: Recipe,
+        alike: Groups | None = None,
     ) -> Labelled:
         """With the inputs of the same examples."""
         return Labelled(
@@ -115,6 +131,7 @@ class Marks:
             tuple(skipped),
             _fingerprint(inputs, self),
             recipe,
+            alike,
         )
 
 

@@ -11,6 +11,7 @@ from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.labelled import Labelled, Raw, marks
 from coldstart_cli.datasets.own.shared import OwnData, plan_of
 from coldstart_cli.datasets.own.source import Own
+from coldstart_cli.datasets.readers.equality import near_equal_groups
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
 from coldstart_cli.datasets.readers.tables import (
     STDIN,
@@ -104,7 +105,8 @@ def read_texts(
         raise RequestError(f"dataset.root: {root} holds no row with text and label; name a file that does")
     marked = marks(labels, tasks or None, splits or None, places)
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, recipe, problems)
-    return marked.labelled(preprocess.texts(texts), free, problems.skipped, recipe.as_json())
+    alike = near_equal_groups(texts)
+    return marked.labelled(preprocess.texts(texts), free, problems.skipped, recipe.as_json(), alike)
 
 
 def raw_texts(
