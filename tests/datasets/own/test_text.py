@@ -104,7 +104,7 @@ def test_folder_of_files_is_read_in_order(read: Read, tmp_path: Path) -> None:
         ('{"text": null, "label": "b"}\n', "d.jsonl", "row 1: column text is empty"),
         ('{"text": "\\ud800", "label": "b"}\n', "d.jsonl", "holds half a character"),
         (b"PAR1 and no more", "d.parquet", "is no Parquet file"),
-        ("hello", "d.docx", "is no CSV, TSV, JSONL or Parquet file by its name"),
+        ("hello", "d.docx", "is no CSV, TSV, JSONL, JSON or Parquet file by its name"),
     ],
 )
 def test_bad_input_is_one_line_with_file_and_row(
@@ -119,7 +119,7 @@ def test_bad_input_is_one_line_with_file_and_row(
 
 def test_empty_folder_and_unknown_encoding_are_refused(read: Read, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(RequestError, match="nothing holds no CSV, TSV, JSONL or Parquet file"):
+    with pytest.raises(RequestError, match="nothing holds no CSV, TSV, JSONL, JSON or Parquet file"):
         read(CSV, root=str(tmp_path / "nothing"))
     with pytest.raises(RequestError, match=r"dataset.encoding: utf-9 is not an encoding"):
         read(CSV, encoding="utf-9")
