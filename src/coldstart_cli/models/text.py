@@ -39,9 +39,10 @@ class Tokens(Preprocess):
         max_length: tokens of one text; the rest is cut off.
     """
 
+    max_length: int
+
     def __init__(self, *, path: ModelPath, max_length: Annotated[int, Ge(4)]) -> None:
-        self.path = path
-        self.max_length: int = max_length
+        self.path, self.max_length = path, max_length
         self.folder = folder_of(path)
         self.fingerprint = f"tokens-{content_digest(self.folder, _TOKENIZER)}-{max_length}"
 

@@ -48,6 +48,7 @@ class Labelled:
         fingerprint: a digest of inputs and labels.
         recipe: how raw inputs are read so that they come out like these, and no more than JSON holds.
         alike: (n,) groups of examples that are nearly equal, where the layout can tell more than inputs do.
+        remarks: what was said of them when they were read, one line each.
     """
 
     inputs: Inputs
@@ -64,6 +65,7 @@ class Labelled:
     fingerprint: str
     recipe: Recipe
     alike: Groups | None = None
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -121,6 +123,7 @@ class Marks:
         skipped: Sequence[str],
         recipe: Recipe,
         alike: Groups | None = None,
+        remarks: Sequence[str] = (),
     ) -> Labelled:
         """With the inputs of the same examples."""
         return Labelled(
@@ -138,6 +141,7 @@ class Marks:
             _fingerprint(inputs, self),
             recipe,
             alike,
+            tuple(remarks),
         )
 
 

@@ -147,7 +147,7 @@ def read_table(
     features = encoded(recipe.columns, table.cells)
     inputs = preprocess.vectors(torch.from_numpy(features if good.all() else features[good]))
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, recipe, problems)
-    return marked.labelled(inputs, free, problems.skipped, recipe.as_json())
+    return marked.labelled(inputs, free, problems.skipped, recipe.as_json(), remarks=problems.said)
 
 
 def raw_table(

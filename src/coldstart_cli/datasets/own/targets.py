@@ -74,6 +74,8 @@ def classes_or_reals(y: NDArray[Any], target: Target, place: str) -> NDArray[Any
         y: (n,) or (n, n_outputs).
         place: of it, for messages.
     """
+    if not y.size:
+        return y
     flat = y.reshape(len(y), -1)
     if target == "real":
         return flat.astype(np.float32) if y.dtype.kind in "biu" else y

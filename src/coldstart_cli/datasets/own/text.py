@@ -125,7 +125,9 @@ def read_texts(
     marked = marks(marked_by["label_column"], tasks, splits, places)
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, recipe, problems)
     alike = near_equal_groups(texts)
-    return marked.labelled(preprocess.texts(texts), free, problems.skipped, recipe.as_json(), alike)
+    return marked.labelled(
+        preprocess.texts(texts), free, problems.skipped, recipe.as_json(), alike, problems.said
+    )
 
 
 Line = tuple[str, object, Mapping[str, Any]]

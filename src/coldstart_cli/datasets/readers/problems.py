@@ -22,11 +22,16 @@ class Problems:
         on_bad: `stop` at the first, or `skip` them all.
         strict: of values that a caller holds in memory: what is unfamiliar is refused as well, and no message
             speaks of leaving examples out, for each of them is to have its answer.
+
+    Attributes:
+        skipped: what was left out, a line each.
+        said: the remarks that `warn` has made on the rest.
     """
 
     def __init__(self, on_bad: OnBad, *, strict: bool = False) -> None:
         self.on_bad, self.strict = on_bad, strict
         self.skipped: list[str] = []
+        self.said: list[str] = []
         self._unfamiliar: dict[str, str] = {}
         self._remarks: dict[str, None] = {}
         self._n_texts = self._n_cut = self._longest = 0
@@ -80,6 +85,7 @@ class Problems:
                 f"{root}: {self._n_cut:,} of {self._n_texts:,} texts are longer than {max_length} tokens and "
                 f"were cut; the longest has {self._longest:,} (model.preprocess.max_length={enough})"
             )
+        self.said += self._remarks
         for line in self._remarks:
             warnings.warn(" ".join(line.split()), RuntimeWarning, stacklevel=2)
         self._unfamiliar, self._remarks = {}, {}
