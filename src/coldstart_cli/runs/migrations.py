@@ -52,8 +52,15 @@ NEUTRAL: dict[str, dict[str, Any]] = {
 
 So a run keeps its name when a class gains a key, and the same command finds the run of an older coldstart.
 """
+_WRITTEN: dict[str, Any] = {"delimiter": "auto", "quoted": None, "header": True}
 _OWN = {
-    f"coldstart_cli.datasets.{m}": {"unequal": False} for m in ("arrays", "image_folder", "tabular", "text")
+    f"coldstart_cli.datasets.{layout}": {"unequal": False, **more}
+    for layout, more in {
+        "arrays": {"target": "auto"},
+        "image_folder": dict[str, Any](),
+        "tabular": {**_WRITTEN, "decimal": "point", "keep": []},
+        "text": _WRITTEN,
+    }.items()
 }
 GAINED: dict[str, dict[str, Any]] = {
     "coldstart_cli.strategies.FineTune": {"support_batch_size": None},

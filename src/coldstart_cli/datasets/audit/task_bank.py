@@ -16,15 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coldstart_cli.core.tasks import Examples, Split, Task, TaskShape, TaskSource, content_hash
-from coldstart_cli.datasets.audit.contents import (
-    Hashes,
-    Holding,
-    Lookup,
-    coincidences,
-    hashes_of,
-    is_regression,
-)
+from coldstart_cli.datasets.audit.contents import Holding, Lookup, coincidences, is_regression
 from coldstart_cli.datasets.audit.findings import BankRow, Finding, Leaks, counted, finding
+from coldstart_cli.datasets.readers.equality import Hashes, hashes_of
 from coldstart_cli.digests import Part, digest, tensor_parts
 from coldstart_cli.metrics.measures import bank_digest
 

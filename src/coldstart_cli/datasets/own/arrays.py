@@ -23,6 +23,7 @@ from coldstart_cli.datasets.own.labelled import Labelled, Raw, marks
 from coldstart_cli.datasets.own.shared import OwnData, plan_of
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan, fitted_rows
+from coldstart_cli.datasets.own.targets import Target, classes_or_reals
 from coldstart_cli.datasets.readers.npz import Archive
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
 from coldstart_cli.errors import RequestError
@@ -52,6 +53,7 @@ class ArrayRecipe:
     y_key: str
     task_key: str | None
     split_key: str | None
+    target: Target
     example_shape: tuple[int, ...] | None
     images: bool
     channel_axis: ChannelAxis | None = None
@@ -65,8 +67,9 @@ class ArrayRecipe:
 
     @staticmethod
     def from_json(recipe: Mapping[str, Any]) -> ArrayRecipe:
-        # Recipes of before these keys read what they had channels first, without a question.
-        values = {"channel_axis": "first", "scale": None, **recipe}
+        # Recipes of before these keys read what they had channels first, without a question, and left to the
+        # type of y what it is.
+        values = {"channel_axis": "first", "scale": None, "target": "auto", **recipe}
         values.pop("layout", None)
         shape, scale = values["example_shape"], values["scale"]
         values["example_shape"] = None if shape is None else tuple(shape)
@@ -83,6 +86,7 @@ def arrays(
     split_key: str | None,
     channel_axis: ChannelAxis | None,
     standardise: bool,
+    target: Target,
     **own: Unpack[OwnData],
 ) -> Own:
     """Your own arrays as tasks: whole numbers and texts in y are classes, reals a regression.
@@ -93,13 +97,15 @@ def arrays(
         task_key, split_key: names of arrays, or None.
         channel_axis: of x (n, H, W, C) `last`; None: `first`, and where that is in doubt it is asked.
         standardise: read numbers as (x - mean) / deviation of the training rows.
+        target: what y is: `class`, also of whole numbers stored as reals and of rows with a single 1; `real`;
+            or `auto`: as its type says.
         own: see `OwnData`.
 
     Raises:
         RequestError: naming file and row.
     """
     plan = plan_of(own)
-    recipe = ArrayRecipe(x_key, y_key, task_key, split_key, None, False, channel_axis, standardise)
+    recipe = ArrayRecipe(x_key, y_key, task_key, split_key, target, None, False, channel_axis, standardise)
     labelled = read_arrays(
         preprocess, own["root"], recipe, plan, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
     )
@@ -126,7 +132,7 @@ def read_arrays(
     path, problems = _file(root), Problems(on_bad)
     with Archive(path) as archive:
         x, settled = _x(archive, recipe)
-        y = archive.small(recipe.y_key, "y_key")
+        y = classes_or_reals(archive.small(recipe.y_key, "y_key"), recipe.target, f"{path}: {recipe.y_key}")
         named = {
             key: archive.small(key, option)
             for option, key in (("task_key", recipe.task_key), ("split_key", recipe.split_key))

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from coldstart_cli.core.objectives import Classification, Regression
 from coldstart_cli.core.tasks import Inputs, Objective, Split
+from coldstart_cli.datasets.own.targets import warn_of_names
+from coldstart_cli.datasets.readers.equality import Groups, equal_groups
 from coldstart_cli.digests import digest, tensor_parts
 from coldstart_cli.errors import RequestError
 
@@ -46,6 +48,8 @@ class Labelled:
         skipped: what could not be read and was left out, one line each.
         fingerprint: a digest of inputs and labels.
         recipe: how raw inputs are read so that they come out like these, and no more than JSON holds.
+        alike: (n,) groups of examples that are nearly equal, where the layout can tell more than inputs do.
+        remarks: what was said of them when they were read, one line each.
     """
 
     inputs: Inputs
@@ -61,17 +65,32 @@ class Labelled:
     skipped: tuple[str, ...]
     fingerprint: str
     recipe: Recipe
+    alike: Groups | None = None
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.targets)
 
+    def near_equal(self) -> Groups:
+        """(n,) the group of each example among those that are equal or nearly so.
+
+        Texts differ in more than case, spaces and punctuation; examples of other layouts in any bit of their
+        inputs.
+        """
+        return equal_groups(self.inputs) if self.alike is None else self.alike
+
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Inputs without labels, as the model's preprocess made them, and where each was read."""
+    """Inputs without labels, as the model's preprocess made them, and where each was read.
+
+    Attributes:
+        rows: the values of each by column; empty where the layout has no columns.
+    """
 
     inputs: Inputs
     places: tuple[str, ...]
+    rows: tuple[Mapping[str, Any], ...] = ()
 
     def __len__(self) -> int:
         return len(self.places)
@@ -104,7 +123,13 @@ class Marks:
         return replace(self, targets=targets, objective=Regression(targets.shape[1], mean, deviation))
 
     def labelled(
-        self, inputs: Inputs, unlabelled: Inputs | None, skipped: Sequence[str], recipe: Recipe
+        self,
+        inputs: Inputs,
+        unlabelled: Inputs | None,
+        skipped: Sequence[str],
+        recipe: Recipe,
+        alike: Groups | None = None,
+        remarks: Sequence[str] = (),
     ) -> Labelled:
         """With the inputs of the same examples."""
         return Labelled(
@@ -121,6 +146,8 @@ class Marks:
             tuple(skipped),
             _fingerprint(inputs, self),
             recipe,
+            alike,
+            tuple(remarks),
         )
 
 
@@ -154,6 +181,7 @@ def marks(
     known = {pair: number for number, pair in enumerate(sorted(set(pairs)))}
     classes = tuple("/".join(pair) if tasks is not None else pair[1] for pair in known)
     class_of = np.fromiter((known[pair] for pair in pairs), np.int64, n)
+    warn_of_names(targets, classes)
     objective = Classification(len(classes))
     target = torch.from_numpy(class_of)
     return Marks(target, objective, classes, task_names, task_of, split_names, split_of, places, by_name)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from coldstart_cli.core.objectives import Classification
 from coldstart_cli.core.tasks import map_inputs
 from coldstart_cli.datasets.own.labelled import SPLIT_NAMES, Labelled, split_named
+from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.datasets.readers.tables import SUFFIXES, files_of
 from coldstart_cli.digests import digest
 
@@ -46,21 +47,24 @@ def names_splits(names: Iterable[str]) -> bool:
     return None not in found and "train" in found and len(found) > 1
 
 
-def stated_files(root: str | None) -> list[tuple[Path, str | None]]:
+def stated_files(root: str | None, problems: Problems | None = None) -> list[tuple[Path, str | None]]:
     """The tables of a file or folder (`files_of`), each with the split that its or its folder's name says.
+
+    Args:
+        problems: where files that are left out are said.
 
     Raises:
         RequestError: where there is none.
     """
     folder = None if root is None else Path(root).expanduser()
     if folder is None or not folder.is_dir():
-        return [(path, None) for path in files_of(root)]
+        return [(path, None) for path in files_of(root, problems)]
     entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
     folders = [path for path in entries if path.is_dir()]
     tables = [path for path in entries if path.suffix.lower() in SUFFIXES]
     if not tables and names_splits(path.name for path in folders):
-        return [(path, inside.name) for inside in folders for path in files_of(str(inside))]
-    files = files_of(root)
+        return [(path, inside.name) for inside in folders for path in files_of(str(inside), problems)]
+    files = files_of(root, problems)
     stems = [_SHARD.sub("", path.stem) for path in files]
     if names_splits(stems):
         return list(zip(files, stems, strict=True))
