@@ -21,15 +21,18 @@ class Preprocess(ABC):
 
     Attributes:
         fingerprint: what determines its output, for caches and bundles.
-        base: folder of the pretrained weights and vocabulary it reads, or None.
+        content: a digest of the pretrained weights and vocabulary it reads; None where it reads no files.
         image_size: height and width in pixels that images should come in, or None for the data set's.
         image_channels: 1 or 3, or None for what the files have.
     """
 
     fingerprint: str
-    base: str | None = None
+    content: str | None = None
     image_size: int | None = None
     image_channels: int | None = None
+
+    def load(self) -> None:  # noqa: B027 - most read nothing
+        """Reads now what it otherwise reads at its first use: its files may be gone by then."""
 
     @abstractmethod
     def images(self, images: Tensor) -> Inputs:

@@ -15,8 +15,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Inputs, map_inputs
-from coldstart_cli.digests import whole_digest
-from coldstart_cli.models.hf import ModelPath, content_digest, folder_of, keep_used, network_of, tokenizer_of
+from coldstart_cli.digests import digest, whole_digest
+from coldstart_cli.models.hf import (
+    WEIGHTS,
+    ModelPath,
+    content_digest,
+    folder_of,
+    keep_used,
+    network_of,
+    tokenizer_of,
+)
 from coldstart_cli.models.network import Encoder, InputShape
 from coldstart_cli.models.preprocess import Preprocess
 from coldstart_cli.models.pretrained import BatchSize, Cached, FrozenFeatures, Pretrained
@@ -40,7 +48,11 @@ class Tokens(Preprocess):
     def __init__(self, *, path: ModelPath, max_length: Annotated[int, Ge(4)]) -> None:
         self.path, self.max_length = path, max_length
         self.folder = folder_of(path)
-        self.fingerprint = f"tokens-{content_digest(self.folder, _TOKENIZER)}-{max_length}"
+        self.content: str = content_digest(self.folder, _TOKENIZER)
+        self.fingerprint = f"tokens-{self.content}-{max_length}"
+
+    def load(self) -> None:
+        _ = self.tokenizer
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -97,6 +109,7 @@ class HFText(Pretrained):
         check_reads_tokens(input_shape, path, preprocess)
         self.path, self.reads = path, preprocess.fingerprint
         self.pooling, self.normalise, self.frozen = pooling, normalise, frozen
+        self.content = content_digest(preprocess.folder, WEIGHTS)
         self.body, missing = network_of(preprocess.folder, None)
         if getattr(self.body, "pooler", None) is not None:
             setattr(self.body, "pooler", None)  # noqa: B010
@@ -139,8 +152,13 @@ class FrozenText(FrozenFeatures):
         self.cached, self.path, self.max_length = cached, path, max_length
         self.pooling, self.batch_size = pooling, batch_size
         self.tokens = Tokens(path=path, max_length=max_length)
-        weights = content_digest(self.tokens.folder, ("*.safetensors", "config.json"))
+        weights = content_digest(self.tokens.folder, WEIGHTS)
+        self.content = digest([weights, self.tokens.content])
         self.fingerprint = f"features-{weights}-{self.tokens.fingerprint}-{pooling}"
+
+    def load(self) -> None:
+        self.tokens.load()
+        _ = self.encoder
 
     def texts(self, texts: Sequence[str]) -> Inputs:
         content = (whole_digest([text.encode("utf-8", "surrogatepass")]) for text in texts)
