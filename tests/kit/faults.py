@@ -115,7 +115,7 @@ def killed_at(folder: str, number: int) -> None:
     import sys
 
     left = number
-    changes = ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
+    changes = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal left

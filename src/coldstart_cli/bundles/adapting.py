@@ -26,7 +26,7 @@ from coldstart_cli.datasets.own.layouts import read_labelled
 from coldstart_cli.datasets.own.one_task import OneTask
 from coldstart_cli.errors import RequestError, Unserved
 from coldstart_cli.experiment.assembly import check_values
-from coldstart_cli.experiment.parts import StrategyBuilder, preprocess_of, source_of
+from coldstart_cli.experiment.parts import StrategyBuilder, check_pretrained, preprocess_of, source_of
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.runs.run import Run
@@ -69,7 +69,7 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Bundle
     if reason is not None:
         raise Unserved(f"strategy: {reason}")
     if run is not None:
-        _load(strategy, run)
+        _load(strategy, run, config)
     support = task.support().to(hardware.device)
     candidates = [plan.steps] if plan.steps is not None else config["evaluation"]["steps"]
     started = time.perf_counter()
@@ -150,7 +150,8 @@ def _facts(run: Run | None, task: OneTask) -> dict[str, Any]:
     return {**facts, "n_source_outputs": facts.get("n_source_outputs", n)}
 
 
-def _load(strategy: Strategy, run: Run) -> None:
+def _load(strategy: Strategy, run: Run, config: Mapping[str, Any]) -> None:
+    check_pretrained(run, config, strategy)
     try:
         strategy.load_state_dict(run.checkpoints.best()["strategy"])
     except RuntimeError as error:

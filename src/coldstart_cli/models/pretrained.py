@@ -36,11 +36,11 @@ class FilesRead:
     """The files at `model.path` that a predictor reads each time it is built, which are not its own.
 
     Attributes:
-        digest: of their content: weights as far as they are read, and vocabulary.
+        contents: digests of them, one for each part that reads some: weights, vocabulary.
         revision: the commit of a hub model, or None.
     """
 
-    digest: str
+    contents: tuple[str, ...]
     revision: str | None
 
 
@@ -56,14 +56,15 @@ def files_read(model: Mapping[str, Any], preprocess: Preprocess, module: nn.Modu
     if not parts:
         return None
     path = model.get("path")
-    return FilesRead(digest=digest(sorted(parts)), revision=revision_of(path) if path else None)
+    return FilesRead(contents=tuple(sorted(parts)), revision=revision_of(path) if path else None)
 
 
 def check_files(known: FilesRead | None, now: FilesRead | None, what: str, path: object) -> None:
     """Compares the files that a run or a bundle was made with to those that lie at `path` now.
 
     Args:
-        known: None where an older version made it, which did not keep this; then one warning says so.
+        known: of all its parts, of which `now` may have some; None where an older version made it, which did
+            not keep this; then one warning says so.
         what: names it, as `run: outputs/RUN`.
 
     Raises:
@@ -78,7 +79,7 @@ def check_files(known: FilesRead | None, now: FilesRead | None, what: str, path:
             what,
             path,
         )
-    elif known.digest != now.digest:
+    elif not set(now.contents) <= set(known.contents):
         of = f" (revision {known.revision})" if known.revision else ""
         raise RequestError(
             f"{what} was made with other files than those at {path}; put the model{of} back that it was made "

@@ -58,6 +58,21 @@ class Tokens(Preprocess):
     def tokenizer(self) -> Any:
         return tokenizer_of(self.folder)
 
+    def as_json(self) -> str | None:
+        """The tokenizer as a tokenizer.json by which other programs cut and fill up as `texts` does.
+
+        None where it is not of the kind that has such a file.
+        """
+        tokenizer = self.tokenizer
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return None
+        copied = type(backend).from_str(backend.to_str())
+        copied.enable_truncation(self.max_length, direction=tokenizer.truncation_side)
+        copied.enable_padding(pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
+        text: str = copied.to_str()
+        return text
+
     @property
     def n_tokens(self) -> int:
         """Size of the vocabulary."""
