@@ -185,7 +185,7 @@ def test_a_folder_that_is_no_bundle_is_not_written_to(adapted: Adapt) -> None:
 def test_an_export_answers_alike_for_any_batch(adapted: Adapt, name: str) -> None:
     _, x = adapted(f"strategy={name}")
     bundle = Bundle.load("bundle")
-    assert export(bundle, Path("p.pt2"), "pt2", Probe(torch.from_numpy(x), torch.from_numpy(x))) <= 1e-4
+    assert export(bundle, Path("p.pt2"), "pt2", [Probe(torch.from_numpy(x), torch.from_numpy(x))]) <= 1e-4
     loaded = torch.export.load("p.pt2").module()
     with torch.no_grad():
         seven = loaded(torch.from_numpy(x[:7]))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from coldstart_cli.files.caching import keep_newest, signature
+from coldstart_cli.files.caching import cache_folder, keep_newest, signature
 
 
 def test_keep_newest_removes_what_was_used_longest_ago(tmp_path: Path) -> None:
@@ -59,3 +59,17 @@ def test_signature_reads_only_the_suffixes_asked_for(folder: Path) -> None:
 def test_signature_is_unknown_of_too_many_files_or_one_that_is_missing(folder: Path) -> None:
     assert signature([folder], most=2) is None
     assert signature([folder / "nothing"]) is None
+
+
+def test_a_cache_that_is_named_is_made_for_all_whom_the_umask_lets_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLDSTART_CACHE", str(tmp_path / "shared"))
+    before = os.umask(0o022)
+    try:
+        assert cache_folder().stat().st_mode & 0o777 == 0o755
+        monkeypatch.delenv("COLDSTART_CACHE")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+        assert cache_folder().stat().st_mode & 0o777 == 0o700
+    finally:
+        os.umask(before)

@@ -26,7 +26,7 @@ def cache_folder() -> Path:
     asked = os.environ.get("COLDSTART_CACHE")
     if asked:
         shared = Path(asked).is_dir() and os.access(asked, os.R_OK | os.X_OK)  # filled by another, to be read
-        if not shared and not _usable(Path(asked)):
+        if not shared and not _usable(Path(asked), 0o777):  # one that is named may be meant for several users
             raise RequestError(f"COLDSTART_CACHE: {asked} cannot be written; name a folder of yours")
         return Path(asked)
     candidates = [
@@ -36,7 +36,7 @@ def cache_folder() -> Path:
     ]
     candidates.append(Path(tempfile.gettempdir(), f"coldstart-{_user()}"))
     for candidate in candidates:
-        if _usable(candidate):
+        if _usable(candidate, 0o700):
             return candidate
     raise RequestError("COLDSTART_CACHE: no folder for cached data can be written; name a folder of yours")
 
@@ -89,10 +89,10 @@ def signature(places: Sequence[Path], suffixes: tuple[str, ...] = ("",), most: i
     return digest(parts, 64)
 
 
-def _usable(folder: Path) -> bool:
+def _usable(folder: Path, mode: int) -> bool:
     """Whether the folder is there (or can be made), is the user's own or writable, and is no trap."""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(parents=True, exist_ok=True, mode=mode)
     except OSError:
         return False
     foreign = folder.parent == Path(tempfile.gettempdir()) and str(folder.stat().st_uid) != _user()
