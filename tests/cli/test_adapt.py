@@ -158,10 +158,9 @@ def test_an_export_says_what_its_outputs_mean_and_names_with_dots_do_not_collide
         onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
         pytest.importorskip("onnxscript", reason="needs the extra onnx")
     for name, labels in (("a.v1", ["=cmd()", "b<b>"]), ("a.v2", ["x", "y"])):
-        points = dict(np.load("points.npz"))
-        np.savez("points.npz", x=points["x"], y=np.repeat(labels, 5))
-        adapt(capsys, f"bundle={name}")
-        code, _, err = call(capsys, "export", f"bundle={name}", "input=points.npz", f"format={form}")
+        np.savez(f"{name}.npz", x=np.load("points.npz")["x"], y=np.repeat(labels, 5))
+        adapt(capsys, f"bundle={name}", f"dataset.root={name}.npz")
+        code, _, err = call(capsys, "export", f"bundle={name}", f"format={form}")
         assert code == 0, err
     for name, labels in (("a.v1", ["=cmd()", "b<b>"]), ("a.v2", ["x", "y"])):
         file = f"{name}.{form}"
