@@ -1,7 +1,7 @@
 """Digests of values, tensors and files: they name runs, tasks and caches, so none may ever change.
 
 A digest is the SHA-256 of its parts, one after the other: texts in UTF-8, tensors and arrays by their bytes
-in memory. Imports nothing heavy: whoever only reads results has no tensors.
+in memory. Imports nothing heavy: a command that only reads results has no tensors.
 """
 
 from __future__ import annotations

@@ -19,6 +19,15 @@ def test_keep_newest_removes_what_was_used_longest_ago(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["middle.json", "new.json", "other.txt"]
 
 
+def test_keep_newest_removes_what_a_killed_process_left_a_day_ago(tmp_path: Path) -> None:
+    old, new = tmp_path / ".a.json.7.partial", tmp_path / ".b.json.8.partial"
+    for path in (old, new):
+        path.write_text("half")
+    os.utime(old, (1000, 1000))
+    keep_newest(tmp_path, "*.json", 20)
+    assert not old.exists() and new.exists()
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "data" / "below").mkdir(parents=True)

@@ -59,7 +59,7 @@ def test_a_file_of_two_names_is_written_under_both(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("through", ["itself", "a link"])
-def test_a_read_only_file_is_refused_whoever_asks(tmp_path: Path, through: str) -> None:
+def test_a_read_only_file_is_refused_for_every_user(tmp_path: Path, through: str) -> None:
     path = tmp_path / "kept.html"
     path.write_text("kept")
     path.chmod(0o444)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from coldstart_cli.bundles import folder
-from coldstart_cli.bundles.card import Card, Sizes
+from coldstart_cli.bundles.card import CARD, Card, Sizes
 from coldstart_cli.bundles.folder import Contents
 from coldstart_cli.bundles.rebuild import base_tensors, objective_of, placed, skeleton, tensors_of
 from coldstart_cli.bundles.temperature import probabilities
@@ -84,7 +84,7 @@ class Bundle:
         from safetensors.torch import load
 
         card, base = contents.card, contents.base
-        with shaped("bundle", path / folder.CARD):
+        with shaped("bundle", path / CARD):
             preprocess = preprocess_of(placed(card.build.model, base), "bundle", [])
             if base is not None:  # which goes where another bundle takes this one's place
                 preprocess.load()

@@ -28,6 +28,7 @@ from coldstart_cli.training.optimizers import OptimizerFactory
 
 FORMAT = 2
 """Written into card.json; 2 names the other files by their content. A reader refuses newer ones."""
+CARD = "card.json"
 LARGEST_CARD = 2**23
 MOST_VALUES = 2**28
 """Of the zeros that a predictor is built on."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from coldstart_cli.bundles.card import Card, read_card
+from coldstart_cli.bundles.card import CARD, Card, read_card
 from coldstart_cli.digests import digest, file_digest, whole_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import PARTIAL, copy_file, remove, sync, write_bytes
@@ -26,7 +26,6 @@ from coldstart_cli.files.locks import locked
 
 T = TypeVar("T")
 
-CARD = "card.json"
 HARMLESS = {".json", ".safetensors", ".txt", ".md", ".model"}
 """Suffixes of a base's files: weights, configs and vocabularies, none of which runs."""
 TRIES = 10
@@ -122,7 +121,7 @@ def read(folder: Path, use: Callable[[Contents], T]) -> T:
                         f"bundle: {folder} cannot be read ({error.strerror}); check it, or make it again"
                     ) from error
                 raise
-    raise RequestError(f"bundle: {folder} changes all the time; wait until whoever writes it has ended")
+    raise RequestError(f"bundle: {folder} changes all the time; wait until its writer has ended")
 
 
 def _contents(folder: Path) -> Contents:

@@ -10,11 +10,16 @@ import contextlib
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from coldstart_cli.digests import digest
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files.durable import PARTIAL
+
+_DAY = 86_400.0
+"""Seconds."""
 
 
 def cache_folder() -> Path:
@@ -44,9 +49,14 @@ def cache_folder() -> Path:
 def keep_newest(folder: Path, pattern: str, n_bytes: int) -> None:
     """Removes files, least recently used first, until the others take at most `n_bytes`.
 
-    What another process removes at the same time is passed over.
+    What another process removes at the same time is passed over. What processes that were killed have left is
+    removed once it is a day old, when no writer can still be at it.
     """
     found = []
+    for partial in folder.glob(f".*{PARTIAL}"):
+        with contextlib.suppress(OSError):
+            if time.time() - partial.stat().st_mtime > _DAY:
+                partial.unlink()
     for path in folder.glob(pattern):
         with contextlib.suppress(OSError):
             status = path.stat()

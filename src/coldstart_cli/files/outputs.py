@@ -80,7 +80,7 @@ def check_output(path: Path, key: str) -> None:
 
 
 def is_stream(path: Path) -> bool:
-    """Whether a place is no file that could be replaced: a device, a pipe, or a stream of this process."""
+    """Whether a place is not a file that could be replaced: a device, a pipe, or a stream of this process."""
     if _descriptor(path) is not None:
         return True
     try:
@@ -140,7 +140,7 @@ def _partial_folder(beside: Path, name: str) -> Iterator[Path]:
 
 
 def _abandoned(partial: Path) -> bool:
-    """Whether whoever wrote this is gone: no such process here, and none elsewhere that holds its lock."""
+    """Whether its writer is gone: no such process here, and none elsewhere that holds its lock."""
     number = partial.name.removesuffix(PARTIAL).rpartition(".")[2]
     if not number.isdecimal() or not partial.is_dir() or partial.is_symlink():
         return False

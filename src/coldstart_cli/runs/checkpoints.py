@@ -63,7 +63,7 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*.ckpt"))
 
     def _write(self, state: Mapping[str, Any], name: str) -> None:
-        import torch  # late: whoever only reads results need not wait for it
+        import torch  # late: a command that only reads results need not wait for it
 
         file = io.BytesIO(bytes(N_BYTES))
         file.seek(N_BYTES)
@@ -88,7 +88,7 @@ class Checkpoints:
         file.seek(N_BYTES)
         try:
             state = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception:  # whoever writes a hostile file can write its digest, too
+        except Exception:  # the author of a hostile file can write its digest, too
             state = None
         if not isinstance(state, dict):
             warnings.warn(f"{path}: holds more than values; passed over", RuntimeWarning, stacklevel=3)

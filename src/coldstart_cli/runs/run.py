@@ -109,7 +109,7 @@ class Run:
         """run.json, migrated to this version's format.
 
         Raises:
-            RequestError: if it is no run, damaged, or of a newer format.
+            RequestError: if it is not a run, damaged, or of a newer format.
         """
         return migrated(read_json(self.path / "run.json", "run"), self.path)
 
@@ -247,7 +247,7 @@ def write_config(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A run's config: values only, whoever wrote it.
+    """A run's config: values only, as somebody else may have written it.
 
     Raises:
         RequestError: if it is missing, no YAML, or more than values (`foreign.yaml_values`).

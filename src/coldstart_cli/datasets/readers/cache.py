@@ -46,7 +46,7 @@ def load_or_make(name: str, make: Callable[[], Arrays]) -> Arrays:
         if kept is None:
             kept = make()
             _save(path, kept)
-            kept = _load(path, warn=False) or kept  # mapped, as whoever reads it later has it
+            kept = _load(path, warn=False) or kept  # mapped, as later readers have it
     return kept
 
 
