@@ -344,8 +344,8 @@ def test_run_that_is_none_is_refused(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "is not a run's config"),
-        (b"a: [", "is no YAML"),
-        (b"\xff\xfe\xfa", "is no UTF-8"),
+        (b"a: [", "is not YAML"),
+        (b"\xff\xfe\xfa", "is not UTF-8"),
         (b"- 1", "is not a run's config"),
         (b"seed: 1", "is not a run's config"),
         (b"seed: ${oc.env:HOME}", "holds an interpolation"),

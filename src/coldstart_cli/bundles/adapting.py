@@ -27,7 +27,7 @@ from coldstart_cli.core.tasks import Strategy, Support
 from coldstart_cli.datasets.own.one_task import OneTask
 from coldstart_cli.errors import RequestError, Unserved
 from coldstart_cli.experiment.assembly import check_values
-from coldstart_cli.experiment.parts import StrategyBuilder, preprocess_of
+from coldstart_cli.experiment.parts import StrategyBuilder, check_pretrained, preprocess_of
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.runs.run import Run
@@ -72,7 +72,7 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Bundle
     if reason is not None:
         raise Unserved(f"strategy: {reason}")
     if run is not None:
-        _load(strategy, run)
+        _load(strategy, run, config)
     support = task.support().to(hardware.device)
     said = (*found.said, *source.said(found.learned.classes))
     if run is None:
@@ -119,7 +119,8 @@ def _facts(run: Run | None, task: OneTask) -> dict[str, Any]:
     return {**facts, "n_source_outputs": facts.get("n_source_outputs", n)}
 
 
-def _load(strategy: Strategy, run: Run) -> None:
+def _load(strategy: Strategy, run: Run, config: Mapping[str, Any]) -> None:
+    check_pretrained(run, config, strategy)
     try:
         strategy.load_state_dict(run.checkpoints.best()["strategy"])
     except RuntimeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from coldstart_cli.files.untrusted import DECODER, shaped
 from coldstart_cli.metrics.records import Record, record_of
 from coldstart_cli.metrics.results import Summary, summary_of
 from coldstart_cli.runs.run import Run, read_config
+
+_log = logging.getLogger(__name__)
 
 DEPTH = 3
 """How far below a named folder a run directory may lie."""
@@ -92,9 +95,7 @@ def _below(path: Path, depth: int) -> Iterator[Path]:
         yield path
         return
     if (path / "runs.json").exists():
-        for row in read_json(path / "runs.json", "compare")["runs"]:
-            if row.get("path") and (listed := _listed(path, row["path"])) is not None:
-                yield listed
+        yield from _of_sweep(path)
         return
     if depth > 0:
         for entry in os.scandir(path):
@@ -102,12 +103,24 @@ def _below(path: Path, depth: int) -> Iterator[Path]:
                 yield from _below(Path(entry.path), depth - 1)
 
 
-def _listed(sweep: Path, text: str) -> Path | None:
-    """A run that a sweep lists, relative to where the sweep was started or to the outputs it lies in."""
-    for candidate in (Path(text), sweep / text, sweep.parent.parent / Path(text).name):
-        if (candidate / "run.json").exists():
-            return candidate
-    return None
+def _of_sweep(sweep: Path) -> Iterator[Path]:
+    """The runs that a sweep lists: those in the outputs that it lies in, however it came there.
+
+    The paths that it lists are of where it was made. A copy that has lost a run beside it falls back on them,
+    and says so: what is compared then is not all of the copy.
+    """
+    for row in read_json(sweep / "runs.json", "compare")["runs"]:
+        if not row.get("path"):
+            continue
+        told = Path(row["path"])
+        beside = sweep.resolve().parent.parent / told.name
+        found = next((p for p in (beside, sweep / told, told) if (p / "run.json").exists()), None)
+        if found == told and beside != told:
+            _log.warning("%s: %s is not beside it; the run at %s is read", sweep, told.name, told.parent)
+        if found is not None:
+            yield sweep.parent.parent / told.name if found == beside else found
+        elif row.get("state") == "done":
+            _log.warning("%s: its run %s is not there any more and is left out", sweep, told.name)
 
 
 def _evaluations(path: Path) -> list[Result]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from coldstart_cli.core.tasks import TaskSource
 from coldstart_cli.experiment.assembly import Experiment
-from coldstart_cli.experiment.parts import shape_facts
+from coldstart_cli.experiment.parts import files_read_by, shape_facts
 
 
 def _git_commit() -> str | None:
@@ -37,6 +38,7 @@ def _shared_classes(source: TaskSource) -> list[str]:
 
 def environment(experiment: Experiment, command_line: Sequence[str]) -> dict[str, Any]:
     """What a reader needs to run this again, and to judge its figures of time."""
+    pretrained = files_read_by(experiment.config, experiment.strategy)
     packages = {}
     for package in ("coldstart-cli", "torch", "numpy", "hydra-core", "omegaconf", "scipy", "transformers"):
         try:
@@ -55,6 +57,8 @@ def environment(experiment: Experiment, command_line: Sequence[str]) -> dict[str
         "input_shape": shape_facts(experiment.source),
         "facts": dict(experiment.facts),
         "source_classes": _shared_classes(experiment.source),
+        # What lies at model.path, by content: other files there would change predictions without a word.
+        "pretrained": None if pretrained is None else asdict(pretrained),
         # How your own data were read: a new task is read the same way, so that columns and scales agree.
         "recipe": dict(getattr(getattr(experiment.source, "labelled", None), "recipe", {})),
     }

@@ -104,14 +104,15 @@ def answered(name: str, *, show: Show) -> Outcome | None:
 def files_of(config: Mapping[str, Any]) -> Files | None:
     """The files that a data set reads, with their signature; None where a class of the user's own reads them.
 
-    To be called before they are read. They are all values of its config that exist as paths. A data set that
-    names none is computed, or downloaded into the cache folder and checked against published digests at every
-    load.
+    To be called before they are read. They are all values of its config that exist as paths, the folders of
+    pretrained models, and runs that a strategy starts from. A data set that names none is computed, or
+    downloaded into the cache folder and checked against published digests at every load.
     """
     if not str(config["dataset"].get("_target_")).startswith("coldstart_cli."):
         return None
     # Any text may be a path; those that exist are taken, and one too many only costs a look.
     values = {os.path.expanduser(value) for value in _strings(config["dataset"]) if value}
+    values |= set(_strings(config["strategy"])) | _models(config["model"]) | _models(config["strategy"])
     places = sorted(value for value in values if os.path.lexists(value))
     seen = signature([Path(place) for place in places])
     return None if seen is None else (places, seen)
@@ -137,7 +138,8 @@ def remember(
         path.parent.mkdir(exist_ok=True)
         places, seen = files
         note = {"run": str(run), "evaluation": evaluation, "budget": budget}
-        write_json(path, {**note, "places": places, "signature": seen})
+        of_run = _signature_of(run)
+        write_json(path, {**note, "places": places, "signature": seen, "run_signature": of_run})
         keep_newest(path.parent, "*.json", _KEPT)
 
 
@@ -145,9 +147,31 @@ def _note(name: str) -> dict[str, Any] | None:
     """The note of a command, or None where there is no valid one."""
     with contextlib.suppress(RequestError, OSError, ValueError, KeyError, TypeError):
         note: dict[str, Any] = json.loads(_path(name).read_text(encoding="utf-8"))
-        if signature([Path(place) for place in note["places"]]) == note["signature"]:
+        as_it_was = signature([Path(place) for place in note["places"]]) == note["signature"]
+        if as_it_was and _signature_of(Path(note["run"])) == note["run_signature"]:
             return note
     return None
+
+
+def _signature_of(run: Path) -> str | None:
+    """Of what a run writes once, when it begins: another run may have been copied over it."""
+    return signature([run / "config.yaml", run / "environment.json"])
+
+
+def _models(node: object) -> set[str]:
+    """The folders of the pretrained models that a node names, as far as they are there."""
+    if isinstance(node, list):
+        return {place for item in node for place in _models(item)}
+    if not isinstance(node, Mapping):
+        return set()
+    found = {place for item in node.values() for place in _models(item)}
+    path = node.get("path")
+    if isinstance(path, str):
+        from coldstart_cli.models.hf import folder_of  # it imports torch, which has been needed by now
+
+        with contextlib.suppress(ValueError, RequestError):
+            found.add(str(folder_of(path)))
+    return found
 
 
 def _path(name: str) -> Path:

@@ -15,10 +15,11 @@ from coldstart_cli.datasets.readers.cache import load_or_make
 from coldstart_cli.digests import json_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import read_json
+from coldstart_cli.files.untrusted import shaped
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.models.network import Encoder, InputShape, Trained
 from coldstart_cli.models.preprocess import Plain, Preprocess
-from coldstart_cli.models.pretrained import FrozenFeatures
+from coldstart_cli.models.pretrained import FilesRead, FrozenFeatures, check_files, files_read
 from coldstart_cli.runs.run import Run
 from coldstart_cli.training.optimizers import OptimizerFactory
 
@@ -126,6 +127,23 @@ class StrategyBuilder:
         return strategy.to(self.hardware.device)
 
 
+def files_read_by(config: Mapping[str, Any], module: torch.nn.Module) -> FilesRead | None:
+    """What a strategy, or a part of it, reads at the `model.path` of its config; None: nothing."""
+    return files_read(config["model"], preprocess_of(config["model"], "model", config["trust"]), module)
+
+
+def check_pretrained(run: Run, config: Mapping[str, Any], module: torch.nn.Module) -> None:
+    """Holds the pretrained weights and vocabulary that a module was just built on against those of a run.
+
+    Raises:
+        RequestError: where the run was trained over others.
+    """
+    kept = read_json(run.path / "environment.json", "run").get("pretrained")
+    with shaped("run", run.path / "environment.json"):
+        known = kept and FilesRead(contents=tuple(kept["contents"]), revision=kept["revision"])
+    check_files(known, files_read_by(config, module), f"run: {run.path}", config["model"].get("path"))
+
+
 def check_inputs(strategy: Strategy, key: str, reads: str | None) -> None:
     """Refuses a teacher that cannot read the output of the run's preprocess.
 
@@ -182,6 +200,7 @@ def trained(name: str, path: str, *, source: TaskSource, trust: list[str], key: 
             f"{key}: {path} does not contain an encoder for inputs of shape {ours}; "
             "name a run of a strategy such as finetune on inputs of this shape"
         ) from error
+    check_pretrained(run, {**run.config, "trust": trust}, encoder)
     return Trained(encoder, parts["head"])
 
 

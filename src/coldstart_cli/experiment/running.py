@@ -19,6 +19,7 @@ from coldstart_cli.experiment.environment import environment
 from coldstart_cli.experiment.finished import Outcome
 from coldstart_cli.experiment.forecast import forecast
 from coldstart_cli.experiment.open_loggers import opened
+from coldstart_cli.experiment.parts import check_pretrained
 from coldstart_cli.experiment.trainer import Training
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.loggers.logger import Logger
@@ -63,6 +64,7 @@ def train(config: Mapping[str, Any], options: Options) -> Outcome:
         run = Run(Path(config["outputs"]) / run_name(config, experiment.source.fingerprint))
         if options.dry_run:
             return Outcome(run.path, "", found=False, line=forecast(experiment, run))
+        check_found(run, experiment)
         name = evaluation_hash(config, experiment.source.fingerprint)
         found = ranks.agreed(lambda: run.finished and not config["again"] and run.evaluation(name).exists())
         if found:
@@ -82,6 +84,7 @@ def reevaluate(config: Mapping[str, Any], run: Run, options: Options) -> Outcome
     """Evaluates a finished run by `config`, which is the run's own except for what was changed."""
     with launch.joined():
         experiment = assemble(config, _known(run))
+        check_pretrained(run, config, experiment.strategy)
         _warn_of_other_data(experiment, run)
         name = evaluation_hash(config, experiment.source.fingerprint)
         found = ranks.agreed(lambda: run.evaluation(name).exists() and not config["again"])
@@ -115,6 +118,17 @@ def _placed(config: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(node.get(key), str) and Path(node[key]).expanduser().exists():
             node[key] = str(Path(node[key]).expanduser().absolute())
     return {**config, "dataset": node}
+
+
+def check_found(run: Run, experiment: Experiment) -> None:
+    """Refuses to take a run for this experiment's that is another by its content.
+
+    Raises:
+        RequestError: where it was copied or renamed, or trained over other pretrained weights.
+    """
+    if run.exists and not experiment.config["again"]:
+        run.check_name()
+        check_pretrained(run, experiment.config, experiment.strategy)
 
 
 Work = Callable[[Experiment, Run, Options], None]

@@ -7,6 +7,7 @@ HF_HUB_OFFLINE=1 forbids to look further.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import re
@@ -27,6 +28,8 @@ PACKAGE = "package:"
 ModelPath = Annotated[str, doc(f"a folder, {PACKAGE}NAME/FOLDER, or a hub name")]
 
 # No *.bin and no *.pt: loading a pickle may run code.
+WEIGHTS = ("*.safetensors", "config.json")
+"""Files of a folder that say what its network computes."""
 _READ = ("*.json", "*.safetensors", "*.txt", "*.model")
 _TRUE = ("1", "true", "yes", "on")
 
@@ -141,7 +144,29 @@ def content_digest(folder: Path, patterns: Iterable[str]) -> str:
     """Sixteen hexadecimal digits over the files of a folder that match, their names included."""
     # A set, since a file may match two patterns; sorted, since the order of `glob` is the file system's.
     files = sorted({file for pattern in patterns for file in folder.glob(pattern)})
-    return digest(f"{file.name} {file_digest(file)}" for file in files)
+    return digest(f"{file.name} {_digest_of(file)}" for file in files)
+
+
+def revision_of(path: str) -> str | None:
+    """The commit of the hub's repository that a model was loaded from; None where it is a folder's.
+
+    Raises:
+        ValueError: as `folder_of`.
+    """
+    folder = folder_of(path)
+    return folder.name if folder.parent.name == "snapshots" else None  # as the hub's cache lays them out
+
+
+def _digest_of(file: Path) -> str:
+    status = file.stat()
+    facts = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return _digest_while(file, facts)
+
+
+@functools.lru_cache(maxsize=256)
+def _digest_while(file: Path, facts: tuple[int, ...]) -> str:
+    """The digest of a file while its facts are these: several parts of a model read one file of gigabytes."""
+    return file_digest(file)
 
 
 def used_parameters(output: Tensor) -> set[int]:

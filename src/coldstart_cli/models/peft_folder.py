@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files.outputs import write_output
 from coldstart_cli.models.network import Network
 from coldstart_cli.models.pretrained import Pretrained
 
@@ -33,7 +34,7 @@ def peft_folder(network: Network, changed: Mapping[str, Tensor], folder: Path, *
         ValueError: where the encoder is not pretrained, or peft has no format for the kind of a weight.
     """
     try:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
     except ImportError as error:
         raise RequestError(
             "peft: safetensors is not installed; run pip install 'coldstart-cli[hf]'"
@@ -54,15 +55,15 @@ def peft_folder(network: Network, changed: Mapping[str, Tensor], folder: Path, *
         tensors[f"base_model.model.{name}.lora_A.weight"] = a.detach().cpu().contiguous()
         tensors[f"base_model.model.{name}.lora_B.weight"] = b.detach().cpu().contiguous()
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
+    write_output(folder / "adapter_model.safetensors", save(tensors, {"format": "pt"}), "file")
     rank = len(changed[f"{prefix}{names[0]}{_A}"])
     config = _config(rank, alpha, sorted(names), encoder)
-    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_output(folder / "adapter_config.json", (json.dumps(config, indent=2) + "\n").encode(), "file")
     head = {
         n.removeprefix("head."): t.detach().cpu().contiguous() for n, t in changed.items() if "head." in n[:5]
     }
     if head:
-        save_file(head, folder / "head.safetensors", {"format": "pt"})
+        write_output(folder / "head.safetensors", save(head, {"format": "pt"}), "file")
 
 
 def _as_layers(layer: nn.Module, name: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,14 +21,14 @@ class Preprocess(ABC):
 
     Attributes:
         fingerprint: what determines its output, for caches and bundles.
-        base: folder of the pretrained weights and vocabulary it reads, or None.
+        content: a digest of the pretrained weights and vocabulary it reads; None where it reads no files.
         image_size: height and width in pixels that images should come in, or None for the data set's.
         image_channels: 1 or 3, or None for what the files have.
         max_length: tokens of a text that are read, or None where all are.
     """
 
     fingerprint: str
-    base: str | None = None
+    content: str | None = None
     image_size: int | None = None
     image_channels: int | None = None
     max_length: int | None = None
@@ -36,6 +36,9 @@ class Preprocess(ABC):
     def cut(self, texts: Sequence[str]) -> tuple[int, int]:
         """How many texts are longer than `max_length`, and the tokens of the longest of these; or (0, 0)."""
         return 0, 0
+
+    def load(self) -> None:  # noqa: B027 - most read nothing
+        """Reads now what it otherwise reads at its first use: its files may be gone by then."""
 
     @abstractmethod
     def images(self, images: Tensor) -> Inputs:

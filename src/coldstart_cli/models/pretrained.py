@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Annotated, Any, Protocol, final
 
 import torch
 from annotated_types import Ge
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Inputs, map_inputs, n_examples
 from coldstart_cli.digests import Part, digest, whole_digest
 from coldstart_cli.errors import RequestError
-from coldstart_cli.models.hf import ModelPath, make_constant
+from coldstart_cli.models.hf import ModelPath, make_constant, revision_of
 from coldstart_cli.models.network import Encoder, InputShape
 from coldstart_cli.models.preprocess import Preprocess
 
@@ -24,6 +26,65 @@ AT_ONCE = 64
 """Examples of a call that keeps no graph."""
 WORTH_KEEPING = 256
 """Number of examples from which features are kept on disk: fewer are quick to compute, as in a prediction."""
+
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesRead:
+    """The files at `model.path` that a predictor reads each time it is built, which are not its own.
+
+    Attributes:
+        contents: digests of them, one for each part that reads some: weights, vocabulary.
+        revision: the commit of a hub model, or None.
+    """
+
+    contents: tuple[str, ...]
+    revision: str | None
+
+
+def files_read(model: Mapping[str, Any], preprocess: Preprocess, module: nn.Module) -> FilesRead | None:
+    """What a predictor takes from `model.path`, by content; None where it takes nothing.
+
+    Args:
+        model: the config's node.
+        module: the strategy or its predictor.
+    """
+    parts = {part.content for part in module.modules() if isinstance(part, Pretrained)}
+    parts |= {preprocess.content} if preprocess.content is not None else set()
+    if not parts:
+        return None
+    path = model.get("path")
+    return FilesRead(contents=tuple(sorted(parts)), revision=revision_of(path) if path else None)
+
+
+def check_files(known: FilesRead | None, now: FilesRead | None, what: str, path: object) -> None:
+    """Compares the files that a run or a bundle was made with to those that lie at `path` now.
+
+    Args:
+        known: of all its parts, of which `now` may have some; None where an older version made it, which did
+            not keep this; then one warning says so.
+        what: names it, as `run: outputs/RUN`.
+
+    Raises:
+        RequestError: where they are others, which would change predictions without a word.
+    """
+    if now is None:
+        return
+    if known is None:
+        _log.warning(
+            "%s was made by an older coldstart, which kept no digest of the files at %s; they are taken as "
+            "they are",
+            what,
+            path,
+        )
+    elif not set(now.contents) <= set(known.contents):
+        of = f" (revision {known.revision})" if known.revision else ""
+        raise RequestError(
+            f"{what} was made with other files than those at {path}; put the model{of} back that it was made "
+            "with, or make it again"
+        )
 
 
 class Cached(Protocol):
@@ -39,12 +100,14 @@ class Pretrained(Encoder):
 
     Attributes:
         path: where it was loaded from.
+        content: a digest of the files that its weights were read from.
         body: the network of transformers.
     """
 
     vectorizable = False
     path: str
-    body: torch.nn.Module
+    content: str
+    body: nn.Module
 
     @abstractmethod
     def encoded(self, inputs: Inputs) -> Tensor:

@@ -16,8 +16,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Inputs, map_inputs
-from coldstart_cli.digests import whole_digest
-from coldstart_cli.models.hf import ModelPath, content_digest, folder_of, keep_used, network_of, tokenizer_of
+from coldstart_cli.digests import digest, whole_digest
+from coldstart_cli.models.hf import (
+    WEIGHTS,
+    ModelPath,
+    content_digest,
+    folder_of,
+    keep_used,
+    network_of,
+    tokenizer_of,
+)
 from coldstart_cli.models.network import Encoder, InputShape
 from coldstart_cli.models.preprocess import Preprocess
 from coldstart_cli.models.pretrained import BatchSize, Cached, FrozenFeatures, Pretrained
@@ -45,11 +53,30 @@ class Tokens(Preprocess):
     def __init__(self, *, path: ModelPath, max_length: Annotated[int, Ge(4)]) -> None:
         self.path, self.max_length = path, max_length
         self.folder = folder_of(path)
-        self.fingerprint = f"tokens-{content_digest(self.folder, _TOKENIZER)}-{max_length}"
+        self.content: str = content_digest(self.folder, _TOKENIZER)
+        self.fingerprint = f"tokens-{self.content}-{max_length}"
+
+    def load(self) -> None:
+        _ = self.tokenizer
 
     @cached_property
     def tokenizer(self) -> Any:
         return tokenizer_of(self.folder)
+
+    def as_json(self) -> str | None:
+        """The tokenizer as a tokenizer.json by which other programs cut and fill up as `texts` does.
+
+        None where it is not of the kind that has such a file.
+        """
+        tokenizer = self.tokenizer
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return None
+        copied = type(backend).from_str(backend.to_str())
+        copied.enable_truncation(self.max_length, direction=tokenizer.truncation_side)
+        copied.enable_padding(pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
+        text: str = copied.to_str()
+        return text
 
     @property
     def n_tokens(self) -> int:
@@ -112,6 +139,7 @@ class HFText(Pretrained):
         check_reads_tokens(input_shape, path, preprocess)
         self.path, self.reads = path, preprocess.fingerprint
         self.pooling, self.normalise, self.frozen = pooling, normalise, frozen
+        self.content = content_digest(preprocess.folder, WEIGHTS)
         self.body, missing = network_of(preprocess.folder, None)
         if getattr(self.body, "pooler", None) is not None:
             # Its weights are often missing from files, and would then be random; we pool ourselves.
@@ -156,8 +184,13 @@ class FrozenText(FrozenFeatures):
         self.cached, self.path, self.max_length = cached, path, max_length
         self.pooling, self.batch_size = pooling, batch_size
         self.tokens = Tokens(path=path, max_length=max_length)
-        weights = content_digest(self.tokens.folder, ("*.safetensors", "config.json"))
+        weights = content_digest(self.tokens.folder, WEIGHTS)
+        self.content = digest([weights, self.tokens.content])
         self.fingerprint = f"features-{weights}-{self.tokens.fingerprint}-{pooling}"
+
+    def load(self) -> None:
+        self.tokens.load()
+        _ = self.encoder
 
     def texts(self, texts: Sequence[str]) -> Inputs:
         # A digest each: joined texts would not show where one ends. Files from elsewhere may hold lone

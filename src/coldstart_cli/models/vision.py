@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Inputs
-from coldstart_cli.models.hf import ModelPath, content_digest, folder_of, keep_used, network_of
+from coldstart_cli.digests import digest
+from coldstart_cli.models.hf import WEIGHTS, ModelPath, content_digest, folder_of, keep_used, network_of
 from coldstart_cli.models.network import InputShape
 from coldstart_cli.models.preprocess import Preprocess
 from coldstart_cli.models.pretrained import BatchSize, Cached, FrozenFeatures, Pretrained
@@ -35,7 +36,8 @@ class Pixels(Preprocess):
     def __init__(self, *, path: str) -> None:
         self.path = path
         self.folder = folder_of(path)
-        self.fingerprint = f"pixels-{content_digest(self.folder, ('config.json', _PROCESSOR))}"
+        self.content = content_digest(self.folder, ("config.json", _PROCESSOR))
+        self.fingerprint = f"pixels-{self.content}"
         config = (
             json.loads((self.folder / "config.json").read_text("utf-8")) if self._has("config.json") else {}
         )
@@ -103,6 +105,7 @@ class HFImage(Pretrained):
         self.channels, self.size = int(preprocess.image_channels or 3), int(preprocess.image_size or 1)
         for name, values in (("mean", preprocess.mean), ("std", preprocess.std)):
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
+        self.content = content_digest(preprocess.folder, WEIGHTS)
         self.body, missing = network_of(preprocess.folder, _PART)
         output = self._pooled(torch.zeros(1, self.channels, self.size, self.size))
         self.feature_dim = output.shape[1]
@@ -156,8 +159,12 @@ class FrozenImage(FrozenFeatures):
         self.cached, self.path, self.pooling, self.batch_size = cached, path, pooling, batch_size
         self.pixels = Pixels(path=path)
         self.image_size, self.image_channels = self.pixels.image_size, self.pixels.image_channels
-        weights = content_digest(self.pixels.folder, ("*.safetensors", "config.json"))
+        weights = content_digest(self.pixels.folder, WEIGHTS)
+        self.content = digest([weights, self.pixels.fingerprint])
         self.fingerprint = f"features-{weights}-{self.pixels.fingerprint}-{pooling}"
+
+    def load(self) -> None:
+        _ = self.encoder
 
     def images(self, images: Tensor) -> Inputs:
         return self.features(images, [f"{images.dtype} {tuple(images.shape)}", images])

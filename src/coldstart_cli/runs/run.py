@@ -127,6 +127,26 @@ class Run:
         """
         return completed(read_config(self.path / "config.yaml"))
 
+    def check_name(self) -> None:
+        """Refuses a directory whose name says that it holds one training, while it holds another.
+
+        Somebody copied or renamed it: the name is determined by what was trained, so it can be computed anew.
+
+        Raises:
+            RequestError: naming the run that is there.
+        """
+        try:
+            config = read_config(self.path / "config.yaml")
+            fingerprint = str(read_json(self.path / "environment.json", "run")["fingerprint"])
+            held = run_name(config, fingerprint)
+        except (RequestError, LookupError, TypeError):
+            return  # damaged: what reads it says so
+        if held != self.path.name:
+            raise RequestError(
+                f"run: {self.path} holds another run, {held}, copied or renamed; give it that name back, or "
+                "train anew with again=true"
+            )
+
     @property
     def checkpoints(self) -> Checkpoints:
         return Checkpoints(self.path / "checkpoints")

@@ -80,6 +80,7 @@ def _checked(overrides: Sequence[str], options: running.Options) -> list[Job]:
         except RequestError as error:
             raise RequestError(f"{error} (in the job {label})") from error
         known = Run(outputs / run_name(config, experiment.source.fingerprint))
+        running.check_found(known, experiment)
         job = Job(label, config, known.path, log)
         place = known.evaluation(evaluation_hash(config, experiment.source.fingerprint))
         if known.finished and place.exists() and not config["again"] and not options.dry_run:

@@ -18,8 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from coldstart_cli.comparison.findings import AtK, Comparison, Setting
 from coldstart_cli.digests import whole_digest
-from coldstart_cli.errors import RequestError
-from coldstart_cli.files.durable import write_bytes
+from coldstart_cli.files.outputs import check_output, write_output
 from coldstart_cli.metrics.numbers import percent
 from coldstart_cli.reports.comparison_table import numbers_of
 from coldstart_cli.reports.html import chart_data, run_tables, tables
@@ -70,13 +69,10 @@ def write_html(comparison: Comparison, path: Path) -> None:
     """Writes the report whole or not at all.
 
     Raises:
-        RequestError: if `path` is a folder, lies in none, or cannot be written.
+        RequestError: if `path` is a folder, lies in none, is read-only, or cannot be written.
     """
-    if path.is_dir():
-        raise RequestError(f"--html: {path} is a folder; name a file in it, such as {path / 'report.html'}")
-    if not path.parent.is_dir():
-        raise RequestError(f"--html: {path.parent} is not a folder; make it first, or name another file")
-    write_bytes(path, render(comparison).encode())
+    check_output(path, "--html")
+    write_output(path, render(comparison).encode(), "--html")
 
 
 def render(comparison: Comparison) -> str:
