@@ -15,9 +15,6 @@ from typing import Any
 
 import pytest
 
-from coldstart_cli.cli import main
-from coldstart_cli.sweeps.launcher import Job, SweepPlan, n_at_once
-from coldstart_cli.sweeps.live_table import SweepView
 from coldstart_cli.sweeps.sweep import _varied
 from tests.kit.marked_processes import gone_within, marked
 from tests.kit.reliability import Tries
@@ -227,59 +224,7 @@ def test_no_job_outlives_its_sweep(tmp_path: Path, tries: Tries, number: int, gr
     assert number == signal.SIGKILL or reasons == {"the sweep was stopped"}
 
 
-@pytest.mark.parametrize(
-    ("override", "line"),
-    [("sweep.n_jobs=0", "sweep.n_jobs: 0 is out of range"), ("sweep.timeout_minutes=-1", "out of range"),
-     ("sweep.jobs=2", "sweep.jobs: there is no such key; did you mean sweep.n_jobs?")],
-)  # fmt: skip
-def test_a_wrong_plan_is_refused_before_any_job(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    override: str,
-    line: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main(["train", "-m", *QUICK, "seed=0,1", override]) == 2
-    err = capsys.readouterr().err
-    assert line in err and err.count("\n") == 1 and not (tmp_path / "outputs").exists()
-
-
-def test_jobs_at_once_follow_the_plan_then_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coldstart_cli.sweeps.launcher.usable_cores", lambda: 8)
-
-    def at_once(
-        n_jobs: int | None, device: str, threads: int | None, jobs: int = 100, processes: int | None = 1
-    ) -> int:
-        config = {"hardware": {"device": device, "threads": threads, "processes": processes}}
-        return n_at_once(SweepPlan(n_jobs=n_jobs, timeout_minutes=None), config, jobs)
-
-    assert at_once(8, "cpu", 4, jobs=3) == 3 and at_once(1, "cpu", None) == 1 and at_once(9, "cuda", 1) == 9
-    assert at_once(None, "cuda", 1) == 1 and at_once(None, "cpu", None, jobs=2) == 2
-    if sys.platform == "linux":
-        assert [at_once(None, "cpu", n) for n in (None, 1, 2, 3, 8, 16)] == [8, 8, 4, 2, 1, 1]
-        assert [at_once(None, "cpu", None, processes=n) for n in (1, 2, 3, 16)] == [8, 4, 2, 1]
-
-
 def test_labels_name_the_keys_that_vary() -> None:
     assert _varied(["strategy=maml,protonet", "evaluation.k_shots=[1,5]", "seed=1"]) == {"strategy"}
     assert _varied(["strategy=glob(*)", "seed=range(0,3)"]) == {"strategy", "seed"}
     assert _varied(["seed=1", "outputs=x"]) == {"seed", "outputs"}
-
-
-def test_the_live_table_shows_running_jobs_and_escapes_names() -> None:
-    import io
-
-    from rich.console import Console
-
-    out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=100, height=8, color_system=None)
-    jobs = [
-        Job(f"seed={i}", {}, Path(f"r{i}"), Path("log"), "done" if i < 9 else "running", "[red]k=1\x1b[31m")
-        for i in range(10)
-    ] + [Job("seed=10", {}, Path("r"), Path("log"))]
-    jobs[9].progress = "training 3/10, validation accuracy 0.5"
-    console.print(SweepView(False, console).table(jobs))
-    text = out.getvalue()
-    assert "training 3/10" in text and "9 of 11 ended, 1 waiting" in text
-    assert "seed=0 " not in text and "[red]k=1" in text and "\x1b[31m" not in text
