@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import hypothesis
 import pytest
 import yaml
 
@@ -24,6 +24,13 @@ def pytest_configure(config: pytest.Config) -> None:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "coldstart")
     os.environ.setdefault("COLDSTART_CACHE", str(cache))
     os.environ.setdefault("GOMP_SPINCOUNT", "1500")  # as the command line does
+    # Half as many examples as Hypothesis would try, all of them in `make torture`; a busy machine fails none
+    tried = 100 if config.getoption("--full") else 50
+    slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile(
+        "here", max_examples=tried, deadline=None, suppress_health_check=slow
+    )
+    hypothesis.settings.load_profile("here")
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:  # else every worker starts as many threads as there are cores
         threads = str(max(1, (os.cpu_count() or 1) // workers))
@@ -33,24 +40,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def composed_once() -> Iterator[None]:
-    """The same words compose the same config: a tenth of a second, which a worker spends once on each.
-
-    Not where they bring configs, targets or settings of Hydra along, which a test may change in between.
-    """
+    """What the package's own configs compose is composed once by each worker."""
     from coldstart_cli.config import composition
+    from tests.kit.compositions import remembered
 
-    known: dict[tuple[str, ...], dict[str, Any]] = {}
-    compose = composition._composed
-
-    def composed(overrides: Sequence[str]) -> dict[str, Any]:
-        words = tuple(overrides)
-        if any("hydra" in word or "_target_" in word for word in words):
-            return compose(words)
-        if words not in known:
-            known[words] = compose(words)
-        return copy.deepcopy(known[words])
-
-    with mock.patch.object(composition, "_composed", composed):
+    with mock.patch.object(composition, "_composed", remembered(composition._composed)):
         yield
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,14 +51,27 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("coldstart_cli.experiment.parts._sources", {})  # kept by relative path
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one run, and the baselines that it measured."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("COLDSTART_CACHE", str(folder / "cache"))
+        train("strategy=maml", *SMALL)
+    return folder
+
+
 @pytest.fixture
-def result() -> RunResult:
-    return train("strategy=maml", *SMALL)
+def result(made: Path, tmp_path: Path) -> RunResult:
+    """A copy of the run, here."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    (path,) = (path for path in Path("outputs").iterdir() if (path / "run.json").exists())
+    return load_run(path)
 
 
-def test_a_run_is_that_of_the_command_and_is_found_again(
-    result: RunResult, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_is_that_of_the_command_and_is_found_again(capsys: pytest.CaptureFixture[str]) -> None:
+    result = train("strategy=maml", *SMALL)
     assert capsys.readouterr() == ("", "") and not result.found
     assert train("strategy=maml", *SMALL) == RunResult(result.path, result.evaluation, found=True)
     assert main(["train", "strategy=maml", *SMALL, "--quiet"]) == 0

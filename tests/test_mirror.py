@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from coldstart_cli.package import ROOT
@@ -13,8 +13,10 @@ EXEMPT = {"bundles", "cli", "comparison", "datasets", "files", "processes", "rep
 """Packages whose tests do not stand by modules yet: take one out once they do."""
 
 
-def unmirrored() -> Iterator[Path]:
+@cache
+def unmirrored() -> list[Path]:
     """Modules with a function or a class of their own and no tests/<package>/test_<module>.py."""
+    found = []
     for module in sorted(ROOT.rglob("*.py")):
         place = module.relative_to(ROOT)
         defines = any(
@@ -23,7 +25,8 @@ def unmirrored() -> Iterator[Path]:
         )
         test = REPOSITORY / "tests" / place.parent / f"test_{place.name}"
         if defines and place.name not in ("__init__.py", "__main__.py") and not test.is_file():
-            yield place
+            found.append(place)
+    return found
 
 
 def test_every_module_has_a_file_of_tests() -> None:
