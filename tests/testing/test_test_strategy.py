@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from coldstart_cli.package import ROOT
-from coldstart_cli.testing.test_strategy import pytest_generate_tests
+from coldstart_cli.testing import test_strategy as tried  # by name, its hook would be one of this file
 from tests.kit.plugin import NEAREST, OUTSIDE, TRUST
 
 
@@ -49,5 +49,5 @@ def test_what_cannot_be_tried_is_a_wrong_use_of_pytest(strategies: list[str], li
     options = {"--strategy": strategies, "--dataset": None, "--override": []}
     metafunc: Any = SimpleNamespace(config=SimpleNamespace(getoption=options.get))
     with pytest.raises(pytest.UsageError) as caught:
-        pytest_generate_tests(metafunc)
+        tried.pytest_generate_tests(metafunc)
     assert str(caught.value).startswith(line)

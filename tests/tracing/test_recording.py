@@ -124,10 +124,12 @@ def test_replay_frees_what_it_no_longer_needs() -> None:
     assert code.count(" = None") == 9, code
 
 
-def test_recording_does_not_import_a_compiler() -> None:
+def test_tracing_does_not_import_a_compiler() -> None:
     code = (
-        "import sys, torch\nfrom coldstart_cli.tracing.recording import Recording\n"
+        "import sys, torch\nfrom coldstart_cli.tracing.flops import flops\n"
+        "from coldstart_cli.tracing.recording import Recording\n"
         "Recording(lambda a: [a + 1], [torch.ones(2)])\n"
+        "assert flops(lambda: torch.ones(2, 2) @ torch.ones(2, 2)) == 16\n"
         "assert 'torch._dynamo' not in sys.modules and 'sympy' not in sys.modules"
     )
     assert run([sys.executable, "-c", code], check=False).returncode == 0
