@@ -1,4 +1,4 @@
-"""What a terminal shows while a run goes, what a file gets instead, and loggers that fail."""
+"""Loggers that fail: named once, told no more, and the run goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FiLM against explicit layers; CAVIA against a gradient by hand and finite differences."""
+"""FiLM against explicit layers, and what it shares with CAVIA."""
 
 from __future__ import annotations
 

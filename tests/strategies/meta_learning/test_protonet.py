@@ -1,4 +1,4 @@
-"""Prototypes, distances and the loss against values worked by hand."""
+"""Distances and the loss against values worked by hand."""
 
 from __future__ import annotations
 
