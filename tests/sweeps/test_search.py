@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from coldstart_cli.cli import main
-from coldstart_cli.config.composition import search_space
 from coldstart_cli.errors import RequestError
 from coldstart_cli.sweeps.search import _Search
 from tests.kit.reliability import Tries
@@ -74,19 +73,6 @@ def test_a_study_takes_one_search_at_a_time_and_proposes_alike_when_it_goes_on(
     for n in (3, 6):
         assert main([*command, "tune.study=t", f"tune.n_trials={n}"]) == 0
     assert begun[2:] == at_once
-
-
-def test_search_space_reads_hydras_grammar() -> None:
-    fixed, space = search_space(
-        ["seed=1", RATE, "model.activation=choice(relu,tanh)", "strategy.inner_steps=range(1,4)",
-         "optimizer.lr=0.1,0.2", "training.steps=int(interval(10,20))"]
-    )  # fmt: skip
-    assert fixed == ["seed=1"]
-    assert (space["strategy.inner_lr"].low, space["strategy.inner_lr"].log) == (0.001, True)
-    assert space["model.activation"].choices == ("relu", "tanh")
-    assert space["strategy.inner_steps"].choices == (1, 2, 3) and space["optimizer.lr"].choices == (0.1, 0.2)
-    assert space["training.steps"].whole and isinstance(space["training.steps"].first, int)
-    assert space["training.steps"].distribution(optuna) == optuna.distributions.IntDistribution(10, 20)
 
 
 @pytest.mark.parametrize(

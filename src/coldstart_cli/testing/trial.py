@@ -7,7 +7,7 @@ import copy
 import shutil
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -50,11 +50,8 @@ class Trial:
             of_data, more = self._chosen("dataset", dataset)
             words, folders = [of_data, *words], [*folders, *more]
         images = () if any(word.startswith("dataset=") for word in words) else IMAGES
-        self._search = composition.search_path(list(dict.fromkeys(folders)))
-        self._words = [*images, "dataset.n_unlabelled=3", *words]
-        kept = [word for word in overrides if word.startswith(("trust=", "strategy."))]
-        self._regression = [*REGRESSION, chosen, *kept]
-        self._configs: dict[tuple[str, ...], Mapping[str, Any]] = {}
+        search = composition.search_path(list(dict.fromkeys(folders)))
+        self._words = (*search, *images, "dataset.n_unlabelled=3", *words)
 
     def __repr__(self) -> str:
         return self.name
@@ -67,14 +64,15 @@ class Trial:
     @cached_property
     def facts(self) -> set[str]:
         """The facts of a run that its constructor names."""
-        config = self._composed(self._words)
-        return runtime_parameters(config["strategy"], "strategy", config["trust"])
+        return runtime_parameters(self._config["strategy"], "strategy", self._config["trust"])
 
-    def experiment(self, *groups: str, regression: bool = False, **parts: Mapping[str, Any]) -> Experiment:
+    def experiment(
+        self, *, optimizer_name: str | None = None, regression: bool = False, **parts: Mapping[str, Any]
+    ) -> Experiment:
         """A new experiment with the same initial weights.
 
         Args:
-            groups: further configs to choose, such as `optimizer=sgd`.
+            optimizer_name: a config of the package's in place of the optimizer, such as `sgd`.
             regression: use sinusoids instead of the data set.
             parts: values to change: `training={"steps": 4}`. Those of `strategy` are set wherever the
                 strategy, or one that is nested in it, has such a key, and skipped where none has.
@@ -82,9 +80,11 @@ class Trial:
         Raises:
             RequestError: where the config cannot be built.
         """
-        words = [*(self._regression if regression else self._words), *groups]
+        own = {key: self._config[key] for key in ("strategy", "trust")}
         # A copy: the composed config serves the next law too.
-        config = copy.deepcopy(dict(self._composed(words)))
+        config = copy.deepcopy({**_composed(*REGRESSION), **own} if regression else dict(self._config))
+        if optimizer_name is not None:
+            config["optimizer"] = _composed(f"optimizer={optimizer_name}")["optimizer"]
         of_strategy = {"teacher": config["model"], **parts.pop("strategy", {})}
         config["strategy"] = replaced(config["strategy"], of_strategy)
         for part, values in parts.items():
@@ -93,17 +93,15 @@ class Trial:
 
     def value(self, name: str) -> Any:
         """The value of a hyper-parameter of the strategy; `transfer.weight` is one of a nested strategy."""
-        node: Any = self._composed(self._words)["strategy"]
+        node: Any = self._config["strategy"]
         for key in name.split("."):
             node = node[key]
         return node
 
-    def _composed(self, words: Sequence[str]) -> Mapping[str, Any]:
-        """The composed config; kept, because composing takes longer than building."""
-        key = tuple(words)
-        if key not in self._configs:
-            ((_, self._configs[key]),) = composition.points([*self._search, *SMALL, *words])
-        return self._configs[key]
+    @cached_property
+    def _config(self) -> Mapping[str, Any]:
+        ((_, config),) = composition.points([*SMALL, *self._words])
+        return config
 
     def _chosen(self, group: str, named: str) -> tuple[str, list[str]]:
         """(the override that chooses it, folders of configs to search)."""
@@ -120,6 +118,13 @@ class Trial:
         Path(folder, group).mkdir()
         shutil.copy(file, Path(folder, group))
         return f"{group}={file.stem}", [folder]
+
+
+@cache
+def _composed(*words: str) -> Mapping[str, Any]:
+    """What the package's own configs compose: it takes longer than building, and serves every trial."""
+    ((_, config),) = composition.points([*SMALL, *words])
+    return config
 
 
 def replaced(node: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
