@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from coldstart_cli.datasets.audit.findings import BankRow, DataAudit, Finding, counted
-from coldstart_cli.reports.plain_text import plain
+from coldstart_cli.reports.plain_text import plain, terminal
 
 MOST_UNREADABLE = 20
 """Files or rows that are named."""
@@ -16,7 +16,7 @@ MOST_UNREADABLE = 20
 
 def show_read(facts: Mapping[str, str], unreadable: Sequence[str], console: Console | None = None) -> None:
     """Prints what was read: the facts of each split, and what could not be."""
-    console = console or _terminal()
+    console = console or terminal()
     for name, fact in facts.items():
         console.print(plain(f"{name}: {fact}"), soft_wrap=True)
     for line in unreadable[:MOST_UNREADABLE]:
@@ -27,7 +27,7 @@ def show_read(facts: Mapping[str, str], unreadable: Sequence[str], console: Cons
 
 def show(audit: DataAudit, console: Console | None = None) -> None:
     """Prints an audit of data, as `data check` makes it."""
-    console = console or _terminal()
+    console = console or terminal()
     console.print(plain(_title(audit)), style="bold", soft_wrap=True)
     show_read({}, audit.unreadable, console)  # the title has the facts
     console.print(_table(("what was checked", "how many", "result"), [_cells(f) for f in audit.findings]))
@@ -44,12 +44,6 @@ def show(audit: DataAudit, console: Console | None = None) -> None:
     console.print(_table(("tasks of", "shape", "different", "digest"), [_bank(row) for row in audit.bank]))
     console.print()
     console.print(plain(_verdict(audit)), style="bold", soft_wrap=True)
-
-
-def _terminal() -> Console:
-    """Standard output; where it is no terminal, wide enough that nothing is cut."""
-    console = Console(highlight=False, emoji=False)
-    return console if console.is_terminal else Console(highlight=False, emoji=False, width=240)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
