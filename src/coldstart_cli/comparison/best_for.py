@@ -13,7 +13,7 @@ from coldstart_cli.metrics.budgets import LIMITS, measured
 from coldstart_cli.metrics.numbers import duration, is_known
 
 FLAGS = ("strategy", "seed", "again", "hardware.threads")
-"""Keys that the advised command gives itself, or that are no part of what was trained."""
+"""Keys that the advised command gives itself, or that do not change what is trained."""
 
 NAMED = 4
 """Undecided contestants that are named; the others are counted."""
@@ -23,7 +23,7 @@ def parse(text: str) -> tuple[int, dict[str, float]]:
     """`k=5,p95_ms=10` -> (5, {"p95_ms": 10.0}).
 
     Raises:
-        RequestError: for a key that is not known, a value that is no number from 0 on, and without k.
+        RequestError: for an unknown key, a value that is not a number from 0 on, or a missing k.
     """
     found: dict[str, float] = {}
     for part in text.split(","):
@@ -75,7 +75,7 @@ def _one(setting: Setting, k: int, limits: Mapping[str, float], runs: Sequence[R
     asked = ", ".join([f"k = {k}", *(f"{name} <= {limit:g}" for name, limit in limits.items())])
     if not serving:
         return [f"for {asked}: none of {len(at.results)} contestants; {lines[0]}"]
-    # Who breaks a limit beats nobody here: the winner among those that serve may be another than at k alone.
+    # A contestant over the limit must not beat the others here, so winners are found anew among the rest.
     names = by_mean({name: at.results[name] for name in serving}, setting.higher_is_better)
     best, *others = unbeaten(names, wins(at.pairs))
     found = [f"for {asked}: {best}"]
@@ -130,7 +130,7 @@ def _to_find_out(setting: Setting, k: int, names: Sequence[str], runs: Sequence[
     """The command that is likely to decide, from the variance components of the closest pair."""
     at = setting.shots[k]
     pair = between(at.pairs, names[0], names[1])
-    # A baseline is no run of its own: it comes with whatever run it is evaluated beside.
+    # A baseline is not trained by itself: it comes with every run that it is evaluated beside.
     trained = [c for name in names if not (c := setting.contestant(name)).baseline]
     seeds = sorted({seed for contestant in trained for seed in contestant.seeds})
     want = pair.seeds_needed
@@ -143,6 +143,7 @@ def _to_find_out(setting: Setting, k: int, names: Sequence[str], runs: Sequence[
             f"more tasks would tell: about {pair.tasks_needed} "
             f"(evaluation.n_tasks={pair.tasks_needed}), by coldstart evaluate run=DIR"
         )
+    # One command for all strategies that were trained alike: a sweep shares their baselines.
     by_settings: dict[tuple[str, ...], list[str]] = {}
     for contestant in trained:
         by_settings.setdefault(_overrides(contestant, runs), []).append(contestant.strategy)
@@ -158,6 +159,6 @@ def _to_find_out(setting: Setting, k: int, names: Sequence[str], runs: Sequence[
 def _overrides(contestant: ContestantFacts, runs: Sequence[RunFacts]) -> tuple[str, ...]:
     """What was typed to train it, without what the new command says itself."""
     run = next(run for run in runs if run.path in contestant.runs)
-    typed = run.environment.get("command_line", [])[2:]
+    typed = run.environment.get("command_line", [])[2:]  # without `coldstart train`
     kept = [t for t in typed if not t.startswith("-") and t.split("=")[0] not in FLAGS]
     return tuple(f"'{t}'" if any(c in t for c in "[](){} $*") else t for t in kept)

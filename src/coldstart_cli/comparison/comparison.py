@@ -32,7 +32,7 @@ FORMAT = 1
 
 CONFIDENCE = 0.95
 ZONE = 0.005
-"""Confidence and zone of equivalence where nobody asks for others."""
+"""The confidence and the zone of equivalence that are used unless others are asked for."""
 
 
 def compare(
@@ -192,6 +192,7 @@ def _caveats(members: Sequence[Contestant]) -> list[str]:
 
 def _runs(settings: Sequence[Setting], results: Sequence[Result]) -> list[RunFacts]:
     """The runs themselves, with what tells each from the first; a run of several evaluations once."""
+    # A run that shares no tasks at any k has no contestant, and is listed all the same.
     owner = {path: one.name for setting in settings for one in setting.contestants for path in one.runs}
     first = flat(results[0].training)
     found: dict[str, RunFacts] = {}

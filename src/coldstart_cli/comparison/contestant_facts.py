@@ -22,6 +22,7 @@ def facts(member: Contestant, over: OverShots) -> ContestantFacts:
         strategy=member.strategy,
         model=member.model,
         baseline=member.baseline,
+        # Runs of a contestant differ in nothing but their seed, so that the first speaks for all.
         transductive=bool(summaries and summaries[0].transductive),
         seeds=member.seeds,
         runs=sorted({str(result.path) for result in own}),
@@ -72,6 +73,7 @@ def _budgets(summaries: Sequence[Summary]) -> dict[str, Verdict]:
     found = {}
     for name in rows[0] if rows else {}:
         own = [row[name] for row in rows if name in row]
+        # A limit that some runs did not have says nothing of the contestant.
         if len(own) == len(rows):
             measured = _median(verdict.measured for verdict in own)
             kept = all(verdict.kept for verdict in own)
@@ -103,7 +105,7 @@ def over_shots(
     """A contestant's curve over k, against that of its reference.
 
     Args:
-        reference: k -> mean of the reference; empty where there is none.
+        reference: k -> mean of the reference; empty without one.
     """
     all_means = {k: at.results[name].mean for k, at in shots.items() if name in at.results}
     means = {k: mean for k, mean in all_means.items() if mean is not None}

@@ -97,6 +97,7 @@ def settings_of(results: Sequence[Result]) -> list[list[Contestant]]:
     """Contestants in groups that share tasks; the largest group first."""
     contestants = _contestants(results)
     groups: list[tuple[set[object], list[Contestant]]] = []
+    # A contestant with several k may join groups that shared nothing until it came.
     for contestant in contestants:
         tasks = _tasks(contestant)
         joined = [group for group in groups if group[0] & tasks]
@@ -104,6 +105,7 @@ def settings_of(results: Sequence[Result]) -> list[list[Contestant]]:
         merged = (tasks.union(*(t for t, _ in joined)), [c for _, cs in joined for c in cs] + [contestant])
         groups = [*rest, merged]
     found = [_named(members) for _, members in groups]
+    # Baselines alone are what is left of runs that were evaluated on other data: the least of interest.
     return sorted(found, key=lambda members: (all(m.baseline for m in members), -len(members)))
 
 
@@ -153,6 +155,7 @@ def _contestants(results: Sequence[Result]) -> list[Contestant]:
             identity = [contestant.role, contestant.strategy, contestant.settings, where, _bank(result)]
             key = json_digest(identity)
             found.setdefault(key, contestant)
+            # The newest evaluation comes first, and setdefault keeps it.
             for k, shot in _shots(contestant.role, result).items():
                 shots.setdefault(key, {}).setdefault(k, {}).setdefault(result.seed, shot)
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,7 @@ def run_directories(paths: Sequence[Path]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for path in paths:
+        # One run may be reached by two names, as through a link or a sweep: the first is kept.
         if not path.is_dir():
             raise RequestError(f"compare: {path} is not a folder; name run directories, or a folder of them")
         for run in sorted(_below(path, DEPTH)):
@@ -94,6 +96,7 @@ def _below(path: Path, depth: int) -> Iterator[Path]:
     if (path / "run.json").exists():
         yield path
         return
+    # The runs of a sweep lie beside its folder, not in it.
     if (path / "runs.json").exists():
         yield from _of_sweep(path)
         return
@@ -140,8 +143,10 @@ def _evaluations(path: Path) -> list[Result]:
         place = run.evaluation(name)
         config = read_config(place / "config.yaml")
         summary = read_json(place / "summary.json", "compare")
+        # Told apart from damage: a file of another program, or of a version that is not known.
         if not {"names", "headline", "shots", "costs"} <= summary.keys():
             raise RequestError(f"{place / 'summary.json'}: is of an unknown format; evaluate the run again")
+        # Validation tasks choose among several runs of scratch (`standings.references_of`), and nothing else.
         records = _records(place / "records.jsonl", everything=config["names"]["strategy"] == "scratch")
         written = (place / "summary.json").stat().st_mtime
         results.append(
@@ -152,21 +157,31 @@ def _evaluations(path: Path) -> list[Result]:
 
 def _records(path: Path, *, everything: bool) -> list[Record]:
     """The rows, without those of validation tasks unless `everything` is asked for: they are many."""
-    rows = []
+    rows: list[Record] = []
     try:
         with open(path, encoding="utf-8") as lines:
             for line in lines:
                 if everything or '"split": "validation"' not in line:
-                    rows.append(DECODER.decode(line))
+                    rows.append(_record(DECODER.decode(line)))
     except FileNotFoundError as error:
         raise RequestError(f"{path}: is missing; evaluate the run again") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise RequestError(f"{path}: is damaged; evaluate the run again with again=true") from error
-    if not rows:
-        raise RequestError(f"{path}: holds no records; evaluate the run again with again=true")
-    try:
-        return [record_of(row) for row in rows]
+    # A line that cannot be decoded is a ValueError; a value that is not a record lacks a key, or holds
+    # another type.
     except (LookupError, TypeError, AttributeError) as error:
         raise RequestError(
             f"{path}: is of an unknown format; evaluate the run again with again=true"
         ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise RequestError(f"{path}: is damaged; evaluate the run again with again=true") from error
+    if not rows:
+        raise RequestError(f"{path}: holds no records; evaluate the run again with again=true")
+    return rows
+
+
+def _record(row: Any) -> Record:
+    # Most of a row are its bins of confidence: the summary says what they said, and they would fill memory.
+    row.pop("confidence_bins", None)
+    found = record_of(row)
+    if not isinstance(found.value, int | float) or math.isinf(found.value):  # JSON reads 1e999 as infinite
+        raise TypeError(f"{found.value!r:.40} is not a number")
+    return found

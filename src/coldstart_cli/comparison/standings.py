@@ -72,6 +72,7 @@ def at_one_k(
         tasks: by `task_key`.
         references: contestant -> what its gain is measured against (`references_of`).
     """
+    # Rows by seed, columns by task: all intervals and tests take both as random (`significance.crossed`).
     values = {m.name: matrix(m.shots[k], tasks) for m in members}
     seeds = {m.name: sorted(m.shots[k]) for m in members}
     origins = next(iter(members[0].shots[k].values())).origins(tasks)
@@ -129,7 +130,7 @@ def paired(a: Matrix, a_seeds: Sequence[int], b: Matrix, b_seeds: Sequence[int])
     if common:
         rows: Matrix = a[[a_seeds.index(s) for s in common]] - b[[b_seeds.index(s) for s in common]]
         return rows
-    # One row: the result is then conditional on the seeds, of which no two can be paired.
+    # One row: no two seeds can be paired, so that the result is conditional on those that were run.
     difference: Matrix = a.mean(axis=0, keepdims=True) - b.mean(axis=0, keepdims=True)
     return difference
 
@@ -197,6 +198,7 @@ def _other_metrics(
     for _, shot in sorted(member.shots[k].items()):
         rows = measures.reported([row for row in shot.rows if row.role == member.role], shot.step)
         by_seed.append({task_key(row): row.metrics for row in rows})
+    # A metric counts where every seed has it on every task: a mean over fewer would not be comparable.
     named = [[of[task] for task in tasks] for of in by_seed]
     return {
         name: terms.interval(np.asarray([[one[name] for one in row] for row in named], dtype=float), origins)

@@ -19,7 +19,7 @@ from coldstart_cli.metrics import significance
 from coldstart_cli.metrics.numbers import Estimated, known
 
 MOST_SEEDS, MOST_TASKS = 50, 10_000
-"""Advice to run more than these would help nobody, so none is given."""
+"""More seeds or tasks than these are not advised: hardly anyone could run them."""
 
 _TURNED: Mapping[significance.Verdict, significance.Verdict] = {"win": "loss", "loss": "win"}
 
@@ -64,6 +64,7 @@ def judged(names: Sequence[str], contrasts: Sequence[Contrast], zone: float, con
 def _adjusted(names: Sequence[str], contrasts: Sequence[Contrast]) -> list[float]:
     """Holm's p of each contrast, the larger of its two families."""
     adjusted = [0.0] * len(contrasts)
+    # A contestant is among the best unless another beats it: its family is its comparisons with all others.
     for name in names:
         family = [i for i, one in enumerate(contrasts) if name in (one.a, one.b)]
         corrected = significance.holm([contrasts[i].estimate.p for i in family])
@@ -151,7 +152,7 @@ def between(pairs: Sequence[Pair], a: str, b: str) -> Pair:
     """The pair seen from a: difference and verdict turned where it is kept the other way round.
 
     Raises:
-        KeyError: where there is no such pair.
+        KeyError: where the pair is missing.
     """
     for pair in pairs:
         if (pair.a, pair.b) == (a, b):

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from coldstart_cli.datasets.audit.findings import BankRow, DataAudit, Finding, counted
 from coldstart_cli.datasets.audit.one_task import TaskAudit
-from coldstart_cli.reports.plain_text import plain
+from coldstart_cli.reports.plain_text import plain, terminal
 
 MOST_UNREADABLE = 20
 """Files or rows that are named."""
@@ -17,7 +17,7 @@ MOST_UNREADABLE = 20
 
 def show_read(facts: Mapping[str, str], unreadable: Sequence[str], console: Console | None = None) -> None:
     """Prints what was read: the facts of each split, and what could not be."""
-    console = console or _terminal()
+    console = console or terminal()
     for name, fact in facts.items():
         console.print(plain(f"{name}: {fact}"), soft_wrap=True)
     for line in unreadable[:MOST_UNREADABLE]:
@@ -28,7 +28,7 @@ def show_read(facts: Mapping[str, str], unreadable: Sequence[str], console: Cons
 
 def show(audit: DataAudit, console: Console | None = None) -> None:
     """Prints an audit of data, as `data check` makes it."""
-    console = console or _terminal()
+    console = console or terminal()
     console.print(plain(_title(audit)), style="bold", soft_wrap=True)
     show_read({}, audit.unreadable, console)  # the title has the facts
     console.print(_table(("what was checked", "how many", "result"), [_cells(f) for f in audit.findings]))
@@ -49,7 +49,7 @@ def show(audit: DataAudit, console: Console | None = None) -> None:
 
 def show_task(checked: TaskAudit, console: Console | None = None) -> None:
     """Prints what is to be known of one task, as `data_check.task_checked` makes it."""
-    console = console or _terminal()
+    console = console or terminal()
     title = f"{checked.root or checked.name}: {checked.facts}"
     console.print(plain(title), style="bold", soft_wrap=True)
     show_read({}, checked.unreadable, console)
@@ -66,12 +66,6 @@ def show_task(checked: TaskAudit, console: Console | None = None) -> None:
     n = checked.n_found
     verdict = f"{counted(n, 'thing')} to look at" if n else "clean: nothing to look at was found"
     console.print(plain(verdict), style="bold", soft_wrap=True)
-
-
-def _terminal() -> Console:
-    """Standard output; where it is no terminal, wide enough that nothing is cut."""
-    console = Console(highlight=False, emoji=False)
-    return console if console.is_terminal else Console(highlight=False, emoji=False, width=240)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -9,11 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from coldstart_cli.metrics.benchmark import Benchmark, Machine, StepTime
+from coldstart_cli.reports.plain_text import terminal
 
 
 def show(record: Benchmark, console: Console | None = None) -> None:
     """Prints a record as `bench` makes it."""
-    console = console or _terminal()
+    console = console or terminal(160)
     console.print(Text(_title(record.machine)), style="bold", soft_wrap=True)
     console.print(Text(_peaks(record.peaks)), soft_wrap=True)
     heads = ("outer step", "ms", "quartiles", "GFLOP", "of peak", "beside the first of its kind")
@@ -24,12 +25,6 @@ def show(record: Benchmark, console: Console | None = None) -> None:
     ]
     waits = [(f"seconds, coldstart {name}", f"{s.middle:.2f}") for name, s in record.startup.items()]
     console.print(_table(("beside the steps", "median"), [*rates, *waits]))
-
-
-def _terminal() -> Console:
-    """Standard output; where it is no terminal, wide enough that nothing is cut."""
-    console = Console(highlight=False, emoji=False)
-    return console if console.is_terminal else Console(highlight=False, emoji=False, width=160)
 
 
 def _title(machine: Machine) -> str:

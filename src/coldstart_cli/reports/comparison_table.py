@@ -20,11 +20,12 @@ from coldstart_cli.metrics.numbers import (
     percent,
     scaled,
 )
-from coldstart_cli.reports.plain_text import plain
+from coldstart_cli.reports.plain_text import plain, terminal
 
 
 def numbers_of(setting: Setting) -> Numbers:
     """The writer of a setting's metric."""
+    # All k share one number of decimals, so that the columns of a table can be read against one another.
     widths = [standing.half_width for at in setting.shots.values() for standing in at.results.values()]
     return Numbers.of(setting.percent, widths)
 
@@ -55,12 +56,6 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
     console.print()
     for note in comparison.notes:
         console.print(plain(_capital(note) + "."), style="dim", soft_wrap=True)
-
-
-def terminal() -> Console:
-    """Standard output; where it is no terminal, wide enough that nothing is cut."""
-    console = Console(highlight=False, soft_wrap=False, emoji=False)
-    return console if console.is_terminal else Console(highlight=False, emoji=False, width=240)
 
 
 def show_difference(
@@ -157,7 +152,7 @@ def _costs(setting: Setting) -> Table:
 
 def _numbers(costs: Costs | None, training: Training | None) -> list[str]:
     """Adaptation at the largest k, p95 at batch 1, parameters, seconds of training."""
-    if costs is None:
+    if costs is None:  # a baseline beside other runs, whose costs are not measured
         return [UNKNOWN] * 4
     adapting = [ms for ms in costs.adaptation_ms.values() if ms is not None]
     one = costs.inference.get(BATCH)
@@ -171,6 +166,7 @@ def _numbers(costs: Costs | None, training: Training | None) -> list[str]:
 
 def _columns(*names: str) -> Table:
     table = Table(box=None, pad_edge=False)
+    # In a narrow terminal names are cut, and numbers never are: a cut number is a wrong one.
     table.add_column("", no_wrap=True, overflow="ellipsis", min_width=12)
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)

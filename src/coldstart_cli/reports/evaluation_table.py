@@ -74,6 +74,7 @@ def values(summary: Summary) -> dict[str, float]:
     def add(name: str, interval: Interval) -> None:
         found[name], found[f"{name}_half_width"] = interval.mean, interval.half_width
 
+    # Names with slashes: trackers group their charts by what stands before one.
     for k, shot in summary.shots.items():
         place = f"{k}-shot/"
         for role, of in (("", shot.new), ("source_", shot.source_test), ("baseline_", shot.baseline)):

@@ -31,6 +31,7 @@ def settings(comparison: Comparison) -> tuple[Table, Table]:
         members.setdefault(run.contestant, []).append(run)
     contestants, runs = [], []
     for name, own in members.items():
+        # What all runs of a contestant share is its settings; the rest, such as the seed, is the run's.
         common, rest = shared([run.differs for run in own])
         contestants.append([name, _lines(common)])
         for run, differs in zip(own, rest, strict=True):
@@ -50,6 +51,7 @@ def settings(comparison: Comparison) -> tuple[Table, Table]:
 def environments(comparison: Comparison) -> tuple[Table, Table | None]:
     """What all runs had in common, and groups of runs that differ in the rest; None with one group."""
     known = [flat(run.environment) for run in comparison.runs]
+    # A run's own words stand beside the run; here they would make every run a group of its own.
     for environment in known:
         environment.pop("command_line", None)
     common, rest = shared(known)

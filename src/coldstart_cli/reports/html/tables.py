@@ -74,6 +74,7 @@ def results(setting: Setting) -> Table:
             [name, *cells, numbers.value(over.area), significant(over.shots_to_95),
              str(len(contestant.seeds)), contestant.model, ", ".join(kinds)]
         )  # fmt: skip
+    # Equal digests are equal tasks: two reports can be held against one another by this row.
     tasks = [f"{at.n_tasks} ({at.bank})" for at in shots.values()]
     rows.append(["tasks (digest)", *tasks, "", "", "", "", ""])
     head = ["contestant", *(f"k = {k}" for k in shots), "area over k", "k to 95 %", "seeds", "model", "kind"]
@@ -283,4 +284,5 @@ def _hardware(hardware: HardwareFacts | None) -> str:
 
 
 def _typeset(text: str) -> str:
+    # The hyphen of a number becomes a minus, which is as wide as a plus and breaks no line.
     return "–" if text == UNKNOWN else text.replace("-", "−")
