@@ -34,7 +34,7 @@ class Preprocess(ABC):
     max_length: int | None = None
 
     def cut(self, texts: Sequence[str]) -> tuple[int, int]:
-        """How many texts are longer than `max_length`, and the tokens of the longest of these; or (0, 0)."""
+        """How many texts are longer than `max_length`, and a length that is enough for them; or (0, 0)."""
         return 0, 0
 
     def load(self) -> None:  # noqa: B027 - most read nothing

@@ -100,7 +100,10 @@ class Tokens(Preprocess):
             ids = self.tokenizer(long[start : start + _COUNTED], verbose=False)["input_ids"]
             lengths = [n for n in map(len, ids) if n > self.max_length]
             n_cut, longest = n_cut + len(lengths), max([longest, *lengths])
-        return n_cut, longest
+        if not n_cut:
+            return 0, 0
+        # The next power of two, or what the model was made for: longer texts have no place in it.
+        return n_cut, min(1 << (longest - 1).bit_length(), self.tokenizer.model_max_length)
 
     def images(self, images: Tensor) -> Inputs:
         raise ValueError("model: it reads text, not images; choose one that does (model=conv4)")

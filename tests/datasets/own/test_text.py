@@ -237,7 +237,7 @@ def test_texts_of_a_file_of_another_kind_are_refused(read: Read, bag: Preprocess
 
 def test_texts_that_are_cut_are_counted(read: Read, bag: Preprocess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bag, "max_length", 2)
-    monkeypatch.setattr(bag, "cut", lambda texts: (sum(len(t.split()) > 2 for t in texts), 3), raising=False)
+    monkeypatch.setattr(bag, "cut", lambda texts: (sum(len(t.split()) > 2 for t in texts), 4), raising=False)
     with pytest.warns(
         RuntimeWarning, match=r"45 of 45 texts are longer than 2 tokens and were cut; .*length=4"
     ):
