@@ -106,7 +106,9 @@ def test_preprocess_of_text_refuses_the_rest(tiny_bert: Path, make: Callable[[st
     preprocess = make(str(tiny_bert))
     with pytest.raises(ValueError, match=r"^model: it reads text, not images; choose"):
         preprocess.images(torch.zeros(1, 1, 2, 2))
-    with pytest.raises(ValueError, match=r"^model: it (reads|does not read) .*; choose one that does \(model=mlp\)"):
+    with pytest.raises(
+        ValueError, match=r"^model: it (reads|does not read) .*; choose one that does \(model=mlp\)"
+    ):
         preprocess.vectors(torch.zeros(1, 2))
 
 

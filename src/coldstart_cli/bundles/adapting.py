@@ -17,7 +17,7 @@ from coldstart_cli.bundles import temperature
 from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.bundles.card import FORMAT, Card, CrossValidation, DataFacts, Seconds
 from coldstart_cli.bundles.held_out_labels import CONFIDENCE, Rehearsal
-from coldstart_cli.bundles.own_task import read_task, source_classes, task_of
+from coldstart_cli.bundles.own_task import ranges_for, read_task, shift_of, source_classes, task_of
 from coldstart_cli.bundles.rebuild import build_section
 from coldstart_cli.bundles.source_temperature import source_temperature
 from coldstart_cli.bundles.stated_test import scored
@@ -75,6 +75,8 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Bundle
         _load(strategy, run, config)
     support = task.support().to(hardware.device)
     said = (*found.said, *source.said(found.learned.classes))
+    ranges = ranges_for(run, found.learned)
+    said += () if (shift := shift_of(ranges, found)) is None else (shift,)
     if run is None:
         said += said_of_untrained(config, strategy, support, allowed=plan.untrained)
     candidates = [plan.steps] if plan.steps is not None else config["evaluation"]["steps"]
@@ -98,6 +100,7 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Bundle
         seconds=Seconds(adaptation=round(seconds, 4), in_all=round(time.perf_counter() - started, 3)),
         test=None if found.test is None else scored(adapted.module, found.test, hardware.device),
         said=said,
+        input_ranges=ranges,
     )
     preprocess = preprocess_of(config["model"], "model", config["trust"])
     bundle = Bundle(card, adapted.module.cpu(), preprocess)

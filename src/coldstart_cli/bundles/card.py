@@ -5,6 +5,7 @@ card.json is a card as nested JSON objects, key for key.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import types
@@ -19,6 +20,7 @@ import torch
 from coldstart_cli.config.annotations import mismatch
 from coldstart_cli.config.building import check
 from coldstart_cli.core.tasks import Strategy
+from coldstart_cli.datasets.own.input_range import InputRange
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.models.network import Encoder
@@ -152,6 +154,7 @@ class Card:
         temperature, temperature_from: of the logits, and what it was fitted on.
         sizes: None before the bundle is saved.
         test: on stated test examples, or None where none are stated.
+        input_ranges: of what the network was trained on, or the bundle learned from; empty in one of before.
         said: what was kept apart, left out or guessed of the examples, one line each.
         files: the other files of the bundle with their SHA-256; None before it is saved, and in format 1.
         pretrained: the files at `model.path` that the predictor reads; None where it reads none, and in
@@ -181,6 +184,7 @@ class Card:
     said: tuple[str, ...] = ()
     files: Mapping[str, str] | None = None
     pretrained: FilesRead | None = None
+    input_ranges: Mapping[str, InputRange] = dataclasses.field(default_factory=dict)
 
     def as_json(self) -> str:
         """What card.json holds."""

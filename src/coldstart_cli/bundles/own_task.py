@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from coldstart_cli.core.tasks import n_examples
+from coldstart_cli.datasets.own import input_range
+from coldstart_cli.datasets.own.input_range import InputRange
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.layouts import LAYOUTS, fresh_recipe, read_labelled, without_labels
 from coldstart_cli.datasets.own.one_task import OneTask, SourceClasses, with_shared_labels
@@ -133,3 +135,19 @@ def source_classes(config: Mapping[str, Any], run: Run | None) -> SourceClasses:
         lack=f"{run.path} is of an earlier version, which did not note its classes, and its data are not "
         "there as they were: its head is left out; train it again with again=true"
     )
+
+
+def ranges_for(run: Run | None, learned: Labelled) -> dict[str, InputRange]:
+    """Of what the network was trained on: the run's source, if it is known, else what is learned from."""
+    known = {} if run is None else read_json(run.path / "environment.json", "run").get("input_ranges", {})
+    return input_range.from_json(known) if known else input_range.ranges_of(learned.inputs)
+
+
+def shift_of(ranges: Mapping[str, InputRange], found: Parted) -> str | None:
+    """A line where any of the task's inputs lie far outside these ranges."""
+    of_test = None if found.test is None else found.test.inputs
+    for inputs in (found.learned.inputs, found.learned.unlabelled, of_test):
+        shift = None if inputs is None else input_range.shift_from(ranges, inputs)
+        if shift is not None:
+            return shift
+    return None

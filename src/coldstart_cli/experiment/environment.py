@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from coldstart_cli.core.tasks import TaskSource
+from coldstart_cli.datasets.own import input_range
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.experiment.parts import files_read_by, shape_facts
 
@@ -36,6 +37,11 @@ def _shared_classes(source: TaskSource) -> list[str]:
     return list(source.pool("train").names)
 
 
+def _ranges(source: TaskSource) -> input_range.Ranges:
+    """What the network is trained on, so that inputs of another scale are noticed later."""
+    return input_range.ranges_of_pool(source.pool("train")) if source.has_source else {}
+
+
 def environment(experiment: Experiment, command_line: Sequence[str]) -> dict[str, Any]:
     """What a reader needs to run this again, and to judge its figures of time."""
     pretrained = files_read_by(experiment.config, experiment.strategy)
@@ -57,6 +63,7 @@ def environment(experiment: Experiment, command_line: Sequence[str]) -> dict[str
         "input_shape": shape_facts(experiment.source),
         "facts": dict(experiment.facts),
         "source_classes": _shared_classes(experiment.source),
+        "input_ranges": input_range.as_json(_ranges(experiment.source)),
         # What lies at model.path, by content: other files there would change predictions without a word.
         "pretrained": None if pretrained is None else asdict(pretrained),
         # How your own data were read: a new task is read the same way, so that columns and scales agree.

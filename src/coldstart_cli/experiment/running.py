@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coldstart_cli.datasets.own import input_range
 from coldstart_cli.errors import JobError, RequestError
 from coldstart_cli.evaluation.baselines import Baselines
 from coldstart_cli.evaluation.costs import adaptation_ms, costs
@@ -97,11 +98,18 @@ def reevaluate(config: Mapping[str, Any], run: Run, options: Options) -> Outcome
 
 
 def _warn_of_other_data(experiment: Experiment, run: Run) -> None:
-    """One line where the run's own data set, unchanged as it is asked for, is of other content now."""
-    if experiment.config["dataset"] != run.config["dataset"] or not ranks.first():
+    """A line where inputs lie far from those of training, and where the run's own data are others now."""
+    if not ranks.first():
         return
-    trained_on = read_json(run.path / "environment.json", "run")["fingerprint"]
-    if trained_on != experiment.source.fingerprint:
+    known = read_json(run.path / "environment.json", "run")
+    if known["fingerprint"] == experiment.source.fingerprint:
+        return
+    source = experiment.source
+    inputs = source.tasks("new", [0])[0].query.inputs
+    shift = input_range.shift_from(input_range.from_json(known.get("input_ranges", {})), inputs)
+    if shift is not None:
+        warnings.warn(f"dataset: {shift}", RuntimeWarning, stacklevel=2)
+    if experiment.config["dataset"] == run.config["dataset"]:
         place = experiment.config["dataset"].get("root") or experiment.config["names"]["dataset"]
         warnings.warn(
             f"dataset: {place} does not hold the data that {run.path} was trained on; where that is not "

@@ -20,6 +20,7 @@ from coldstart_cli.datasets.episodes.classes import ClassTable, queries_left, va
 from coldstart_cli.datasets.episodes.drawing import largest_task
 from coldstart_cli.datasets.episodes.episodes import Episodes
 from coldstart_cli.datasets.episodes.functions import Functions, map_shapes
+from coldstart_cli.datasets.own.input_range import ranges_of, shift_from
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.splits import Plan, Shares, share_out
 from coldstart_cli.datasets.readers.problems import warn_of
@@ -122,6 +123,7 @@ class Own(TaskSource):
                 stacklevel=3,
             )
         labelled, plan = self.labelled, self.plan
+        self._warn_of_shift()
         if isinstance(labelled.objective, Regression):
             return Functions(
                 self.name,
@@ -146,6 +148,16 @@ class Own(TaskSource):
             unequal=self.unequal,
             unshifted=self.shares.unshifted,
         )
+
+    def _warn_of_shift(self) -> None:
+        """A line where the new domain's inputs lie far outside those of the source."""
+        tables = self.shares.tables
+        if not self.shares.shares_labels or not {"train", "new"} <= tables.keys():
+            return  # other classes look different
+        known = ranges_of(self.labelled.inputs, tables["train"].ids)
+        shift = shift_from(known, self.labelled.inputs, tables["new"].ids)
+        if shift is not None:
+            warnings.warn(f"dataset: {self.name}: of the new domain {shift}", RuntimeWarning, stacklevel=4)
 
     def _resolved(self, shape: TaskShape) -> TaskShape:
         """With n_way: null is as many as every split, or the largest task of every split, has.
