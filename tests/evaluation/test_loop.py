@@ -96,7 +96,7 @@ def test_plan_refuses_a_limit_on_times_that_are_not_measured() -> None:
 
 ROWS = "label,part,a,b\n" + "".join(
     f"{label},{part},{x + shift},{y - shift}\n"
-    for part, shift, n in (("train", 0.0, 12), ("new", 3.0, 9))
+    for part, shift, n in (("train", 0.0, 12), ("new", 0.5, 9))
     for label, x, y in (("left", -1.0, 0.0), ("right", 1.0, 0.5))
     for _ in range(n)
 )
