@@ -23,7 +23,7 @@ def remembered(compose: Compose) -> Compose:
 
     Not where words bring configs, targets or settings of Hydra along, which a test may change in between.
     """
-    known: dict[tuple[str, ...], dict[str, Any]] = {}
+    known: dict[tuple[str, ...], dict[str, Any] | None] = {}
 
     @functools.wraps(compose)
     def composed(overrides: Sequence[str]) -> dict[str, Any]:
@@ -32,12 +32,16 @@ def remembered(compose: Compose) -> Compose:
             return compose(words)
         values = [word for word in words if _VALUE.fullmatch(word)]
         chosen = tuple(word for word in words if word not in values)
-        config = _with(copy.deepcopy(of_choices(chosen)), values)
+        base = of_choices(chosen)
+        config = None if base is None else _with(copy.deepcopy(base), values)
         return compose(words) if config is None else config
 
-    def of_choices(words: tuple[str, ...]) -> dict[str, Any]:
+    def of_choices(words: tuple[str, ...]) -> dict[str, Any] | None:
         if words not in known:
-            known[words] = compose(words)
+            try:
+                known[words] = compose(words)
+            except Exception:  # a value is missing that comes with the others, or it is wrong: Hydra says so
+                known[words] = None
         return known[words]
 
     return composed
