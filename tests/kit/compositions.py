@@ -13,9 +13,14 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from tests.kit.places import CONF
+
 Compose = Callable[[Sequence[str]], dict[str, Any]]
 _VALUE = re.compile(r"(seed|outputs|again|[a-z]\w*(\.\w+)+)=[^$]*")  # a value of a config, no interpolation
 _ABSENT = object()
+_YAML = "\n".join(path.read_text(encoding="utf-8") for path in sorted(CONF.rglob("*.yaml")))
+_READ_ELSEWHERE = set(re.findall(r"\$\{[^}]*?(\w+)\}", _YAML))
+"""Last parts of keys whose values stand at other keys, too, by an interpolation: Hydra alone sets them."""
 
 
 def remembered(compose: Compose) -> Compose:
@@ -30,7 +35,7 @@ def remembered(compose: Compose) -> Compose:
         words = tuple(overrides)
         if any("hydra" in word or "_target_" in word for word in words):
             return compose(words)
-        values = [word for word in words if _VALUE.fullmatch(word)]
+        values = [word for word in words if _VALUE.fullmatch(word) and _last(word) not in _READ_ELSEWHERE]
         chosen = tuple(word for word in words if word not in values)
         base = of_choices(chosen)
         config = None if base is None else _with(copy.deepcopy(base), values)
@@ -45,6 +50,10 @@ def remembered(compose: Compose) -> Compose:
         return known[words]
 
     return composed
+
+
+def _last(word: str) -> str:
+    return word.partition("=")[0].rpartition(".")[2]
 
 
 def _with(config: dict[str, Any], values: Sequence[str]) -> dict[str, Any] | None:
