@@ -193,6 +193,7 @@ def test_points_of_a_sweep_find_configs_of_ones_own(tmp_path: Path) -> None:
         ("strategy=guarded", "strategy.transfer.lr=0.2", "hardware.deterministic=false", "outputs=a.b"),
         ("evaluation.baseline_search={lr: [1]}", "dataset.noise=1", "dataset.noise=2.5"),
         ("optimizer.lr=${seed}", "dataset.k_shot=2", "logger=[]"),
+        ("model=hf_text", "model.path=a/folder", "seed=1"),  # which no model of the package can do without
     ],
 )
 def test_what_other_tests_compose_in_short_is_what_hydra_composes(

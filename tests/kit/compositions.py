@@ -13,9 +13,14 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from tests.kit.places import CONF
+
 Compose = Callable[[Sequence[str]], dict[str, Any]]
 _VALUE = re.compile(r"(seed|outputs|again|[a-z]\w*(\.\w+)+)=[^$]*")  # a value of a config, no interpolation
 _ABSENT = object()
+_YAML = "\n".join(path.read_text(encoding="utf-8") for path in sorted(CONF.rglob("*.yaml")))
+_READ_ELSEWHERE = set(re.findall(r"\$\{[^}]*?(\w+)\}", _YAML))
+"""Last parts of keys whose values stand at other keys, too, by an interpolation: Hydra alone sets them."""
 
 
 def remembered(compose: Compose) -> Compose:
@@ -23,24 +28,32 @@ def remembered(compose: Compose) -> Compose:
 
     Not where words bring configs, targets or settings of Hydra along, which a test may change in between.
     """
-    known: dict[tuple[str, ...], dict[str, Any]] = {}
+    known: dict[tuple[str, ...], dict[str, Any] | None] = {}
 
     @functools.wraps(compose)
     def composed(overrides: Sequence[str]) -> dict[str, Any]:
         words = tuple(overrides)
         if any("hydra" in word or "_target_" in word for word in words):
             return compose(words)
-        values = [word for word in words if _VALUE.fullmatch(word)]
+        values = [word for word in words if _VALUE.fullmatch(word) and _last(word) not in _READ_ELSEWHERE]
         chosen = tuple(word for word in words if word not in values)
-        config = _with(copy.deepcopy(of_choices(chosen)), values)
+        base = of_choices(chosen)
+        config = None if base is None else _with(copy.deepcopy(base), values)
         return compose(words) if config is None else config
 
-    def of_choices(words: tuple[str, ...]) -> dict[str, Any]:
+    def of_choices(words: tuple[str, ...]) -> dict[str, Any] | None:
         if words not in known:
-            known[words] = compose(words)
+            try:
+                known[words] = compose(words)
+            except Exception:  # a value is missing that comes with the others, or it is wrong: Hydra says so
+                known[words] = None
         return known[words]
 
     return composed
+
+
+def _last(word: str) -> str:
+    return word.partition("=")[0].rpartition(".")[2]
 
 
 def _with(config: dict[str, Any], values: Sequence[str]) -> dict[str, Any] | None:
