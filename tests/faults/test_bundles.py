@@ -151,7 +151,7 @@ def test_two_writers_of_one_bundle_leave_one_of_both_and_a_reader_meanwhile_sees
 ) -> None:
     known = {name: answers(Bundle.load(name)) for name in ("red", "blue")}
     shutil.copytree("red", "b")
-    n_writes = 300 if tries.full else 40
+    n_writes = 100 if tries.full else 40
     for _ in tries.of(2, 20):
         writers: list[Child] = [
             processes.start(["ls"], place, "rewrites", [name, "b", n_writes, None]) for name in known
