@@ -103,8 +103,8 @@ def files_of(config: Mapping[str, Any]) -> Files | None:
     """What a data set reads, to be taken before it does; None where a class of the user's own reads it.
 
     Places are all values of its config that are there, the folders of pretrained models, and runs that a
-    strategy starts from. A data set that names none is computed, or
-    downloaded into the cache folder and checked against published digests at every load.
+    strategy starts from. A data set that names none is computed, or downloaded into the cache folder and
+    checked against published digests at every load.
     """
     if not str(config["dataset"].get("_target_")).startswith("coldstart_cli."):
         return None
