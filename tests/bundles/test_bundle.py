@@ -12,19 +12,20 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from coldstart_cli.bundles import adapting
 from coldstart_cli.bundles.adapting import AdaptPlan, adapt
 from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.bundles.card import Card
 from coldstart_cli.bundles.exporting import Probe, export
+from coldstart_cli.bundles.own_task import read_task
 from coldstart_cli.config import composition
+from coldstart_cli.datasets.own.one_task import SourceClasses
 from coldstart_cli.errors import RequestError
 from tests.kit.bundles import edit, put_weights, weights_of
 from tests.kit.places import STRATEGIES
 
 PLAN = AdaptPlan(
     bundle="bundle", steps=1, folds_to_select=5, folds_to_estimate=3, repeats_to_estimate=2,
-    tasks_to_calibrate=2, threshold=0.0, copy_base=False, licence="CC0",
+    tasks_to_calibrate=2, threshold=0.0, copy_base=False, untrained=True, licence="CC0",
 )  # fmt: skip
 Adapt = Callable[..., tuple[Card, np.ndarray]]
 
@@ -197,4 +198,4 @@ def test_what_is_no_data_of_ones_own_is_refused() -> None:
     with pytest.raises(
         RequestError, match=r"^dataset: sinusoid is not data of your own; choose image_folder"
     ):
-        adapting.labelled_of(config, None)
+        read_task(config, None, SourceClasses())

@@ -5,6 +5,7 @@ card.json is a card as nested JSON objects, key for key.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import types
@@ -19,6 +20,7 @@ import torch
 from coldstart_cli.config.annotations import mismatch
 from coldstart_cli.config.building import check
 from coldstart_cli.core.tasks import Strategy
+from coldstart_cli.datasets.own.input_range import InputRange
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.models.network import Encoder
@@ -103,6 +105,22 @@ class CrossValidation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatedTest:
+    """How good the predictor is on the test examples that the files state, which it has not learned from.
+
+    Attributes:
+        low, high: the 95 % interval of Clopper and Pearson; None for a regression.
+        examples: how many were scored.
+    """
+
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    examples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seconds:
     """What adaptation took: the final one, and all with the choice of its steps and the estimate."""
 
@@ -135,6 +153,9 @@ class Card:
         cross_validation: None where a class has one label, so that none can be held out.
         temperature, temperature_from: of the logits, and what it was fitted on.
         sizes: None before the bundle is saved.
+        test: on stated test examples, or None where none are stated.
+        input_ranges: of what the network was trained on, or the bundle learned from; empty in one of before.
+        said: what was kept apart, left out or guessed of the examples, one line each.
         files: the other files of the bundle with their SHA-256; None before it is saved, and in format 1.
         pretrained: the files at `model.path` that the predictor reads; None where it reads none, and in
             format 1.
@@ -159,8 +180,11 @@ class Card:
     temperature_from: str
     seconds: Seconds
     sizes: Sizes | None = None
+    test: StatedTest | None = None
+    said: tuple[str, ...] = ()
     files: Mapping[str, str] | None = None
     pretrained: FilesRead | None = None
+    input_ranges: Mapping[str, InputRange] = dataclasses.field(default_factory=dict)
 
     def as_json(self) -> str:
         """What card.json holds."""

@@ -11,6 +11,7 @@ from coldstart_cli.bundles.exporting import Probe, reads
 from coldstart_cli.core.tasks import Inputs, joined, map_inputs, n_examples
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.layouts import read_labelled, read_raw
+from coldstart_cli.datasets.own.stated_splits import parted
 from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.preprocess import Preprocess
@@ -75,7 +76,8 @@ def _support(bundle: Bundle, preprocess: Preprocess) -> Inputs:
         raise RequestError(f"input: what the bundle was adapted to is not there ({root}); {remedy}")
 
     def read(preprocess: Preprocess) -> Labelled:
-        return read_labelled(recipe, preprocess, root, unlabelled=None, on_bad=known.on_bad)
+        whole = read_labelled(recipe, preprocess, root, unlabelled=None, on_bad=known.on_bad)
+        return parted(whole).learned
 
     own = read(bundle.preprocess)
     if own.fingerprint != known.hash:

@@ -9,12 +9,14 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from coldstart_cli.core.tasks import TaskSource
+from coldstart_cli.datasets.own import input_range
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.experiment.parts import files_read_by, shape_facts
 
 
 def _git_commit() -> str | None:
-    """The commit of the folder where the command was typed, marked where files differ from it."""
+    """The commit of the current folder, marked where files differ from it."""
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40"],
@@ -26,6 +28,18 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def _shared_classes(source: TaskSource) -> list[str]:
+    """Names of the classes that the rows of the source's head stand for, where new tasks share them."""
+    if not (source.shares_labels and source.has_source and source.shape.n_way is not None):
+        return []
+    return list(source.pool("train").names)
+
+
+def _ranges(source: TaskSource) -> input_range.Ranges:
+    """What the network is trained on, so that inputs of another scale are noticed later."""
+    return input_range.ranges_of_pool(source.pool("train")) if source.has_source else {}
 
 
 def environment(experiment: Experiment, command_line: Sequence[str]) -> dict[str, Any]:
@@ -48,8 +62,10 @@ def environment(experiment: Experiment, command_line: Sequence[str]) -> dict[str
         "fingerprint": experiment.source.fingerprint,
         "input_shape": shape_facts(experiment.source),
         "facts": dict(experiment.facts),
+        "source_classes": _shared_classes(experiment.source),
+        "input_ranges": input_range.as_json(_ranges(experiment.source)),
         # What lies at model.path, by content: other files there would change predictions without a word.
         "pretrained": None if pretrained is None else asdict(pretrained),
-        # How your own data were read: a new task is read alike, so that columns and scales agree.
+        # How your own data were read: a new task is read the same way, so that columns and scales agree.
         "recipe": dict(getattr(getattr(experiment.source, "labelled", None), "recipe", {})),
     }
