@@ -113,7 +113,9 @@ def test_a_bundle_with_a_copy_of_its_base_needs_no_model_and_takes_the_newer_bas
         answers.append(say("predict", "bundle=b", "input=texts.csv", "--json")[1])
     assert len(list(Path("b").glob("base*"))) == 1
     shutil.rmtree("model")
+    loaded = Bundle.load("b")
     shutil.move("b", "moved")
+    assert loaded.predict(["w1 w2"]).labels  # its base was read at once: another bundle may take its place
     tries.n += 1
     assert say("predict", "bundle=moved", "input=texts.csv", "--json")[1] == answers[1] != answers[0]
 

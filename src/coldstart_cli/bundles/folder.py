@@ -11,6 +11,7 @@ card names is swept afterwards. docs/decisions/0012-one-bundle.md says why this 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -28,8 +29,8 @@ T = TypeVar("T")
 
 HARMLESS = {".json", ".safetensors", ".txt", ".md", ".model"}
 """Suffixes of a base's files: weights, configs and vocabularies, none of which runs."""
-TRIES = 10
-"""Looks at a bundle that others write meanwhile, each a whole one; then it is given up."""
+TRIES = 5
+"""Looks at a bundle that others write meanwhile; then it is given up."""
 
 _WEIGHTS = re.compile(r"weights(-[0-9a-f]{16})?\.safetensors")
 _BASE = re.compile(r"base(-[0-9a-f]{16})?")
@@ -109,18 +110,20 @@ def read(folder: Path, use: Callable[[Contents], T]) -> T:
     Raises:
         RequestError: where it is none, damaged, of a newer version, or holds anything but values; as `use`.
     """
-    for _ in range(TRIES):
-        before = _which_card(folder)
-        try:
-            return use(_contents(folder))
-        except (RequestError, OSError) as error:
-            # A new card in the meantime: the files of the one that was read may be gone for that reason alone
-            if before is None or _which_card(folder) == before:
-                if isinstance(error, OSError):
-                    raise RequestError(
-                        f"bundle: {folder} cannot be read ({error.strerror}); check it, or make it again"
-                    ) from error
-                raise
+    for i in range(TRIES):
+        # Without a lock first, as readers seldom meet a writer; then with one, so that writers wait
+        with locked(folder) if i else contextlib.nullcontext():
+            before = _which_card(folder)
+            try:
+                return use(_contents(folder))
+            except (RequestError, OSError) as error:
+                # A new card in the meantime: the files of the one that was read may be gone for that alone
+                if before is None or _which_card(folder) == before:
+                    if isinstance(error, OSError):
+                        raise RequestError(
+                            f"bundle: {folder} cannot be read ({error.strerror}); check it, or make it again"
+                        ) from error
+                    raise
     raise RequestError(f"bundle: {folder} changes all the time; wait until its writer has ended")
 
 

@@ -1,1 +1,1 @@
-"""Files that a crash cannot tear, the cache folder, files that a stranger may have written."""
+"""Files that a crash cannot tear, places that a user names, the cache folder, files of a stranger."""

@@ -3,7 +3,7 @@
     <outputs>/<strategy>-<data set>-<model>-s<seed>-<hash>/
         run.json            format number, state (unfinished | finished), steps, best step
         config.yaml         the resolved config
-        environment.json    versions, hardware, command line
+        environment.json    versions, hardware, command line; what lay at model.path, by content
         history.jsonl       training metrics without times: byte-identical when a run is resumed
         timings.jsonl       seconds of the same steps
         checkpoints/        the last two states and the best by validation tasks
