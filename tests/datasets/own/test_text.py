@@ -152,7 +152,7 @@ def test_file_that_cannot_be_written_to_is_read_and_stays(
 
 def test_model_without_text_is_refused(values: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text(CSV)
-    with pytest.raises(ValueError, match="model: it reads no text"):
+    with pytest.raises(ValueError, match="model: it does not read text"):
         text(Plain(), **{**values, "root": str(tmp_path / "data.csv")})
 
 

@@ -158,7 +158,7 @@ class TableRows:
         kept = {name: cells for name, cells in self.cells.items() if name not in self.recipe.keep}
         return suspicions(kept, self.labels, n_files)
 
-    def marks(self, good: NDArray[np.bool_], root: str | None) -> Marks:
+    def marks(self, good: NDArray[np.bool_], root: str | None, *, by_name: bool = False) -> Marks:
         if not good.any():
             raise RequestError(f"dataset.root: {root} holds no row that can be read; see what its rows are")
         rows = np.flatnonzero(good).tolist()
@@ -169,8 +169,9 @@ class TableRows:
         places = [self.places[row] for row in rows]
         if self.recipe.target_column is not None:
             reals = torch.tensor(self.targets, dtype=torch.float64)[rows].unsqueeze(1)
-            return marks(reals, chosen(self.tasks), chosen(self.splits), places)
-        return marks(chosen(self.labels) or [], chosen(self.tasks), chosen(self.splits), places)
+            return marks(reals, chosen(self.tasks), chosen(self.splits), places, by_name=by_name)
+        labels = chosen(self.labels) or []
+        return marks(labels, chosen(self.tasks), chosen(self.splits), places, by_name=by_name)
 
 
 def target_scale(targets: Tensor) -> tuple[float, float]:
