@@ -134,7 +134,8 @@ def test_a_target_far_from_zero_is_learned_scaled_and_told_in_its_own_unit(
     rows = "".join(f"{v:.6f},{1e6 + 5000 * v:.3f}\n" for v in x)
     Path("prices.csv").write_text("x,price\n" + rows)
     table = ("dataset=tabular", "dataset.root=prices.csv", "dataset.label_column=null",
-             "dataset.target_column=price", "strategy=finetune", "strategy.lr=0.05")  # fmt: skip
+             "dataset.target_column=price", "dataset.keep=[x]",
+             "strategy=finetune", "strategy.lr=0.05")  # fmt: skip
     card, _ = adapted(*table, plan=replace(PLAN, steps=200))
     prices = torch.tensor(1e6 + 5000 * x)
     mean, deviation = card.build.recipe["target_scale"]

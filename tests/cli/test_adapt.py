@@ -56,8 +56,12 @@ def test_from_labels_to_predictions(capsys: pytest.CaptureFixture[str]) -> None:
     assert {row["label"] for row in rows} == {"=cmd()", "b<b>"} and all(
         0.5 <= r["probability"] <= 1 for r in rows
     )
-    _, out, _ = call(capsys, "predict", "bundle=b", "input=points.npz", "--csv")
-    assert next(csv.DictReader(io.StringIO(out)))["label"] == "'=cmd()"  # no spreadsheet runs it
+    for flag, label in (
+        ("--csv", "=cmd()"),
+        ("--spreadsheet", "'=cmd()"),
+    ):  # the second runs in no spreadsheet
+        _, out, _ = call(capsys, "predict", "bundle=b", "input=points.npz", flag)
+        assert next(csv.DictReader(io.StringIO(out)))["label"] == label
     np.savez("middle.npz", x=np.zeros((2, 4), dtype=np.float32))
     _, out, _ = call(capsys, "predict", "bundle=b", "input=middle.npz", "threshold=0.9999")
     assert out.count("(not sure)") == 2

@@ -113,7 +113,9 @@ def test_run_name_depends_on_what_determines_training(
     ("key", "value"),
     [
         ("evaluation.k_shots", [3]), ("evaluation", None), ("outputs", "/elsewhere"), ("again", True),
-        ("dataset.root", "/data"), ("training.log_every", 77), ("training.checkpoint_seconds", 1.0),
+        ("dataset.root", "/data"), ("dataset.delimiter", "tab"), ("dataset.quoted", True),
+        ("dataset.header", False), ("dataset.decimal", "comma"), ("dataset.keep", ["x"]),
+        ("dataset.target", "class"), ("training.log_every", 77), ("training.checkpoint_seconds", 1.0),
         ("hardware.device", "cuda"), ("hardware.threads", 7), ("hardware.replay", False), ("logger", {}),
         ("baseline", None),
         ("names.baseline", "other"), ("trust", ["them"]),

@@ -181,6 +181,8 @@ def test_labels_are_written_as_text(tries: Tries, stage: Stage) -> None:
             told = said("predict", "bundle=b", "input=points.npz")
             tries.failures += [f"predict: {row!r}" for row in unprintable(told.out + told.err)]
             told = said("predict", "bundle=b", "input=points.npz", "--csv")
+            tries.failures += [f"--csv: {row!r}" for row in unprintable(told.out)]
+            told = said("predict", "bundle=b", "input=points.npz", "--spreadsheet")
             tries.failures += [f"--csv: {cell!r}" for cell in harmful_cells(told.out)]
             told = said("predict", "bundle=b", "input=points.npz", "--json")
             tries.failures += [f"--json: {row!r}" for row in unprintable(told.out)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TextIO
 
@@ -153,9 +153,15 @@ def _check_heads(heads: Sequence[str], cells: Row) -> None:
         )
 
 
-def _cell(asked: Asked) -> Any:
-    """What writes one cell: as it is, or so that no spreadsheet takes it for a formula."""
-    return csv_cell if asked.spreadsheet else lambda value: value
+def _cell(asked: Asked) -> Callable[[object], object]:
+    """What writes one cell: as it is, or so that no spreadsheet takes it for a formula.
+
+    Control characters are escapes in either case, for a terminal may show the table. Line ends and tabs are
+    kept, for CSV can hold them.
+    """
+    if asked.spreadsheet:
+        return csv_cell
+    return lambda value: printable(value, kept="\n\t") if isinstance(value, str) else value
 
 
 def _shown(row: Row) -> Iterator[str]:

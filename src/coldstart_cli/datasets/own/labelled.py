@@ -68,6 +68,10 @@ class Labelled:
     alike: Groups | None = None
     remarks: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        # A part of the examples needs that part of the groups: others' would silently join what differs.
+        assert self.alike is None or len(self.alike) == len(self.targets)
+
     def __len__(self) -> int:
         return len(self.targets)
 
