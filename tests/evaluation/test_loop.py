@@ -96,7 +96,7 @@ def test_plan_refuses_a_limit_on_times_that_are_not_measured() -> None:
 
 ROWS = "label,part,a,b\n" + "".join(
     f"{label},{part},{x + shift},{y - shift}\n"
-    for part, shift, n in (("train", 0.0, 12), ("new", 3.0, 9))
+    for part, shift, n in (("train", 0.0, 12), ("new", 0.5, 9))
     for label, x, y in (("left", -1.0, 0.0), ("right", 1.0, 0.5))
     for _ in range(n)
 )
@@ -107,6 +107,7 @@ def shifted_rows(folder: Path, *overrides: str) -> Experiment:
     return made(
         *("dataset=tabular", f"dataset.root={folder / 'rows.csv'}", "dataset.label_column=label"),
         *("dataset.split_column=part", "dataset.split_by=file", "dataset.n_way=null", "strategy=finetune"),
+        "dataset.keep=[a,b]",
         *("model=mlp", "model.hidden=[8]", "dataset.k_shot=2", "dataset.n_query=3", "evaluation.n_query=3"),
         *("dataset.validation_share=0.4", "evaluation.n_tasks=3", "evaluation.n_selection_tasks=2"),
         *("evaluation.k_shots=[0,2]", "evaluation.steps=[0,1,3]", *overrides),

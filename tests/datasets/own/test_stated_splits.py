@@ -94,7 +94,7 @@ def test_names_of_files_change_no_fingerprint_and_split_by_class_says_that_it_mi
     table(tmp_path / "named" / "test.csv", rows[48:])
     table(tmp_path / "plain" / "one.csv", rows[48:])  # in the order of the names: test, train
     table(tmp_path / "plain" / "two.csv", rows[:48])
-    values = {**settings("tabular"), "n_way": 2, "n_query": 2}
+    values = {**settings("tabular"), "n_way": 2, "n_query": 2, "keep": ["a"]}
     named, plain = (tabular(Plain(), **{**values, "root": str(tmp_path / n)}) for n in ("named", "plain"))
     assert named.fingerprint == plain.fingerprint
     with pytest.warns(RuntimeWarning, match="name the splits new, train, which split_by=class does not keep"):
