@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from coldstart_cli import api
 from coldstart_cli.bundles.adapting import adapt
 from coldstart_cli.bundles.bundle import Bundle
+from coldstart_cli.bundles.predicting import Asked, predict
 from coldstart_cli.bundles.stated_test import exact_interval
 from coldstart_cli.config import composition
 from coldstart_cli.datasets.own.one_task import SourceClasses
@@ -118,3 +121,25 @@ def test_a_task_without_labels_has_the_classes_of_the_source(shifted: Callable[.
     bundle = api.adapt("dataset=arrays", "dataset.unlabelled=free.npz", run=run.path, bundle=Path("b"))
     assert bundle.card.labels == ("ant", "bee", "cat") and bundle.card.data.examples == 0
     assert np.mean(np.array(Bundle.load("b").predict(data["x"]).labels) == data["y"]) > 0.9
+
+
+@pytest.mark.parametrize("name", ["dann", "coral"])
+def test_a_domain_without_labels_is_aligned_and_deployed(shifted: Callable[..., Run], name: str) -> None:
+    run, data = shifted(f"strategy={name}"), np.load("new.npz")
+    np.savez("free.npz", x=data["x"])
+    bundle = api.adapt("dataset=arrays", "dataset.unlabelled=free.npz", "steps=1", run=run.path, bundle="b")
+    again = Bundle.load("b")
+    x = torch.from_numpy(data["x"])
+    torch.testing.assert_close(again.outputs(x), bundle.outputs(x), rtol=0, atol=0)
+    assert again.predict(data["x"]).classes == ("ant", "bee", "cat")
+
+
+def test_predict_says_where_inputs_are_of_another_scale(shifted: Callable[..., Run], here: Path) -> None:
+    run, data = shifted(), np.load("new.npz")
+    bundle = api.adapt("dataset=arrays", "dataset.root=new.npz", run=run.path, bundle=Path("b"))
+    assert bundle.card.input_ranges[""].n > len(data["x"])  # the source's
+    np.savez("far.npz", x=100 * data["x"] + 300)
+    asked = Asked(form="text", threshold=None, top_k=1, probabilities=False, keep=(), batch_size=64,
+                  spreadsheet=False)  # fmt: skip
+    with pytest.warns(RuntimeWarning, match="input: .* lie far outside what the network was trained on"):
+        predict(bundle, "far.npz", asked, io.StringIO(), on_bad="stop")

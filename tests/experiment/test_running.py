@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from coldstart_cli.config import composition
+from coldstart_cli.experiment import parts
 from coldstart_cli.experiment.running import Options, reevaluate, train
 from coldstart_cli.runs.run import Run
 
@@ -45,3 +48,48 @@ def test_a_training_alone_evaluates_nothing(config: dict[str, Any]) -> None:
 def test_a_dry_run_leaves_nothing_behind(config: dict[str, Any], tmp_path: Path) -> None:
     outcome = train(config, Options(quiet=True, dry_run=True, command_line=[]))
     assert outcome.line.startswith("about ") and list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def points(tmp_path: Path, torch_settings: None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The config of a run on an npz file that is named by a relative path."""
+    monkeypatch.setattr(parts, "_sources", {})  # kept by path, and paths are relative here
+    for number, name in enumerate(("here", "there")):
+        folder = tmp_path / name
+        folder.mkdir()
+        x = np.random.default_rng(number).normal(0, 1, (80, 3))
+        np.savez(folder / "x.npz", x=x, y=np.arange(80) % 8)
+    monkeypatch.chdir(tmp_path / "here")
+    ((_, config),) = composition.points(
+        ["experiment=smoke", "dataset=arrays", "dataset.root=x.npz", "dataset.n_way=2", "model=mlp",
+         "model.hidden=[4]", "strategy=protonet", "baseline=null", "hardware=cpu", "hardware.threads=1",
+         "training.steps=1", "evaluation.n_tasks=2", "evaluation.n_selection_tasks=2",
+         "evaluation.timed_seconds=0.01", "logger=[]", f"outputs={tmp_path / 'outputs'}"]
+    )  # fmt: skip
+    return config
+
+
+def test_a_run_knows_its_data_from_another_folder(
+    points: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(train(points, QUIET).path)
+    assert run.config["dataset"]["root"] == str(tmp_path / "here" / "x.npz")
+    monkeypatch.chdir(tmp_path / "there")
+    asked = {**run.config, "evaluation": {**run.config["evaluation"], "k_shots": [2]}}
+    assert reevaluate(asked, run, QUIET).path == run.path
+
+
+def test_other_data_at_the_same_place_are_named(points: dict[str, Any], tmp_path: Path) -> None:
+    run = Run(train(points, QUIET).path)
+    (tmp_path / "there" / "x.npz").replace(tmp_path / "here" / "x.npz")
+    with pytest.warns(RuntimeWarning, match=r"x\.npz does not hold the data that .* was trained on"):
+        reevaluate(run.config, run, QUIET)
+
+
+def test_inputs_of_another_scale_are_named(points: dict[str, Any], tmp_path: Path) -> None:
+    run = Run(train(points, QUIET).path)
+    x = np.random.default_rng(0).normal(0, 1, (80, 3))
+    np.savez(tmp_path / "centi.npz", x=100 * x + 500, y=np.arange(80) % 8)
+    other = {**run.config["dataset"], "root": str(tmp_path / "centi.npz")}
+    with pytest.warns(RuntimeWarning, match="lie far outside what the network was trained on"):
+        reevaluate({**run.config, "dataset": other}, run, QUIET)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TextIO
 
 from coldstart_cli.bundles.bundle import Bundle, Prediction
+from coldstart_cli.datasets.own.input_range import shift_from
 from coldstart_cli.datasets.own.labelled import Raw
 from coldstart_cli.datasets.own.layouts import read_raw
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
@@ -75,7 +77,10 @@ def rows(places: Sequence[str], prediction: Prediction) -> Iterator[Row]:
 
 
 def _answers(bundle: Bundle, raws: Iterator[Raw], asked: Asked, problems: Problems) -> Iterator[Row]:
+    shift = None
     for raw in raws:
+        if shift is None and (shift := shift_from(bundle.card.input_ranges, raw.inputs)) is not None:
+            warnings.warn(f"input: {shift}", RuntimeWarning, stacklevel=2)
         outputs = bundle.outputs(raw.inputs)
         prediction = bundle.read(outputs, asked.threshold)
         # A number that is none is no answer, however its maximum may be named.
