@@ -47,6 +47,7 @@ class Labelled:
         fingerprint: a digest of inputs and labels.
         recipe: how raw inputs are read so that they come out like these, and no more than JSON holds.
         alike: (n,) groups of examples that are nearly equal, where the layout can tell more than inputs do.
+        origins: (n,) groups of examples of one person, session or document, where the files say so.
     """
 
     inputs: Inputs
@@ -63,6 +64,7 @@ class Labelled:
     fingerprint: str
     recipe: Recipe
     alike: Groups | None = None
+    origins: Groups | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
