@@ -25,10 +25,11 @@ def add(program: Parser) -> None:
         "check",
         run_check,
         "leaks in the data a run would use: support, query, classes, duplicates",
-        "The words are those of train. Exit code 1 where there is a leak.",
+        "The words are those of train. Exit code 1 where something was found.",
         examples=(
             "coldstart data check dataset=omniglot dataset.root=path/to/omniglot",
             "coldstart data check dataset=text dataset.root=intents.csv model=minilm_frozen",
+            "coldstart data check --adapt dataset=text dataset.root=my.csv model=minilm_frozen",
         ),
     )
     check.key_values(Words(plan="train"))
@@ -37,6 +38,11 @@ def add(program: Parser) -> None:
         metavar="200",
         type=_n_tasks,
         help="tasks of each kind; default 200, fewer of large ones",
+    )
+    check.flag(
+        "--adapt",
+        action="store_true",
+        help="check the data as the one task that adapt learns from: duplicates, conflicts, small classes",
     )
     check.flag("--json", action="store_true", help="print JSON")
     check.config_dir()
@@ -75,7 +81,7 @@ def run_check(arguments: Namespace) -> int:
     """Composes as `train` does, audits, prints.
 
     Returns:
-        0, or 1 where there is a leak.
+        0, or 1 where there is a leak, or in one task something to look at.
 
     Raises:
         RequestError: for a config that `train` would refuse because of its data.
@@ -86,8 +92,11 @@ def run_check(arguments: Namespace) -> int:
     found: list[dict[str, Any]] = []
 
     def job(config: Mapping[str, Any]) -> None:  # a key that is misspelt is found before torch is imported
-        from coldstart_cli.experiment.data_check import audited
+        from coldstart_cli.experiment.data_check import audited, task_checked
 
+        if arguments.adapt:
+            found.append(task_checked(config))
+            return
         found.append(audited(config, n_tasks=arguments.tasks, show_read=not arguments.json))
 
     overrides = [*composition.search_path(arguments.config_dir), *arguments.overrides]
@@ -97,9 +106,11 @@ def run_check(arguments: Namespace) -> int:
     summary = found[0]
     if arguments.json:
         emit(json.dumps(summary, indent=2) + "\n")
+    elif arguments.adapt:
+        audit_table.show_task(summary)
     else:
         audit_table.show(summary)
-    return 1 if summary["n_leaks"] else 0
+    return 1 if summary["n_found" if arguments.adapt else "n_leaks"] else 0
 
 
 def run_fetch(arguments: Namespace) -> int:

@@ -1,4 +1,4 @@
-"""What `coldstart data check` audits: the data that a run would use."""
+"""What `coldstart data check` audits: the data that a run would use, or one task to adapt to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 from coldstart_cli.config.building import build
 from coldstart_cli.core.tasks import Split, TaskShape, TaskSource
 from coldstart_cli.datasets.audit.audit import Audit, audit
+from coldstart_cli.datasets.audit.one_task import observations
 from coldstart_cli.datasets.audit.task_bank import Asked
+from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.errors import RequestError
 from coldstart_cli.evaluation.loop import EvaluationPlan, shape_of
 from coldstart_cli.experiment import assembly, parts
@@ -47,10 +49,40 @@ def audited(config: Mapping[str, Any], *, n_tasks: int | None, show_read: bool) 
     except RequestError:
         if show_read and hasattr(source, "labelled"):  # what was read tells why it cannot serve
             audit_table.show_read(source.facts(), _unreadable(source))
+            print("One task to adapt to is checked by: coldstart data check --adapt ...")
         raise
     asked, not_served = _asked(source, training, evaluation, n_tasks)
     listed = {"known_duplicates": [], **config["dataset"]}["known_duplicates"]
     return _summary(config, source, audit(source, asked, listed), not_served)
+
+
+def task_checked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What is to be known of one task before `adapt` learns from it.
+
+    Raises:
+        RequestError: where the data set is not your own, or cannot be read.
+    """
+    assembly.check_values(config)
+    if "on_bad" in config["dataset"]:
+        config = {**config, "dataset": {**config["dataset"], "on_bad": "skip"}}
+    labelled = getattr(parts.source_of(config), "labelled", None)
+    if not isinstance(labelled, Labelled):
+        raise RequestError(
+            f"dataset: {config['names']['dataset']} is not data of your own; choose image_folder, text, "
+            "tabular or arrays with dataset.root=PATH, or leave --adapt out"
+        )
+    classes = f" of {len(labelled.classes)} classes" if labelled.classes else ""
+    found = observations(labelled)
+    return {
+        "name": config["names"]["dataset"],
+        "root": config["dataset"].get("root"),
+        "fingerprint": labelled.fingerprint,
+        "facts": f"{len(labelled):,} examples{classes}",
+        "observations": [asdict(one) for one in found],
+        "remarks": list(labelled.remarks),
+        "unreadable": list(labelled.skipped),
+        "n_found": sum(one.n_found for one in found) + len(labelled.skipped),
+    }
 
 
 def _asked(

@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.untrusted import DECODER, LARGEST_JSON, json_values, read_text
@@ -37,6 +37,25 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
                 partial.unlink(missing_ok=True)
             raise
         sync(path.parent)
+
+
+@contextlib.contextmanager
+def text_file(path: Path) -> Iterator[TextIO]:
+    """A new file to write text into, which is there once all of it is, and not where an error comes first.
+
+    Raises:
+        RequestError: if the folder cannot be written or the disk is full.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    try:
+        with writing(path, 0), open(partial, "w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -24,12 +24,18 @@ class Preprocess(ABC):
         base: folder of the pretrained weights and vocabulary it reads, or None.
         image_size: height and width in pixels that images should come in, or None for the data set's.
         image_channels: 1 or 3, or None for what the files have.
+        max_length: tokens of a text that are read, or None where all are.
     """
 
     fingerprint: str
     base: str | None = None
     image_size: int | None = None
     image_channels: int | None = None
+    max_length: int | None = None
+
+    def cut(self, texts: Sequence[str]) -> tuple[int, int]:
+        """How many texts are longer than `max_length`, and the tokens of the longest of these; or (0, 0)."""
+        return 0, 0
 
     @abstractmethod
     def images(self, images: Tensor) -> Inputs:

@@ -23,6 +23,8 @@ from coldstart_cli.models.pretrained import BatchSize, Cached, FrozenFeatures, P
 
 TextPooling = Literal["mean", "cls"]
 
+_COUNTED = 4096
+"""Texts that are counted at a time."""
 _TOKENIZER = ("tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.txt", "*.model")
 
 
@@ -36,6 +38,8 @@ class Tokens(Preprocess):
         path: the model whose tokenizer it is; see `hf.folder_of`.
         max_length: tokens of one text; the rest is cut off.
     """
+
+    max_length: int
 
     def __init__(self, *, path: ModelPath, max_length: Annotated[int, Ge(4)]) -> None:
         self.path, self.max_length = path, max_length
@@ -59,6 +63,16 @@ class Tokens(Preprocess):
             "input_ids": torch.from_numpy(read["input_ids"]).int(),
             "attention_mask": torch.from_numpy(read["attention_mask"]).bool(),
         }
+
+    def cut(self, texts: Sequence[str]) -> tuple[int, int]:
+        # A token takes a byte at least, so that short texts need not be read to know that they fit.
+        long = [text for text in texts if len(text.encode("utf-8", "surrogatepass")) + 2 > self.max_length]
+        n_cut = longest = 0
+        for start in range(0, len(long), _COUNTED):
+            ids = self.tokenizer(long[start : start + _COUNTED], verbose=False)["input_ids"]
+            lengths = [n for n in map(len, ids) if n > self.max_length]
+            n_cut, longest = n_cut + len(lengths), max([longest, *lengths])
+        return n_cut, longest
 
     def images(self, images: Tensor) -> Inputs:
         raise ValueError("model: it reads text, no images; choose one that does (model=conv4)")
@@ -145,6 +159,9 @@ class FrozenText(FrozenFeatures):
     def texts(self, texts: Sequence[str]) -> Inputs:
         content = (whole_digest([text.encode("utf-8", "surrogatepass")]) for text in texts)
         return self.features(list(texts), content)
+
+    def cut(self, texts: Sequence[str]) -> tuple[int, int]:
+        return self.tokens.cut(texts)
 
     def images(self, images: Tensor) -> Inputs:
         return self.tokens.images(images)

@@ -48,6 +48,27 @@ def show(audit: Mapping[str, Any], console: Console | None = None) -> None:
     console.print(plain(_verdict(audit)), style="bold", soft_wrap=True)
 
 
+def show_task(checked: Mapping[str, Any], console: Console | None = None) -> None:
+    """Prints what is to be known of one task, as `data_check.task_checked` makes it."""
+    console = console or _terminal()
+    title = f"{checked['root'] or checked['name']}: {checked['facts']}"
+    console.print(plain(title), style="bold", soft_wrap=True)
+    show_read({}, checked["unreadable"], console)
+    for line in checked["remarks"]:
+        console.print(plain(line), soft_wrap=True)
+    rows = [(o["check"], f"{o['n_found']:,}", o["note"]) for o in checked["observations"]]
+    console.print(_table(("what was looked for", "found", "what follows"), rows))
+    for one in checked["observations"]:
+        for line in one["first"]:
+            console.print(plain(f"FOUND {line}"), soft_wrap=True)
+        if one["n_found"] > len(one["first"]):
+            more = one["n_found"] - len(one["first"])
+            console.print(plain(f"FOUND ... and {more:,} more: {one['check']}"), soft_wrap=True)
+    n = checked["n_found"]
+    verdict = f"{counted(n, 'thing')} to look at" if n else "clean: nothing to look at was found"
+    console.print(plain(verdict), style="bold", soft_wrap=True)
+
+
 def _terminal() -> Console:
     """Standard output; where it is no terminal, wide enough that nothing is cut."""
     console = Console(highlight=False, emoji=False)

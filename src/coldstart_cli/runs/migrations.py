@@ -40,8 +40,15 @@ MIGRATIONS: dict[int, Any] = {1: _examples_unknown}
 """format n -> a function that turns a run.json of format n into one of n + 1."""
 
 
+_WRITTEN: dict[str, Any] = {"delimiter": "auto", "quoted": None, "header": True}
 _OWN = {
-    f"coldstart_cli.datasets.{m}": {"unequal": False} for m in ("arrays", "image_folder", "tabular", "text")
+    f"coldstart_cli.datasets.{layout}": {"unequal": False, **more}
+    for layout, more in {
+        "arrays": {"target": "auto"},
+        "image_folder": dict[str, Any](),
+        "tabular": {**_WRITTEN, "decimal": "point", "keep": []},
+        "text": _WRITTEN,
+    }.items()
 }
 GAINED: dict[str, dict[str, Any]] = {
     "coldstart_cli.strategies.FineTune": {"support_batch_size": None},

@@ -47,8 +47,8 @@ from coldstart_cli.runs.checkpoints import Checkpoints
 from coldstart_cli.runs.migrations import FORMAT, completed, migrated
 
 DETERMINING = ("strategy", "model", "optimizer", "training", "seed", "dataset")
-PLACES = ("root", "unlabelled")
-"""Keys of a data set that say where it lies; its content is in the fingerprint."""
+PLACES = ("root", "unlabelled", "delimiter", "quoted", "header", "decimal", "keep", "target")
+"""Keys of a data set that say where it lies and how it is written; its content is in the fingerprint."""
 REPORTING = ("log_every", "checkpoint_seconds")
 """Keys of `training` that do not change the trained weights."""
 JUDGING = ("budget", "beyond", "reuse_baseline")

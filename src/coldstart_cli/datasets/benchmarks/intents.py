@@ -17,6 +17,8 @@ from coldstart_cli.datasets.own.draws import Draws, Part
 from coldstart_cli.datasets.own.labelled import Labelled, marks
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan
+from coldstart_cli.datasets.readers.equality import near_equal_groups
+from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.models.preprocess import Preprocess
 
@@ -132,9 +134,14 @@ def _labelled(
     domains: Sequence[str] | None,
     splits: Sequence[str] | None,
 ) -> Labelled:
-    inputs = preprocess.texts([utterance.text for utterance in utterances])
+    texts = [utterance.text for utterance in utterances]
+    problems = Problems("stop")
+    problems.cut(len(texts), *preprocess.cut(texts))
+    problems.warn("dataset", preprocess.max_length)
     intents, places = ([getattr(u, name) for u in utterances] for name in ("intent", "place"))
-    return marks(intents, domains, splits, places).labelled(inputs, None, (), _RECIPE)
+    return marks(intents, domains, splits, places).labelled(
+        preprocess.texts(texts), None, (), _RECIPE, near_equal_groups(texts)
+    )
 
 
 def _divided(

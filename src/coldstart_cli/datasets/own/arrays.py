@@ -20,6 +20,7 @@ from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.labelled import Labelled, Raw, marks
 from coldstart_cli.datasets.own.shared import OwnData, plan_of
 from coldstart_cli.datasets.own.source import Own
+from coldstart_cli.datasets.own.targets import Target, classes_or_reals
 from coldstart_cli.datasets.readers.npz import Archive
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
 from coldstart_cli.errors import RequestError
@@ -36,6 +37,7 @@ class ArrayRecipe:
     y_key: str
     task_key: str | None
     split_key: str | None
+    target: Target
     example_shape: tuple[int, ...] | None
     images: bool
 
@@ -45,7 +47,8 @@ class ArrayRecipe:
 
     @staticmethod
     def from_json(recipe: Mapping[str, Any]) -> ArrayRecipe:
-        values = {name: value for name, value in recipe.items() if name != "layout"}
+        # Recipes that were written earlier leave to the type of y what it is.
+        values = {name: value for name, value in {"target": "auto", **recipe}.items() if name != "layout"}
         shape = values["example_shape"]
         return ArrayRecipe(**{**values, "example_shape": None if shape is None else tuple(shape)})
 
@@ -57,6 +60,7 @@ def arrays(
     y_key: str,
     task_key: str | None,
     split_key: str | None,
+    target: Target,
     **own: Unpack[OwnData],
 ) -> Own:
     """Your own arrays as tasks: whole numbers and texts in y are classes, reals a regression.
@@ -65,12 +69,14 @@ def arrays(
         preprocess: the model's.
         x_key, y_key: names of the arrays.
         task_key, split_key: names of arrays, or None.
+        target: what y is: `class`, also of whole numbers stored as reals and of rows with a single 1; `real`;
+            or `auto`: as its type says.
         own: see `OwnData`.
 
     Raises:
         RequestError: naming file and row.
     """
-    recipe = ArrayRecipe(x_key, y_key, task_key, split_key, None, False)
+    recipe = ArrayRecipe(x_key, y_key, task_key, split_key, target, None, False)
     labelled = read_arrays(
         preprocess, own["root"], recipe, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
     )
@@ -88,7 +94,7 @@ def read_arrays(
     path, problems = _file(root), Problems(on_bad)
     with Archive(path) as archive:
         x, settled = _x(archive, recipe)
-        y = archive.small(recipe.y_key, "y_key")
+        y = classes_or_reals(archive.small(recipe.y_key, "y_key"), recipe.target, f"{path}: {recipe.y_key}")
         named = {
             key: archive.small(key, option)
             for option, key in (("task_key", recipe.task_key), ("split_key", recipe.split_key))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from coldstart_cli.core.objectives import Classification, Regression
 from coldstart_cli.core.tasks import Inputs, Objective, Split
+from coldstart_cli.datasets.own.targets import warn_of_names
 from coldstart_cli.datasets.readers.equality import Groups, equal_groups
 from coldstart_cli.digests import digest, tensor_parts
 from coldstart_cli.errors import RequestError
@@ -47,6 +48,7 @@ class Labelled:
         fingerprint: a digest of inputs and labels.
         recipe: how raw inputs are read so that they come out like these, and no more than JSON holds.
         alike: (n,) groups of examples that are nearly equal, where the layout can tell more than inputs do.
+        remarks: what was said of them when they were read, one line each.
         origins: (n,) groups of examples of one person, session or document, where the files say so.
     """
 
@@ -64,6 +66,7 @@ class Labelled:
     fingerprint: str
     recipe: Recipe
     alike: Groups | None = None
+    remarks: tuple[str, ...] = ()
     origins: Groups | None = None
 
     def __len__(self) -> int:
@@ -80,10 +83,15 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Inputs without labels, as the model's preprocess made them, and where each was read."""
+    """Inputs without labels, as the model's preprocess made them, and where each was read.
+
+    Attributes:
+        rows: the values of each by column; empty where the layout has no columns.
+    """
 
     inputs: Inputs
     places: tuple[str, ...]
+    rows: tuple[Mapping[str, Any], ...] = ()
 
     def __len__(self) -> int:
         return len(self.places)
@@ -117,6 +125,7 @@ class Marks:
         skipped: Sequence[str],
         recipe: Recipe,
         alike: Groups | None = None,
+        remarks: Sequence[str] = (),
     ) -> Labelled:
         """With the inputs of the same examples."""
         return Labelled(
@@ -134,6 +143,7 @@ class Marks:
             _fingerprint(inputs, self),
             recipe,
             alike,
+            tuple(remarks),
         )
 
 
@@ -164,6 +174,7 @@ def marks(
     known = {pair: number for number, pair in enumerate(sorted(set(pairs)))}
     classes = tuple("/".join(pair) if tasks is not None else pair[1] for pair in known)
     class_of = np.fromiter((known[pair] for pair in pairs), np.int64, n)
+    warn_of_names(targets, classes)
     objective = Classification(len(classes))
     target = torch.from_numpy(class_of)
     return Marks(target, objective, classes, task_names, task_of, split_names, split_of, places)

@@ -56,8 +56,8 @@ def read_raw(
     """Examples without labels, `chunk` at a time, in the order of the file; labels are not looked at.
 
     Args:
-        path: a file or a folder of the recipe's layout; `-` is standard input (text: one a line; tabular:
-            CSV).
+        path: a file or a folder of the recipe's layout; `-` is standard input (text: one a line, or a table;
+            tabular: a table), whose examples are answered as they come.
         problems: ends at the first row that cannot be read, or collects them; ask it afterwards.
 
     Raises:
@@ -81,6 +81,13 @@ def raw_values(recipe: Recipe, preprocess: Preprocess, values: object, *, chunk:
         RequestError: naming the row, counted from 0, and what is wrong with it.
     """
     problems = Problems("stop", strict=True)
+    yield from _raw_values(recipe, preprocess, values, problems, chunk)
+    problems.warn("input", preprocess.max_length)
+
+
+def _raw_values(
+    recipe: Recipe, preprocess: Preprocess, values: object, problems: Problems, chunk: int
+) -> Iterator[Raw]:
     match _layout(recipe):
         case "image_folder":
             pictures, images = in_memory.pictures(values), ImageRecipe.from_json(recipe)
