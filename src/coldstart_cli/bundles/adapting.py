@@ -132,7 +132,7 @@ def adapt(
         temperature=t,
         temperature_from=origin,
         seconds=Seconds(adaptation=round(seconds, 4), in_all=round(time.perf_counter() - started, 3)),
-        notices=tuple(found),
+        said=tuple(found),
     )
     preprocess = preprocess_of(config["model"], "model", config["trust"])
     bundle = Bundle(card, settled(module, support.inputs).cpu(), preprocess)

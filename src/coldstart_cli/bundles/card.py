@@ -165,9 +165,9 @@ class Card:
         steps, steps_chosen_by: adaptation steps, and how their number was chosen.
         threshold: predictions below this probability abstain.
         cross_validation: None where every class has one label, so that none can be held out.
-        notices: what a reader should know before using it, a sentence each.
         temperature, temperature_from: of the logits, and what it was fitted on.
         sizes: None before the bundle is saved.
+        said: what a reader should know of it and of its examples, one line each.
     """
 
     format: int
@@ -188,8 +188,8 @@ class Card:
     temperature: float
     temperature_from: str
     seconds: Seconds
-    notices: tuple[str, ...] = ()
     sizes: Sizes | None = None
+    said: tuple[str, ...] = ()
 
     def as_json(self) -> str:
         """What card.json holds."""

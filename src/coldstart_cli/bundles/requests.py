@@ -6,7 +6,7 @@ Torch is imported once the config is known to compose, so that a misspelt key is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,9 @@ ONE_AT_A_TIME = (
 )
 _NAMES = re.compile(r"(bundle|licence|run|dataset\.(root|unlabelled|encoding|\w+_column))=(.+)", re.DOTALL)
 _LISTS = re.compile(r"(dataset\.(?:ignore|categories))=\[([^\[\]'\"]*)\]", re.DOTALL)
+_FORM = ("text_column", "label_column", "target_column", "x_key", "y_key", "encoding", "delimiter", "quoted",
+         "header", "decimal")  # fmt: skip
+"""How files of a layout are written, and what they call what every example has."""
 _PLAIN = re.compile(r"(null|[A-Za-z0-9_./~-][A-Za-z0-9_./~@%+-]*|['\"].*['\"])", re.DOTALL)
 
 
@@ -84,8 +87,22 @@ def _composed(
             ((_, config),) = points
         else:
             config = changed_config(of, rest, folders)
+            config["dataset"] = _as_the_run_names_it(config["dataset"], of.config["dataset"], rest)
         values = composition.values_of("adapt", own)
     return config, values if bundle is None else {**values, "bundle": str(bundle)}, of
+
+
+def _as_the_run_names_it(
+    node: Mapping[str, Any], of_run: Mapping[str, Any], words: Sequence[str]
+) -> dict[str, Any]:
+    """The data set's node with the columns of the run's own, where `words` do not say otherwise.
+
+    `dataset=tabular` means tables like those of the run: its label is called as theirs is.
+    """
+    asked = {word.partition("=")[0].removeprefix("dataset.") for word in words}
+    same = node["_target_"] == of_run.get("_target_")
+    kept = {key: of_run[key] for key in _FORM if same and key in of_run and key in node and key not in asked}
+    return {**node, **kept}
 
 
 def quoted(word: str) -> str:

@@ -136,7 +136,7 @@ def _told(card: Card, bundle: str) -> list[str]:
         calibrated = f"probabilities at temperature {significant(card.temperature)}, by {origin}"
         known = origin == card.temperature_from
         lines.append(calibrated if known else f"probabilities are not calibrated: {origin}")
-    lines += [f"note: {notice}" for notice in card.notices]
+    lines += [f"note: {notice}" for notice in card.said]
     named = shlex.quote(f"bundle={bundle}")
     data = shlex.quote(f"input={card.data.root}") if card.data.root else "input=PATH"
     return [

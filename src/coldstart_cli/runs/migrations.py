@@ -40,7 +40,7 @@ MIGRATIONS: dict[int, Any] = {1: _examples_unknown}
 """format n -> a function that turns a run.json of format n into one of n + 1."""
 
 
-_WRITTEN: dict[str, Any] = {"delimiter": "auto", "quoted": None, "header": True}
+_WRITTEN: dict[str, Any] = {"delimiter": "auto", "quoted": None, "header": True, "group_column": None}
 _OWN = {
     f"coldstart_cli.datasets.{layout}": {"unequal": False, **more}
     for layout, more in {

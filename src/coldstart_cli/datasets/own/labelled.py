@@ -72,6 +72,10 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def from_origins(self, names: Sequence[str] | None) -> Labelled:
+        """With the person, session or document that each example is from, where the files say so."""
+        return self if names is None else replace(self, origins=_numbered(names, len(names))[1])
+
     def near_equal(self) -> Groups:
         """(n,) the group of each example among those that are equal or nearly so.
 
