@@ -24,9 +24,9 @@ def adapted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch_settings: Non
     monkeypatch.setattr("coldstart_cli.experiment.parts._sources", {})
 
     def call(*words: str) -> Card:
-        common = ("model=mlp", "model.hidden=[8]", "hardware=cpu", "hardware.threads=1", "experiment=smoke",
-                  "overwrite=true")  # fmt: skip
-        return adapt((*common, *words), [], run=None, bundle=Path("b")).card
+        common = ("hardware=cpu", "hardware.threads=1", "experiment=smoke", "overwrite=true")
+        model = () if any("model=" in word for word in words) else ("model=mlp", "model.hidden=[8]")
+        return adapt((*common, *model, *words), [], run=None, bundle=Path("b")).card
 
     return call
 
@@ -101,8 +101,8 @@ def test_a_batch_norm_is_settled_so_that_answers_do_not_depend_on_the_batch(adap
     g = np.random.default_rng(0)
     x = np.concatenate([g.normal(c, 1, (6, 1, 28, 28)) for c in (-1, 1)]).astype(np.float32)
     np.savez("images.npz", x=x, y=np.repeat(["dark", "light"], 6))
-    card = adapted("model=conv4_small", "model.norm=batch_transductive", "strategy=protonet", "dataset=arrays",
-                   "dataset.root=images.npz")  # fmt: skip
+    model = ("model=conv4_small", "model.norm=batch_transductive")
+    card = adapted(*model, "strategy=protonet", "dataset=arrays", "dataset.root=images.npz")
     assert "keeps the statistics of the 12 labelled examples" in " ".join(card.said)
     bundle = Bundle.load("b")
     together, alone = bundle.predict(x), [bundle.predict(x[i : i + 1]) for i in range(12)]
