@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -174,31 +175,25 @@ def features_of(texts: list[str]) -> torch.Tensor:
     return torch.nn.functional.normalize(inputs, dim=-1)
 
 
-def table(rows: list[Row]) -> list[str]:
-    lines = [f"| {' | '.join(HEAD)} |", f"| --- |{' ---: |' * (len(HEAD) - 1)}"]
-    return lines + [f"| {' | '.join(row.cells())} |" for row in rows]
+def head() -> list[str]:
+    return [f"| {' | '.join(HEAD)} |", f"| --- |{' ---: |' * (len(HEAD) - 1)}"]
 
 
 def main(arguments: Mapping[str, Any]) -> None:
     torch.set_num_threads(1)
     values = composition.values_of("adapt", [])
     folds = (values["folds_to_estimate"], values["repeats_to_estimate"])
-    rows = []
+    print(f"Intervals of {100 * CONFIDENCE:g} %, nearest_centroid, {folds[0]} folds {folds[1]} times.\n")
+    print("\n".join(head()))
     for name, texts, labels in texts_of(Path(arguments["data"])):
         features, classes = features_of(texts), np.unique(labels, return_inverse=True)[1]
         strategy = strategy_of("nearest_centroid", features.shape[1])
-        for random in (False, True):
-            for way in WAYS:
-                for k in SHOTS:
-                    what = f"random, on {name}" if random else name
-                    rows.append(
-                        coverage(
-                            strategy, features, classes, way, k, arguments["draws"],
-                            what=what, random=random, folds=folds,
-                        )
-                    )  # fmt: skip
-    print(f"Intervals of {100 * CONFIDENCE:g} %, nearest_centroid, {folds[0]} folds {folds[1]} times.\n")
-    print("\n".join(table(rows)))
+        for random, way, k in itertools.product((False, True), WAYS, SHOTS):
+            what = f"random, on {name}" if random else name
+            row = coverage(
+                strategy, features, classes, way, k, arguments["draws"], what=what, random=random, folds=folds
+            )
+            print(f"| {' | '.join(row.cells())} |", flush=True)
 
 
 if __name__ == "__main__":
