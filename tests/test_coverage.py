@@ -1,4 +1,4 @@
-"""A quick version of `benchmarks.coverage`: the interval of an accuracy holds it, on features of any origin."""
+"""A quick version of `benchmarks.coverage`: the interval of an accuracy holds it, on drawn features."""
 
 from __future__ import annotations
 
