@@ -15,7 +15,7 @@ def test_temperature_is_the_one_the_labels_were_drawn_at(true: float) -> None:
     g = torch.Generator().manual_seed(0)
     logits = torch.randn(4000, 5, generator=g, dtype=torch.float64) * 3
     targets = torch.multinomial(F.softmax(logits / true, -1), 1, generator=g).squeeze(1)
-    found = temperature(logits, targets)
+    found = temperature(logits, targets, len(targets))
     grid = np.geomspace(*LIMITS, 4001)
     losses = [float(F.cross_entropy(logits / t, targets)) for t in grid]
     assert found == pytest.approx(grid[int(np.argmin(losses))], rel=2e-2)
@@ -24,12 +24,14 @@ def test_temperature_is_the_one_the_labels_were_drawn_at(true: float) -> None:
 
 def test_temperature_believes_no_more_than_the_number_of_examples_allows() -> None:
     logits, targets = 10 * torch.eye(3), torch.arange(3)  # three of three are right: believe 4/5
-    found = temperature(logits, targets)
+    found = temperature(logits, targets, 3)
     assert probabilities(logits, found)[0, 0] == pytest.approx(4 / 5, abs=1e-4)
+    thrice = temperature(logits.repeat(3, 1), targets.repeat(3), 3)  # the same three, asked again
+    assert thrice == pytest.approx(found, rel=1e-3)
 
 
 def test_temperature_stays_within_its_limits_where_all_is_wrong() -> None:
-    assert temperature(10 * torch.eye(4), torch.tensor([1, 2, 3, 0])) == pytest.approx(LIMITS[1], rel=0.01)
+    assert temperature(10 * torch.eye(4), torch.tensor([1, 2, 3, 0]), 4) == pytest.approx(LIMITS[1], rel=0.01)
 
 
 def test_probabilities_sum_to_one_and_keep_the_order() -> None:

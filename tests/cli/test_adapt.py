@@ -40,15 +40,20 @@ def call(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]
 
 
 def adapt(capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, str, str]:
-    data = ("dataset=arrays", "dataset.root=points.npz", "bundle=b")
+    data = ("dataset=arrays", "dataset.root=points.npz", "bundle=b", "overwrite=true")
     return call(capsys, "adapt", *SMALL, "strategy=logistic", *data, *more)
 
 
 def test_from_labels_to_predictions(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = adapt(capsys)
     assert code == 0, err
-    assert out.startswith("b: logistic (mlp), 2 classes, 10 examples, 5 to 5 a class\naccuracy 100.0 ± 0.0 %")
-    assert "coldstart predict bundle=b input=PATH" in out
+    assert out.startswith(
+        "b: logistic (mlp), 2 classes, 10 examples, 5 a class\naccuracy 100.0 %, 95 % interval ["
+    )
+    assert (
+        "± 0.0" not in out and ", 100.0], by cross-validation on 10 held-out labels (5 folds, 2 times;" in out
+    )
+    assert "coldstart predict bundle=b input=points.npz" in out and "coldstart export bundle=b\n" in out
     code, out, _ = call(capsys, "predict", "bundle=b", "input=points.npz")
     assert code == 0 and out.count("\n") == 10 and out.startswith("=cmd()\t")
     _, out, _ = call(capsys, "predict", "bundle=b", "input=points.npz", "--json")
@@ -84,7 +89,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def card_of(capsys: pytest.CaptureFixture[str], run: str, *more: str) -> dict[str, Any]:
-    data = ("dataset=arrays", "dataset.root=points.npz", "bundle=b2", "steps=0")
+    data = ("dataset=arrays", "dataset.root=points.npz", "bundle=b2", "steps=0", "overwrite=true")
     code, _, err = call(capsys, "adapt", f"run={run}", *data, *more)
     assert code == 0, err
     card: dict[str, Any] = json.loads(Path("b2/card.json").read_text())

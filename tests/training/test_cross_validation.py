@@ -1,8 +1,7 @@
-"""Cross-validation of one small support set: the folds, the corrected interval, estimating and choosing."""
+"""Cross-validation of one small support set: the folds, estimating and choosing."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import Any
 
@@ -11,32 +10,43 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy import stats
 
-from coldstart_cli.training.cross_validation import FoldScores, corrected, folds, to_estimate, to_select
+from coldstart_cli.training.cross_validation import folds, to_estimate, to_select
 
 Indices = NDArray[np.int64]
 labels = st.lists(st.integers(0, 3), min_size=1, max_size=30)
 
 
 @given(labels, st.integers(2, 8), st.integers(0, 100))
-def test_folds_hold_out_every_example_once_and_every_class_each_time(
+def test_folds_hold_out_what_can_be_judged_once_and_see_every_class(
     targets: list[int], n_folds: int, seed: int
 ) -> None:
-    rarest = min(Counter(targets).values())
+    sizes = Counter(targets)
     found = folds(np.array(targets), n_folds, seed)
-    assert len(found) == (min(n_folds, rarest) if rarest > 1 else 0)
+    judged = [i for i, label in enumerate(targets) if sizes[label] > 1]
+    assert sorted(i for _, held_out in found for i in held_out) == judged
     for seen, held_out in found:
         assert sorted([*seen, *held_out]) == list(range(len(targets)))
-        for part in (seen, held_out):
-            assert {targets[i] for i in part} == set(targets)
-    if found:
-        assert sorted(i for _, held_out in found for i in held_out) == list(range(len(targets)))
-        sizes = [len(held_out) for _, held_out in found]
-        assert max(sizes) - min(sizes) <= 1
-        for label in set(targets):
-            shares = [sum(targets[i] == label for i in held_out) for _, held_out in found]
-            assert max(shares) - min(shares) <= 1
+        assert {targets[i] for i in seen} == set(targets)
+    for label in set(targets) if found else ():
+        shares = [sum(targets[i] == label for i in held_out) for _, held_out in found]
+        assert max(shares) - min(shares) <= 1
+
+
+def test_one_small_class_does_not_decide_the_number_of_folds() -> None:
+    assert len(folds(np.repeat([0, 1, 2], [8, 8, 2]), 8, 0)) == 8
+    assert len(folds(np.repeat([0, 1, 2], [8, 8, 1]), 8, 0)) == 8
+    assert len(folds(np.repeat([0, 1], [2, 2]), 8, 0)) == 2
+    for _, held_out in folds(np.repeat([0, 1, 2], 4), 8, 0):
+        assert sorted(held_out // 4) == [0, 1, 2]  # one of each class: those that are seen are of one size
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 6)), min_size=1, max_size=30), st.integers(2, 5))
+def test_folds_never_divide_a_group(rows: list[tuple[int, int]], n_folds: int) -> None:
+    targets, groups = (np.array(column) for column in zip(*rows, strict=True))
+    for seen, held_out in folds(targets, n_folds, 0, groups):
+        assert set(targets[seen]) == set(targets)
+        assert not set(groups[seen]) & set(groups[held_out])
 
 
 def test_folds_are_a_function_of_their_seed() -> None:
@@ -57,25 +67,6 @@ def test_folds_of_a_regression_know_no_classes(targets: NDArray[Any]) -> None:
     assert folds(targets[:1], 5, 0) == folds(targets[:0], 5, 0) == []
 
 
-def test_corrected_interval_by_hand() -> None:
-    # Ten repeats of ten folds: variance (1/100 + 1/9) sd2, 99 degrees of freedom (Bouckaert and Frank 2004).
-    values = np.random.default_rng(0).normal(0.1, 0.2, (10, 10))
-    ours = corrected(values, 0.95)
-    error = math.sqrt(1 / 100 + 1 / 9) * np.std(values, ddof=1)
-    assert (ours.mean, ours.standard_error) == (pytest.approx(values.mean()), pytest.approx(error))
-    assert ours.half_width == pytest.approx(stats.t.ppf(0.975, 99) * error)
-    assert ours.p == pytest.approx(2 * stats.t.sf(abs(values.mean()) / error, 99))
-    assert (ours.df, ours.n_folds, ours.n_repeats) == (99, 10, 10)
-
-
-def test_corrected_interval_claims_nothing_of_too_little() -> None:
-    for values in (np.ones((1, 1)), np.ones((5, 1)), np.zeros((3, 0)), np.array([[1.0, math.nan]])):
-        ours = corrected(values, 0.95)
-        assert (ours.half_width, math.isnan(ours.p)) == (math.inf, True)
-    assert corrected(np.ones((2, 3)), 0.95).p == 0.0
-    assert corrected(np.zeros((2, 3)), 0.95).p == 1.0
-
-
 class Means:
     """Predicts a number by the mean of those seen, and another one by what is off by a constant."""
 
@@ -89,62 +80,14 @@ class Means:
         return {"off": float(np.mean((error - self.off) ** 2)), "mean": float(np.mean(error**2))}
 
 
-def test_estimate_repeats_few_folds_dealt_anew() -> None:
-    targets = np.random.default_rng(0).normal(size=12)
-    score = Means(targets, 1.0)
-    found = to_estimate(score, targets, n_folds=3, n_repeats=4, seed=5)
-    assert len(score.asked) == 12
-    assert all(len(held_out) == 4 for _, held_out in score.asked)
-    assert len({tuple(held_out) for _, held_out in score.asked}) > 3  # other folds each time
-    assert {name: values.shape for name, values in found.values.items()} == {"off": (4, 3), "mean": (4, 3)}
-    seen, held_out = score.asked[5]
-    assert found.values["mean"][1, 2] == pytest.approx(
-        np.mean((targets[held_out] - targets[seen].mean()) ** 2)
-    )
-    again = to_estimate(Means(targets, 1.0), targets, n_folds=3, n_repeats=4, seed=5)
-    assert np.array_equal(found.values["off"], again.values["off"])
-
-
-def test_estimate_of_a_difference_is_paired() -> None:
-    draw = np.random.default_rng(1)
-    hard = draw.normal(0.0, 10.0, (5, 4))
-    scores = FoldScores({"a": hard + 1.0, "b": hard + draw.normal(0.0, 0.1, (5, 4))})
-    difference = scores.difference("a", "b", 0.95)
-    assert difference.mean == pytest.approx(1.0, abs=0.1)
-    assert difference.half_width < 0.2 < scores.mean("a", 0.95).half_width
-    assert scores.mean("a", 0.95) == corrected(hard + 1.0, 0.95)
-
-
-def test_estimate_of_one_label_a_class_has_no_candidates() -> None:
-    targets = np.array([0, 1, 2])
-    assert (
-        to_estimate(Means(targets.astype(float), 1.0), targets, n_folds=2, n_repeats=3, seed=0).values == {}
-    )
-
-
-def test_corrected_interval_rarely_calls_equal_learners_different() -> None:
-    # Two classifiers by the nearest mean, each on features of its own, equally good: which is why plain t
-    # over folds, which share what they are trained on, must not be used.
-    targets = np.arange(20) % 2
-    wrong = {"corrected": 0, "plain": 0}
-    for number in range(150):
-        draw = np.random.default_rng(number)
-        inputs = draw.normal(size=(20, 2, 4)) + 0.3 * (2 * targets - 1)[:, None, None]
-
-        def score(seen: Indices, held_out: Indices, inputs: NDArray[np.float64] = inputs) -> dict[str, float]:
-            zero, one = (inputs[seen][targets[seen] == label].mean(0) for label in (0, 1))
-            says = np.sum((inputs[held_out] - (zero + one) / 2) * (one - zero), -1) > 0  # (n, 2)
-            first, second = (says == (targets[held_out] == 1)[:, None]).mean(0)
-            return {"first": float(first), "second": float(second)}
-
-        found = to_estimate(score, targets, n_folds=2, n_repeats=5, seed=number)
-        difference = (found.values["first"] - found.values["second"]).ravel()
-        wrong["corrected"] += found.difference("first", "second", 0.95).p < 0.05
-        wrong["plain"] += abs(difference.mean()) > stats.t.ppf(0.975, 9) * difference.std(ddof=1) / math.sqrt(
-            10
-        )
-    assert wrong["corrected"] <= 0.1 * 150
-    assert wrong["plain"] > 0.3 * 150
+def test_estimate_deals_anew_each_time() -> None:
+    found = to_estimate(np.zeros(12), n_folds=3, n_repeats=4, seed=5)
+    assert [len(repeat) for repeat in found] == [3, 3, 3, 3]
+    parts = [tuple(held_out) for repeat in found for _, held_out in repeat]
+    assert {len(part) for part in parts} == {4} and len(set(parts)) > 3
+    again = to_estimate(np.zeros(12), n_folds=3, n_repeats=4, seed=5)
+    assert parts == [tuple(held_out) for repeat in again for _, held_out in repeat]
+    assert to_estimate(np.arange(3), n_folds=2, n_repeats=3, seed=0) == [[], [], []]
 
 
 def test_selection_leaves_out_one_example_at_a_time_up_to_the_cap() -> None:
@@ -165,7 +108,7 @@ def test_selection_always_trains_on_every_class(targets: list[int], max_folds: i
         return {"only": 0.0}
 
     found = to_select(score, np.array(targets), max_folds=max_folds, seed=0, higher_is_better=True)
-    assert found == ("only" if min(Counter(targets).values()) > 1 else None)
+    assert found == ("only" if max(Counter(targets).values()) > 1 else None)
 
 
 def test_selection_weighs_folds_by_their_examples_and_obeys_the_direction() -> None:

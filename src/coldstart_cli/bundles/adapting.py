@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,10 +12,12 @@ from typing import Annotated, Any
 from annotated_types import Ge, Le
 
 from coldstart_cli import __version__
-from coldstart_cli.bundles import temperature
+from coldstart_cli.bundles import notices, temperature
+from coldstart_cli.bundles.batch_statistics import reads_its_batch, settled
 from coldstart_cli.bundles.bundle import Bundle
-from coldstart_cli.bundles.card import FORMAT, Card, CrossValidation, DataFacts, Seconds
-from coldstart_cli.bundles.held_out_labels import CONFIDENCE, Rehearsal
+from coldstart_cli.bundles.card import BY_LABELS, CARD, CLOSED_FORM, FORMAT, Card, DataFacts, Seconds
+from coldstart_cli.bundles.estimates import estimated
+from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal, Together, Told, takes_steps
 from coldstart_cli.bundles.own_task import ranges_for, read_task, shift_of, source_classes, task_of
 from coldstart_cli.bundles.rebuild import build_section
 from coldstart_cli.bundles.source_temperature import source_temperature
@@ -24,6 +25,8 @@ from coldstart_cli.bundles.stated_test import scored
 from coldstart_cli.bundles.untrained import said_of_untrained
 from coldstart_cli.config.building import build
 from coldstart_cli.core.tasks import Strategy, Support
+from coldstart_cli.datasets.own.input_range import InputRange
+from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.one_task import OneTask
 from coldstart_cli.errors import RequestError, Unserved
 from coldstart_cli.experiment.assembly import check_values
@@ -31,7 +34,6 @@ from coldstart_cli.experiment.parts import StrategyBuilder, check_pretrained, pr
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.runs.run import Run
-from coldstart_cli.training.cross_validation import CrossValidated
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,17 +50,41 @@ class AdaptPlan:
     copy_base: bool
     untrained: bool
     licence: str | None
+    overwrite: bool
 
 
-def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Bundle:
-    """Adapts, writes the bundle, and returns it.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is read and built before anything adapts.
 
-    Args:
-        config: resolved; the run's own with another data set, or one composed anew.
+    Attributes:
+        known: facts of the strategy's training.
+        candidates: numbers of adaptation steps to choose from.
+        test: what the adapted predictor is scored on, or None.
+        said: what was kept apart, left out or guessed of the examples, one line each.
+        ranges: of the inputs that the network was trained on, or learns from now.
+    """
+
+    hardware: Hardware
+    task: OneTask
+    known: Mapping[str, Any]
+    strategy: Strategy
+    support: Support
+    together: Together
+    candidates: tuple[int, ...]
+    test: Labelled | None
+    said: tuple[str, ...]
+    ranges: Mapping[str, InputRange]
+
+
+def prepared(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Prepared:
+    """Reads the data and builds the strategy.
 
     Raises:
-        RequestError: where the strategy cannot serve the task, or the run's weights do not fit it.
+        RequestError: where the strategy cannot serve the task, the run's weights do not fit it, or a bundle
+            is there already.
     """
+    refuse_to_overwrite(plan)
     check_values(config)
     hardware: Hardware = build(config["hardware"], "hardware", Hardware, config["trust"], {})
     hardware.prepare(config["seed"])
@@ -79,31 +105,55 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Bundle
     said += () if (shift := shift_of(ranges, found)) is None else (shift,)
     if run is None:
         said += said_of_untrained(config, strategy, support, allowed=plan.untrained)
-    candidates = [plan.steps] if plan.steps is not None else config["evaluation"]["steps"]
+    together = Together.of(found.learned.near_equal(), found.learned.origins)
+    candidates = (plan.steps,) if plan.steps is not None else tuple(config["evaluation"]["steps"])
+    return Prepared(hardware, task, known, strategy, support, together, candidates, found.test, said, ranges)
+
+
+def adapt(
+    config: Mapping[str, Any], plan: AdaptPlan, run: Run | None, told: Told = lambda what, done, total: None
+) -> Bundle:
+    """Adapts, writes the bundle, and returns it.
+
+    Args:
+        config: resolved; the run's own with another data set, or one composed anew.
+        told: hears how far it is.
+
+    Raises:
+        RequestError: see `prepared`.
+    """
+    ready = prepared(config, plan, run)
+    strategy, support, task = ready.strategy, ready.support, ready.task
     started = time.perf_counter()
-    step, how = _chosen(strategy, support, candidates, plan, run)
-    rehearsal = Rehearsal(strategy, support, [step])
-    estimate = rehearsal.estimate(plan.folds_to_estimate, plan.repeats_to_estimate)
+    rehearsal = Rehearsal(strategy, support, ready.together, told)
+    step, how = _chosen(rehearsal, ready.candidates, plan, run)
+    answers = rehearsal.answers(step, plan.folds_to_estimate, plan.repeats_to_estimate)
     before = time.perf_counter()
     *_, adapted = islice(strategy.adapt(support), step + 1)
     seconds = time.perf_counter() - before
-    t, origin = _calibrated(config, hardware, plan, run, task, rehearsal)
+    module = adapted.module
+    t, origin = _calibrated(config, plan, run, ready, answers, step)
+    measured = None if answers is None else estimated(answers, task.objective, task.labelled.classes)
+    found = [*ready.said, *notices.of_data(task.labelled, ready.together)]
+    found += notices.of_strategy(config, strategy, support, adapted, step)
+    found += notices.of_result(measured, config, task.labelled.classes)
+    found += notices.of_choices(config, ready.candidates, step, how, t if origin == BY_LABELS else None)
     card = Card(
         **_made_of(config, plan, run, task),
         steps=step,
         steps_chosen_by=how,
         threshold=plan.threshold,
-        build=build_section(config, task, known),
-        cross_validation=_measured(task, estimate),
+        build=build_section(config, task, ready.known, is_settled=reads_its_batch(module)),
+        cross_validation=measured,
         temperature=t,
         temperature_from=origin,
         seconds=Seconds(adaptation=round(seconds, 4), in_all=round(time.perf_counter() - started, 3)),
-        test=None if found.test is None else scored(adapted.module, found.test, hardware.device),
-        said=said,
-        input_ranges=ranges,
+        test=None if ready.test is None else scored(module, ready.test, ready.hardware.device),
+        said=tuple(found),
+        input_ranges=ready.ranges,
     )
     preprocess = preprocess_of(config["model"], "model", config["trust"])
-    bundle = Bundle(card, adapted.module.cpu(), preprocess)
+    bundle = Bundle(card, settled(module, support.inputs).cpu(), preprocess)
     bundle.save(Path(plan.bundle), base_of(config["model"]), copy_base=plan.copy_base)
     return bundle
 
@@ -133,15 +183,80 @@ def _load(strategy: Strategy, run: Run, config: Mapping[str, Any]) -> None:
         ) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What adapting would do.
+
+    Attributes:
+        data: the task, in words.
+        to_select, to_estimate: adaptations to parts of the labels.
+        seconds: about; from one adaptation to all labels.
+    """
+
+    bundle: str
+    strategy: str
+    model: str
+    data: str
+    to_select: int
+    to_estimate: int
+    seconds: float
+    notices: tuple[str, ...]
+
+
+def outlook(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Outlook:
+    """Reads and builds everything, adapts once for the clock, and writes nothing.
+
+    Raises:
+        RequestError: see `prepared`.
+    """
+    ready = prepared(config, plan, run)
+    rehearsal = Rehearsal(ready.strategy, ready.support, ready.together, lambda what, done, total: None)
+    choosing = len(ready.candidates) > 1 and takes_steps(ready.strategy, ready.support)
+    to_select = rehearsal.n_to_select(plan.folds_to_select) if choosing else 0
+    to_estimate = rehearsal.n_to_estimate(plan.folds_to_estimate, plan.repeats_to_estimate)
+    before = time.perf_counter()
+    for _ in islice(ready.strategy.adapt(ready.support), max(ready.candidates) + 1):
+        pass
+    return Outlook(
+        plan.bundle,
+        config["names"]["strategy"],
+        config["names"]["model"],
+        ready.task.facts()["new"],
+        to_select,
+        to_estimate,
+        (time.perf_counter() - before) * (to_select + to_estimate + 1),
+        (*ready.said, *notices.of_data(ready.task.labelled, ready.together)),
+    )
+
+
+def plan_of(values: Mapping[str, Any]) -> AdaptPlan:
+    """The values of conf/adapt.yaml, checked."""
+    plan: AdaptPlan = build(values, "adapt", AdaptPlan, [], {})
+    return plan
+
+
+def refuse_to_overwrite(plan: AdaptPlan) -> None:
+    """
+    Raises:
+        RequestError: where a bundle is there already: it may be the only one of its labels.
+    """
+    if (Path(plan.bundle) / CARD).exists() and not plan.overwrite:
+        raise RequestError(
+            f"bundle: {plan.bundle} is a bundle already; name another folder, or replace it (overwrite=true)"
+        )
+
+
 def _chosen(
-    strategy: Strategy, support: Support, candidates: list[int], plan: AdaptPlan, run: Run | None
+    rehearsal: Rehearsal, candidates: Sequence[int], plan: AdaptPlan, run: Run | None
 ) -> tuple[int, str]:
     """The number of adaptation steps, and how it was chosen."""
     if len(candidates) == 1:
         return candidates[0], "given"
-    best = Rehearsal(strategy, support, candidates).best(plan.folds_to_select)
+    if not takes_steps(rehearsal.strategy, rehearsal.support):
+        return 0, CLOSED_FORM
+    best = rehearsal.best(candidates, plan.folds_to_select)
     if best is not None:
-        return best, "cross-validation on the labels"
+        return best, BY_LABELS
     known = _steps_of(run)
     if known is not None:
         return known, "validation tasks of the run (too few labels for cross-validation)"
@@ -192,37 +307,23 @@ def _made_of(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None, task: 
     }
 
 
-def _measured(task: OneTask, estimate: CrossValidated | None) -> CrossValidation | None:
-    """The metric by cross-validation with its interval."""
-    if estimate is None:
-        return None
-    return CrossValidation(
-        metric=task.objective.headline,
-        mean=estimate.mean,
-        half_width=estimate.half_width if math.isfinite(estimate.half_width) else None,
-        confidence=CONFIDENCE,
-        folds=estimate.n_folds,
-        repeats=estimate.n_repeats,
-    )
-
-
 def _calibrated(
     config: Mapping[str, Any],
-    hardware: Hardware,
     plan: AdaptPlan,
     run: Run | None,
-    task: OneTask,
-    rehearsal: Rehearsal,
+    ready: Prepared,
+    answers: Answers | None,
+    step: int,
 ) -> tuple[float, str]:
     """The temperature of the probabilities, and what it was fitted on."""
-    if not task.labelled.classes:
+    if not ready.task.labelled.classes:
         return 1.0, "none: a regression"
-    if rehearsal.targets:
-        return temperature.temperature(*rehearsal.predicted()), "cross-validation on the labels"
+    if answers is not None:
+        return temperature.temperature(answers.outputs, answers.targets, answers.n_different), BY_LABELS
     few = "too few labels"
     if run is None:
         return 1.0, f"none: {few}, and no trained run whose validation tasks could tell"
     try:
-        return source_temperature(config, hardware, run, task, rehearsal.steps[0], plan.tasks_to_calibrate)
+        return source_temperature(config, ready.hardware, run, ready.task, step, plan.tasks_to_calibrate)
     except RequestError as error:
         return 1.0, f"none: {few}, and the run's validation tasks cannot be had ({error})"

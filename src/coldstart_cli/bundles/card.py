@@ -11,7 +11,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +31,10 @@ from coldstart_cli.training.optimizers import OptimizerFactory
 FORMAT = 2
 """Written into card.json; 2 names the other files by their content. A reader refuses newer ones."""
 CARD = "card.json"
+BY_LABELS = "cross-validation on the labels"
+"""How steps were chosen, and a temperature found."""
+CLOSED_FORM = "closed form"
+"""How steps were chosen where there are none to choose."""
 LARGEST_CARD = 2**23
 MOST_VALUES = 2**28
 """Of the zeros that a predictor is built on."""
@@ -74,6 +78,7 @@ class BuildFacts:
         facts: of the strategy's training, which a task of your own cannot know.
         inputs: by name; the name of inputs that are one tensor is empty.
         counts: examples of each class; of a regression all of them in one number.
+        settled: its batch norms keep the statistics of the support set.
         from_base: the tensors that the pretrained base holds.
     """
 
@@ -89,12 +94,27 @@ class BuildFacts:
     n_outputs: int
     counts: tuple[int, ...]
     n_unlabelled: int
+    settled: bool = False
     from_base: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossValidation:
-    """How good the predictor is, by cross-validation on the labels; `half_width` None: it is not finite."""
+    """How good the predictor is, by cross-validation on the labels; None: not known, or an earlier version's.
+
+    Attributes:
+        half_width: of an error's t interval; an accuracy has none, for its interval is not symmetric.
+        low, high: the interval.
+        folds, repeats: a learner saw all but one of so many parts, which were dealt so many times.
+        judged: examples that were held out.
+        different: of them, those that are equal or nearly so counted once.
+        origins: groups of them that were kept together (`dataset.group_column`).
+        balanced_accuracy, macro_f1: of the same answers.
+        majority: the accuracy of always answering with the largest class.
+        nearest_centroid: that of the nearest mean of the inputs as they are.
+        weakest: recall of the classes that are answered least well.
+        not_judged: classes of one example, which was always learned from.
+    """
 
     metric: str
     mean: float
@@ -102,6 +122,17 @@ class CrossValidation:
     confidence: float
     folds: int
     repeats: int
+    low: float | None = None
+    high: float | None = None
+    judged: int | None = None
+    different: int | None = None
+    origins: int | None = None
+    balanced_accuracy: float | None = None
+    macro_f1: float | None = None
+    majority: float | None = None
+    nearest_centroid: float | None = None
+    weakest: Mapping[str, float] = field(default_factory=dict)
+    not_judged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,12 +181,12 @@ class Card:
         examples_of: labelled examples by class.
         steps, steps_chosen_by: adaptation steps, and how their number was chosen.
         threshold: predictions below this probability abstain.
-        cross_validation: None where a class has one label, so that none can be held out.
+        cross_validation: None where every class has one label, so that none can be held out.
         temperature, temperature_from: of the logits, and what it was fitted on.
         sizes: None before the bundle is saved.
         test: on stated test examples, or None where none are stated.
         input_ranges: of what the network was trained on, or the bundle learned from; empty in one of before.
-        said: what was kept apart, left out or guessed of the examples, one line each.
+        said: what a reader should know of it and of its examples, one line each.
         files: the other files of the bundle with their SHA-256; None before it is saved, and in format 1.
         pretrained: the files at `model.path` that the predictor reads; None where it reads none, and in
             format 1.
@@ -226,11 +257,11 @@ def typed(kind: type[T], values: object) -> T:
     if not isinstance(values, Mapping):
         raise ValueError(f"{kind.__name__} is not an object")
     hints, made = typing.get_type_hints(kind), {}
-    for field in fields(kind):  # type: ignore[arg-type]
-        if field.name in values:
-            made[field.name] = _value(field.name, hints[field.name], values[field.name])
-        elif field.default is MISSING:
-            raise ValueError(f"{field.name} is missing")
+    for part in fields(kind):  # type: ignore[arg-type]
+        if part.name in values:
+            made[part.name] = _value(part.name, hints[part.name], values[part.name])
+        elif part.default is MISSING and part.default_factory is MISSING:
+            raise ValueError(f"{part.name} is missing")
     return kind(**made)
 
 

@@ -2,19 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count, islice
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coldstart_cli.core.tasks import Strategy, Support
-from coldstart_cli.training.cross_validation import CrossValidated, Indices, to_estimate, to_select
-from coldstart_cli.training.inner_loop import canonical
+from coldstart_cli.bundles.batch_statistics import settled
+from coldstart_cli.core.tasks import Examples, Strategy, Support
+from coldstart_cli.training.cross_validation import Folds, Indices, to_estimate, to_select
+from coldstart_cli.training.inner_loop import canonical_order
 
-CONFIDENCE = 0.95
+Told = Callable[[str, int, int], None]
+"""Called after each adaptation with what it is for, how many are done, and how many there will be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """What of n examples may not be divided between learning and judging.
+
+    Attributes:
+        alike: (n,) groups of examples that are equal or nearly so.
+        clusters: (n,) groups of examples of one origin (a person, a document), or `alike` itself.
+        by_origin: whether they are of origins.
+    """
+
+    alike: Indices
+    clusters: Indices
+    by_origin: bool
+
+    @classmethod
+    def of(cls, alike: Indices, origins: Indices | None) -> Together:
+        """The smallest groups that divide neither an origin nor what is alike."""
+        if origins is None:
+            return cls(alike, alike, by_origin=False)
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        # Examples are edges between what they are like and where they come from.
+        size = int(max(alike.max(), origins.max())) + 1
+        edges = coo_array((np.ones(len(alike)), (alike, origins + size)), shape=(2 * size, 2 * size))
+        components = connected_components(edges, directed=False)[1]
+        return cls(alike, components[alike].astype(np.int64), by_origin=True)
+
+    def take(self, indices: Indices) -> Together:
+        return replace(self, alike=self.alike[indices], clusters=self.clusters[indices])
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What learners that saw a part of the labels say of the rest; m = examples held out, over all repeats.
+
+    Attributes:
+        outputs, targets: (m, n_outputs), and as in `Examples`.
+        examples: (m,) which example each answer is about.
+        folds: (m,) the fold it was held out in, numbered through all repeats.
+        centroid: (m,) whether the nearest mean input of a class is the right one; None where inputs are
+            tokens, or targets reals.
+        n_folds, n_repeats: a learner saw all but one of so many parts, which were dealt so many times.
+        together: of the n examples.
+    """
+
+    outputs: Tensor
+    targets: Tensor
+    examples: Indices
+    folds: Indices
+    centroid: NDArray[np.float64] | None
+    n_folds: int
+    n_repeats: int
+    together: Together
+
+    @property
+    def n_different(self) -> int:
+        """Examples that were held out, those that are alike counted once."""
+        return len(np.unique(self.together.alike[self.examples]))
 
 
 class Rehearsal:
@@ -22,64 +86,132 @@ class Rehearsal:
 
     Args:
         support: all labels.
-        steps: adaptation steps at which the rest is predicted.
+        together: which of them may not be divided.
+        told: hears of each adaptation.
     """
 
-    def __init__(self, strategy: Strategy, support: Support, steps: Sequence[int]) -> None:
-        self.strategy, self.steps = strategy, steps
-        ordered = canonical(support)  # so that the folds do not depend on the order of the files
+    def __init__(self, strategy: Strategy, support: Support, together: Together, told: Told) -> None:
+        self.strategy, self.told = strategy, told
+        order = canonical_order(support)  # so that the folds do not depend on the order of the files
+        ordered = support.take(order)
         self.support = replace(support, inputs=ordered.inputs, targets=ordered.targets)
-        self.outputs: dict[int, list[Tensor]] = {step: [] for step in steps}
-        self.targets: list[Tensor] = []
-
-    @property
-    def _labels(self) -> NDArray[Any]:
-        labels: NDArray[Any] = self.support.targets.cpu().numpy()
-        return labels
+        self.together = together.take(order.cpu().numpy())
+        self.labels = self.support.targets.cpu().numpy()
 
     @property
     def _whole(self) -> bool:
         """Whether every class has a label: else none can be held out of it."""
-        return self._labels.ndim > 1 or len(set(self._labels.tolist())) == self.support.objective.n_outputs
+        return self.labels.ndim > 1 or len(np.unique(self.labels)) == self.support.objective.n_outputs
 
-    def best(self, max_folds: int) -> int | None:
+    def best(self, steps: Sequence[int], max_folds: int) -> int | None:
         """The number of steps that predicts best; None where there are too few labels to hold any out."""
-        better = self.support.objective.higher_is_better
-        found = to_select(
-            self._score,
-            self._labels,
-            max_folds=max_folds,
-            seed=self.support.seed,
-            higher_is_better=better,
-        )
-        return int(found) if found is not None and self._whole else None
-
-    def estimate(self, n_folds: int, n_repeats: int) -> CrossValidated | None:
-        """How good the first of `steps` is; None where there are too few labels to hold any out."""
+        objective = self.support.objective
         if not self._whole:
             return None
-        found = to_estimate(
-            self._score, self._labels, n_folds=n_folds, n_repeats=n_repeats, seed=self.support.seed
+
+        done = count(1)
+        n_folds = self.n_to_select(max_folds)
+
+        def score(seen: Indices, held_out: Indices) -> Mapping[str, float]:
+            rest, outputs = self._answered(seen, held_out, steps)
+            self.told("choosing the number of steps", next(done), n_folds)
+            return {
+                str(step): float(objective.metrics(found, rest.targets)[objective.headline])
+                for step, found in outputs.items()
+            }
+
+        found = to_select(
+            score,
+            self.labels,
+            max_folds=n_folds,
+            seed=self.support.seed,
+            higher_is_better=objective.higher_is_better,
+            groups=self.together.clusters,
         )
-        return found.mean(str(self.steps[0]), CONFIDENCE) if found.values else None
+        return None if found is None else int(found)
 
-    def predicted(self) -> tuple[Tensor, Tensor]:
-        """Outputs after the first of `steps`, and targets, of all that was held out so far."""
-        return torch.cat(self.outputs[self.steps[0]]), torch.cat(self.targets)
+    def answers(self, step: int, n_folds: int, n_repeats: int) -> Answers | None:
+        """What it says after so many steps; None where there are too few labels to hold any out."""
+        folds = self._folds_to_estimate(n_folds, n_repeats)
+        if not folds:
+            return None
+        outputs, targets, centroid = list[Tensor](), list[Tensor](), list[Tensor]()
+        for number, (seen, held_out) in enumerate(folds, start=1):
+            rest, found = self._answered(seen, held_out, [step])
+            outputs.append(found[step].cpu())
+            targets.append(rest.targets.cpu())
+            hits = nearest_centroid(self.support.take(_on(seen, self.support)), rest)
+            centroid += [] if hits is None else [hits]
+            self.told("estimating the accuracy", number, len(folds))
+        return Answers(
+            torch.cat(outputs),
+            torch.cat(targets),
+            np.concatenate([held_out for _, held_out in folds]),
+            np.repeat(np.arange(len(folds)), [len(held_out) for _, held_out in folds]),
+            torch.cat(centroid).double().numpy() if centroid else None,
+            max(2, len(folds) // n_repeats),
+            n_repeats,
+            self.together,
+        )
 
-    def _score(self, seen: Indices, held_out: Indices) -> dict[str, float]:
-        objective, device = self.support.objective, self.support.targets.device
-        part, rest = (self.support.take(torch.from_numpy(ids).to(device)) for ids in (seen, held_out))
+    def n_to_select(self, max_folds: int) -> int:
+        """Adaptations that `best` takes."""
+        return min(max_folds, len(np.unique(self.together.clusters))) if self._whole else 0
+
+    def n_to_estimate(self, n_folds: int, n_repeats: int) -> int:
+        """Adaptations that `answers` takes."""
+        return len(self._folds_to_estimate(n_folds, n_repeats))
+
+    def _folds_to_estimate(self, n_folds: int, n_repeats: int) -> Folds:
+        repeats = to_estimate(
+            self.labels,
+            n_folds=n_folds,
+            n_repeats=n_repeats,
+            seed=self.support.seed,
+            groups=self.together.clusters,
+        )
+        return [fold for repeat in repeats for fold in repeat] if self._whole else []
+
+    def _answered(
+        self, seen: Indices, held_out: Indices, steps: Sequence[int]
+    ) -> tuple[Examples, dict[int, Tensor]]:
+        """What was held out, and outputs (n, n_outputs) for it after each of `steps`."""
+        part, rest = (self.support.take(_on(ids, self.support)) for ids in (seen, held_out))
         adaptation = self.strategy.adapt(replace(self.support, inputs=part.inputs, targets=part.targets))
-        self.targets.append(rest.targets.cpu())
-        scores, latest = {}, None
-        for step in range(max(self.steps) + 1):
+        outputs, latest = {}, None
+        for step in range(max(steps) + 1):
             latest = next(adaptation, None) or latest
             assert latest is not None
-            if step in self.outputs:
+            if step in steps:
                 with torch.no_grad():
-                    outputs = latest.module(rest.inputs).float()
-                self.outputs[step].append(outputs.cpu())
-                scores[str(step)] = float(objective.metrics(outputs, rest.targets)[objective.headline])
+                    outputs[step] = settled(latest.module, part.inputs)(rest.inputs).float()
         adaptation.close()
-        return scores
+        return rest, outputs
+
+
+def takes_steps(strategy: Strategy, support: Support) -> bool:
+    """Whether its predictor changes by steps; a closed form has one predictor alone."""
+    adaptation = strategy.adapt(support)
+    n = sum(1 for _ in islice(adaptation, 2))
+    adaptation.close()
+    return n > 1
+
+
+def nearest_centroid(seen: Examples, rest: Examples) -> Tensor | None:
+    """(n,) whether the class with the nearest mean of the inputs as they are is the right one.
+
+    The plainest thing that can be done with labels; None where inputs have no mean, or targets are reals.
+    """
+    if not isinstance(seen.inputs, Tensor) or not isinstance(rest.inputs, Tensor) or seen.targets.ndim > 1:
+        return None
+    x, queries = (inputs.detach().cpu().flatten(1).double() for inputs in (seen.inputs, rest.inputs))
+    y = seen.targets.cpu()
+    classes, of = torch.unique(y, return_inverse=True)
+    sums = torch.zeros(len(classes), x.shape[1], dtype=x.dtype).index_add_(0, of, x)
+    nearest = torch.cdist(queries, sums / of.bincount().unsqueeze(1)).argmin(1)
+    right: Tensor = classes[nearest] == rest.targets.cpu()
+    return right
+
+
+def _on(indices: Indices, support: Support) -> Tensor:
+    return torch.from_numpy(indices).to(support.targets.device)

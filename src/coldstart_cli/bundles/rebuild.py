@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from coldstart_cli.bundles.batch_statistics import settled
 from coldstart_cli.bundles.card import BuildFacts, InputFacts
 from coldstart_cli.core.objectives import Classification, Regression
 from coldstart_cli.core.tasks import Inputs, n_examples
@@ -24,8 +25,10 @@ from coldstart_cli.experiment.parts import StrategyBuilder
 from coldstart_cli.hardware import Hardware
 
 
-def build_section(config: Mapping[str, Any], task: OneTask, known: Mapping[str, Any]) -> BuildFacts:
-    """What it takes to build the predictor again, as values."""
+def build_section(
+    config: Mapping[str, Any], task: OneTask, known: Mapping[str, Any], *, is_settled: bool
+) -> BuildFacts:
+    """What it takes to build the predictor again, as values; `is_settled` as `BuildFacts.settled`."""
     labelled = task.labelled
     inputs = labelled.inputs if isinstance(labelled.inputs, Mapping) else {"": labelled.inputs}
     n_classes = len(labelled.classes)
@@ -47,6 +50,7 @@ def build_section(config: Mapping[str, Any], task: OneTask, known: Mapping[str, 
         if n_classes
         else (len(labelled),),
         n_unlabelled=0 if labelled.unlabelled is None else n_examples(labelled.unlabelled),
+        settled=is_settled,
     )
 
 
@@ -83,7 +87,7 @@ def skeleton(build: BuildFacts, base: Path | None) -> nn.Module:
     adaptation = strategy.adapt(task.support())
     module = next(adaptation).module
     adaptation.close()
-    return module
+    return settled(module, task.support().inputs) if build.settled else module
 
 
 def _zeros(build: BuildFacts) -> OneTask:

@@ -5,56 +5,95 @@ Torch is imported once the config is known to compose, so that a misspelt key is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import re
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coldstart_cli.config import composition
 from coldstart_cli.datasets.readers.npz import Archive
+from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.requests import changed_config, left_as_found
 from coldstart_cli.runs.run import Run
 
 if TYPE_CHECKING:
+    from coldstart_cli.bundles.adapting import Outlook
     from coldstart_cli.bundles.bundle import Bundle
 
 
+ONE_AT_A_TIME = (
+    "adapt: it makes one bundle, of one value for each key; run it once for each "
+    "(strategy=logistic bundle=logistic) and compare the accuracies they print"
+)
+_NAMES = re.compile(r"(bundle|licence|run|dataset\.(root|unlabelled|encoding|\w+_column))=(.+)", re.DOTALL)
+_LISTS = re.compile(r"(dataset\.(?:ignore|categories))=\[([^\[\]'\"]*)\]", re.DOTALL)
+_FORM = ("text_column", "label_column", "target_column", "x_key", "y_key", "encoding", "delimiter", "quoted",
+         "header", "decimal")  # fmt: skip
+"""How files of a layout are written, and what they call what every example has."""
+_PLAIN = re.compile(r"(null|[A-Za-z0-9_./~-][A-Za-z0-9_./~@%+-]*|['\"].*['\"])", re.DOTALL)
+
+
 def adapt(
-    overrides: Sequence[str], config_dirs: Sequence[str], *, run: Path | None, bundle: Path | None
+    overrides: Sequence[str],
+    config_dirs: Sequence[str],
+    *,
+    run: Path | None,
+    bundle: Path | None,
+    told: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Bundle:
     """Adapts, writes the bundle, and returns it.
 
     Args:
-        overrides: Hydra's; keys of conf/adapt.yaml; `run=DIR`.
+        overrides: Hydra's; keys of conf/adapt.yaml; `run=DIR`. Names of files and columns need no quotes.
         config_dirs: folders with your own configs.
         run, bundle: in place of those in `overrides`.
+        told: hears how far it is.
 
     Raises:
         RequestError: for what cannot be adapted.
     """
+    config, values, of = _composed(overrides, config_dirs, run, bundle)
+    with left_as_found():
+        from coldstart_cli.bundles import adapting
+
+        return adapting.adapt(config, adapting.plan_of(values), of, told)
+
+
+def outlook(overrides: Sequence[str], config_dirs: Sequence[str]) -> Outlook:
+    """What `adapt` would do, without doing it; arguments and errors as of `adapt`."""
+    config, values, of = _composed(overrides, config_dirs, None, None)
+    with left_as_found():
+        from coldstart_cli.bundles import adapting
+
+        return adapting.outlook(config, adapting.plan_of(values), of)
+
+
+def _composed(
+    overrides: Sequence[str], config_dirs: Sequence[str], run: Path | None, bundle: Path | None
+) -> tuple[dict[str, Any], dict[str, Any], Run | None]:
+    """The config, the keys of conf/adapt.yaml, and the run that is adapted."""
     folders = composition.search_path(config_dirs)
     keys = composition.values_of("adapt", [])
-    own = [word for word in overrides if word.partition("=")[0] in keys]
+    words = [quoted(word) for word in overrides]
+    own = [word for word in words if word.partition("=")[0].removeprefix("adapt.") in keys]
     runs = [Path(word.partition("=")[2]) for word in overrides if word.startswith("run=")]
-    rest = [word for word in overrides if word not in own and not word.startswith("run=")]
+    rest = [word for word in words if word not in own and not word.startswith("run=")]
     of = Run(run or runs[-1]) if run is not None or runs else None
     with composition.environment_hidden():
         if of is None:
-            ((_, config),) = composition.points([*folders, *rest])
+            points = list(islice(composition.points([*folders, *rest]), 2))
+            if len(points) > 1:
+                raise RequestError(ONE_AT_A_TIME)
+            ((_, config),) = points
             chosen = _model_for(config, rest)
             if chosen:
                 ((_, config),) = composition.points([*folders, *chosen, *rest])
         else:
             config = changed_config(of, rest, folders)
+            config["dataset"] = _as_the_run_names_it(config["dataset"], of.config["dataset"], rest)
         values = composition.values_of("adapt", own)
-    with left_as_found():
-        from coldstart_cli.bundles import adapting
-        from coldstart_cli.config.building import build
-
-        plan: adapting.AdaptPlan = build(values, "adapt", adapting.AdaptPlan, [], {})
-        if bundle is not None:
-            plan = replace(plan, bundle=str(bundle))
-        return adapting.adapt(config, plan, of)
+    return config, values if bundle is None else {**values, "bundle": str(bundle)}, of
 
 
 def _model_for(config: Mapping[str, Any], words: Sequence[str]) -> list[str]:
@@ -73,3 +112,34 @@ def _model_for(config: Mapping[str, Any], words: Sequence[str]) -> list[str]:
     with Archive(Path(node["root"]).expanduser()) as archive:
         shape, _ = archive.header(node["x_key"], "x_key")
     return ["model=features", "dataset.standardise=true"] if len(shape) == 2 else []
+
+
+def _as_the_run_names_it(
+    node: Mapping[str, Any], of_run: Mapping[str, Any], words: Sequence[str]
+) -> dict[str, Any]:
+    """The data set's node with the columns of the run's own, where `words` do not say otherwise.
+
+    `dataset=tabular` means tables like those of the run: its label is called as theirs is.
+    """
+    asked = {word.partition("=")[0].removeprefix("dataset.") for word in words}
+    same = node["_target_"] == of_run.get("_target_")
+    kept = {key: of_run[key] for key in _FORM if same and key in of_run and key in node and key not in asked}
+    return {**node, **kept}
+
+
+def quoted(word: str) -> str:
+    """A `key=value` word whose value is a name, in the quotes that Hydra wants around `my größe, new.csv`."""
+    listed = _LISTS.fullmatch(word)
+    if listed:
+        items = [item.strip() for item in listed[2].split(",") if item.strip()]
+        return f"{listed[1]}=[{','.join(_in_quotes(item) for item in items)}]"
+    named = _NAMES.fullmatch(word)
+    return f"{named[1]}={_in_quotes(named[3])}" if named else word
+
+
+def _in_quotes(name: str) -> str:
+    if _PLAIN.fullmatch(name):
+        return name
+    # A backslash before a quote, or at the end, would be read with it.
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), name)
+    return f"'{escaped}'"

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from coldstart_cli.bundles import temperature
+from coldstart_cli.bundles.batch_statistics import settled
 from coldstart_cli.core.tasks import Strategy, TaskSource
 from coldstart_cli.datasets.own.one_task import OneTask
 from coldstart_cli.errors import RequestError
@@ -52,7 +53,8 @@ def source_temperature(
         strategy.load_state_dict(run.checkpoints.best()["strategy"])
     except RuntimeError as error:
         raise RequestError("dataset: its tasks have another number of classes than the strategy") from error
-    t = temperature.temperature(*_predicted(strategy, shaped, hardware, step, n_tasks))
+    logits, targets = _predicted(strategy, shaped, hardware, step, n_tasks)
+    t = temperature.temperature(logits, targets, len(targets))
     shape = shaped.shape
     return t, f"{n_tasks} validation tasks of the run ({shape.n_way} classes, k = {shape.k_shot})"
 
@@ -88,8 +90,9 @@ def _predicted(
     for task in tasks_of(source, "validation", n_tasks):
         there = task.to(hardware.device)
         *_, adapted = islice(strategy.adapt(there.support), step + 1)
+        module = settled(adapted.module, there.support.inputs)
         with torch.no_grad():
-            outputs.append(adapted.module(there.query.inputs).float().cpu())
+            outputs.append(module(there.query.inputs).float().cpu())
         targets.append(task.query.targets)
     way = mode(logits.shape[1] for logits in outputs)
     found = [pair for pair in zip(outputs, targets, strict=True) if pair[0].shape[1] == way]

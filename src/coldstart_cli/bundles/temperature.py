@@ -18,17 +18,18 @@ LIMITS = (0.02, 50.0)
 """Temperatures beyond these are no calibration."""
 
 
-def temperature(logits: Tensor, targets: Tensor) -> float:
+def temperature(logits: Tensor, targets: Tensor, n_different: int) -> float:
     """The T within `LIMITS` of the least mean cross-entropy with Platt's targets.
 
     Args:
         logits: (n, n_classes) of examples that were held out.
         targets: (n,) their classes.
+        n_different: examples among them: an example that was answered three times is one trial, not three.
     """
     from scipy.optimize import minimize_scalar
 
     z = logits.double()
-    n, n_classes = z.shape
+    n, n_classes = n_different, z.shape[1]
     wrong = 1 / (n + 2) / (n_classes - 1)
     soft = torch.full_like(z, wrong).scatter(1, targets[:, None], (n + 1) / (n + 2))
 
@@ -37,6 +38,12 @@ def temperature(logits: Tensor, targets: Tensor) -> float:
 
     low, high = map(math.log, LIMITS)
     return math.exp(float(minimize_scalar(loss, bounds=(low, high), method="bounded").x))
+
+
+def at_a_limit(t: float) -> bool:
+    """Whether a colder or a hotter one would have done better."""
+    low, high = LIMITS
+    return t < 1.01 * low or t > high / 1.01
 
 
 def probabilities(logits: Tensor, t: float) -> Tensor:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+import time
 from typing import TYPE_CHECKING
 
 from coldstart_cli.cli.parsing import Namespace, Parser, Words
 from coldstart_cli.config.key import RUN, Key
-from coldstart_cli.metrics.numbers import Numbers, duration, significant
+from coldstart_cli.errors import RequestError
+from coldstart_cli.metrics.numbers import Numbers, duration, percent, significant
 from coldstart_cli.processes import streams
 from coldstart_cli.safe_text import printable
 
 if TYPE_CHECKING:
-    from coldstart_cli.bundles.card import Card
+    from coldstart_cli.bundles.adapting import Outlook
+    from coldstart_cli.bundles.card import Card, CrossValidation, StatedTest
 
 
 def add(program: Parser) -> None:
@@ -28,6 +33,8 @@ def add(program: Parser) -> None:
     )
     parser.key_values(Words(own=_keys, plan="adapt"))
     parser.config_dir()
+    parser.flag("--dry-run", action="store_true", help="say what would be done, and stop")
+    parser.flag("-m", "--multirun", action="store_true", help="not for adapt, which makes one bundle")
 
 
 def _keys() -> tuple[Key, ...]:
@@ -43,42 +50,84 @@ def run(arguments: Namespace) -> int:
         RequestError: for what cannot be adapted.
     """
     streams.set_up()
-    from coldstart_cli.bundles.requests import adapt
+    from coldstart_cli.bundles import requests
 
-    bundle = adapt(arguments.overrides, arguments.config_dir, run=None, bundle=None)
+    if arguments.multirun:
+        raise RequestError(requests.ONE_AT_A_TIME)
+    if arguments.dry_run:
+        outlook = requests.outlook(arguments.overrides, arguments.config_dir)
+        print(*map(printable, _foretold(outlook)), sep="\n")
+        return 0
+    with _Progress() as progress:
+        bundle = requests.adapt(
+            arguments.overrides, arguments.config_dir, run=None, bundle=None, told=progress.told
+        )
     print(*map(printable, _told(bundle.card, str(bundle.path))), sep="\n")
     return 0
 
 
+class _Progress:
+    """How far it is, and the seconds to go, on standard error: a line that changes, or one now and then."""
+
+    def __init__(self) -> None:
+        self.live = sys.stderr.isatty()
+        self.every = 0.1 if self.live else 10.0
+        self.what, self.started, self.first, self.printed, self.width = "", 0.0, 0, 0.0, 0
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.width:
+            print("\r" + " " * self.width, end="\r", file=sys.stderr, flush=True)
+
+    def told(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if what != self.what:
+            self.what, self.started, self.first = what, now, done
+            self.printed = self.printed or now
+            return
+        if now - self.printed < self.every:
+            return
+        self.printed = now
+        to_go = (now - self.started) / (done - self.first) * (total - done)
+        line = f"{what}: {done} of {total} adaptations, about {duration(to_go)} s to go"
+        if not self.live:
+            print(line, file=sys.stderr, flush=True)
+            return
+        print("\r" + line.ljust(self.width), end="", file=sys.stderr, flush=True)
+        self.width = max(self.width, len(line))
+
+
+def _foretold(outlook: Outlook) -> list[str]:
+    """What adapting would do."""
+    choice = f"{outlook.to_select} to choose the number of steps, " if outlook.to_select else ""
+    return [
+        f"{outlook.bundle}: would hold {outlook.strategy} ({outlook.model}), adapted to {outlook.data}",
+        f"{outlook.to_select + outlook.to_estimate + 1} adaptations ({choice}{outlook.to_estimate} to "
+        f"estimate), about {duration(outlook.seconds)} s",
+        *(f"note: {notice}" for notice in outlook.notices),
+    ]
+
+
 def _told(card: Card, bundle: str) -> list[str]:
     """What a person wants to know of a bundle, and what to do with it."""
+    from coldstart_cli.bundles.card import CLOSED_FORM
+
     counts = sorted(card.examples_of.values())
-    each = f", {counts[0]} to {counts[-1]} a class" if counts else ""
+    each = f", {counts[0]} to {counts[-1]} a class" if counts and counts[0] < counts[-1] else ""
+    each = f", {counts[0]} a class" if counts and not each else each
     classes = f"{len(card.labels)} classes, " if card.labels else ""
     lines = [f"{bundle}: {card.strategy} ({card.model}), {classes}{card.data.examples} examples{each}"]
-    found = card.cross_validation
-    if found is None:
-        lines.append("accuracy not known: a class has one label, so that none can be held out")
-    else:
-        numbers = Numbers.of(found.metric == "accuracy", [found.half_width])
-        lines.append(
-            f"{found.metric} {numbers.interval(found)}{' %' if numbers.percent else ''} by cross-validation "
-            f"on the labels ({found.folds} folds, {found.repeats} times; the bundle has learned from all)"
-        )
-    if card.test is not None:
-        percent = card.test.metric == "accuracy"
-        numbers = Numbers.of(percent, [])
-        between = [numbers.value(card.test.low), numbers.value(card.test.high)] if percent else []
-        interval = f" [{', '.join(between)}]" if between else ""
-        lines.append(
-            f"{card.test.metric} {numbers.value(card.test.value)}{interval}{' %' if percent else ''} on the "
-            f"{card.test.examples:,} stated test examples, kept apart from all of this"
-        )
-    lines += card.said
+    lines += ["accuracy not known: no class has two examples"] if card.cross_validation is None else []
+    lines += [] if card.cross_validation is None else _measured(card.cross_validation, len(card.labels))
+    lines += [] if card.test is None else [_scored(card.test)]
     assert card.sizes is not None  # it has been saved
+    steps = f"{card.steps} adaptation step{'' if card.steps == 1 else 's'}, by {card.steps_chosen_by}"
+    if card.steps_chosen_by == CLOSED_FORM:
+        steps = "no adaptation steps (a closed form)"
     lines += [
-        f"{card.steps} adaptation steps, by {card.steps_chosen_by}; "
-        f"{duration(card.seconds.adaptation)} s, {duration(card.seconds.in_all)} s in all",
+        f"{steps}; {duration(card.seconds.adaptation)} s, {duration(card.seconds.in_all)} s in all",
         f"{card.sizes.parameters:,} parameters, {card.sizes.stored_parameters:,} of them stored",
     ]
     if card.data.skipped:
@@ -88,4 +137,54 @@ def _told(card: Card, bundle: str) -> list[str]:
         calibrated = f"probabilities at temperature {significant(card.temperature)}, by {origin}"
         known = origin == card.temperature_from
         lines.append(calibrated if known else f"probabilities are not calibrated: {origin}")
-    return [*lines, "Next:", f"  coldstart predict bundle={bundle} input=PATH"]
+    lines += [f"note: {notice}" for notice in card.said]
+    named = shlex.quote(f"bundle={bundle}")
+    data = shlex.quote(f"input={card.data.root}") if card.data.root else "input=PATH"
+    return [
+        *lines,
+        "Next:",
+        f"  coldstart predict {named} {data}   (or new inputs of the same form)",
+        f"  coldstart export {named}",
+    ]
+
+
+def _scored(test: StatedTest) -> str:
+    """The metric on test examples that the files, or a publisher, state."""
+    numbers = Numbers.of(test.metric == "accuracy", [])
+    unit = " %" if numbers.percent else ""
+    ends = f", interval [{numbers.value(test.low)}, {numbers.value(test.high)}]" if numbers.percent else ""
+    return (
+        f"{test.metric} {numbers.value(test.value)}{unit}{ends}, on the {test.examples:,} stated test "
+        "examples, kept apart from all of this"
+    )
+
+
+def _measured(found: CrossValidation, n_classes: int) -> list[str]:
+    """The metric with its interval and what it was found by; beside it what an accuracy alone would hide."""
+    # An accuracy that none of few labels contradicts is still not certain: the interval says how far.
+    numbers = Numbers.of(found.metric == "accuracy", [found.half_width])
+    unit = " %" if numbers.percent else ""
+    interval = (
+        f", {percent(found.confidence)} % interval [{numbers.value(found.low)}, {numbers.value(found.high)}]"
+    )
+    judged = f"{found.judged} held-out labels"
+    if found.different != found.judged:
+        judged += f", {found.different} different ones"
+    if found.origins is not None:
+        judged += f" of {found.origins} origins"
+    lines = [
+        f"{found.metric} {numbers.value(found.mean)}{unit}{interval}, by cross-validation on {judged} "
+        f"({found.folds} folds, {found.repeats} times; the bundle has learned from all)"
+    ]
+    shares = {
+        "balanced accuracy": found.balanced_accuracy,
+        "macro F1": found.macro_f1,
+        "the largest class alone": found.majority,
+    }
+    # of classes of one size they all say the same
+    if found.majority is not None and found.majority * (n_classes - len(found.not_judged)) > 1.001:
+        lines.append(", ".join(f"{name} {numbers.value(share)} %" for name, share in shares.items()))
+    if found.weakest:
+        weak = ", ".join(f"{name} {numbers.value(recall)} %" for name, recall in found.weakest.items())
+        lines.append(f"weakest classes, by the share of their examples that is found: {weak}")
+    return lines

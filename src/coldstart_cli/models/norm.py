@@ -120,7 +120,10 @@ class BatchNorm(nn.Module):
         batch_dependent: a prediction depends on the other inputs of its batch.
         running_statistics: a forward pass in training changes buffers, which an inner loop and vmap
             must refuse.
+        settling: the next forward pass keeps the statistics of its batch for all that follow.
     """
+
+    settling = False
 
     def __init__(self, width: int, *, mode: Literal["batch", "batch_transductive"]) -> None:
         super().__init__()
@@ -136,6 +139,8 @@ class BatchNorm(nn.Module):
             self.register_buffer("running_var", torch.ones(width))
 
     def forward(self, images: Tensor) -> Tensor:
+        if self.settling:
+            self._settle(images)
         if self.running_statistics and not self.training:
             return self._by_running_statistics(images)
         if batch_parts.in_parts():
@@ -146,6 +151,12 @@ class BatchNorm(nn.Module):
             self.move(mean, inverse_std**-2 - EPSILON, images.numel() // images.shape[1])
         normalised: Tensor = outputs
         return normalised
+
+    def _settle(self, images: Tensor) -> None:
+        """From now on the statistics are those of `images`: a prediction no longer depends on its batch."""
+        var, mean = torch.var_mean(images, (0, 2, 3), correction=0)
+        self.running_mean, self.running_var = nn.Buffer(mean), nn.Buffer(var)
+        self.settling, self.batch_dependent, self.running_statistics = False, False, True
 
     def _by_running_statistics(self, images: Tensor) -> Tensor:
         scale = self.weight * torch.rsqrt(self.running_var + EPSILON)

@@ -45,8 +45,8 @@ MIGRATIONS: dict[int, Any] = {1: _examples_unknown}
 NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.datasets.arrays": {"channel_axis": None, "standardise": False, "shared_labels": False},
     "coldstart_cli.datasets.image_folder": {"invert": False, "shared_labels": False},
-    "coldstart_cli.datasets.tabular": {"shared_labels": False},
-    "coldstart_cli.datasets.text": {"shared_labels": False},
+    "coldstart_cli.datasets.tabular": {"shared_labels": False, "group_column": None},
+    "coldstart_cli.datasets.text": {"shared_labels": False, "group_column": None},
 }
 """class -> keys that it has gained since, with the values that change nothing: a hash leaves them out there.
 

@@ -111,13 +111,18 @@ def canonical(support: Examples) -> Examples:
 
     By target, then by content: mini-batches drawn from it are the same for every permutation.
     """
+    return support.take(canonical_order(support))
+
+
+def canonical_order(support: Examples) -> Tensor:
+    """The indices (n,) of the examples in the order of `canonical`."""
     recorder.refuse("the examples are put in an order that depends on their values")
     inputs = [support.inputs] if isinstance(support.inputs, Tensor) else list(support.inputs.values())
     columns = [tensor.detach().cpu().flatten(1).numpy() for tensor in (*inputs, _column(support.targets))]
     # The order of the bytes has no meaning, but it is the same for every permutation.
     keys = [b"".join(column[i].tobytes() for column in reversed(columns)) for i in range(len(support))]
     order = sorted(range(len(support)), key=keys.__getitem__)
-    return support.take(torch.tensor(order, dtype=torch.int64, device=support.targets.device))
+    return torch.tensor(order, dtype=torch.int64, device=support.targets.device)
 
 
 def batches(n: int, batch_size: int, seed: int) -> Iterator[Tensor]:

@@ -50,6 +50,7 @@ class Labelled:
         recipe: how raw inputs are read so that they come out like these, and no more than JSON holds.
         alike: (n,) groups of examples that are nearly equal, where the layout can tell more than inputs do.
         remarks: what was said of them when they were read, one line each.
+        origins: (n,) groups of examples of one person, session or document, where the files say so.
     """
 
     inputs: Inputs
@@ -67,6 +68,7 @@ class Labelled:
     recipe: Recipe
     alike: Groups | None = None
     remarks: tuple[str, ...] = ()
+    origins: Groups | None = None
 
     def __post_init__(self) -> None:
         # A part of the examples needs that part of the groups: others' would silently join what differs.
@@ -74,6 +76,10 @@ class Labelled:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def from_origins(self, names: Sequence[str] | None) -> Labelled:
+        """With the person, session or document that each example is from, where the files say so."""
+        return self if names is None else replace(self, origins=_numbered(names, len(names))[1])
 
     def near_equal(self) -> Groups:
         """(n,) the group of each example among those that are equal or nearly so.

@@ -56,6 +56,7 @@ class TableRecipe:
     decimal: Decimal
     columns: tuple[Column, ...] | None
     target_scale: tuple[float, float] | None
+    group_column: str | None = None  # recipes that were written earlier do not name one
 
     def as_json(self) -> dict[str, Any]:
         lists = {name: list(getattr(self, name)) for name in ("ignore", "categories", "keep")}
@@ -80,7 +81,7 @@ class TableRecipe:
     @property
     def marking(self) -> dict[str, str | None]:
         """Columns that mark a row, by the option that names them; of label and target the one that counts."""
-        named = {f"{name}_column": getattr(self, f"{name}_column") for name in ("task", "split")}
+        named = {f"{name}_column": getattr(self, f"{name}_column") for name in ("task", "split", "group")}
         told = "label_column" if self.target_column is None else "target_column"
         return {told: getattr(self, told), **named}
 
@@ -96,6 +97,7 @@ class TableRows:
         self.targets: list[float] = []
         self.tasks: list[str] = []
         self.splits: list[str] = []
+        self.groups: list[str] = []
         self.no_features = {*recipe.ignore, *(column for column in recipe.marking.values() if column)}
         if recipe.label_column is None and recipe.target_column is None:
             raise RequestError("dataset.label_column: neither label nor target is named; name a column")
@@ -151,12 +153,18 @@ class TableRows:
             self.tasks.append(names["task_column"])
         if recipe.split_column is not None:
             self.splits.append(names["split_column"])
+        if recipe.group_column is not None:
+            self.groups.append(names["group_column"])
         return True
 
     def suspicions(self, n_files: int) -> list[str]:
         """Columns that are features by their place and hardly by their content, one line each."""
         kept = {name: cells for name, cells in self.cells.items() if name not in self.recipe.keep}
         return suspicions(kept, self.labels, n_files)
+
+    def origins(self, good: NDArray[np.bool_]) -> list[str] | None:
+        """The person, session or document that each good row is from, where a column says so."""
+        return [self.groups[row] for row in np.flatnonzero(good).tolist()] if self.groups else None
 
     def marks(self, good: NDArray[np.bool_], root: str | None, *, by_name: bool = False) -> Marks:
         if not good.any():

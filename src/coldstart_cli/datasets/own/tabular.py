@@ -48,6 +48,7 @@ def tabular(
     target_column: str | None,
     task_column: str | None,
     split_column: str | None,
+    group_column: str | None,
     ignore: list[str],
     categories: list[str],
     max_categories: Annotated[int, Ge(2)],
@@ -66,6 +67,8 @@ def tabular(
         label_column: of the class.
         target_column: of the real to predict, in place of a label; or None.
         task_column, split_column: names of columns, or None.
+        group_column: of the person, session or document that a row is from, or None: `adapt` never learns
+            from some rows of one and judges by others.
         ignore: columns that are no features.
         categories: columns whose numbers are names of categories.
         max_categories: different values of a category, at most.
@@ -97,6 +100,7 @@ def tabular(
         decimal=decimal,
         columns=None,
         target_scale=None,
+        group_column=group_column,
     )
     labelled = read_table(
         preprocess, own["root"], recipe, plan, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
@@ -152,7 +156,8 @@ def read_table(
     features = encoded(recipe.columns, table.cells)
     inputs = preprocess.vectors(torch.from_numpy(features if good.all() else features[good]))
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, recipe, problems)
-    return marked.labelled(inputs, free, problems.skipped, recipe.as_json(), remarks=problems.said)
+    labelled = marked.labelled(inputs, free, problems.skipped, recipe.as_json(), remarks=problems.said)
+    return labelled.from_origins(table.origins(good))
 
 
 def raw_table(

@@ -42,6 +42,7 @@ class TextRecipe:
     delimiter: Delimiter
     quoted: bool | None
     header: bool
+    group_column: str | None = None  # recipes that were written earlier do not name one
 
     def as_json(self) -> dict[str, Any]:
         return {"layout": "text", **asdict(self)}
@@ -64,6 +65,7 @@ def text(
     label_column: str,
     task_column: str | None,
     split_column: str | None,
+    group_column: str | None,
     encoding: str,
     delimiter: Delimiter,
     quoted: bool | None,
@@ -76,6 +78,8 @@ def text(
         preprocess: the model's.
         text_column, label_column: names of columns.
         task_column, split_column: names of columns, or None.
+        group_column: of the person, session or document that a row is from, or None: `adapt` never learns
+            from some rows of one and judges by others.
         encoding: of the files.
         delimiter: what separates columns; `auto`: what the first row shows.
         quoted: whether quotation marks around a field are no part of it; None: in CSV, not between tabs.
@@ -86,7 +90,15 @@ def text(
         RequestError: naming file and row.
     """
     recipe = TextRecipe(
-        text_column, label_column, task_column, split_column, encoding, delimiter, quoted, header
+        text_column,
+        label_column,
+        task_column,
+        split_column,
+        encoding,
+        delimiter,
+        quoted,
+        header,
+        group_column,
     )
     labelled = read_texts(preprocess, own["root"], recipe, unlabelled=own["unlabelled"], on_bad=own["on_bad"])
     return Own("text", labelled, plan_of(own))
@@ -104,7 +116,8 @@ def read_texts(
     texts: list[str] = []
     places: list[str] = []
     needed = {
-        f"{name}_column": getattr(recipe, f"{name}_column") for name in ("text", "label", "task", "split")
+        f"{name}_column": getattr(recipe, f"{name}_column")
+        for name in ("text", "label", "task", "split", "group")
     }
     named = {name: column for name, column in needed.items() if column is not None and name != "text_column"}
     marked_by: dict[str, list[str]] = {name: [] for name in named}
@@ -129,9 +142,10 @@ def read_texts(
     marked = marks(marked_by["label_column"], tasks, splits, places, by_name=bool(stated))
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, recipe, problems)
     alike = near_equal_groups(texts)
-    return marked.labelled(
+    labelled = marked.labelled(
         preprocess.texts(texts), free, problems.skipped, recipe.as_json(), alike, problems.said
     )
+    return labelled.from_origins(marked_by.get("group_column"))
 
 
 Line = tuple[str, object, Mapping[str, Any]]

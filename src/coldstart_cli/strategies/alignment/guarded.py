@@ -128,7 +128,7 @@ class Guarded(Strategy):
             return float(self.validation_gain)
         # Weighted by size, so that every held-out label counts the same.
         gains = [self._gain(seen, held_out) * len(held_out) for seen, held_out in folds]
-        return sum(gains) / len(support)
+        return sum(gains) / sum(len(held_out) for _, held_out in folds)
 
     def _gain_on_validation(self, source: TaskSource) -> float:
         training, device = self.training, self.validation_gain.device

@@ -1,0 +1,161 @@
+"""What a reader should know of a bundle before using it, in sentences: what is wrong, and what to try."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from coldstart_cli.bundles import temperature
+from coldstart_cli.bundles.batch_statistics import reads_its_batch
+from coldstart_cli.bundles.card import BY_LABELS, CrossValidation
+from coldstart_cli.bundles.held_out_labels import Together
+from coldstart_cli.core.tasks import Adapted, Strategy, Support, n_examples
+from coldstart_cli.datasets.own.labelled import Labelled
+
+PLAIN = "nearest_centroid"
+"""The strategy that does the plainest thing, on a model's features."""
+MOST_NAMED = 3
+"""Examples or classes that a sentence names; the others are counted."""
+
+
+def of_data(labelled: Labelled, together: Together) -> list[str]:
+    """Examples that are the same, examples that contradict one another, and classes of one example."""
+    found = []
+    n, alike = len(labelled), together.alike
+    n_different = len(np.unique(alike))
+    if n_different < n:
+        found.append(
+            f"{n - n_different} of {n} examples repeat another one, exactly or nearly ({n_different} "
+            "different ones); what repeats is never divided between learning and judging"
+        )
+    if not labelled.classes:
+        return found
+    classes = labelled.targets.numpy()
+    conflicts = _conflicts(classes, alike)
+    if conflicts:
+        named = "; ".join(
+            ", ".join(f"{labelled.places[i]}: {labelled.classes[classes[i]]}" for i in group)
+            for group in conflicts[:MOST_NAMED]
+        )
+        found.append(
+            f"{_counted(len(conflicts), 'input has', 'inputs have')} more than one label ({named}"
+            f"{_further(len(conflicts))}); correct them"
+        )
+    single = [name for name, size in zip(labelled.classes, np.bincount(classes), strict=True) if size == 1]
+    if single:
+        found.append(
+            f"{_counted(len(single), 'class has', 'classes have')} one example, which is always learned from "
+            f"and never judged ({_listed(single)}); label another one"
+        )
+    return found
+
+
+def of_strategy(
+    config: Mapping[str, Any], strategy: Strategy, support: Support, adapted: Adapted, step: int
+) -> list[str]:
+    """Unlabelled examples that it does not use, and statistics that it no longer reads off a batch."""
+    found = []
+    free = support.unlabelled
+    if free is not None and not strategy.needs_unlabelled and not _uses(strategy, support, adapted, step):
+        found.append(
+            f"dataset.unlabelled: {config['names']['strategy']} does not use the {n_examples(free)} "
+            "unlabelled examples; leave them out, or choose a strategy that does (distill_unlabelled, coral)"
+        )
+    if reads_its_batch(adapted.module):
+        found.append(
+            "model.norm: this model normalises by the batch it is asked about; the bundle keeps the "
+            f"statistics of the {len(support)} labelled examples instead, so that an answer does not depend "
+            "on the other inputs"
+        )
+    return found
+
+
+def of_result(
+    measured: CrossValidation | None, config: Mapping[str, Any], classes: Sequence[str]
+) -> list[str]:
+    """A result that something plainer reaches."""
+    if measured is None or not classes or measured.low is None or measured.majority is None:
+        return []
+    found = []
+    n, plain = measured.judged or 1, measured.nearest_centroid
+    # a difference of one example is no finding
+    if plain is not None and plain - measured.mean > 1 / n and config["names"]["strategy"] != PLAIN:
+        found.append(
+            f"the nearest class mean of the inputs as they are answers {100 * plain:.1f} % rightly, better "
+            f"than {config['names']['strategy']} with {100 * measured.mean:.1f} %; try "
+            f"strategy={PLAIN} or logistic{_or_learn_more(config['strategy'])}"
+        )
+    if measured.low <= measured.majority:
+        found.append(
+            "this accuracy cannot be told from that of always answering with the largest class, "
+            f"{100 * measured.majority:.1f} %; label more examples, or try another model"
+        )
+    return found
+
+
+def of_choices(
+    config: Mapping[str, Any], candidates: Sequence[int], step: int, how: str, t: float | None
+) -> list[str]:
+    """A choice at the edge of what was tried.
+
+    Args:
+        t: a temperature that was fitted to the labels, or None.
+    """
+    found = []
+    if how == BY_LABELS and step == max(candidates):
+        more = ",".join(str(step * factor) for factor in (1, 2, 5, 10))
+        found.append(f"{step} steps are the most that were tried; try more (evaluation.steps=[{more}])")
+    if how == BY_LABELS and step == min(candidates):
+        rate = _rate_of(config["strategy"])
+        remedy = f" with a smaller strategy.{rate}" if rate else ""
+        found.append(f"{step} steps are the fewest that were tried: more did worse; try others{remedy}")
+    if t is not None and temperature.at_a_limit(t):
+        found.append(
+            f"the temperature is at the limit of what is tried ({t:.2g}): its outputs hardly differ, or are "
+            "mostly wrong; do not rely on the probabilities"
+        )
+    return found
+
+
+def _or_learn_more(strategy: Mapping[str, Any]) -> str:
+    rate = _rate_of(strategy)
+    return f", or more steps (evaluation.steps) of a larger strategy.{rate}" if rate else ""
+
+
+def _rate_of(strategy: Mapping[str, Any]) -> str | None:
+    """The name of its step size; of a strategy around another one, that one's."""
+    own = next((key for key in ("inner_lr", "lr") if key in strategy), None)
+    inner = strategy.get("transfer")
+    return f"transfer.{_rate_of(inner)}" if own is None and isinstance(inner, Mapping) else own
+
+
+def _conflicts(classes: np.ndarray[Any, Any], alike: np.ndarray[Any, Any]) -> list[list[int]]:
+    """One example of each label, of every group of the same input that has several labels."""
+    pairs, first = np.unique(np.stack([alike, classes]), axis=1, return_index=True)
+    groups, counts = np.unique(pairs[0], return_counts=True)
+    return [first[pairs[0] == group].tolist() for group in groups[counts > 1]]
+
+
+def _uses(strategy: Strategy, support: Support, adapted: Adapted, step: int) -> bool:
+    """Whether it adapts otherwise without the unlabelled examples."""
+    *_, without = islice(strategy.adapt(replace(support, unlabelled=None)), step + 1)
+    return without.changed.keys() != adapted.changed.keys() or any(
+        not torch.equal(tensor, adapted.changed[name]) for name, tensor in without.changed.items()
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:MOST_NAMED])}{_further(len(names))}"
+
+
+def _further(n: int) -> str:
+    return f" and {n - MOST_NAMED} more" if n > MOST_NAMED else ""
+
+
+def _counted(n: int, one: str, many: str) -> str:
+    return f"{n} {one if n == 1 else many}"

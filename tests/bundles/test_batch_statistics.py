@@ -1,0 +1,33 @@
+"""A predictor that reads statistics off its batch answers each input by itself once it is settled."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from coldstart_cli.bundles.batch_statistics import reads_its_batch, settled
+from coldstart_cli.models.norm import BatchNorm
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 3, 3), BatchNorm(3, mode="batch_transductive"), nn.ReLU(),
+              nn.Conv2d(3, 2, 3), BatchNorm(2, mode="batch_transductive"), nn.Flatten()]  # fmt: skip
+    return nn.Sequential(*layers).eval()
+
+
+def test_a_settled_predictor_answers_each_input_by_itself() -> None:
+    module, support = network(), torch.randn(6, 1, 8, 8)
+    queries = torch.cat([torch.randn(4, 1, 8, 8), 3 + torch.randn(4, 1, 8, 8)])
+    own = settled(module, support)
+    with torch.no_grad():
+        torch.testing.assert_close(own(queries)[:4], own(queries[:4]))
+        assert not torch.allclose(module(queries)[:4], module(queries[:4]), atol=0.1)
+        torch.testing.assert_close(own(support), module(support))  # statistics of the support, layer by layer
+    assert reads_its_batch(module) and not reads_its_batch(own)
+    assert {"1.running_mean", "4.running_var"} <= own.state_dict().keys() - module.state_dict().keys()
+
+
+def test_a_predictor_without_batch_statistics_stays_itself() -> None:
+    module = nn.Linear(2, 2)
+    assert settled(module, torch.zeros(3, 2)) is module
