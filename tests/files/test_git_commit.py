@@ -54,7 +54,8 @@ def test_head_commit_is_none_before_the_first_commit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "head", ["ref: ../../secret\n", "ref: refs/../../secret\n", "ref: refs/heads/\0\n", "secret\n", "", "ref: "]
+    "head",
+    ["ref: ../../secret\n", "ref: refs/../../secret\n", "ref: refs/heads/\0\n", "secret\n", "", "ref: "],
 )
 def test_head_commit_tells_nothing_but_a_commit(tmp_path: Path, head: str) -> None:
     (tmp_path / "secret").write_text("a" * 40)

@@ -202,7 +202,7 @@ def startup(turns: int) -> dict[str, Any]:
     return {name: measuring.spread(times).as_dict() for name, times in found.items()}
 
 
-COLDSTART = (sys.executable, "-m", "coldstart_cli")
+COLDSTART = (sys.executable, "-P", "-m", "coldstart_cli")  # -P: not a module of the folder of work
 
 
 def seconds_of(words: Sequence[str]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from collections.abc import Mapping
@@ -40,6 +41,10 @@ class WandB:
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # nothing leaves this machine
         import wandb
 
+        # wandb reads `wandb/settings` of the folder that it is set up in, which may be a stranger's and name
+        # the server that the key is sent to; and it runs git there, which runs what the repository names.
+        with contextlib.chdir(run_path):
+            wandb.setup(settings=wandb.Settings(disable_git=True))
         self.project, self.entity, self.mode = project, entity, mode
         self._exit_code = 1
         known = kept_id(run_path, "wandb") if resumed else None
@@ -52,7 +57,7 @@ class WandB:
             dir=run_path,
             mode=mode,
             config=None if known else dict(config),
-            settings=wandb.Settings(console="off", silent=quiet),
+            settings=wandb.Settings(console="off", silent=quiet, disable_git=True),
         )
         # W&B drops a step that it has seen, and after a crash some come again: the axis is a metric of ours.
         self._run.define_metric("*", step_metric="step")

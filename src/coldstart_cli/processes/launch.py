@@ -27,6 +27,7 @@ from typing import Any
 
 from coldstart_cli.errors import JobError, RequestError, Unserved
 from coldstart_cli.processes import ranks
+from coldstart_cli.processes.safe_path import safe_path
 from coldstart_cli.processes.signals import Stopped
 
 GRACE_SECONDS = 8
@@ -69,7 +70,7 @@ def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     watched, alive = multiprocessing.get_context("spawn").Pipe(duplex=False)
-    with tempfile.TemporaryDirectory(prefix="coldstart-") as name, watched, alive, _as_it_was():
+    with tempfile.TemporaryDirectory(prefix="coldstart-") as name, watched, alive, _as_it_was(), safe_path():
         folder = Path(name)
         config = LaunchConfig(
             min_nodes=1,

@@ -18,6 +18,7 @@ from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment import running
 from coldstart_cli.files.durable import read_json, write_json
+from coldstart_cli.processes.safe_path import safe_path
 from coldstart_cli.sweeps.launcher import ENDS, Job, outcome
 
 
@@ -42,7 +43,7 @@ def launch_by_hydra(jobs: Sequence[Job], overrides: Sequence[str], options: runn
 
     broken = None
     try:
-        with every_job_awaited():
+        with every_job_awaited(), safe_path():
             composition.run_jobs(overrides, ["-m"], work)
     except RequestError:
         raise
