@@ -17,8 +17,8 @@ SMALL = ("experiment=smoke", "dataset=sinusoid", "model=mlp", "training.steps=2"
          "baseline=null")  # fmt: skip
 MODULES = (
     "signal", "socket", "json", "random", "pickle", "logging", "tempfile", "selectors", "struct", "runpy",
-    "pkgutil", "multiprocessing", "torch", "numpy", "yaml", "rich", "optuna", "submitit", "cloudpickle", "hydra",
-    "hydra_plugins", "sitecustomize", "usercustomize", "evil",
+    "pkgutil", "multiprocessing", "torch", "numpy", "yaml", "rich", "optuna", "submitit", "cloudpickle",
+    "hydra", "hydra_plugins", "sitecustomize", "usercustomize", "evil",
 )  # fmt: skip
 COMMANDS: dict[str, Sequence[str]] = {
     "a sweep's jobs": ("train", "-m", *SMALL, "seed=1,2", "sweep.n_jobs=2"),

@@ -28,6 +28,7 @@ from coldstart_cli.datasets.own.layouts import raw_values
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.parts import preprocess_of
 from coldstart_cli.files.durable import write_bytes
+from coldstart_cli.files.regular import regular
 from coldstart_cli.files.untrusted import shaped
 from coldstart_cli.models.preprocess import Preprocess
 
@@ -86,7 +87,7 @@ class Bundle:
             card = read_card(folder)
             preprocess = preprocess_of(placed(card.build.model, folder), "bundle", [])
         try:
-            stored = load_file(folder / WEIGHTS)
+            stored = load_file(regular(folder / WEIGHTS))
             module = skeleton(card.build, folder)
             missing, unexpected = _load(module, stored)
         except RequestError:

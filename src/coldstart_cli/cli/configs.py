@@ -12,6 +12,7 @@ from coldstart_cli.cli.output import emit
 from coldstart_cli.cli.parsing import Namespace, Parser, a_file, a_group, an_address
 from coldstart_cli.config.catalog import Entry, catalogue, find, search_roots
 from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.files.regular import opened, read_bytes
 
 
 def add(program: Parser) -> None:
@@ -85,7 +86,12 @@ def _as_text(groups: Mapping[str, Families]) -> str:
 
 def run_cat(arguments: Namespace) -> int:
     """Prints the file as it is."""
-    emit(find(arguments.config, search_roots(arguments.config_dir)).path.read_text(encoding="utf-8"))
+    path = find(arguments.config, search_roots(arguments.config_dir)).path
+    try:
+        text = read_bytes(path).decode(errors="replace")
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read ({error.strerror}); choose another") from error
+    emit(text)
     return 0
 
 
@@ -105,7 +111,7 @@ def run_cp(arguments: Namespace) -> int:
 def _copy(source: Path, target: Path, force: bool) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with source.open("rb") as original, target.open("wb" if force else "xb") as copy:
+        with opened(source) as original, target.open("wb" if force else "xb") as copy:
             shutil.copyfileobj(original, copy)
     except FileExistsError:
         # also a folder to be made that is a file: --force would not help there

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import read_json
+from coldstart_cli.files.regular import opened
 from coldstart_cli.files.untrusted import DECODER, shaped
 from coldstart_cli.runs.run import Run, read_config
 
@@ -153,7 +155,7 @@ def _records(path: Path, *, everything: bool) -> list[Record]:
     """The rows, without those of validation tasks unless `everything` is asked for: they are many."""
     rows: list[Record] = []
     try:
-        with open(path, encoding="utf-8") as lines:
+        with opened(path) as stream, io.TextIOWrapper(stream, encoding="utf-8") as lines:
             for line in lines:
                 if everything or '"split": "validation"' not in line:
                     rows.append(DECODER.decode(line))

@@ -1,8 +1,8 @@
 """The commit that a folder's repository stands at, read from git's files.
 
-git itself is not asked: `git describe --dirty`, like most of its commands, runs programs that the repository's
-own configuration names (core.fsmonitor, filters), and a repository may be a stranger's. Whether files differ
-from the commit is therefore not known.
+git itself is not asked: `git describe --dirty`, like most of its commands, runs programs that the
+repository's own configuration names (core.fsmonitor, filters), and a repository may be a stranger's. Whether
+files differ from the commit is therefore not known.
 """
 
 from __future__ import annotations

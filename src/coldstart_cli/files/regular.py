@@ -36,13 +36,17 @@ def opened(path: Path) -> BinaryIO:
     """A file opened for reading bytes; it never waits.
 
     Raises:
-        OSError: where it is missing, cannot be read, or is something else than a file.
+        OSError: where it is missing, cannot be read, is something else than a file, or larger than this
+            machine's memory, as a sparse file of a few bytes on disk may be.
     """
     regular(path)  # before it is opened: opening alone may already act on a device
     # It may have been exchanged since: without O_NONBLOCK, opening a FIFO waits for a writer.
     stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     try:
-        _check(os.fstat(stream.fileno()).st_mode, path)
+        status = os.fstat(stream.fileno())
+        _check(status.st_mode, path)
+        if status.st_size > _memory():
+            raise OSError(errno.EFBIG, "it is larger than this machine's memory", str(path))
     except BaseException:
         stream.close()
         raise
@@ -53,13 +57,30 @@ def read_bytes(path: Path) -> bytes:
     """The content of a file.
 
     Raises:
-        OSError: as `opened`; also where the file is larger than this machine's memory, as a sparse file of
-            a few bytes on disk may be.
+        OSError: as `opened`.
     """
     with opened(path) as stream:
-        if os.fstat(stream.fileno()).st_size > _memory():
-            raise OSError(errno.EFBIG, "it is larger than this machine's memory", str(path))
         return stream.read()
+
+
+def beginning(path: Path) -> str:
+    """The first MiB of a text file, what is not UTF-8 in it replaced.
+
+    Raises:
+        OSError: as `opened`.
+    """
+    with opened(path) as stream:
+        return stream.read(1 << 20).decode(errors="replace")
+
+
+def check_no_loop(folder: Path) -> None:
+    """Refuses a folder that is a link to one that it lies in: whoever walks into it comes back for ever.
+
+    Raises:
+        OSError: where it is.
+    """
+    if folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve()):
+        raise OSError(errno.ELOOP, "it is a link to a folder that it lies in", str(folder))
 
 
 def _check(mode: int, path: Path) -> None:

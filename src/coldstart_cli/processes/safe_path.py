@@ -1,7 +1,8 @@
 """Interpreters that are started from here look for no modules in the folder where the command was typed.
 
-Python puts that folder first in the search path of a child: `python -c` and `python -m`, by which fork servers,
-ranks and submitit start, all do. A file `signal.py` among somebody's data would then run in place of Python's own.
+Python puts that folder first in a child's search path: `python -c` and `python -m`, by which fork servers,
+ranks and submitit's jobs start, both do. A file `signal.py` among somebody's data would then run in place of
+Python's own.
 """
 
 from __future__ import annotations

@@ -175,11 +175,16 @@ class Run:
         )
 
     def _check_links(self) -> None:
-        """A run of somebody else's may hold a link to a file of the user's, which writing would change."""
+        """A run of somebody else's may hold a link to a file of the user's, which writing would change.
+
+        It may hold a FIFO as well, where opening one to append to it waits for a reader.
+        """
         inside = self.path.resolve()
         for path in self.path.rglob("*"):
             if path.is_symlink() and not path.resolve().is_relative_to(inside):
                 raise RequestError(f"run: {path} is a link to elsewhere; remove it, if you trust the rest")
+            if path.exists() and not path.is_dir() and not path.is_file():
+                raise RequestError(f"run: {path} is not a file; remove it, if you trust the rest")
 
     def evaluation(self, name: str) -> Path:
         return self.path / "evaluations" / name

@@ -30,6 +30,7 @@ from coldstart_cli.datasets.readers.images import (
 )
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
 from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.files.regular import check_no_loop
 from coldstart_cli.models.preprocess import Preprocess
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -210,6 +211,7 @@ def _listed(folder: Path, recipe: ImageRecipe) -> Iterator[tuple[Path, list[str]
 def _walk(folder: Path, depth: int) -> Iterator[Path]:
     """Images in alphabetical order, down to `depth` folders below; hidden ones are none."""
     try:
+        check_no_loop(folder)
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise RequestError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.files.regular import opened, regular
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 STDIN = "-"
@@ -60,7 +61,7 @@ def rows_of(path: Path, encoding: str, problems: Problems) -> Iterator[Row]:
         RequestError: where the file as a whole cannot be read.
     """
     try:
-        empty = path.stat().st_size == 0
+        empty = regular(path).stat().st_size == 0
     except OSError as error:
         raise RequestError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     if empty:
@@ -132,7 +133,7 @@ def stream_of(path: str, encoding: str) -> Iterator[IO[str]]:
 @contextlib.contextmanager
 def _opened(path: Path, encoding: str) -> Iterator[IO[str]]:
     try:
-        with path.open("rb") as raw:
+        with opened(path) as raw:
             start = raw.read(2)
         if start in _ENDS_OF_UTF16 and _plain(encoding) == "utf-8-sig":
             raise RequestError(f"{path}: is UTF-16; say so with dataset.encoding=utf-16")
