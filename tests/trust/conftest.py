@@ -88,7 +88,7 @@ class Stage:
         """Puts back what a test changed."""
         original = Path(str(self.folder) + "-original")
         for path in self.folder.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         shutil.copytree(original, self.folder, dirs_exist_ok=True)
 
 

@@ -83,7 +83,9 @@ LAUNCHERS = [
 def experiment(folder: Path, hydra: str) -> None:
     (folder / "cd" / "experiment").mkdir(parents=True)
     text = "".join(f"  {line}\n" for line in hydra.splitlines())
-    (folder / "cd" / "experiment" / "theirs.yaml").write_text(f"# @package _global_\nhydra:\n{text}")
+    (folder / "cd" / "experiment" / "theirs.yaml").write_text(
+        f"# @package _global_\ndefaults: [smoke]\nhydra:\n{text}"
+    )
 
 
 def armed(stage: Stage, text: str) -> str:

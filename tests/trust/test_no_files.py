@@ -127,8 +127,7 @@ def tried(stage: Stage, pattern: str, command: Sequence[str], kind: Callable[[Pa
     inside = pattern.format(run=run)
     places = list(stage.folder.glob(inside)) if "*" in inside else [stage.folder / inside]
     for place in places:
-        if place.exists():
-            place.unlink()
+        place.unlink(missing_ok=True)
         kind(place)
     before = time.process_time()
     try:

@@ -25,6 +25,7 @@ from omegaconf.resolvers import oc
 from coldstart_cli.config.catalog import search_roots
 from coldstart_cli.config.key import EVALUATED
 from coldstart_cli.config.search_space import Searched, searched
+from coldstart_cli.config.typed import in_quotes
 from coldstart_cli.config.untrusted import (
     check_changed_hydra,
     check_configs,
@@ -289,19 +290,13 @@ def search_path(folders: Sequence[str]) -> list[str]:
     places = [root.resolve() for root in search_roots(folders) if root != packaged_conf()]
     if not places:
         return []
-    made = f"hydra.searchpath=[{','.join(_quoted(f'file://{place}') for place in places)}]"
+    made = f"hydra.searchpath=[{','.join(in_quotes(f'file://{place}') for place in places)}]"
     _search_paths.add(made)
     return [made]
 
 
 _search_paths: set[str] = set()
 """What `search_path` has made: folders that were looked into. No other search path is composed."""
-
-
-def _quoted(text: str) -> str:
-    """A value as the grammar of overrides takes it, whatever its letters: spaces, commas, equals signs."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 def _composed(overrides: Sequence[str]) -> Config:
