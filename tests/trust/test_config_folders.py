@@ -107,6 +107,8 @@ def logging_kept() -> object:  # type: ignore[misc]
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield
+    for added in set(root.handlers) - set(handlers):
+        added.close()
     root.handlers[:], root.level = handlers, level
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -132,7 +133,7 @@ def _next_step(entry: Entry, target: Path) -> str:
             root = Path(*above[: end - len(group)])
             name = "/".join((*above[end:], target.stem))
             shown = os.path.relpath(root) if root.is_relative_to(Path.cwd()) else root
-            return f"use it: coldstart train --config-dir {shown} {entry.group}={name}"
+            return f"use it: coldstart train --config-dir {shlex.quote(str(shown))} {entry.group}={name}"
     return (
         f"to use it: move it into a folder DIR/{entry.group}/, then "
         f"coldstart train --config-dir DIR {entry.group}={target.stem}"

@@ -7,6 +7,7 @@ working: where one is named on the command line, it runs the jobs. Results are r
 from __future__ import annotations
 
 import contextlib
+import shlex
 import tempfile
 import time
 from collections.abc import Sequence
@@ -206,7 +207,8 @@ def _compare(folder: Path, jobs: Sequence[Job]) -> None:
     print()
     for sentence in found["sentences"]:
         print(printable(f"{sentence[:1].upper()}{sentence[1:]}."))
-    print(f"\nMore: coldstart compare {folder}, {folder / 'report.html'} and summary.csv beside it")
+    command = f"coldstart compare {shlex.quote(str(folder))}"
+    print(f"\nMore: {command}, {folder / 'report.html'} and summary.csv beside it")
 
 
 def _varied(overrides: Sequence[str]) -> set[str]:
