@@ -21,7 +21,8 @@ from coldstart_cli.config.typed import in_quotes
 from coldstart_cli.errors import JobError, RequestError, Unserved, line
 from coldstart_cli.experiment import running
 from coldstart_cli.experiment.assembly import assemble
-from coldstart_cli.files.durable import write_bytes, write_json
+from coldstart_cli.files.durable import PARTIAL, write_bytes, write_json
+from coldstart_cli.files.leftovers import sweep_leftovers
 from coldstart_cli.reports.evaluation_table import headline
 from coldstart_cli.reports.html.report import write_html
 from coldstart_cli.runs.run import Run, best_on_validation, evaluation_hash, run_name
@@ -52,6 +53,7 @@ def run(overrides: Sequence[str], options: running.Options) -> int:
     folder = jobs[0].log.parent
     plan: SweepPlan = build(jobs[0].config["sweep"], "sweep", SweepPlan, jobs[0].config["trust"], {})
     folder.mkdir(parents=True, exist_ok=True)
+    sweep_leftovers(folder.parent, f"*/.*{PARTIAL}")
     try:
         if any(o.startswith(HYDRAS) for o in overrides):
             launch_by_hydra(jobs, overrides, options)

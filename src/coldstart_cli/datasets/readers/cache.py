@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from coldstart_cli.digests import digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.caching import cache_folder
+from coldstart_cli.files.leftovers import sweep_leftovers
 from coldstart_cli.files.locks import locked
 
 Arrays = dict[str, NDArray[Any]]
@@ -93,6 +94,7 @@ def _mapped(path: Path, name: str) -> NDArray[Any] | None:
 
 def _save(path: Path, arrays: Arrays) -> None:
     temporary = None
+    sweep_leftovers(path.parent, ".*.npz.*")
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
