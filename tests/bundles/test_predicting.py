@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +22,7 @@ from PIL import Image
 
 from coldstart_cli.bundles.adapting import AdaptPlan, adapt
 from coldstart_cli.bundles.bundle import Bundle, Prediction
-from coldstart_cli.bundles.predicting import rows
+from coldstart_cli.bundles.predicting import Asked, predict, rows, write
 from coldstart_cli.cli import main
 from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
@@ -29,7 +31,7 @@ from tests.kit.places import REPOSITORY
 EARLIER = REPOSITORY / "tests" / "data" / "flat_layout" / "bundle"
 PLAN = AdaptPlan(
     bundle="bundle", steps=1, folds_to_select=3, folds_to_estimate=3, repeats_to_estimate=1,
-    tasks_to_calibrate=2, threshold=0.0, copy_base=False, licence=None,
+    tasks_to_calibrate=2, threshold=0.0, copy_base=False, untrained=True, licence=None,
 )  # fmt: skip
 Command = Callable[..., list[dict[str, Any]]]
 
@@ -128,7 +130,8 @@ cells = st.fixed_dictionaries(
 def table_bundle() -> Bundle:
     Path("table.csv").write_text(TABLE)
     return made(
-        "dataset=tabular", "dataset.root=table.csv", "dataset.categories=[zone]", "model=mlp",
+        "dataset=tabular", "dataset.root=table.csv", "dataset.categories=[zone]", "dataset.keep=[zone]",
+        "model=mlp",
         "model.hidden=[4]", "strategy=nearest_centroid",
     )  # fmt: skip
 
@@ -200,7 +203,7 @@ def test_a_regression_answers_in_the_unit_of_its_target(command: Command) -> Non
     Path("prices.csv").write_text("x,price\n" + "".join(f"{v:.6f},{1e6 + 5000 * v:.3f}\n" for v in x))
     bundle = made(
         "dataset=tabular", "dataset.root=prices.csv", "dataset.label_column=null",
-        "dataset.target_column=price", "model=mlp", "model.hidden=[4]", "strategy=r2d2",
+        "dataset.target_column=price", "dataset.keep=[x]", "model=mlp", "model.hidden=[4]", "strategy=r2d2",
     )  # fmt: skip
     found = bundle.predict([[0.25], [-0.5]])
     assert found.values is not None and (found.values - 1e6).abs().max() < 1e5 and found.classes == ()
@@ -310,3 +313,109 @@ def test_arrays_are_told_alike(command: Command) -> None:
         with pytest.raises(RequestError) as caught:
             bundle.predict(wrong)
         assert str(caught.value).startswith(line), caught.value
+
+
+@pytest.fixture
+def answered(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """`coldstart predict` over the bundle of before with further words: (exit code, output, errors)."""
+    shutil.copytree(EARLIER, "bundle")
+
+    def call(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main(["predict", "bundle=bundle", *words])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_columns_are_kept_beside_the_answer(answered: Callable[..., tuple[int, str, str]]) -> None:
+    Path("two.csv").write_text("id,b,a,label\n-7,2,1,@x\n8,-3,9,y\n")
+    _, out, _ = answered("input=two.csv", "keep=id,label", "--csv")
+    heads, first = (line.split(",") for line in out.splitlines()[:2])
+    assert heads == ["input", "id", "given_label", "label", "probability"]
+    assert first[:4] == ["two.csv row 2", "-7", "@x", "x"]
+    _, out, _ = answered("input=two.csv", "keep=all", "--json")
+    assert json.loads(out.splitlines()[1])["b"] == "-3"
+    code, _, err = answered("input=two.csv", "keep=idd")
+    assert code == 2 and err.startswith("keep: two.csv row 2 has no column 'idd'; did you mean id?")
+
+
+def test_labels_stand_in_csv_as_they_are_unless_a_spreadsheet_reads_it() -> None:
+    row = {"input": "d row 2", "label": "-1", "probability": 0.5}
+    written = []
+    for spreadsheet in (False, True):
+        out = io.StringIO()
+        asked = Asked(form="csv", threshold=None, top_k=1, probabilities=False, keep=(), batch_size=1,
+                      spreadsheet=spreadsheet)  # fmt: skip
+        write(iter([dict(row)]), asked, out)
+        written.append(out.getvalue().splitlines()[1])
+    assert written == ["d row 2,-1,0.5", "d row 2,'-1,0.5"]
+
+
+def test_further_labels_and_all_probabilities_are_told(answered: Callable[..., tuple[int, str, str]]) -> None:
+    Path("two.csv").write_text("b,a\n2,1\n-3,9\n")
+    _, out, _ = answered("input=two.csv", "top_k=5", "probabilities=true", "--json")
+    first = json.loads(out.splitlines()[0])
+    assert [one["label"] for one in first["top"]] == ["x", "y"] and set(first["probabilities"]) == {"x", "y"}
+    assert sum(first["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    _, out, _ = answered("input=two.csv", "top_k=2", "probabilities=true", "--csv")
+    assert out.splitlines()[0] == "input,label,probability,label_2,probability_2,p(x),p(y)"
+    _, out, _ = answered("input=two.csv", "top_k=2")
+    assert out.splitlines()[0] == "x\t0.974\ty\t0.026\ttwo.csv row 2"
+
+
+def test_output_is_a_new_file_that_is_whole_or_absent(answered: Callable[..., tuple[int, str, str]]) -> None:
+    Path("two.csv").write_text("b,a\n2,1\n-3,9\n")
+    code, out, _ = answered("input=two.csv", "output=answers.csv", "batch_size=1")
+    assert (code, out) == (0, "") and len(Path("answers.csv").read_text().splitlines()) == 3
+    code, _, err = answered("input=two.csv", "output=answers.csv")
+    assert code == 2 and err == "output: answers.csv is already there; name a new file\n"
+    Path("bad.csv").write_text("b,a\n2,1\n-3,word\n")
+    code, _, err = answered("input=bad.csv", "output=other.jsonl", "batch_size=1")
+    assert code == 2 and "'word', no finite number" in err and not list(Path().glob("*other*"))
+    assert answered("input=two.csv", "output=o.json")[2].startswith(
+        "output: o.json would hold an object a line"
+    )
+
+
+def test_outputs_that_are_no_numbers_are_no_answer(
+    answered: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("two.csv").write_text("b,a\n2,1\n-3,9\n")
+    sound = Bundle.outputs
+    spoiled = torch.tensor([[0.0], [float("nan")]])
+    monkeypatch.setattr(Bundle, "outputs", lambda self, inputs: sound(self, inputs) + spoiled)
+    code, out, err = answered("input=two.csv", "--json")
+    assert (
+        code == 2
+        and "NaN" not in out
+        and "two.csv row 3: the predictor's outputs for it are no finite" in err
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        code, out, err = answered("input=two.csv", "--json", "on_bad=skip")
+    assert code == 0 and len(out.splitlines()) == 1 and "1 could not be read and left out" in err
+
+
+def test_standard_input_is_answered_line_by_line(
+    answered: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second row is written once the first is answered: waiting for a full batch would never end."""
+    read, write_end = os.pipe()
+    told = io.StringIO()
+    rest = [b"-3,9\n"]
+
+    class Out(io.StringIO):
+        def flush(self) -> None:
+            if rest and self.getvalue():
+                os.write(write_end, rest.pop())
+                os.close(write_end)
+
+    told = Out()
+    os.write(write_end, b"b,a\n2,1\n")
+    with os.fdopen(read) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        asked = Asked(form="text", threshold=None, top_k=1, probabilities=False, keep=(), batch_size=256,
+                      spreadsheet=False)  # fmt: skip
+        predict(Bundle.load("bundle"), "-", asked, told, on_bad="stop")
+    assert [line.split("\t")[0] for line in told.getvalue().splitlines()] == ["x", "y"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -227,3 +228,26 @@ def test_data_check_reports_what_cannot_be_read_and_goes_on(
     code, out, err = check(*own, "dataset.n_way=6")  # tasks that cannot be had; what there is, is told
     assert code == 2 and "new: 4 classes x 8 examples" in out and "UNREADABLE" in out
     assert err.count("\n") == 1 and "which has 4; lower n_way" in err
+
+
+def test_data_check_of_one_task_names_what_to_look_at(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{i % 7},{i % 5},{'xy'[i % 2]}" for i in range(35)]
+    Path("my.csv").write_text("a,b,label\n" + "\n".join([*rows, "0,0,y", "word,1,x"]) + "\n")
+    words = ["data", "check", "--adapt", "dataset=tabular", "dataset.root=my.csv", "model=mlp"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(words) == 1
+    out, err = capsys.readouterr()
+    assert "1 could not be read and left out: my.csv row 38" in err
+    assert "my.csv row 2 is x and my.csv row 37 is y" in out and "UNREADABLE my.csv row 38" in out
+    Path("my.csv").write_text(
+        "a,b,label\n" + "".join(f"{i * i % 37},{i},{'xy'[i % 2]}\n" for i in range(35, 0, -1))
+    )
+    monkeypatch.setattr("coldstart_cli.experiment.parts._sources", {})
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n_found"] == 0
+    assert main(["data", "check", "--adapt", "dataset=glyphs"]) == 2
+    assert "is not data of your own" in capsys.readouterr().err

@@ -17,16 +17,17 @@ from coldstart_cli.bundles import temperature
 from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.bundles.card import FORMAT, Card, CrossValidation, DataFacts, Seconds
 from coldstart_cli.bundles.held_out_labels import CONFIDENCE, Rehearsal
+from coldstart_cli.bundles.own_task import ranges_for, read_task, shift_of, source_classes, task_of
 from coldstart_cli.bundles.rebuild import build_section
 from coldstart_cli.bundles.source_temperature import source_temperature
+from coldstart_cli.bundles.stated_test import scored
+from coldstart_cli.bundles.untrained import said_of_untrained
 from coldstart_cli.config.building import build
 from coldstart_cli.core.tasks import Strategy, Support
-from coldstart_cli.datasets.own.labelled import Labelled
-from coldstart_cli.datasets.own.layouts import read_labelled
 from coldstart_cli.datasets.own.one_task import OneTask
 from coldstart_cli.errors import RequestError, Unserved
 from coldstart_cli.experiment.assembly import check_values
-from coldstart_cli.experiment.parts import StrategyBuilder, preprocess_of, source_of
+from coldstart_cli.experiment.parts import StrategyBuilder, check_pretrained, preprocess_of
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.runs.run import Run
@@ -45,6 +46,7 @@ class AdaptPlan:
     tasks_to_calibrate: Annotated[int, Ge(1)]
     threshold: Annotated[float, Ge(0), Le(1)]
     copy_base: bool
+    untrained: bool
     licence: str | None
 
 
@@ -60,8 +62,9 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Bundle
     check_values(config)
     hardware: Hardware = build(config["hardware"], "hardware", Hardware, config["trust"], {})
     hardware.prepare(config["seed"])
-    labelled = labelled_of(config, run)
-    task = OneTask(labelled, config["seed"])
+    source = source_classes(config, run)
+    found = read_task(config, run, source)
+    task = task_of(found.learned, config["seed"], source, trained=run is not None)
     known = _facts(run, task)
     builder = StrategyBuilder(config, hardware, task, config["training"]["steps"], known)
     strategy = builder.build(config["strategy"], "strategy").eval()
@@ -69,8 +72,13 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Bundle
     if reason is not None:
         raise Unserved(f"strategy: {reason}")
     if run is not None:
-        _load(strategy, run)
+        _load(strategy, run, config)
     support = task.support().to(hardware.device)
+    said = (*found.said, *source.said(found.learned.classes))
+    ranges = ranges_for(run, found.learned)
+    said += () if (shift := shift_of(ranges, found)) is None else (shift,)
+    if run is None:
+        said += said_of_untrained(config, strategy, support, allowed=plan.untrained)
     candidates = [plan.steps] if plan.steps is not None else config["evaluation"]["steps"]
     started = time.perf_counter()
     step, how = _chosen(strategy, support, candidates, plan, run)
@@ -90,50 +98,14 @@ def adapt(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Bundle
         temperature=t,
         temperature_from=origin,
         seconds=Seconds(adaptation=round(seconds, 4), in_all=round(time.perf_counter() - started, 3)),
+        test=None if found.test is None else scored(adapted.module, found.test, hardware.device),
+        said=said,
+        input_ranges=ranges,
     )
     preprocess = preprocess_of(config["model"], "model", config["trust"])
     bundle = Bundle(card, adapted.module.cpu(), preprocess)
     bundle.save(Path(plan.bundle), base_of(config["model"]), copy_base=plan.copy_base)
     return bundle
-
-
-LEARNED = ("layout", "columns", "categories", "ignore", "max_categories", "size", "channels", "resize",
-           "example_shape", "images", "target_scale")  # fmt: skip
-"""Keys of a recipe that a run's own data have settled; the others say where the new files hold what."""
-
-
-def labelled_of(config: Mapping[str, Any], run: Run | None) -> Labelled:
-    """The examples of a layout, whole; those for a trained run are read as its own were.
-
-    Raises:
-        RequestError: where the data set is not your own, or has one class alone.
-    """
-    node = config["dataset"]
-    labelled: Labelled | None
-    recipe = read_json(run.path / "environment.json", "run").get("recipe") if run is not None else None
-    if recipe and recipe["layout"] == config["names"]["dataset"]:
-        asked = {key: node[key] for key in recipe if key in node and key not in LEARNED}
-        preprocess = preprocess_of(config["model"], "model", config["trust"])
-        labelled = read_labelled(
-            {**recipe, **asked},
-            preprocess,
-            node["root"],
-            unlabelled=node["unlabelled"],
-            on_bad=node["on_bad"],
-        )
-    else:
-        labelled = getattr(source_of(config), "labelled", None)
-    if not isinstance(labelled, Labelled):
-        raise RequestError(
-            f"dataset: {config['names']['dataset']} is not data of your own; choose image_folder, text, "
-            "tabular or arrays with dataset.root=PATH"
-        )
-    if len(labelled.classes) == 1:
-        raise RequestError(
-            f"dataset.root: all {len(labelled)} examples are of one class, {labelled.classes[0]}; give two "
-            "classes or more"
-        )
-    return labelled
 
 
 def _facts(run: Run | None, task: OneTask) -> dict[str, Any]:
@@ -150,7 +122,8 @@ def _facts(run: Run | None, task: OneTask) -> dict[str, Any]:
     return {**facts, "n_source_outputs": facts.get("n_source_outputs", n)}
 
 
-def _load(strategy: Strategy, run: Run) -> None:
+def _load(strategy: Strategy, run: Run, config: Mapping[str, Any]) -> None:
+    check_pretrained(run, config, strategy)
     try:
         strategy.load_state_dict(run.checkpoints.best()["strategy"])
     except RuntimeError as error:
@@ -209,7 +182,7 @@ def _made_of(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None, task: 
         "licence": plan.licence,
         "data": DataFacts(
             root=config["dataset"]["root"],
-            on_bad=config["dataset"]["on_bad"],
+            on_bad=config["dataset"].get("on_bad", "stop"),  # published data have no such key
             hash=labelled.fingerprint,
             examples=len(labelled),
             skipped=len(labelled.skipped),

@@ -5,12 +5,13 @@ Torch is imported once the config is known to compose, so that a misspelt key is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coldstart_cli.config import composition
+from coldstart_cli.datasets.readers.npz import Archive
 from coldstart_cli.experiment.requests import changed_config, left_as_found
 from coldstart_cli.runs.run import Run
 
@@ -40,6 +41,9 @@ def adapt(
     with composition.environment_hidden():
         if of is None:
             ((_, config),) = composition.points([*folders, *rest])
+            chosen = _model_for(config, rest)
+            if chosen:
+                ((_, config),) = composition.points([*folders, *chosen, *rest])
         else:
             config = changed_config(of, rest, folders)
         values = composition.values_of("adapt", own)
@@ -51,3 +55,21 @@ def adapt(
         if bundle is not None:
             plan = replace(plan, bundle=str(bundle))
         return adapting.adapt(config, plan, of)
+
+
+def _model_for(config: Mapping[str, Any], words: Sequence[str]) -> list[str]:
+    """Words that choose the features themselves as the model, where vectors are read and no model is named.
+
+    The default model reads images; an untrained network over given features would only spoil them.
+    """
+    if any(word.startswith(("model", "experiment=", "+experiment=")) for word in words):
+        return []
+    node = config["dataset"]
+    layout = str(node["_target_"]).removeprefix("coldstart_cli.datasets.")
+    if layout == "tabular":
+        return ["model=features"]
+    if layout != "arrays" or node["root"] is None or not Path(node["root"]).expanduser().is_file():
+        return []
+    with Archive(Path(node["root"]).expanduser()) as archive:
+        shape, _ = archive.header(node["x_key"], "x_key")
+    return ["model=features", "dataset.standardise=true"] if len(shape) == 2 else []

@@ -65,6 +65,16 @@ def _told(card: Card, bundle: str) -> list[str]:
             f"{found.metric} {numbers.interval(found)}{' %' if numbers.percent else ''} by cross-validation "
             f"on the labels ({found.folds} folds, {found.repeats} times; the bundle has learned from all)"
         )
+    if card.test is not None:
+        percent = card.test.metric == "accuracy"
+        numbers = Numbers.of(percent, [])
+        between = [numbers.value(card.test.low), numbers.value(card.test.high)] if percent else []
+        interval = f" [{', '.join(between)}]" if between else ""
+        lines.append(
+            f"{card.test.metric} {numbers.value(card.test.value)}{interval}{' %' if percent else ''} on the "
+            f"{card.test.examples:,} stated test examples, kept apart from all of this"
+        )
+    lines += card.said
     assert card.sizes is not None  # it has been saved
     lines += [
         f"{card.steps} adaptation steps, by {card.steps_chosen_by}; "

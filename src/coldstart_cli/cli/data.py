@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coldstart_cli.cli.output import emit
 from coldstart_cli.cli.parsing import Namespace, Parser, Words, values_of
 from coldstart_cli.config.key import Key
 from coldstart_cli.errors import RequestError
 from coldstart_cli.processes import streams
+
+if TYPE_CHECKING:
+    from coldstart_cli.datasets.audit.findings import DataAudit
+    from coldstart_cli.datasets.audit.one_task import TaskAudit
 
 
 def add(program: Parser) -> None:
@@ -25,10 +29,11 @@ def add(program: Parser) -> None:
         "check",
         run_check,
         "leaks in the data a run would use: support, query, classes, duplicates",
-        "The words are those of train. Exit code 1 where there is a leak.",
+        "The words are those of train. Exit code 1 where something was found.",
         examples=(
             "coldstart data check dataset=omniglot dataset.root=path/to/omniglot",
             "coldstart data check dataset=text dataset.root=intents.csv model=minilm_frozen",
+            "coldstart data check --adapt dataset=text dataset.root=my.csv model=minilm_frozen",
         ),
     )
     check.key_values(Words(plan="train"))
@@ -37,6 +42,11 @@ def add(program: Parser) -> None:
         metavar="200",
         type=_n_tasks,
         help="tasks of each kind; default 200, fewer of large ones",
+    )
+    check.flag(
+        "--adapt",
+        action="store_true",
+        help="check the data as the one task that adapt learns from: duplicates, conflicts, small classes",
     )
     check.flag("--json", action="store_true", help="print JSON")
     check.config_dir()
@@ -75,7 +85,7 @@ def run_check(arguments: Namespace) -> int:
     """Composes as `train` does, audits, prints.
 
     Returns:
-        0, or 1 where there is a leak.
+        0, or 1 where there is a leak, or in one task something to look at.
 
     Raises:
         RequestError: for a config that `train` would refuse because of its data.
@@ -83,23 +93,31 @@ def run_check(arguments: Namespace) -> int:
     streams.set_up()
     from coldstart_cli.config import composition
 
-    found: list[dict[str, Any]] = []
+    found: list[DataAudit | TaskAudit] = []
 
     def job(config: Mapping[str, Any]) -> None:  # a key that is misspelt is found before torch is imported
-        from coldstart_cli.experiment.data_check import audited
+        from coldstart_cli.experiment.data_check import audited, task_checked
 
+        if arguments.adapt:
+            found.append(task_checked(config))
+            return
         found.append(audited(config, n_tasks=arguments.tasks, show_read=not arguments.json))
 
     overrides = [*composition.search_path(arguments.config_dir), *arguments.overrides]
     composition.run_jobs(overrides, [], job)
+    from coldstart_cli.datasets.audit.one_task import TaskAudit
     from coldstart_cli.reports import audit_table
 
     summary = found[0]
     if arguments.json:
-        emit(json.dumps(summary, indent=2) + "\n")
+        from coldstart_cli.metrics.json_edge import to_json
+
+        emit(json.dumps(to_json(summary), indent=2) + "\n")
+    elif isinstance(summary, TaskAudit):
+        audit_table.show_task(summary)
     else:
         audit_table.show(summary)
-    return 1 if summary["n_leaks"] else 0
+    return 1 if (summary.n_found if isinstance(summary, TaskAudit) else summary.n_leaks) else 0
 
 
 def run_fetch(arguments: Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from coldstart_cli.datasets.readers.tables import STDIN
+from coldstart_cli.datasets.readers.lines import STDIN
 from coldstart_cli.errors import RequestError, suggestion
 
 

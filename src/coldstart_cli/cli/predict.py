@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from coldstart_cli.cli.parsing import Namespace, Number, Parser, Words, values_of
 from coldstart_cli.config.key import Key
+from coldstart_cli.errors import RequestError
 from coldstart_cli.processes import streams
 
 
@@ -15,15 +20,22 @@ def add(program: Parser) -> None:
         "predict",
         run,
         "labels and probabilities by a bundle",
-        "Each line is a label, its probability and the input; a regression has the value alone.",
+        "Each line is a label, its probability and the input; a regression has the value alone. "
+        "Standard input is answered as its lines come.",
         examples=(
-            "coldstart predict bundle=intents input=questions.csv --csv",
+            "coldstart predict bundle=intents input=questions.csv output=answers.csv keep=id,text",
+            "coldstart predict bundle=intents input=questions.csv top_k=3 --json",
             "printf 'How do I top up?\\n' | coldstart predict bundle=intents input=-",
         ),
     )
     parser.key_values(Words(own=keys, composes=False))
     parser.flag("--json", action="store_true", help="print a JSON object for each input")
-    parser.flag("--csv", action="store_true", help="print CSV with a column for each class")
+    parser.flag("--csv", action="store_true", help="print CSV; labels stand in it as they are")
+    parser.flag(
+        "--spreadsheet",
+        action="store_true",
+        help="CSV for a spreadsheet: what it would take for a formula, such as -1, is written as '-1",
+    )
 
 
 def keys() -> tuple[Key, ...]:
@@ -41,30 +53,80 @@ def keys() -> tuple[Key, ...]:
             "",
             "abstain below this probability; else the bundle's",
         ),
+        Key(
+            "output",
+            "text",
+            "FILE",
+            "a new file to write to: CSV or JSON by its name (.csv, .jsonl), else text",
+        ),
+        Key("keep", "text", "COLUMNS", "columns of the input beside the answer: id,name or all"),
+        Key("top_k", "whole number >= 1", "1", "labels of each input, the likeliest first"),
+        Key(
+            "probabilities",
+            "true | false",
+            "false",
+            "the probability of every class",
+            choices=("true", "false"),
+        ),
+        Key("batch_size", "whole number >= 1", "256", "inputs that are predicted together, at most"),
         Key("on_bad", " | ".join(on_bad), "stop", "what an input does that cannot be read", choices=on_bad),
     )
 
 
 def run(arguments: Namespace) -> int:
-    """Predicts and prints.
+    """Predicts and prints, or writes a file.
 
     Raises:
         RequestError: for what cannot be read.
     """
     values = values_of("predict", arguments.overrides, keys(), needed=("bundle", "input"))
-    threshold = values.get("threshold")
-    share = None if threshold is None else Number("threshold", 0, 1, "threshold=0.5")(threshold)
+    output = Path(values["output"]).expanduser() if values.get("output") else None
+    settings: dict[str, Any] = {
+        "form": _form(arguments, output),
+        "threshold": _number(values, "threshold", 0, 1, "threshold=0.5"),
+        "top_k": int(_number(values, "top_k", 1, 1e6, "top_k=3") or 1),
+        "probabilities": values.get("probabilities") == "true",
+        "keep": tuple(filter(None, values.get("keep", "").strip("[]").split(","))),
+        "batch_size": int(_number(values, "batch_size", 1, 1e6, "batch_size=256") or 256),
+        "spreadsheet": arguments.spreadsheet,
+    }
+    if output is not None and output.exists():
+        raise RequestError(f"output: {output} is already there; name a new file")
     streams.set_up()
     from coldstart_cli.bundles import predicting
     from coldstart_cli.bundles.bundle import Bundle
     from coldstart_cli.cli.inputs import check_there
+    from coldstart_cli.files.durable import text_file
     from coldstart_cli.files.untrusted import shaped
 
     bundle = Bundle.load(values["bundle"])
     check_there(values["input"])
     on_bad: Any = values.get("on_bad", "stop")
-    form = "json" if arguments.json else "csv" if arguments.csv else "text"
-    with shaped("bundle", values["bundle"]):
-        problems = predicting.predict(bundle, values["input"], form, on_bad=on_bad, threshold=share)
-    problems.warn(values["input"])
+    asked = predicting.Asked(**settings)
+    written = contextlib.nullcontext(sys.stdout) if output is None else text_file(output)
+    with shaped("bundle", values["bundle"]), written as out:
+        problems = predicting.predict(bundle, values["input"], asked, out, on_bad=on_bad)
+    problems.warn(values["input"], bundle.preprocess.max_length)
     return 0
+
+
+def _form(arguments: Namespace, output: Path | None) -> str:
+    """What a flag says, or the name of the file."""
+    if arguments.json:
+        return "json"
+    if arguments.csv or arguments.spreadsheet:
+        return "csv"
+    suffix = "" if output is None else output.suffix.lower()
+    if suffix == ".json":
+        raise RequestError(f"output: {output} would hold an object a line; name it .jsonl")
+    return {".csv": "csv", ".jsonl": "json", ".ndjson": "json"}.get(suffix, "text")
+
+
+def _number(values: Mapping[str, str], name: str, low: float, high: float, remedy: str) -> float | None:
+    """A number of the command line, or None where it is not given; whole where its lowest value is 1."""
+    if name not in values:
+        return None
+    number = Number(name, low, high, remedy)(values[name])
+    if low == 1 and not number.is_integer():
+        raise RequestError(f"{name}: {values[name]} is not a whole number; write {remedy}")
+    return number

@@ -11,7 +11,7 @@ OLD_SECONDS = 3600.0
 
 
 def sweep_leftovers(folder: Path, pattern: str) -> None:
-    """Removes files whose last change is an hour ago; what another process removes meanwhile is passed over."""
+    """Removes files that have not changed for an hour; one that is gone by then is passed over."""
     oldest = time.time() - OLD_SECONDS
     for path in folder.glob(pattern):
         with contextlib.suppress(OSError):

@@ -43,7 +43,7 @@ def yaml_values(text: str) -> Any:
     """Plain values of a YAML text without interpolations.
 
     Raises:
-        Foreign: where it is no YAML, or more than values.
+        Foreign: where it is not YAML, or more than values.
     """
     value = _loaded(text)
     for found in _scalars(value, DEEPEST):
@@ -56,14 +56,14 @@ def json_values(text: str) -> Any:
     """Plain values of a JSON text.
 
     Raises:
-        Foreign: where it is no JSON, is nested too deep, or holds a number that JSON does not know.
+        Foreign: where it is not JSON, is nested too deep, or holds a number that JSON does not know.
     """
     if len(text) > LARGEST_JSON:
         raise Foreign(f"has more than {LARGEST_JSON >> 20} MiB")
     try:
         value = DECODER.decode(text)
     except (ValueError, RecursionError) as error:
-        raise Foreign("is no JSON") from error
+        raise Foreign("is not JSON") from error
     for _ in _scalars(value, DEEPEST):
         pass
     return value
@@ -90,7 +90,7 @@ def read_text(path: Path, largest: int) -> str:
 
     Raises:
         OSError: where it cannot be read, or is something else than a file, such as a FIFO.
-        Foreign: where it has more, or is no UTF-8.
+        Foreign: where it has more, or is not UTF-8.
     """
     with opened(path) as stream:
         data = stream.read(largest + 1)
@@ -99,7 +99,7 @@ def read_text(path: Path, largest: int) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise Foreign("is no UTF-8") from error
+        raise Foreign("is not UTF-8") from error
 
 
 def _loaded(text: str) -> Any:
@@ -108,7 +108,7 @@ def _loaded(text: str) -> Any:
     try:
         return _LOADER(text).get_single_data()
     except (yaml.YAMLError, ValueError, OverflowError, TypeError) as error:
-        raise Foreign("is no YAML") from error
+        raise Foreign("is not YAML") from error
 
 
 def _scan(text: str) -> None:
@@ -133,7 +133,7 @@ def _scan(text: str) -> None:
     except (yaml.YAMLError, ValueError) as error:
         if isinstance(error, Foreign):
             raise
-        raise Foreign("is no YAML") from error
+        raise Foreign("is not YAML") from error
 
 
 def _scalars(value: Any, deepest: int) -> Iterator[object]:

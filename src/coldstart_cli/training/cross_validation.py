@@ -1,15 +1,15 @@
-"""One real task with few labels: what can be learned of a learner from its support set alone.
+"""One real task with few labels: what its support set alone tells about a learner.
 
-Shimabucoro, Hospedales and Gouk 2023, arXiv:2307.02732, compared the ways on few-shot tasks: few folds
+Shimabucoro, Hospedales and Gouk 2023, arXiv:2307.02732, compared such methods on few-shot tasks: few folds
 estimate best how good one learner is, many folds choose best among several.
 
 To estimate, what counts is the error of the number. With few folds the support sets of different folds
 differ, so that their spread shows something of the spread over support sets, a fold holds enough examples
-to be scored, and repeating with other folds takes out the luck of the deal; the price is a learner that saw
-fewer labels and is a little worse than the one that will be used. To select, only the order counts, and
-that depends on how many labels there are: with as many folds as labels every candidate sees all but one.
+to be scored, and repeating with other folds averages out the luck of the split; the price is a learner that
+saw fewer labels and is a little worse than the one that will be used. To select, only the order counts, and
+it depends on the number of labels: with as many folds as labels every candidate sees all but one.
 
-No number of folds makes few labels many: the paper finds no estimate of a single task reliable.
+No number of folds makes up for few labels: the paper finds no estimate from a single task reliable.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ Score = Callable[[Indices, Indices], Mapping[str, float]]
 
 
 def folds(targets: NDArray[np.generic], n_folds: int, seed: int) -> Folds:
-    """Folds of equal size but for one example, in which every class has its share.
+    """Folds whose sizes differ by one example at most, and in which every class has its share.
 
     Args:
         targets: (n,) class ids, whole numbers; any other targets, (n, ...), are one stratum.
-        n_folds: at most; never more than labels of the rarest class, so that every fold holds every class.
-        seed: of the deal, which depends on nothing else.
+        n_folds: the most; never more than the rarest class has labels, so that every fold has every class.
+        seed: of the assignment to folds, which depends on nothing else.
 
     Returns:
-        Ascending indices; none where the rarest class has one label, for nothing could be held out.
+        Ascending indices; no folds where the rarest class has one label, for nothing could be held out.
     """
     return _dealt(targets, min(n_folds, _rarest(targets)), seed)
 
 
 def _rarest(targets: NDArray[np.generic]) -> int:
-    """Labels of the rarest of the classes there are."""
+    """The number of labels of the rarest class."""
     if len(targets) == 0:
         return 0
     return int(np.unique(_strata(targets), return_counts=True)[1].min())
@@ -57,7 +57,7 @@ def _strata(targets: NDArray[np.generic]) -> NDArray[np.generic]:
 
 
 def _dealt(targets: NDArray[np.generic], n_folds: int, seed: int) -> Folds:
-    """Like cards, class by class and in random order within: equal ones fall on different folds."""
+    """Folds dealt like cards, class by class and shuffled within: a class spreads over different folds."""
     if n_folds < 2:
         return []
     # Sorted stably after a shuffle: random within a class, so that dealing in turn stratifies the folds.
@@ -70,9 +70,9 @@ def _dealt(targets: NDArray[np.generic], n_folds: int, seed: int) -> Folds:
 
 @dataclass(frozen=True, slots=True)
 class CrossValidated:
-    """A mean over folds and its corrected interval; infinite where nothing could be held out.
+    """A mean over folds and its corrected interval, infinite where nothing could be held out.
 
-    `n_folds` may be fewer than were asked for.
+    `n_folds` may be fewer than requested.
     """
 
     mean: float
@@ -102,8 +102,8 @@ class FoldScores:
 def corrected(values: NDArray[np.float64], confidence: float) -> CrossValidated:
     """The t interval of scores (n_repeats, n_folds) of repeated cross-validation.
 
-    Folds share most of what they are trained on, and repeats share all, so that sd / sqrt(n) is far too
-    sure. Nadeau and Bengio 2003 (Machine Learning 52:239) add to 1 / n the ratio of held-out to seen
+    Folds share most of their training examples, and repeats share all, so that sd / sqrt(n) is far too
+    small. Nadeau and Bengio 2003 (Machine Learning 52:239) add to 1 / n the ratio of held-out to seen
     examples, here 1 / (n_folds - 1): variance = (1 / n + 1 / (n_folds - 1)) sd², n = n_repeats n_folds,
     with n - 1 degrees of freedom (Bouckaert and Frank 2004, PAKDD). It is a rule of thumb, since no
     estimator of this variance is unbiased (Bengio and Grandvalet 2004, JMLR 5): of equal classifiers on 20
@@ -125,8 +125,10 @@ def to_estimate(
 ) -> FoldScores:
     """Scores of every candidate in few folds, dealt anew `n_repeats` times (see the head of this file).
 
-    The learner that is scored saw 1 - 1 / n_folds of the labels. No candidates where `folds` has none.
+    The learner that is scored saw 1 - 1 / n_folds of the labels. Without folds there are no
+    candidates.
     """
+    # Independent seeds from one: seed, seed + 1, ... would repeat the splits of the neighbouring run.
     seeds = np.random.SeedSequence(seed).generate_state(n_repeats)
     repeats = [[score(seen, held_out) for seen, held_out in folds(targets, n_folds, int(s))] for s in seeds]
     names = repeats[0][0] if repeats and repeats[0] else {}
@@ -138,13 +140,14 @@ def to_select(
 ) -> str | None:
     """The candidate with the best mean over all examples, each held out once; the first among equals.
 
-    In as many folds as there are examples, `max_folds` at most. With more folds than labels of a class not
-    every fold holds that class, but every one is trained on it. None where a class has one label only.
+    In as many folds as there are examples, `max_folds` at most. With more folds than a class has labels, not
+    every fold holds that class out, but each is trained on it. None where a class has only one label.
     """
     dealt = _dealt(targets, min(max_folds, len(targets)), seed) if _rarest(targets) > 1 else []
     totals: dict[str, float] = {}
     for seen, held_out in dealt:
         for name, value in score(seen, held_out).items():
+            # Weighted by size: the sum over examples does not depend on how they fall into folds.
             totals[name] = totals.get(name, 0.0) + value * len(held_out)
     sign = 1.0 if higher_is_better else -1.0
     return max(totals, key=lambda name: sign * totals[name], default=None)

@@ -4,43 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from coldstart_cli.datasets.audit import contents
-from coldstart_cli.datasets.audit.contents import Holding, Lookup, hashes_of, holdings, twins
-from tests.kit.small_sources import PER_CLASS, episodes, images, split_table, splits
+from coldstart_cli.datasets.audit.contents import Holding, Lookup, holdings, twins
+from tests.kit.small_sources import PER_CLASS, episodes, split_table, splits
 
 
 def holding(hashes: list[int], labels: list[int], where: str = "train") -> Holding:
     names = tuple(f"c{n}" for n in range(max(labels, default=-1) + 1))
     return Holding(where, "train", np.array(hashes, dtype=np.uint64), np.array(labels), names, ())  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16, torch.int64, torch.bool])
-def test_hashes_tell_examples_of_any_type_apart(dtype: torch.dtype) -> None:
-    inputs = torch.tensor([[1, 0], [0, 1], [1, 0], [0, 0]]).to(dtype)
-    hashes = hashes_of(inputs, None)
-    assert hashes[0] == hashes[2]
-    assert len({*hashes.tolist()}) == 3
-
-
-def test_hashes_cover_every_tensor_of_a_mapping_and_the_targets() -> None:
-    tokens, mask = torch.tensor([[1, 2], [1, 2], [1, 2]]), torch.tensor([[1], [1], [0]])
-    one, two, three = hashes_of({"tokens": tokens, "mask": mask}, None).tolist()
-    assert one == two != three
-    one, two, three = hashes_of(tokens, torch.tensor([0.5, 0.25, 0.5])).tolist()
-    assert one == three != two
-
-
-def test_hashes_do_not_depend_on_the_other_examples_or_on_memory_order() -> None:
-    inputs = images(20)
-    alone = [int(hashes_of(inputs[i : i + 1], None)[0]) for i in range(20)]
-    assert hashes_of(inputs, None).tolist() == alone
-    turned = inputs.transpose(-1, -2)
-    assert hashes_of(turned, None).tolist() == hashes_of(turned.contiguous(), None).tolist()
-    assert len(hashes_of(inputs[:0], None)) == 0
 
 
 def test_holdings_are_the_pools_in_chunks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +41,7 @@ def test_turned_classes_are_other_content() -> None:
     tables = splits()
     turned = tables["new"]
     tables["new"] = type(turned)(
-        turned.members, turned.sizes, None, 0, np.array([1, 2, 3, 0]), turned.room, (), ()
+        turned.ids, turned.sizes, None, 0, np.array([1, 2, 3, 0]), turned.room, (), ()
     )
     assert len(twins(holdings(episodes(tables)))) == 0
     tables["validation"] = split_table(range(8, 12), range(PER_CLASS))

@@ -104,7 +104,7 @@ def test_folder_of_files_is_read_in_order(read: Read, tmp_path: Path) -> None:
         ('{"text": null, "label": "b"}\n', "d.jsonl", "row 1: column text is empty"),
         ('{"text": "\\ud800", "label": "b"}\n', "d.jsonl", "holds half a character"),
         (b"PAR1 and no more", "d.parquet", "is no Parquet file"),
-        ("hello", "d.docx", "is no CSV, TSV, JSONL or Parquet file by its name"),
+        ("hello", "d.docx", "is no CSV, TSV, JSONL, JSON or Parquet file by its name"),
     ],
 )
 def test_bad_input_is_one_line_with_file_and_row(
@@ -119,7 +119,7 @@ def test_bad_input_is_one_line_with_file_and_row(
 
 def test_empty_folder_and_unknown_encoding_are_refused(read: Read, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(RequestError, match="nothing holds no CSV, TSV, JSONL or Parquet file"):
+    with pytest.raises(RequestError, match="nothing holds no CSV, TSV, JSONL, JSON or Parquet file"):
         read(CSV, root=str(tmp_path / "nothing"))
     with pytest.raises(RequestError, match=r"dataset.encoding: utf-9 is not an encoding"):
         read(CSV, encoding="utf-9")
@@ -152,7 +152,7 @@ def test_file_that_cannot_be_written_to_is_read_and_stays(
 
 def test_model_without_text_is_refused(values: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text(CSV)
-    with pytest.raises(ValueError, match="model: it reads no text"):
+    with pytest.raises(ValueError, match="model: it does not read text"):
         text(Plain(), **{**values, "root": str(tmp_path / "data.csv")})
 
 
@@ -165,13 +165,16 @@ def test_raw_texts_come_from_tables_lines_and_standard_input(
     def raw(path: str) -> list[Any]:
         problems = Problems("skip")
         found = list(layouts.read_raw(labelled.recipe, bag, path, problems=problems, chunk=20))
-        return [*found, problems.skipped]
+        skipped, problems.skipped = problems.skipped, []
+        problems.warn(path)
+        return [*found, skipped]
 
     *chunks, skipped = raw(str(tmp_path / "data.csv"))
     assert [len(chunk) for chunk in chunks] == [20, 20, 5] and not skipped
     assert torch.equal(torch.cat([counts(chunk.inputs) for chunk in chunks]), counts(labelled.inputs))
     (tmp_path / "lines.txt").write_bytes(b"one line\n\nanother, with a comma\ncaf\xe9\n")
-    lines, skipped = raw(str(tmp_path / "lines.txt"))
+    with pytest.warns(RuntimeWarning, match=r"lines.txt: 1 blank lines have no answer"):
+        lines, skipped = raw(str(tmp_path / "lines.txt"))
     assert lines.places == ("lines.txt row 1", "lines.txt row 3") and skipped == [
         "lines.txt row 4: it is not utf-8"
     ]
@@ -191,3 +194,65 @@ def test_recipe_reads_other_columns_where_it_is_changed(read: Read, bag: Preproc
     assert labelled.classes == ("a", "b")
     with pytest.raises(RequestError, match="recipe: texts is not a layout; did you mean text"):
         layouts.read_labelled({"layout": "texts"}, bag, "x", unlabelled=None, on_bad="stop")
+
+
+@pytest.mark.parametrize(
+    ("typed", "what"),
+    [
+        ("label,text\nx,hello there\ny,bye\n", "a table with a header"),
+        ("text\nhello there\nbye\n", "a table with a header"),
+        ('{"text": "hello there"}\n{"text": "bye"}\n', "JSON objects"),
+        ('[{"text": "hello there"},\n {"text": "bye"}]\n', "a list of JSON objects"),
+    ],
+)
+@pytest.mark.parametrize("name", ["-", "typed.txt"])
+def test_raw_texts_are_read_as_the_table_that_they_are(
+    read: Read,
+    bag: Preprocess,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    typed: str,
+    what: str,
+    name: str,
+) -> None:
+    recipe = read(CSV).recipe
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed.encode())))
+    (tmp_path / "typed.txt").write_text(typed)
+    problems, path = Problems("stop"), name if name == "-" else str(tmp_path / name)
+    (raw,) = layouts.read_raw(recipe, bag, path, problems=problems, chunk=20)
+    assert [row["text"] for row in raw.rows] == ["hello there", "bye"]
+    with pytest.warns(RuntimeWarning, match=f"is read as {what}, as its first line shows"):
+        problems.warn("input")
+
+
+def test_texts_of_a_file_of_another_kind_are_refused(read: Read, bag: Preprocess, tmp_path: Path) -> None:
+    recipe = read(CSV).recipe
+    (tmp_path / "d.docx").write_bytes(b"PK\x03\x04\0\0")
+    with pytest.raises(RequestError, match=r"d.docx row 1: it holds a character that no text has"):
+        list(layouts.read_raw(recipe, bag, str(tmp_path / "d.docx"), problems=Problems("stop"), chunk=20))
+    (tmp_path / "d.xlsx").write_bytes(b"PK\x03\x04")
+    with pytest.raises(RequestError, match=r"d.xlsx: is a workbook, which is not read"):
+        list(layouts.read_raw(recipe, bag, str(tmp_path / "d.xlsx"), problems=Problems("stop"), chunk=20))
+
+
+def test_texts_that_are_cut_are_counted(read: Read, bag: Preprocess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bag, "max_length", 2)
+    monkeypatch.setattr(bag, "cut", lambda texts: (sum(len(t.split()) > 2 for t in texts), 4), raising=False)
+    with pytest.warns(
+        RuntimeWarning, match=r"45 of 45 texts are longer than 2 tokens and were cut; .*length=4"
+    ):
+        labelled = read(CSV)
+    assert len(labelled.remarks) == 1
+
+
+def test_texts_alike_are_of_one_group(read: Read) -> None:
+    labelled = read("text,label\nWhere is it?,a\nwhere is it,a\nother,b\n")
+    assert labelled.near_equal().tolist() == [0, 0, 1]
+
+
+def test_recipe_of_before_its_keys_were_known_is_read(read: Read, bag: Preprocess, tmp_path: Path) -> None:
+    recipe = dict(read(CSV).recipe)
+    for key in ("delimiter", "quoted", "header"):
+        del recipe[key]
+    again = layouts.read_labelled(recipe, bag, str(tmp_path / "data.csv"), unlabelled=None, on_bad="stop")
+    assert len(again) == 45

@@ -15,10 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coldstart_cli.core.tasks import Inputs, Pool, Split, TaskSource, n_examples
-from coldstart_cli.digests import row_hashes
+from coldstart_cli.core.tasks import Pool, Split, TaskSource
+from coldstart_cli.datasets.readers.equality import Hashes, hashes_of
 
-Hashes = NDArray[np.uint64]
 Positions = NDArray[np.intp]
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -68,22 +67,6 @@ def coincidences(source: TaskSource, n: int) -> int:
     Two draws of a float32 in [-5, 5] meet once in 2e7 pairs, and points of one function are such pairs.
     """
     return 1 + n // 10_000 if is_regression(source) and source.input_shape == (1,) else 0
-
-
-def hashes_of(inputs: Inputs, targets: Tensor | None) -> Hashes:
-    """(n,) a hash of each example; among a million, two different ones share 64 bits once in 4e7 audits.
-
-    Args:
-        targets: hashed with the inputs, where given.
-    """
-    n = n_examples(inputs)
-    named = {"": inputs} if isinstance(inputs, Tensor) else inputs
-    tensors = [tensor for _, tensor in sorted(named.items())] + ([] if targets is None else [targets])
-    if n == 0:
-        return np.empty(0, dtype=np.uint64)
-    columns = [tensor.cpu().contiguous().reshape(n, -1).view(torch.uint8) for tensor in tensors]
-    rows = (columns[0] if len(columns) == 1 else torch.cat(columns, dim=1)).numpy()
-    return row_hashes(rows)
 
 
 def holdings(source: TaskSource) -> list[Holding]:

@@ -17,10 +17,13 @@ from coldstart_cli.datasets.benchmarks.intents import (
 from coldstart_cli.datasets.own.draws import Draws
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan
+from coldstart_cli.datasets.readers.delimited import TableFormat
 from coldstart_cli.datasets.readers.download import located
 from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.datasets.readers.tables import check_columns, rows_of
 from coldstart_cli.models.preprocess import Preprocess
+
+_PUBLISHED = TableFormat("utf-8", "comma", quoted=True, header=True)
 
 
 def banking77(
@@ -61,7 +64,7 @@ def banking77(
     parts: dict[str, Published] = {"train.csv": "train", "test.csv": "test"}
     found = []
     for file, part in parts.items():
-        for place, row in rows_of(files[file], "utf-8", Problems("stop")):
+        for place, row in rows_of(files[file], _PUBLISHED, Problems("stop")):
             for column in ("text", "category"):
                 check_columns(place, row, {"root": column})
             found.append(Utterance(row["text"], row["category"], "", part, place))

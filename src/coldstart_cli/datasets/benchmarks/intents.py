@@ -17,6 +17,8 @@ from coldstart_cli.datasets.own.draws import Draws, Part
 from coldstart_cli.datasets.own.labelled import Labelled, marks
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan
+from coldstart_cli.datasets.readers.equality import near_equal_groups
+from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.models.preprocess import Preprocess
 
@@ -79,7 +81,8 @@ def without_duplicates(
 def by_intent(name: str, preprocess: Preprocess, utterances: Sequence[Utterance], plan: Plan) -> Own:
     """Intents are split; where there are domains, they are the groups that sources may be chosen from."""
     domains = [utterance.domain for utterance in utterances]
-    return Own(name, _labelled(preprocess, utterances, domains if any(domains) else None, None), plan)
+    labelled = _labelled(preprocess, utterances, domains if any(domains) else None, None)
+    return Own(name, labelled, plan, [utterance.part for utterance in utterances])
 
 
 def by_domain(
@@ -98,7 +101,8 @@ def by_domain(
 
     domains = [utterance.domain for utterance in utterances]
     splits = [split(utterance) for utterance in utterances]
-    return Own(name, _labelled(preprocess, utterances, domains, splits), plan)
+    labelled = _labelled(preprocess, utterances, domains, splits)
+    return Own(name, labelled, plan, [utterance.part for utterance in utterances])
 
 
 def all_at_once(name: str, preprocess: Preprocess, utterances: Sequence[Utterance], plan: Plan) -> Draws:
@@ -123,6 +127,7 @@ def all_at_once(name: str, preprocess: Preprocess, utterances: Sequence[Utteranc
         k_shot=plan.shape.k_shot,
         n_unlabelled=plan.shape.n_unlabelled,
         bank_seed=plan.bank_seed,
+        published=parts.tolist(),
     )
 
 
@@ -132,9 +137,14 @@ def _labelled(
     domains: Sequence[str] | None,
     splits: Sequence[str] | None,
 ) -> Labelled:
-    inputs = preprocess.texts([utterance.text for utterance in utterances])
+    texts = [utterance.text for utterance in utterances]
+    problems = Problems("stop")
+    problems.cut(len(texts), *preprocess.cut(texts))
+    problems.warn("dataset", preprocess.max_length)
     intents, places = ([getattr(u, name) for u in utterances] for name in ("intent", "place"))
-    return marks(intents, domains, splits, places).labelled(inputs, None, (), _RECIPE)
+    return marks(intents, domains, splits, places).labelled(
+        preprocess.texts(texts), None, (), _RECIPE, near_equal_groups(texts)
+    )
 
 
 def _divided(

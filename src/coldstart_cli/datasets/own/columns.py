@@ -7,24 +7,27 @@ that is missing or not among them has zeros.
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coldstart_cli.datasets.readers.problems import Problems
-from coldstart_cli.datasets.readers.tables import text_of
+from coldstart_cli.datasets.readers.tables import MISSING, text_of
 from coldstart_cli.errors import RequestError, suggestion
 
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
-"""What stands for no value, in any case of letters."""
-
-_ABSENT, _NUMBER, _WORD = range(3)
+ABSENT, NUMBER, WORD = range(3)
 _MOSTLY = 0.9
 """A column is of numbers where this share of its values are; then the others are bad rows."""
 
+_EPSILON = float(np.finfo(np.float64).eps)
+_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+"""A number whose decimals stand after a comma."""
+
+Decimal = Literal["point", "comma"]
 Column = Mapping[str, Any]
 """JSON: name, kind `number` with mean, deviation and missing, or kind `category` with values."""
 
@@ -45,8 +48,8 @@ class Cells:
 
     def add(self, value: object) -> None:
         kind, number, word = parsed(value)
-        if kind == _WORD or (kind == _NUMBER and self.as_words):
-            kind, number = _WORD, float(self.words.setdefault(word, len(self.words)))
+        if kind == WORD or (kind == NUMBER and self.as_words):
+            kind, number = WORD, float(self.words.setdefault(word, len(self.words)))
         self.values.append(number)
         self.kinds.append(kind)
 
@@ -57,7 +60,7 @@ class Cells:
     @property
     def is_numeric(self) -> bool:
         _, kinds = self.arrays()
-        numbers, words = int((kinds == _NUMBER).sum()), int((kinds == _WORD).sum())
+        numbers, words = int((kinds == NUMBER).sum()), int((kinds == WORD).sum())
         return numbers > 0 and numbers >= _MOSTLY * (numbers + words)
 
     def texts(self) -> list[str]:
@@ -65,7 +68,7 @@ class Cells:
         names = list(self.words)
         values, kinds = self.arrays()
         return [
-            "" if kind == _ABSENT else names[int(value)] if kind == _WORD else _number_text(value)
+            "" if kind == ABSENT else names[int(value)] if kind == WORD else _number_text(value)
             for value, kind in zip(values.tolist(), kinds.tolist(), strict=True)
         ]
 
@@ -74,16 +77,29 @@ def parsed(value: object) -> tuple[int, float, str]:
     """(kind, number, word) of a cell: `true` is a word, and so is what is not finite."""
     text = text_of(value)
     if text.lower() in MISSING:
-        return _ABSENT, 0.0, ""
+        return ABSENT, 0.0, ""
     if isinstance(value, bool):
-        return _WORD, 0.0, text.lower()
+        return WORD, 0.0, text.lower()
     try:
         number = float(text)
     except ValueError:
-        return _WORD, 0.0, text
+        return WORD, 0.0, text
     if not np.isfinite(number) or "_" in text:
-        return _WORD, 0.0, text
-    return _NUMBER, number, _number_text(number)
+        return WORD, 0.0, text
+    return NUMBER, number, _number_text(number)
+
+
+def pointed(row: Mapping[str, Any], decimal: Decimal) -> Mapping[str, Any]:
+    """A row whose numbers have a point before their decimals."""
+    if decimal == "point":
+        return row
+    return {name: _pointed(value) for name, value in row.items()}
+
+
+def _pointed(value: object) -> object:
+    if isinstance(value, str) and _COMMA.fullmatch(value.strip()):
+        return value.replace(",", ".")
+    return value
 
 
 def bad_rows(columns: Mapping[str, Cells], places: Sequence[str], problems: Problems) -> NDArray[np.bool_]:
@@ -93,7 +109,7 @@ def bad_rows(columns: Mapping[str, Cells], places: Sequence[str], problems: Prob
         if cells.is_numeric:
             values, kinds = cells.arrays()
             words = list(cells.words)
-            for row in np.flatnonzero(kinds == _WORD).tolist():
+            for row in np.flatnonzero(kinds == WORD).tolist():
                 if not bad[row]:
                     what = f"column {name} is {words[int(values[row])]!r:.40}, no finite number"
                     problems.add(places[row], what, "repair it or name the column in dataset.categories")
@@ -110,12 +126,12 @@ def fitted(columns: Mapping[str, Cells], rows: NDArray[np.int64], max_categories
     found: list[Column] = []
     for name, cells in columns.items():
         values, kinds = (part[rows] for part in cells.arrays())
-        if not (kinds != _ABSENT).any():
+        if not (kinds != ABSENT).any():
             continue
         if cells.is_numeric:
-            numbers = values[kinds == _NUMBER]
-            deviation = float(numbers.std()) or 1.0
-            missing = bool((kinds == _ABSENT).any())
+            numbers = values[kinds == NUMBER]
+            deviation = deviation_of(numbers)
+            missing = bool((kinds == ABSENT).any())
             found.append(
                 {
                     "name": name,
@@ -126,6 +142,7 @@ def fitted(columns: Mapping[str, Cells], rows: NDArray[np.int64], max_categories
                 }
             )
             continue
+        _check_decimals(name, cells)
         words = cells.texts()
         known = sorted({words[row] for row in rows.tolist()} - {""})
         if len(known) > max_categories:
@@ -137,6 +154,43 @@ def fitted(columns: Mapping[str, Cells], rows: NDArray[np.int64], max_categories
     return found
 
 
+def deviation_of(numbers: NDArray[np.float64]) -> float:
+    """The standard deviation, or 1 where it is no more than the rounding of equal numbers.
+
+    Of a column that is 0.1 throughout the deviation comes out as 1.4e-17: divided by it, a value that is
+    0.1 % off would be the largest feature of all.
+    """
+    return 1.0 if _is_constant(numbers) else float(numbers.std())
+
+
+def constant(columns: Mapping[str, Cells]) -> list[str]:
+    """The columns of numbers that have one value alone, but for rounding: they tell nothing."""
+    found = []
+    for name, cells in columns.items():
+        values, kinds = cells.arrays()
+        numbers = values[kinds == NUMBER]
+        if len(numbers) == len(kinds) > 1 and _is_constant(numbers):
+            found.append(name)
+    return found
+
+
+def _is_constant(numbers: NDArray[np.float64]) -> bool:
+    return float(numbers.std()) <= _EPSILON * max(abs(float(numbers.mean())), 1.0)
+
+
+def _check_decimals(name: str, cells: Cells) -> None:
+    """
+    Raises:
+        RequestError: where words would be numbers if their commas were points.
+    """
+    commas = [word for word in cells.words if _COMMA.fullmatch(word)]
+    if commas and not cells.as_words and len(commas) >= _MOSTLY * len(cells.words):
+        raise RequestError(
+            f"dataset.decimal: column {name} holds numbers with a comma ({commas[0]}); dataset.decimal=comma "
+            f"reads them as numbers, dataset.categories=[{name}] as names"
+        )
+
+
 def encoded(columns: Sequence[Column], cells: Mapping[str, Cells]) -> NDArray[np.float32]:
     """(n, n_features) of all rows."""
     n = len(next(iter(cells.values())))
@@ -146,7 +200,7 @@ def encoded(columns: Sequence[Column], cells: Mapping[str, Cells]) -> NDArray[np
         own = cells[column["name"]]
         if column["kind"] == "number":
             values, kinds = own.arrays()
-            numbers = kinds == _NUMBER
+            numbers = kinds == NUMBER
             features[numbers, at] = (values[numbers] - column["mean"]) / column["deviation"]
             at += 1
             if column["missing"]:
@@ -176,7 +230,7 @@ def check_numbers(columns: Sequence[Column], row: Mapping[str, Any]) -> Iterator
     for column in columns:
         if column["kind"] == "number":
             kind, _, word = parsed(row[column["name"]])
-            if kind == _WORD:
+            if kind == WORD:
                 yield f"column {column['name']} is {word!r:.40}, no finite number"
 
 
@@ -185,7 +239,7 @@ def check_words(columns: Sequence[Column], row: Mapping[str, Any]) -> Iterator[t
     for column in columns:
         if column["kind"] == "category":
             kind, _, word = parsed(row[column["name"]])
-            if kind != _ABSENT and word not in column["values"]:
+            if kind != ABSENT and word not in column["values"]:
                 what = f"column {column['name']} is {word!r:.40}, none of its categories"
                 yield what, f"{suggestion(word, column['values'])} (a missing value is allowed)"
 

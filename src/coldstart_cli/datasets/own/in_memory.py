@@ -13,8 +13,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from coldstart_cli.datasets.readers.delimited import Row
 from coldstart_cli.datasets.readers.images import ImageFile, Picture
-from coldstart_cli.datasets.readers.tables import Row, check_columns
+from coldstart_cli.datasets.readers.tables import check_columns
 from coldstart_cli.errors import RequestError
 
 
@@ -52,8 +53,8 @@ def rows(values: object, names: Sequence[str]) -> Iterator[Row]:
             yield place, dict(zip(names, map(_plain, row), strict=True))
 
 
-def lines(values: object, column: str) -> Iterator[tuple[str, object]]:
-    """Texts, each with its place.
+def lines(values: object, column: str) -> Iterator[tuple[str, object, Mapping[str, Any]]]:
+    """Texts, each with its place and the row it stands in.
 
     Args:
         values: texts, mappings that have `column`, or a frame that has it.
@@ -62,12 +63,13 @@ def lines(values: object, column: str) -> Iterator[tuple[str, object]]:
         RequestError: naming what is not a text.
     """
     for place, item in _items(values, "texts"):
+        row: Mapping[str, Any] = {}
         if isinstance(item, Mapping):
             check_columns(place, item, {"text_column": column})
-            item = _plain(item[column])
+            item, row = _plain(item[column]), item
         if item is not None and not isinstance(item, str):
             raise RequestError(f"{place}: {item!r:.40} is not a text; give a list of str")
-        yield place, item
+        yield place, item, row
 
 
 def pictures(values: object) -> Iterator[ImageFile | Picture]:

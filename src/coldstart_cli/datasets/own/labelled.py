@@ -13,18 +13,21 @@ from torch import Tensor
 
 from coldstart_cli.core.objectives import Classification, Regression
 from coldstart_cli.core.tasks import Inputs, Objective, Split
+from coldstart_cli.datasets.own.targets import warn_of_names
+from coldstart_cli.datasets.readers.equality import Groups, equal_groups
 from coldstart_cli.digests import digest, tensor_parts
 from coldstart_cli.errors import RequestError
 
 Recipe = Mapping[str, Any]
 """How raw examples of a layout are read, as JSON holds it; `layout` names the layout."""
 
-_SPLITS: dict[str, Split] = {
+SPLIT_NAMES: dict[str, Split] = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("new", "test", "testing"), "new"),
     "source_test": "source_test",
 }
+"""What files, folders and columns call a split -> the split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class Labelled:
         skipped: what could not be read and was left out, one line each.
         fingerprint: a digest of inputs and labels.
         recipe: how raw inputs are read so that they come out like these, and no more than JSON holds.
+        alike: (n,) groups of examples that are nearly equal, where the layout can tell more than inputs do.
+        remarks: what was said of them when they were read, one line each.
     """
 
     inputs: Inputs
@@ -60,17 +65,32 @@ class Labelled:
     skipped: tuple[str, ...]
     fingerprint: str
     recipe: Recipe
+    alike: Groups | None = None
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.targets)
 
+    def near_equal(self) -> Groups:
+        """(n,) the group of each example among those that are equal or nearly so.
+
+        Texts differ in more than case, spaces and punctuation; examples of other layouts in any bit of their
+        inputs.
+        """
+        return equal_groups(self.inputs) if self.alike is None else self.alike
+
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Inputs without labels, as the model's preprocess made them, and where each was read."""
+    """Inputs without labels, as the model's preprocess made them, and where each was read.
+
+    Attributes:
+        rows: the values of each by column; empty where the layout has no columns.
+    """
 
     inputs: Inputs
     places: tuple[str, ...]
+    rows: tuple[Mapping[str, Any], ...] = ()
 
     def __len__(self) -> int:
         return len(self.places)
@@ -78,7 +98,11 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What the files say of n examples beside their content; fields as in `Labelled`."""
+    """What the files say of n examples beside their content; fields as in `Labelled`.
+
+    `by_name`: the splits are those of names of files or folders, which a fingerprint leaves out: the examples
+    are the same, and were read before such names said anything.
+    """
 
     targets: Tensor
     objective: Objective
@@ -88,6 +112,7 @@ class Marks:
     splits: tuple[str, ...]
     split_of: NDArray[np.int64]
     places: Sequence[str]
+    by_name: bool = False
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -98,7 +123,13 @@ class Marks:
         return replace(self, targets=targets, objective=Regression(targets.shape[1], mean, deviation))
 
     def labelled(
-        self, inputs: Inputs, unlabelled: Inputs | None, skipped: Sequence[str], recipe: Recipe
+        self,
+        inputs: Inputs,
+        unlabelled: Inputs | None,
+        skipped: Sequence[str],
+        recipe: Recipe,
+        alike: Groups | None = None,
+        remarks: Sequence[str] = (),
     ) -> Labelled:
         """With the inputs of the same examples."""
         return Labelled(
@@ -115,6 +146,8 @@ class Marks:
             tuple(skipped),
             _fingerprint(inputs, self),
             recipe,
+            alike,
+            tuple(remarks),
         )
 
 
@@ -123,6 +156,8 @@ def marks(
     tasks: Sequence[str] | None,
     splits: Sequence[str] | None,
     places: Sequence[str],
+    *,
+    by_name: bool = False,
 ) -> Marks:
     """Numbers names in alphabetical order, so that the order of rows and files does not matter.
 
@@ -130,6 +165,7 @@ def marks(
         targets: the label of each example, or (n, n_outputs) reals.
         tasks: the task of each; a class then is a label of one task.
         splits: the split of each, as the files call it.
+        by_name: see `Marks`.
 
     Raises:
         RequestError: at an unknown split.
@@ -139,15 +175,16 @@ def marks(
     split_names, split_of = _numbered(None if splits is None else [split_named(s) for s in splits], n)
     if isinstance(targets, Tensor):
         objective: Objective = Regression(targets.shape[1])
-        return Marks(targets, objective, (), task_names, task_of, split_names, split_of, places)
+        return Marks(targets, objective, (), task_names, task_of, split_names, split_of, places, by_name)
     # pairs, for a/b of task c and b of task c/a would be one text
     pairs = [("", c) for c in targets] if tasks is None else list(zip(tasks, targets, strict=True))
     known = {pair: number for number, pair in enumerate(sorted(set(pairs)))}
     classes = tuple("/".join(pair) if tasks is not None else pair[1] for pair in known)
     class_of = np.fromiter((known[pair] for pair in pairs), np.int64, n)
+    warn_of_names(targets, classes)
     objective = Classification(len(classes))
     target = torch.from_numpy(class_of)
-    return Marks(target, objective, classes, task_names, task_of, split_names, split_of, places)
+    return Marks(target, objective, classes, task_names, task_of, split_names, split_of, places, by_name)
 
 
 def split_named(name: str) -> Split:
@@ -156,10 +193,10 @@ def split_named(name: str) -> Split:
     Raises:
         RequestError: at any other name.
     """
-    if name.lower() not in _SPLITS:
+    if name.lower() not in SPLIT_NAMES:
         known = "train, validation (val, dev), new (test) and source_test"
         raise RequestError(f"dataset.split_by: {name!r} is not a split; splits are {known}")
-    return _SPLITS[name.lower()]
+    return SPLIT_NAMES[name.lower()]
 
 
 def _numbered(names: Sequence[str] | None, n: int) -> tuple[tuple[str, ...], NDArray[np.int64]]:
@@ -170,5 +207,8 @@ def _numbered(names: Sequence[str] | None, n: int) -> tuple[tuple[str, ...], NDA
 
 
 def _fingerprint(inputs: Inputs, marked: Marks) -> str:
-    names = repr((marked.classes, marked.tasks, marked.splits))
-    return digest([*tensor_parts(inputs), marked.targets, marked.task_of, marked.split_of, names])
+    splits, split_of = marked.splits, marked.split_of
+    if marked.by_name:
+        splits, split_of = (), np.zeros_like(split_of)
+    names = repr((marked.classes, marked.tasks, splits))
+    return digest([*tensor_parts(inputs), marked.targets, marked.task_of, split_of, names])

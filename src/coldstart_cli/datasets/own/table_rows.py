@@ -11,10 +11,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coldstart_cli.datasets.own.columns import Cells, Column, cells_for, check_numbers, parsed
+from coldstart_cli.datasets.own.columns import (
+    NUMBER,
+    Cells,
+    Column,
+    Decimal,
+    cells_for,
+    check_numbers,
+    deviation_of,
+    parsed,
+    pointed,
+)
 from coldstart_cli.datasets.own.labelled import Marks, marks
+from coldstart_cli.datasets.own.suspicious_columns import suspicions
+from coldstart_cli.datasets.own.targets import label_of
+from coldstart_cli.datasets.readers.delimited import EARLIER, Delimiter, TableFormat
 from coldstart_cli.datasets.readers.problems import Problems
-from coldstart_cli.datasets.readers.tables import check_columns, text_of
+from coldstart_cli.datasets.readers.tables import check_columns
 from coldstart_cli.errors import RequestError
 
 
@@ -35,23 +48,34 @@ class TableRecipe:
     ignore: tuple[str, ...]
     categories: tuple[str, ...]
     max_categories: int
+    keep: tuple[str, ...]
     encoding: str
+    delimiter: Delimiter
+    quoted: bool | None
+    header: bool
+    decimal: Decimal
     columns: tuple[Column, ...] | None
     target_scale: tuple[float, float] | None
 
     def as_json(self) -> dict[str, Any]:
-        lists = {name: list(getattr(self, name)) for name in ("ignore", "categories")}
+        lists = {name: list(getattr(self, name)) for name in ("ignore", "categories", "keep")}
         columns = None if self.columns is None else [dict(column) for column in self.columns]
         scale = None if self.target_scale is None else list(self.target_scale)
         return {"layout": "tabular", **asdict(self), **lists, "columns": columns, "target_scale": scale}
 
     @staticmethod
     def from_json(recipe: Mapping[str, Any]) -> TableRecipe:
-        # Recipes written before targets were scaled do not say how.
-        values = {"target_scale": None, **{name: v for name, v in recipe.items() if name != "layout"}}
-        for name in ("ignore", "categories", "columns", "target_scale"):
+        # Recipes that were written earlier do not say what was not yet asked.
+        known = {**EARLIER, "decimal": "point", "keep": (), "target_scale": None, **recipe}
+        values = {name: value for name, value in known.items() if name != "layout"}
+        for name in ("ignore", "categories", "keep", "columns", "target_scale"):
             values[name] = None if values[name] is None else tuple(values[name])
         return TableRecipe(**values)
+
+    @property
+    def form(self) -> TableFormat:
+        """How its files are written."""
+        return TableFormat(self.encoding, self.delimiter, self.quoted, self.header)
 
     @property
     def marking(self) -> dict[str, str | None]:
@@ -80,8 +104,10 @@ class TableRows:
 
     def add(self, place: str, row: Mapping[str, Any], problems: Problems) -> None:
         recipe = self.recipe
+        row = pointed(row, recipe.decimal)
         check_columns(place, row, recipe.marking)
         if not self.places:
+            check_columns(place, row, {f"keep[{i}]": name for i, name in enumerate(recipe.keep)})
             check_columns(place, row, {f"ignore[{i}]": name for i, name in enumerate(recipe.ignore)})
             check_columns(place, row, {f"categories[{i}]": name for i, name in enumerate(recipe.categories)})
         if recipe.columns is not None:
@@ -104,26 +130,35 @@ class TableRows:
 
     def _marked(self, place: str, row: Mapping[str, Any], problems: Problems) -> bool:
         recipe = self.recipe
-        for column in recipe.marking.values():
-            if column is not None and not text_of(row[column]):
-                problems.add(place, f"column {column} is empty", "fill it")
+        names: dict[str, str] = {}
+        for option, column in recipe.marking.items():
+            if column is None:
+                continue
+            name = label_of(place, column, row[column], problems)
+            if name is None:
                 return False
-        if recipe.target_column is None:
-            self.labels.append(text_of(row[recipe.label_column]))  # type: ignore[index]
-        else:
+            names[option] = name
+        if recipe.target_column is not None:
             kind, number, _ = parsed(row[recipe.target_column])
-            if kind != 1:
-                what = f"column {recipe.target_column} is {text_of(row[recipe.target_column])!r:.40}"
+            if kind != NUMBER:
+                what = f"column {recipe.target_column} is {names['target_column']!r:.40}"
                 problems.add(place, f"{what}, no finite number", "repair it")
                 return False
             self.targets.append(number)
+        else:
+            self.labels.append(names["label_column"])
         if recipe.task_column is not None:
-            self.tasks.append(text_of(row[recipe.task_column]))
+            self.tasks.append(names["task_column"])
         if recipe.split_column is not None:
-            self.splits.append(text_of(row[recipe.split_column]))
+            self.splits.append(names["split_column"])
         return True
 
-    def marks(self, good: NDArray[np.bool_], root: str | None) -> Marks:
+    def suspicions(self, n_files: int) -> list[str]:
+        """Columns that are features by their place and hardly by their content, one line each."""
+        kept = {name: cells for name, cells in self.cells.items() if name not in self.recipe.keep}
+        return suspicions(kept, self.labels, n_files)
+
+    def marks(self, good: NDArray[np.bool_], root: str | None, *, by_name: bool = False) -> Marks:
         if not good.any():
             raise RequestError(f"dataset.root: {root} holds no row that can be read; see what its rows are")
         rows = np.flatnonzero(good).tolist()
@@ -134,10 +169,11 @@ class TableRows:
         places = [self.places[row] for row in rows]
         if self.recipe.target_column is not None:
             reals = torch.tensor(self.targets, dtype=torch.float64)[rows].unsqueeze(1)
-            return marks(reals, chosen(self.tasks), chosen(self.splits), places)
-        return marks(chosen(self.labels) or [], chosen(self.tasks), chosen(self.splits), places)
+            return marks(reals, chosen(self.tasks), chosen(self.splits), places, by_name=by_name)
+        labels = chosen(self.labels) or []
+        return marks(labels, chosen(self.tasks), chosen(self.splits), places, by_name=by_name)
 
 
 def target_scale(targets: Tensor) -> tuple[float, float]:
     """Mean and deviation of targets (n, 1); 1 where all are equal."""
-    return float(targets.mean()), float(targets.std(correction=0)) or 1.0
+    return float(targets.mean()), deviation_of(targets.double().numpy())

@@ -18,28 +18,25 @@ from annotated_types import Ge
 
 from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.columns import (
+    Decimal,
     bad_rows,
     cells_for,
     check_numbers,
     check_words,
     encoded,
     fitted,
+    pointed,
 )
 from coldstart_cli.datasets.own.labelled import Labelled, Raw
 from coldstart_cli.datasets.own.shared import OwnData, plan_of
 from coldstart_cli.datasets.own.source import Own
-from coldstart_cli.datasets.own.splits import Plan, share_out
+from coldstart_cli.datasets.own.splits import Plan, fitted_rows
+from coldstart_cli.datasets.own.stated_splits import stated_files
 from coldstart_cli.datasets.own.table_rows import TableRecipe, TableRows, target_scale
+from coldstart_cli.datasets.readers.delimited import Delimiter, Row
+from coldstart_cli.datasets.readers.lines import STDIN, opened
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
-from coldstart_cli.datasets.readers.tables import (
-    STDIN,
-    Row,
-    check_columns,
-    files_of,
-    rows_in,
-    rows_of,
-    stream_of,
-)
+from coldstart_cli.datasets.readers.tables import check_columns, files_of, kind_of, rows_in, rows_of
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.preprocess import Preprocess
 
@@ -54,7 +51,12 @@ def tabular(
     ignore: list[str],
     categories: list[str],
     max_categories: Annotated[int, Ge(2)],
+    keep: list[str],
     encoding: str,
+    delimiter: Delimiter,
+    quoted: bool | None,
+    header: bool,
+    decimal: Decimal,
     **own: Unpack[OwnData],
 ) -> Own:
     """Rows of your own tables as tasks.
@@ -67,7 +69,12 @@ def tabular(
         ignore: columns that are no features.
         categories: columns whose numbers are names of categories.
         max_categories: different values of a category, at most.
+        keep: features that look like row numbers or like the label, and are none.
         encoding: of the files.
+        delimiter: what separates columns; `auto`: what the first row shows.
+        quoted: whether quotation marks around a field are no part of it; None: in CSV, not between tabs.
+        header: whether the first row names the columns; else they are called column_1, column_2, ...
+        decimal: what stands before the decimals of a number in CSV: a point or a comma.
         own: see `OwnData`.
 
     Raises:
@@ -75,16 +82,21 @@ def tabular(
     """
     plan = plan_of(own)
     recipe = TableRecipe(
-        label_column,
-        target_column,
-        task_column,
-        split_column,
-        tuple(ignore),
-        tuple(categories),
-        max_categories,
-        encoding,
-        None,
-        None,
+        label_column=label_column,
+        target_column=target_column,
+        task_column=task_column,
+        split_column=split_column,
+        ignore=tuple(ignore),
+        categories=tuple(categories),
+        max_categories=max_categories,
+        keep=tuple(keep),
+        encoding=encoding,
+        delimiter=delimiter,
+        quoted=quoted,
+        header=header,
+        decimal=decimal,
+        columns=None,
+        target_scale=None,
     )
     labelled = read_table(
         preprocess, own["root"], recipe, plan, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
@@ -105,22 +117,30 @@ def read_table(
 
     Args:
         recipe: with `columns`, features are made as it says; without, they are fitted: to the training rows
-            of the plan where it leaves any, else to all rows.
+            of the plan where it leaves any; for one task (no plan) to those that the files call train; else
+            to all rows.
 
     Raises:
         RequestError: naming file and row.
     """
     problems = Problems(on_bad)
     table = TableRows(recipe)
-    for path in files_of(root):
-        for place, row in rows_of(path, recipe.encoding, problems):
+    by_name = False
+    files = stated_files(root, problems)
+    for path, split in files:
+        for place, row in rows_of(path, recipe.form, problems):
             table.add(place, row, problems)
+        if split is not None and recipe.split_column is None:
+            by_name = True
+            table.splits += [split] * (len(table.places) - len(table.splits))
     good = ~bad_rows(table.cells, table.places, problems)
-    problems.warn(str(root))
-    marked = table.marks(good, root)
     if recipe.columns is None:
-        train = None if plan is None else share_out(marked, plan).tables.get("train")
-        ids = np.arange(len(marked)) if train is None else train.flat()[0].astype(np.int64)
+        for line in table.suspicions(n_files=len(files)):
+            problems.remark(line)
+    problems.warn(str(root))
+    marked = table.marks(good, root, by_name=by_name)
+    if recipe.columns is None:
+        ids = fitted_rows(marked, plan)
         columns = fitted(table.cells, np.flatnonzero(good)[ids], recipe.max_categories)
         if not columns:
             raise RequestError(f"dataset.root: {root} has no column of features; ignore fewer")
@@ -132,13 +152,13 @@ def read_table(
     features = encoded(recipe.columns, table.cells)
     inputs = preprocess.vectors(torch.from_numpy(features if good.all() else features[good]))
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, recipe, problems)
-    return marked.labelled(inputs, free, problems.skipped, recipe.as_json())
+    return marked.labelled(inputs, free, problems.skipped, recipe.as_json(), remarks=problems.said)
 
 
 def raw_table(
     preprocess: Preprocess, path: str, recipe: TableRecipe, *, problems: Problems, chunk: int
 ) -> Iterator[Raw]:
-    """Rows without labels, `chunk` at a time; `-` is CSV from standard input.
+    """Rows without labels, `chunk` at a time; `-` is a table from standard input, answered as its rows come.
 
     Raises:
         RequestError: naming file and row, or a column that is not there.
@@ -147,39 +167,61 @@ def raw_table(
 
 
 def raw_rows(
-    preprocess: Preprocess, rows: Iterable[Row], recipe: TableRecipe, *, problems: Problems, chunk: int
+    preprocess: Preprocess,
+    rows: Iterable[Row | None],
+    recipe: TableRecipe,
+    *,
+    problems: Problems,
+    chunk: int,
 ) -> Iterator[Raw]:
-    """The same for rows that have been read, or lie in memory."""
+    """The same for rows that have been read, or lie in memory.
+
+    Args:
+        rows: None where the next may take a while, so that those before it are answered now.
+    """
     assert recipe.columns is not None
-    names = {f"columns[{i}]": column["name"] for i, column in enumerate(recipe.columns)}
-    cells, places = cells_for(recipe.columns), list[str]()
-    for place, row in rows:
-        check_columns(place, row, names)
-        wrong = next(check_numbers(recipe.columns, row), None)
-        if wrong is not None:
-            problems.add(place, wrong, "repair it")
-            continue
-        for what, remedy in check_words(recipe.columns, row):
-            problems.unfamiliar(place, what, remedy)
-        places.append(place)
-        for name, own in cells.items():
-            own.add(row[name])
-        if len(places) == chunk:
-            yield Raw(preprocess.vectors(torch.from_numpy(encoded(recipe.columns, cells))), tuple(places))
-            cells, places = cells_for(recipe.columns), []
-    if places:
-        yield Raw(preprocess.vectors(torch.from_numpy(encoded(recipe.columns, cells))), tuple(places))
+    columns = recipe.columns
+    names = {f"columns[{i}]": column["name"] for i, column in enumerate(columns)}
+    cells, read = cells_for(columns), list[Row]()
+
+    def made() -> Raw:
+        places, values = zip(*read, strict=True)
+        return Raw(preprocess.vectors(torch.from_numpy(encoded(columns, cells))), places, values)
+
+    for item in rows:
+        if item is not None:
+            place, row = item[0], pointed(item[1], recipe.decimal)
+            check_columns(place, row, names)
+            wrong = next(check_numbers(columns, row), None)
+            if wrong is not None:
+                problems.add(place, wrong, "repair it")
+                continue
+            for what, remedy in check_words(columns, row):
+                problems.unfamiliar(place, what, remedy)
+            read.append(item)
+            for name, own in cells.items():
+                own.add(row[name])
+        if read and (item is None or len(read) == chunk):
+            yield made()
+            cells, read = cells_for(columns), []
+    if read:
+        yield made()
 
 
-def _raw(path: str, recipe: TableRecipe, problems: Problems) -> Iterator[Row]:
+def _raw(path: str, recipe: TableRecipe, problems: Problems) -> Iterator[Row | None]:
     if path == STDIN:
-        with stream_of(path, recipe.encoding) as stream:
-            yield from rows_in(stream, "standard input", ".csv", recipe.encoding, problems)
+        with opened(path, recipe.encoding) as lines:
+            kind = kind_of(lines, None) or ".csv"
+            for row in rows_in(lines, "standard input", kind, recipe.form, problems):
+                yield row
+                if lines.idle():
+                    yield None
         return
-    for file in files_of(path):
-        yield from rows_of(file, recipe.encoding, problems)
+    for file in files_of(path, problems):
+        yield from rows_of(file, recipe.form, problems)
 
 
 def _unlabelled(preprocess: Preprocess, path: str, recipe: TableRecipe, problems: Problems) -> Inputs | None:
     found = list(raw_table(preprocess, path, recipe, problems=problems, chunk=1 << 30))
+    problems.warn(path)
     return found[0].inputs if found else None

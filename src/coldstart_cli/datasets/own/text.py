@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -11,15 +11,20 @@ from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.labelled import Labelled, Raw, marks
 from coldstart_cli.datasets.own.shared import OwnData, plan_of
 from coldstart_cli.datasets.own.source import Own
+from coldstart_cli.datasets.own.stated_splits import stated_files
+from coldstart_cli.datasets.own.targets import label_of
+from coldstart_cli.datasets.readers.delimited import EARLIER, Delimiter, TableFormat
+from coldstart_cli.datasets.readers.equality import near_equal_groups
+from coldstart_cli.datasets.readers.lines import STDIN, Lines, opened
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
 from coldstart_cli.datasets.readers.tables import (
-    STDIN,
     SUFFIXES,
+    WORKBOOKS,
     check_columns,
     files_of,
+    kind_of,
+    rows_in,
     rows_of,
-    stream_of,
-    text_of,
 )
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.preprocess import Preprocess
@@ -34,13 +39,22 @@ class TextRecipe:
     task_column: str | None
     split_column: str | None
     encoding: str
+    delimiter: Delimiter
+    quoted: bool | None
+    header: bool
 
     def as_json(self) -> dict[str, Any]:
         return {"layout": "text", **asdict(self)}
 
     @staticmethod
     def from_json(recipe: Mapping[str, Any]) -> TextRecipe:
-        return TextRecipe(**{name: value for name, value in recipe.items() if name != "layout"})
+        known = {**EARLIER, **recipe}
+        return TextRecipe(**{name: value for name, value in known.items() if name != "layout"})
+
+    @property
+    def form(self) -> TableFormat:
+        """How its files are written."""
+        return TableFormat(self.encoding, self.delimiter, self.quoted, self.header)
 
 
 def text(
@@ -51,6 +65,9 @@ def text(
     task_column: str | None,
     split_column: str | None,
     encoding: str,
+    delimiter: Delimiter,
+    quoted: bool | None,
+    header: bool,
     **own: Unpack[OwnData],
 ) -> Own:
     """Your own texts as tasks.
@@ -60,12 +77,17 @@ def text(
         text_column, label_column: names of columns.
         task_column, split_column: names of columns, or None.
         encoding: of the files.
+        delimiter: what separates columns; `auto`: what the first row shows.
+        quoted: whether quotation marks around a field are no part of it; None: in CSV, not between tabs.
+        header: whether the first row names the columns; else they are called column_1, column_2, ...
         own: see `OwnData`.
 
     Raises:
         RequestError: naming file and row.
     """
-    recipe = TextRecipe(text_column, label_column, task_column, split_column, encoding)
+    recipe = TextRecipe(
+        text_column, label_column, task_column, split_column, encoding, delimiter, quoted, header
+    )
     labelled = read_texts(preprocess, own["root"], recipe, unlabelled=own["unlabelled"], on_bad=own["on_bad"])
     return Own("text", labelled, plan_of(own))
 
@@ -80,40 +102,50 @@ def read_texts(
     """
     problems = Problems(on_bad)
     texts: list[str] = []
-    labels: list[str] = []
-    tasks: list[str] = []
-    splits: list[str] = []
     places: list[str] = []
     needed = {
         f"{name}_column": getattr(recipe, f"{name}_column") for name in ("text", "label", "task", "split")
     }
-    for path in files_of(root):
-        for place, row in rows_of(path, recipe.encoding, problems):
+    named = {name: column for name, column in needed.items() if column is not None and name != "text_column"}
+    marked_by: dict[str, list[str]] = {name: [] for name in named}
+    stated: list[str] = []
+    for path, split in stated_files(root, problems):
+        for place, row in rows_of(path, recipe.form, problems):
             check_columns(place, row, needed)
-            if not _is_whole(place, row, needed.values(), recipe, problems):
+            names = {name: label_of(place, column, row[column], problems) for name, column in named.items()}
+            if None in names.values() or not _is_text(place, row[recipe.text_column], recipe, problems):
                 continue
             texts.append(row[recipe.text_column])
-            labels.append(text_of(row[recipe.label_column]))
             places.append(place)
-            if recipe.task_column is not None:
-                tasks.append(text_of(row[recipe.task_column]))
-            if recipe.split_column is not None:
-                splits.append(text_of(row[recipe.split_column]))
-    problems.warn(str(root))
+            for name, value in names.items():
+                marked_by[name].append(str(value))
+            if split is not None and recipe.split_column is None:
+                stated.append(split)
+    count_cut(preprocess, texts, problems)
+    problems.warn(str(root), preprocess.max_length)
     if not texts:
         raise RequestError(f"dataset.root: {root} holds no row with text and label; name a file that does")
-    marked = marks(labels, tasks or None, splits or None, places)
+    tasks, splits = marked_by.get("task_column"), marked_by.get("split_column", stated or None)
+    marked = marks(marked_by["label_column"], tasks, splits, places, by_name=bool(stated))
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, recipe, problems)
-    return marked.labelled(preprocess.texts(texts), free, problems.skipped, recipe.as_json())
+    alike = near_equal_groups(texts)
+    return marked.labelled(
+        preprocess.texts(texts), free, problems.skipped, recipe.as_json(), alike, problems.said
+    )
+
+
+Line = tuple[str, object, Mapping[str, Any]]
+"""Where a text was read, the text, and the row it stands in."""
 
 
 def raw_texts(
     preprocess: Preprocess, path: str, recipe: TextRecipe, *, problems: Problems, chunk: int
 ) -> Iterator[Raw]:
-    """Texts without labels, `chunk` at a time.
+    """Texts without labels, `chunk` at a time; from standard input no fewer than what waits.
 
     Args:
-        path: a table with the text column; any other file, or `-` for standard input: one text a line.
+        path: a table with the text column; any other file, or `-` for standard input: a table by its first
+            line, or one text a line.
 
     Raises:
         RequestError: naming file and row.
@@ -122,57 +154,101 @@ def raw_texts(
 
 
 def raw_lines(
-    preprocess: Preprocess, lines: Iterable[tuple[str, object]], *, problems: Problems, chunk: int
+    preprocess: Preprocess, lines: Iterable[Line | None], *, problems: Problems, chunk: int
 ) -> Iterator[Raw]:
-    """The same for texts that have been read, or lie in memory, each with its place."""
+    """The same for texts that have been read, or lie in memory, each with its place.
+
+    Args:
+        lines: None where the next may take a while, so that those before it are answered now.
+    """
     texts: list[str] = []
     places: list[str] = []
-    for place, value in lines:
-        if not isinstance(value, str) or not value.strip():
-            problems.add(place, "it has no text", "write one")
-            continue
-        texts.append(value)
-        places.append(place)
-        if len(texts) == chunk:
-            yield Raw(preprocess.texts(texts), tuple(places))
-            texts, places = [], []
+    rows: list[Mapping[str, Any]] = []
+
+    def made() -> Raw:
+        count_cut(preprocess, texts, problems)
+        return Raw(preprocess.texts(texts), tuple(places), tuple(rows))
+
+    for line in lines:
+        if line is not None:
+            place, value, row = line
+            if not isinstance(value, str) or not value.strip():
+                problems.add(place, "it has no text", "write one")
+                continue
+            texts.append(value)
+            places.append(place)
+            rows.append(row)
+        if texts and (line is None or len(texts) == chunk):
+            yield made()
+            texts, places, rows = [], [], []
     if texts:
-        yield Raw(preprocess.texts(texts), tuple(places))
+        yield made()
 
 
-def _raw(path: str, recipe: TextRecipe, problems: Problems) -> Iterator[tuple[str, object]]:
-    known = Path(path).expanduser()
-    if known.is_dir() or known.suffix.lower() in SUFFIXES:
-        for file in files_of(str(known)):
-            for place, row in rows_of(file, recipe.encoding, problems):
-                check_columns(place, row, {"text_column": recipe.text_column})
-                yield place, row[recipe.text_column]
+def count_cut(preprocess: Preprocess, texts: Sequence[str], problems: Problems) -> None:
+    """Tells how many texts are longer than the model reads."""
+    problems.cut(len(texts), *preprocess.cut(texts))
+
+
+def _raw(path: str, recipe: TextRecipe, problems: Problems) -> Iterator[Line | None]:
+    column, known = recipe.text_column, Path(path).expanduser()
+    if known.is_dir() or known.suffix.lower() in (*SUFFIXES, *WORKBOOKS):
+        for file in files_of(str(known), problems):
+            for place, row in rows_of(file, recipe.form, problems):
+                check_columns(place, row, {"text_column": column})
+                yield place, row[column], row
         return
     name = "standard input" if path == STDIN else known.name
-    with stream_of(path if path == STDIN else str(known), recipe.encoding) as stream:
-        for number, line in enumerate(stream, start=1):
-            if any("\ud800" <= letter <= "\udfff" for letter in line):
-                problems.add(f"{name} row {number}", f"it is not {recipe.encoding}", "name its encoding")
-            elif line.strip():
-                yield f"{name} row {number}", line.rstrip("\r\n")
+    with opened(path if path == STDIN else str(known), recipe.encoding) as lines:
+        kind = kind_of(lines, column if recipe.header else None)
+        if kind is not None:
+            problems.remark(
+                f"{name}: is read as {_TABLES[kind]}, as its first line shows, not as a text a line"
+            )
+            for place, row in rows_in(lines, name, kind, recipe.form, problems):
+                check_columns(place, row, {"text_column": column})
+                yield place, row[column], row
+                if lines.idle():
+                    yield None
+            return
+        yield from _texts(lines, name, recipe.encoding, problems)
 
 
-def _is_whole(
-    place: str, row: Mapping[str, Any], columns: Any, recipe: TextRecipe, problems: Problems
-) -> bool:
-    """Whether every cell that is needed has a value; what is wrong goes to `problems`."""
-    value = row[recipe.text_column]
+_TABLES = {".csv": "a table with a header", ".jsonl": "JSON objects", ".json": "a list of JSON objects"}
+
+
+def _texts(lines: Lines, name: str, encoding: str, problems: Problems) -> Iterator[Line | None]:
+    """One text a line; a blank line is none, and is counted as a row and told."""
+    n_blank = 0
+    for number, line in enumerate(lines, start=1):
+        place = f"{name} row {number}"
+        if any("\ud800" <= letter <= "\udfff" for letter in line):
+            problems.add(place, f"it is not {encoding}", "name its encoding")
+        elif "\0" in line:  # a file of another kind: a document, a picture
+            problems.add(place, "it holds a character that no text has", "name a file of texts, one a line")
+        elif line.strip():
+            yield place, line.rstrip("\r\n"), {}
+        else:
+            n_blank += 1
+        if lines.idle():
+            yield None
+    if n_blank:
+        problems.remark(f"{name}: {n_blank:,} blank lines have no answer; the others keep their row numbers")
+
+
+def _is_text(place: str, value: object, recipe: TextRecipe, problems: Problems) -> bool:
+    """Whether the cell of the text has one; what is wrong goes to `problems`."""
     if value is not None and not isinstance(value, str):
         problems.add(place, f"column {recipe.text_column} is not a text but {value!r:.40}", "quote it")
         return False
-    for column in columns:
-        if column is not None and not text_of(row[column]):
-            problems.add(place, f"column {column} is empty", "fill it")
-            return False
+    if not (value or "").strip():
+        problems.add(place, f"column {recipe.text_column} is empty", "fill it")
+        return False
     return True
 
 
 def _unlabelled(preprocess: Preprocess, path: str, recipe: TextRecipe, problems: Problems) -> Inputs | None:
     """All of them at once, for inputs of two calls may differ in length."""
     found = list(raw_texts(preprocess, path, recipe, problems=problems, chunk=1 << 30))
+    problems.warn(path, preprocess.max_length)
     return found[0].inputs if found else None

@@ -1,4 +1,7 @@
-"""Rows and files that cannot be read: the first one ends the command, or all are left out and counted."""
+"""Rows and files that cannot be read: the first one ends the command, or all are left out and counted.
+
+What could be read and is still to be known of, such as a guess or a text that was cut, is a remark: one line.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,26 @@ _FIRST = 5
 
 
 class Problems:
-    """Collects what is left out.
+    """Collects what is left out, and what is to be said of the rest.
 
     Args:
         on_bad: `stop` at the first, or `skip` them all.
         strict: of values that a caller holds in memory: what is unfamiliar is refused as well, and no message
             speaks of leaving examples out, for each of them is to have its answer.
+
+    Attributes:
+        skipped: what was left out, a line each.
+        said: the remarks that `warn` has made on the rest.
     """
 
     def __init__(self, on_bad: OnBad, *, strict: bool = False) -> None:
         self.on_bad, self.strict = on_bad, strict
         self.skipped: list[str] = []
+        self.said: list[str] = []
         self._unfamiliar: dict[str, str] = {}
+        self._remarks: dict[str, None] = {}
+        self._n_texts = self._n_cut = self._enough = 0
+        self._n_warned = 0
 
     def add(self, place: str, what: str, remedy: str) -> None:
         """Leaves out what stands at `place`.
@@ -47,11 +58,41 @@ class Problems:
             raise RequestError(f"{place}: {what}; {remedy}")
         self._unfamiliar.setdefault(what, place)
 
-    def warn(self, root: str) -> None:
-        """One line with their number and the first of them, where there are any; so of what is unfamiliar."""
-        warn_of(root, self.skipped, "could not be read and")
+    def remark(self, line: str) -> None:
+        """What is to be said of data that were read, once: `<file or column>: <what>; <what to do>`."""
+        self._remarks[line] = None
+
+    def cut(self, n_texts: int, n_cut: int, enough: int) -> None:
+        """Counts texts, those of them that are longer than what reads them, and a length that is enough."""
+        self._n_texts += n_texts
+        self._n_cut += n_cut
+        self._enough = max(self._enough, enough)
+
+    def warn(self, root: str, max_length: int | None = None) -> None:
+        """One line with the number of what was left out since the last call, and the first; so of the rest.
+
+        Args:
+            max_length: of what reads texts, in tokens.
+        """
+        left_out = self.skipped[self._n_warned :]
+        self._n_warned = len(self.skipped)
+        warn_of(root, left_out, "could not be read and")
         new = [f"{place}: {what}" for what, place in self._unfamiliar.items()]
         warn_of(root, new, "values are of no known category and")
+        if self._n_cut:
+            more = max_length is None or self._enough > max_length
+            remedy = (
+                f"train or adapt with model.preprocess.max_length={self._enough}" if more else "split them"
+            )
+            self.remark(
+                f"{root}: {self._n_cut:,} of {self._n_texts:,} texts are longer than {max_length} tokens and "
+                f"were cut; {remedy}"
+            )
+        self.said += self._remarks
+        for line in self._remarks:
+            warnings.warn(" ".join(line.split()), RuntimeWarning, stacklevel=2)
+        self._unfamiliar, self._remarks = {}, {}
+        self._n_texts = self._n_cut = self._enough = 0
 
 
 def warn_of(root: str, lines: Sequence[str], why: str) -> None:

@@ -1,4 +1,4 @@
-"""Rows of CSV, TSV, JSONL and Parquet files, one at a time, with the place of each.
+"""Rows of CSV, TSV, JSON, JSONL and Parquet files, one at a time, with the place of each.
 
 Rows are counted as a spreadsheet does: the header is row 1. Nothing is ever written to these files.
 """
@@ -6,55 +6,77 @@ Rows are counted as a spreadsheet does: the header is row 1. Nothing is ever wri
 from __future__ import annotations
 
 import codecs
-import contextlib
-import csv
 import json
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from coldstart_cli.datasets.readers.delimited import Row, TableFormat, columns_of, delimited
+from coldstart_cli.datasets.readers.lines import Lines, opened
 from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.errors import RequestError, suggestion
-from coldstart_cli.files.regular import opened, regular
+from coldstart_cli.files.regular import regular
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-STDIN = "-"
-_ENDS_OF_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_LONGEST = 1 << 24
-"""Characters of one field; the csv module's own limit is 131,072."""
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+_KINDS = "CSV, TSV, JSONL, JSON or Parquet"
+WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
+"""What stands for no value, in any case of letters."""
+_LATIN_1 = codecs.lookup("latin-1").name
+_CONTROLS = re.compile("[\x80-\x9f]")
+"""What latin-1 reads where cp1252 has quotation marks, dashes and the sign of the euro."""
 
-Row = tuple[str, Mapping[str, Any]]
-"""The place (`intents.csv row 3`) and the values by column."""
 
-
-def files_of(root: str | None) -> list[Path]:
+def files_of(root: str | None, problems: Problems | None = None) -> list[Path]:
     """The file, or the tables of a folder in alphabetical order.
+
+    JSON files of a folder are its tables where it has no others, for many a folder describes itself in one.
+
+    Args:
+        problems: where files that are left out are said.
 
     Raises:
         RequestError: where there is none.
     """
-    kinds = "CSV, TSV, JSONL or Parquet"
     if root is None:
-        raise RequestError(f"dataset.root: no file is named; give dataset.root=FILE ({kinds})")
+        raise RequestError(f"dataset.root: no file is named; give dataset.root=FILE ({_KINDS})")
     path = Path(root).expanduser()
     if path.is_file():
-        if path.suffix.lower() not in SUFFIXES:
-            raise RequestError(f"dataset.root: {path} is no {kinds} file by its name; name one that is")
+        check_is_table(path)
         return [path]
     if not path.is_dir():
-        raise RequestError(f"dataset.root: {path} is not there; name a {kinds} file")
+        raise RequestError(f"dataset.root: {path} is not there; name a {_KINDS} file")
     try:
         entries = sorted(path.iterdir())
     except OSError as error:
         raise RequestError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
-    found = [p for p in entries if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    files = [entry for entry in entries if not entry.name.startswith(".") and entry.is_file()]
+    tables = [file for file in files if file.suffix.lower() in SUFFIXES]
+    found = [file for file in tables if file.suffix.lower() != ".json"] or tables
     if not found:
-        raise RequestError(f"dataset.root: {path} holds no {kinds} file; name one, or a folder that does")
+        raise RequestError(f"dataset.root: {path} holds no {_KINDS} file; name one, or a folder that does")
+    others = Counter(file.suffix.lower() or "no suffix" for file in files if file not in found)
+    if others and problems is not None:
+        kinds = ", ".join(f"{n} of {suffix}" for suffix, n in sorted(others.items()))
+        problems.remark(f"{path}: {others.total()} files are no tables and are left out ({kinds})")
     return found
 
 
-def rows_of(path: Path, encoding: str, problems: Problems) -> Iterator[Row]:
+def check_is_table(path: Path) -> None:
+    """
+    Raises:
+        RequestError: where a file is none of rows by its name.
+    """
+    suffix = path.suffix.lower()
+    if suffix in WORKBOOKS:
+        raise RequestError(f"{path}: is a workbook, which is not read; save its sheet as CSV (UTF-8)")
+    if suffix not in SUFFIXES:
+        raise RequestError(f"dataset.root: {path} is no {_KINDS} file by its name; name one that is")
+
+
+def rows_of(path: Path, form: TableFormat, problems: Problems) -> Iterator[Row]:
     """The rows of one file; a row that is none goes to `problems`.
 
     Raises:
@@ -69,29 +91,61 @@ def rows_of(path: Path, encoding: str, problems: Problems) -> Iterator[Row]:
     if path.suffix.lower() == ".parquet":
         yield from _parquet(path)
         return
-    with _opened(path, encoding) as stream:
-        yield from rows_in(stream, path.name, path.suffix.lower(), encoding, problems)
+    with opened(str(path), form.encoding) as lines:
+        yield from rows_in(lines, path.name, path.suffix.lower(), form, problems)
 
 
-def rows_in(stream: IO[str], name: str, suffix: str, encoding: str, problems: Problems) -> Iterator[Row]:
-    """The rows of an open text file; bytes that are not text must have come as lone surrogates."""
-    read = _jsonl if suffix in (".jsonl", ".ndjson") else _csv
-    delimiter = "\t" if suffix == ".tsv" else ","
+def rows_in(lines: Lines, name: str, suffix: str, form: TableFormat, problems: Problems) -> Iterator[Row]:
+    """The rows of an open text file; bytes that are not text must have come as lone surrogates.
+
+    Raises:
+        RequestError: where it as a whole cannot be read.
+    """
+    rows: Iterator[Row]
+    if suffix == ".json":
+        rows = _json(lines, name, problems)
+    elif suffix in (".jsonl", ".ndjson"):
+        rows = _jsonl(lines, name, problems)
+    else:
+        rows = delimited(lines, name, suffix, form, problems)
+    is_latin_1, n_controls = codecs.lookup(form.encoding).name == _LATIN_1, 0
     try:
-        for place, row in read(stream, name, delimiter, problems):
+        for place, row in rows:
             wrong = next((key for key, value in row.items() if _broken(value)), None)
-            if wrong is None:
-                yield place, row
-            else:
-                problems.add(
-                    place,
-                    f"column {wrong} {_what(row[wrong], encoding)}",
-                    "repair it, or name its encoding (dataset.encoding=latin-1)",
-                )
+            if wrong is not None:
+                what = f"column {wrong} {_what(row[wrong], form.encoding)}"
+                remedy = f"repair it, or name its encoding (dataset.encoding={_encoding_of(row.values())})"
+                problems.add(place, what, remedy)
+                continue
+            if is_latin_1:
+                n_controls += any(isinstance(v, str) and _CONTROLS.search(v) for v in row.values())
+            yield place, row
     except UnicodeError as error:
         raise RequestError(
-            f"{name}: is not {encoding} ({error}); name its encoding (dataset.encoding)"
+            f"{name}: is not {form.encoding} ({error}); name its encoding (dataset.encoding)"
         ) from error
+    if n_controls:
+        problems.remark(
+            f"{name}: {n_controls:,} rows hold control characters of latin-1, which are quotation marks and "
+            "dashes in the encoding of Windows; read it by dataset.encoding=cp1252"
+        )
+
+
+def kind_of(lines: Lines, column: str | None) -> str | None:
+    """The suffix of the table that lines turn out to be, by the first of them; None for texts, one a line.
+
+    Args:
+        column: the one that is needed: its name in the first line makes this a header. None: no line is one.
+    """
+    first = lines.peek().strip().removeprefix("\ufeff")
+    if first.startswith("{"):
+        try:
+            return ".jsonl" if isinstance(json.loads(first), dict) else None
+        except (ValueError, RecursionError):
+            return None
+    if re.match(r"\[\s*(\{|$)", first):
+        return ".json"
+    return ".csv" if column in columns_of(first) else None
 
 
 def check_columns(place: str, row: Mapping[str, Any], needed: Mapping[str, str | None]) -> None:
@@ -105,9 +159,11 @@ def check_columns(place: str, row: Mapping[str, Any], needed: Mapping[str, str |
     for option, column in needed.items():
         if column is not None and column not in row:
             file = place.rpartition(" row ")[0] or place
-            raise RequestError(
-                f"{file}: has no column {column!r} (dataset.{option}); {suggestion(column, map(str, row))}"
-            )
+            headless = file.lower().endswith((".csv", ".tsv")) and not any(c in row for c in needed.values())
+            remedy = suggestion(column, map(str, row))
+            if headless:
+                remedy += " (without a header row: dataset.header=false, columns column_1, column_2, ...)"
+            raise RequestError(f"{file}: has no column {column!r} (dataset.{option}); {remedy}")
 
 
 def text_of(value: object) -> str:
@@ -119,73 +175,8 @@ def text_of(value: object) -> str:
     return str(value).strip()
 
 
-@contextlib.contextmanager
-def stream_of(path: str, encoding: str) -> Iterator[IO[str]]:
-    """The file, or standard input for `-`, as text whose broken bytes are lone surrogates."""
-    if path == STDIN:
-        sys.stdin.reconfigure(encoding=_plain(encoding), errors="surrogateescape")  # type: ignore[union-attr]
-        yield sys.stdin
-        return
-    with _opened(Path(path), encoding) as stream:
-        yield stream
-
-
-@contextlib.contextmanager
-def _opened(path: Path, encoding: str) -> Iterator[IO[str]]:
-    try:
-        with opened(path) as raw:
-            start = raw.read(2)
-        if start in _ENDS_OF_UTF16 and _plain(encoding) == "utf-8-sig":
-            raise RequestError(f"{path}: is UTF-16; say so with dataset.encoding=utf-16")
-        with path.open(encoding=_plain(encoding), errors="surrogateescape", newline="") as stream:
-            yield stream
-    except LookupError as error:
-        raise RequestError(
-            f"dataset.encoding: {encoding} is not an encoding; write utf-8 or latin-1"
-        ) from error
-    except OSError as error:
-        raise RequestError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-
-
-def _plain(encoding: str) -> str:
-    """UTF-8 with or without a byte order mark."""
-    return "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
-
-
-def _csv(stream: Iterable[str], name: str, delimiter: str, problems: Problems) -> Iterator[Row]:
-    csv.field_size_limit(_LONGEST)
-    reader = csv.reader(stream, delimiter=delimiter, strict=True)
-    number, header = 0, None
-    while True:
-        number += 1
-        try:
-            fields = next(reader)
-        except StopIteration:
-            break
-        except csv.Error as error:
-            problems.add(f"{name} row {number}", f"it is no CSV ({error})", "repair its quotes")
-            continue
-        if header is None:
-            header = _header(name, fields)
-        elif fields and len(fields) != len(header):
-            what = f"{len(fields)} fields under {len(header)} columns"
-            problems.add(f"{name} row {number}", what, "repair it")
-        elif fields:
-            yield f"{name} row {number}", dict(zip(header, fields, strict=True))
-    if header is None:
-        raise RequestError(f"{name}: has no header row; write the names of the columns into the first")
-
-
-def _header(name: str, fields: Sequence[str]) -> list[str]:
-    header = [field.strip() for field in fields]
-    twice = sorted({field for field in header if header.count(field) > 1})
-    if twice:
-        raise RequestError(f"{name}: column {twice[0]!r} is there twice; rename one of them")
-    return header
-
-
-def _jsonl(stream: Iterable[str], name: str, delimiter: str, problems: Problems) -> Iterator[Row]:
-    for number, line in enumerate(stream, start=1):
+def _jsonl(lines: Iterable[str], name: str, problems: Problems) -> Iterator[Row]:
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
@@ -193,10 +184,32 @@ def _jsonl(stream: Iterable[str], name: str, delimiter: str, problems: Problems)
         except (ValueError, RecursionError) as error:
             problems.add(f"{name} row {number}", f"it is no JSON ({error})", "repair it")
             continue
-        if isinstance(row, dict):
-            yield f"{name} row {number}", row
-        else:
-            problems.add(f"{name} row {number}", "it is no JSON object", 'write {"column": value}')
+        yield from _record(name, number, row, problems)
+
+
+def _json(lines: Lines, name: str, problems: Problems) -> Iterator[Row]:
+    """A list of objects; one object a line is read as well, under whatever name."""
+    content = list(lines)
+    try:
+        found = json.loads("".join(content))
+    except (ValueError, RecursionError) as error:
+        if kind_of(Lines(content), None) != ".jsonl":
+            what = " ".join(str(error).split())[:80]
+            raise RequestError(f"{name}: is no JSON ({what}); repair it") from error
+        problems.remark(f"{name}: is read as JSON Lines, an object a line; name it .jsonl")
+        yield from _jsonl(content, name, problems)
+        return
+    if not isinstance(found, list):
+        raise RequestError(f'{name}: is no list of JSON objects; write [{{"column": value}}, ...]')
+    for number, row in enumerate(found, start=1):
+        yield from _record(name, number, row, problems)
+
+
+def _record(name: str, number: int, row: object, problems: Problems) -> Iterator[Row]:
+    if isinstance(row, dict):
+        yield f"{name} row {number}", row
+    else:
+        problems.add(f"{name} row {number}", "it is no JSON object", 'write {"column": value}')
 
 
 def _parquet(path: Path) -> Iterator[Row]:
@@ -227,3 +240,9 @@ def _what(value: str, encoding: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:
         return f"is not {encoding} (byte 0x{code - 0xDC00:02X} at character {place + 1})"
     return f"holds half a character (\\u{code:04x} at character {place + 1})"
+
+
+def _encoding_of(values: Iterable[object]) -> str:
+    """The likely encoding of values that are not UTF-8: bytes 0x80 to 0x9F are letters in cp1252 alone."""
+    text = "".join(value for value in values if isinstance(value, str))
+    return "cp1252" if any("\udc80" <= letter <= "\udc9f" for letter in text) else "latin-1"
