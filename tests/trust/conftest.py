@@ -114,7 +114,7 @@ def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with contextlib.chdir(folder):
         trained = said("train", *TRAINED)
         assert trained.code == 0, trained.err
-        adapted = said("adapt", *SMALL, *DATA, "strategy=logistic", "bundle=b")
+        adapted = said("adapt", *SMALL, *DATA, "strategy=scratch", "bundle=b")
         assert adapted.code == 0, adapted.err
     torch.use_deterministic_algorithms(False)
     torch.set_num_threads(threads)
