@@ -10,12 +10,14 @@ call continues.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coldstart_cli.comparison.comparison import CONFIDENCE, ZONE
+from coldstart_cli.config.typed import once
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment import requests
 from coldstart_cli.experiment.finished import Outcome
@@ -260,3 +262,5 @@ def _check(command: str, overrides: Sequence[object]) -> None:
                 f"{command}: {override!r:.60} is not an override; write texts such as 'strategy=maml', "
                 "'training.steps=100'"
             )
+    for said in once([str(override) for override in overrides]):
+        warnings.warn(said, RuntimeWarning, stacklevel=3)

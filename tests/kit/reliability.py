@@ -46,6 +46,9 @@ ROWS = {
     "S7": "hostile names and paths",
     "S8": "injection into CSV, HTML and terminal",
     "S9": "forbidden calls in the sources",
+    "S10": "a stranger's working folder: .git, modules, settings",
+    "S11": "a stranger's folder of configs: handlers, launchers, what Hydra calls",
+    "S12": "a FIFO, socket, device, endless file, loop in place of a file",
 }
 
 

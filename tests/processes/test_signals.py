@@ -9,7 +9,7 @@ import pytest
 from coldstart_cli.processes.signals import StopOnSignal, Stopped
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_first_signal_is_a_request(number: signal.Signals) -> None:
     with StopOnSignal() as stop:
         assert not stop.requested
@@ -56,3 +56,13 @@ def test_handlers_are_restored_even_after_an_error() -> None:
 def test_stopped_passes_handlers_of_ordinary_errors() -> None:
     assert issubclass(Stopped, KeyboardInterrupt)
     assert not issubclass(Stopped, Exception)
+
+
+def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopOnSignal() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)

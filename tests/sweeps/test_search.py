@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,49 @@ def test_tune_refuses_in_one_line(
     assert err.count("\n") == 1
     with pytest.raises(RequestError, match=line):
         raise RequestError(err.strip())
+
+
+def test_a_study_is_of_one_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["tune", *QUICK, RATE, "tune.study=s", "tune.n_trials=1"]
+    assert main(command) == 0
+    pasted = shlex.split(capsys.readouterr().out.splitlines()[-1].partition(": ")[2])
+    assert pasted[:2] == ["coldstart", "train"]
+    for other, differs in (
+        ("seed=1", "seed"),
+        ("training.steps=6", "training"),
+        ("dataset=harder_sinusoids", "dataset, data"),
+        ("strategy=fomaml", "strategy"),
+    ):
+        words = [word for word in command if word.partition("=")[0] != other.partition("=")[0]]
+        assert main([*words, other]) == 2
+        said = capsys.readouterr().err
+        assert f"tune.study: s in outputs/tune/s.db is of another problem ({differs} differ)" in said
+    assert main([*command, "training.log_every=1"]) == 0  # changes no weight
+    assert main([*pasted[1:], "--cfg", "job"]) == 0
+
+
+def test_tune_names_the_folder_of_configs_in_its_best_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = "my ä,=configs"
+    assert main(["cp", "strategy/maml", f"{folder}/strategy/mine.yaml"]) == 0
+    command = ["tune", *QUICK, "strategy=mine", RATE, "tune.n_trials=1", "--config-dir", folder]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    pasted = shlex.split(out.splitlines()[-1].partition(": ")[2])
+    assert pasted[2:4] == ["--config-dir", folder]
+    assert "searchpath" not in out
+    assert main([*pasted[1:], "--cfg", "job"]) == 0
+
+
+def test_tune_does_not_wait_for_a_storage_that_is_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("s.db")
+    assert main(["tune", *QUICK, RATE, "tune.storage=s.db"]) == 2
+    assert capsys.readouterr().err.startswith("tune.storage: s.db: it is a FIFO, not a file; name")

@@ -263,8 +263,10 @@ def test_json_values_refuses(text: str) -> None:
 
 
 def test_large_files_are_not_read_to_their_end(tmp_path: Path) -> None:
+    with (tmp_path / "x").open("wb") as file:
+        file.truncate(1 << 42)
     with pytest.raises(Foreign, match="more than 1 MiB"):
-        untrusted.read_text(Path("/dev/zero"), 1 << 20)
+        untrusted.read_text(tmp_path / "x", 1 << 20)
 
 
 JSONS: list[tuple[str, Callable[[Any], object]]] = [

@@ -206,7 +206,7 @@ def startup(turns: int) -> dict[str, Spread]:
     return {name: measuring.spread(times) for name, times in found.items()}
 
 
-COLDSTART = (sys.executable, "-m", "coldstart_cli")
+COLDSTART = (sys.executable, "-P", "-m", "coldstart_cli")  # -P: not a module of the folder of work
 
 
 def seconds_of(words: Sequence[str]) -> float:

@@ -24,6 +24,7 @@ from coldstart_cli.digests import digest, file_digest, whole_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import PARTIAL, copy_file, remove, sync, write_bytes
 from coldstart_cli.files.locks import locked
+from coldstart_cli.files.regular import read_bytes
 
 T = TypeVar("T")
 
@@ -157,7 +158,7 @@ def _bytes(path: Path) -> bytes:
     if not path.is_file():  # a pipe would never end
         raise RequestError(f"bundle: {path} is damaged (it is missing, or no file); make it again")
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise RequestError(f"bundle: {path} is damaged ({error.strerror}); make it again") from error
 

@@ -1,6 +1,7 @@
 """The command line: the tree of commands, dispatch, exit codes. Imports no torch, no Hydra before a job does.
 
-Exit codes: 0 ok, 1 the job failed, 2 bad request, 3 some jobs of a sweep failed, 130 INT, 143 TERM.
+Exit codes: 0 ok, 1 the job failed, 2 bad request, 3 some jobs of a sweep failed; by signals 129 (HUP), 130
+(INT), 143 (TERM), and 141 where the reader of its output is gone.
 """
 
 from __future__ import annotations
@@ -68,9 +69,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(str(error), 2, debug)
     except JobError as error:
         return _failed(str(error), 1, debug)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError:  # `| head`: what was not printed was perhaps not done either
+        _silence()
+        return 128 + signal.SIGPIPE
+    except SystemExit as error:  # by rich, which makes one of a pipe that is closed
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        _silence()
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt as error:
         number = getattr(error, "number", int(signal.SIGINT))
         return _failed("stopped: the same command goes on from here", 128 + number, debug)
@@ -83,8 +89,17 @@ def _failed(message: str, code: int, debug: bool) -> int:
         import traceback
 
         traceback.print_exc()
-    print(line(message), file=sys.stderr)
+    try:
+        print(line(message), file=sys.stderr, flush=True)
+    except OSError:  # a terminal that was closed
+        _silence()
     return code
+
+
+def _silence() -> None:
+    """Leads to nowhere what is still printed: else the interpreter complains when it flushes at its end."""
+    for stream in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 def _dispatch(arguments: list[str]) -> int:

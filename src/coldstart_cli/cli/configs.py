@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from coldstart_cli.cli.output import emit
 from coldstart_cli.cli.parsing import Namespace, Parser, a_file, a_group, an_address
 from coldstart_cli.config.catalog import Entry, catalogue, find, search_roots
 from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.files.regular import opened, read_bytes
 
 
 def add(program: Parser) -> None:
@@ -85,7 +87,12 @@ def _as_text(groups: Mapping[str, Families]) -> str:
 
 def run_cat(arguments: Namespace) -> int:
     """Prints the file as it is."""
-    emit(find(arguments.config, search_roots(arguments.config_dir)).path.read_text(encoding="utf-8"))
+    path = find(arguments.config, search_roots(arguments.config_dir)).path
+    try:
+        text = read_bytes(path).decode(errors="replace")
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read ({error.strerror}); choose another") from error
+    emit(text)
     return 0
 
 
@@ -105,7 +112,7 @@ def run_cp(arguments: Namespace) -> int:
 def _copy(source: Path, target: Path, force: bool) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with source.open("rb") as original, target.open("wb" if force else "xb") as copy:
+        with opened(source) as original, target.open("wb" if force else "xb") as copy:
             shutil.copyfileobj(original, copy)
     except FileExistsError:
         # also a folder to be made that is a file: --force would not help there
@@ -126,7 +133,7 @@ def _next_step(entry: Entry, target: Path) -> str:
             root = Path(*above[: end - len(group)])
             name = "/".join((*above[end:], target.stem))
             shown = os.path.relpath(root) if root.is_relative_to(Path.cwd()) else root
-            return f"use it: coldstart train --config-dir {shown} {entry.group}={name}"
+            return f"use it: coldstart train --config-dir {shlex.quote(str(shown))} {entry.group}={name}"
     return (
         f"to use it: move it into a folder DIR/{entry.group}/, then "
         f"coldstart train --config-dir DIR {entry.group}={target.stem}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from coldstart_cli.config.key import Key
+from coldstart_cli.config.typed import once, quoted
 from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.safe_text import printable
 
 Namespace = argparse.Namespace
+RAW = ("run=", "input=")
+"""Words that a command reads itself, beside those that Hydra reads."""
 Run = Callable[[Namespace], int]
 
 
@@ -186,6 +191,15 @@ class Parser(argparse.ArgumentParser):
             if word.startswith("-"):
                 raise RequestError(f"{word}: there is no such flag; {suggestion(word, self.flags)}")
             raise RequestError(f"{self.name}: takes no {word!r}; leave it out")
+        if self.words is not None:
+            for said in once(arguments.overrides):
+                print(printable(said), file=sys.stderr)
+            if self.words.composes:  # the others' words do not pass through Hydra's grammar
+                sweeps = getattr(arguments, "multirun", False) or self.name == "tune"
+                arguments.overrides = [
+                    word if word.startswith(RAW) else quoted([word], sweeps=sweeps)[0]
+                    for word in arguments.overrides
+                ]
         return arguments
 
     def error(self, message: str) -> NoReturn:

@@ -33,7 +33,8 @@ def run(arguments: Namespace) -> int:
     from coldstart_cli.experiment import running
     from coldstart_cli.sweeps import search
 
-    return search.tune(overrides, running.Options(arguments.quiet, False, arguments.command_line))
+    options = running.Options(arguments.quiet, False, arguments.command_line)
+    return search.tune(overrides, options, arguments.config_dir)
 
 
 def _check_keys(overrides: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import os
@@ -13,6 +14,7 @@ from typing import Any
 from coldstart_cli.comparison.findings import LeftOut
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import read_json
+from coldstart_cli.files.regular import opened
 from coldstart_cli.files.untrusted import DECODER, shaped
 from coldstart_cli.metrics.records import Record, record_of
 from coldstart_cli.metrics.results import Summary, summary_of
@@ -159,7 +161,7 @@ def _records(path: Path, *, everything: bool) -> list[Record]:
     """The rows, without those of validation tasks unless `everything` is asked for: they are many."""
     rows: list[Record] = []
     try:
-        with open(path, encoding="utf-8") as lines:
+        with opened(path) as stream, io.TextIOWrapper(stream, encoding="utf-8") as lines:
             for line in lines:
                 if everything or '"split": "validation"' not in line:
                     rows.append(_record(DECODER.decode(line)))

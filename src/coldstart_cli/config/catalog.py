@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.files.regular import beginning
 from coldstart_cli.package import packaged_conf
 from coldstart_cli.safe_text import printable
 
@@ -41,16 +42,19 @@ class Entry:
 
     @property
     def description(self) -> str:
-        """The first comment line of the file other than an `@package` line, or an empty text."""
-        with self.path.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                if not line.startswith("#"):
-                    if line.strip():
-                        return ""
-                    continue
-                text = line.lstrip("#").strip()
-                if text and not text.startswith(_SKIPPED):
-                    return printable(text)
+        """The first comment line of the file that is no `@package` line, or nothing."""
+        try:
+            start = beginning(self.path)
+        except OSError:  # told by whoever reads all of it
+            return ""
+        for line in start.splitlines():
+            if not line.startswith("#"):
+                if line.strip():
+                    return ""
+                continue
+            text = line.lstrip("#").strip()
+            if text and not text.startswith(_SKIPPED):
+                return printable(text)
         return ""
 
 

@@ -16,6 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, OmegaConfBaseException
@@ -24,7 +25,14 @@ from omegaconf.resolvers import oc
 from coldstart_cli.config.catalog import search_roots
 from coldstart_cli.config.key import EVALUATED
 from coldstart_cli.config.search_space import Searched, searched
-from coldstart_cli.config.untrusted import check_configs, check_hydra, check_loggers, check_typed
+from coldstart_cli.config.typed import in_quotes
+from coldstart_cli.config.untrusted import (
+    check_changed_hydra,
+    check_configs,
+    check_hydra,
+    check_loggers,
+    check_typed,
+)
 from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.package import packaged_conf
 from coldstart_cli.renamed import renamed, warn_of_renamed
@@ -102,8 +110,14 @@ def _check_fixed(overrides: Sequence[str]) -> None:
         if override.is_sweep_override() and override.key_or_group.split(".")[0] == "hydra":
             raise RequestError(f"{override.key_or_group}: Hydra itself cannot be swept; give it one value")
     fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
+    # A config that only some jobs choose may say something of Hydra too, which acts on it before the job.
+    folders = any(o.startswith("hydra.searchpath=") for o in fixed)
+    groups = [o for o in parsed if o.is_discrete_sweep() and "." not in o.key_or_group]
+    chosen = [_settings(o) for o in groups] if folders else []
     with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
         _composed(fixed)
+        for setting in itertools.chain(*chosen):
+            _composed([*fixed, setting])
 
 
 def points(overrides: Sequence[str]) -> Iterator[tuple[list[str], Config]]:
@@ -275,19 +289,62 @@ def search_path(folders: Sequence[str]) -> list[str]:
     for folder in folders:
         check_configs(Path(folder))
     places = [root.resolve() for root in search_roots(folders) if root != packaged_conf()]
-    return [f"hydra.searchpath=[{','.join(f'file://{place}' for place in places)}]"] if places else []
+    if not places:
+        return []
+    made = f"hydra.searchpath=[{','.join(in_quotes(f'file://{place}') for place in places)}]"
+    _search_paths.add(made)
+    return [made]
+
+
+_search_paths: set[str] = set()
+"""What `search_path` has made: folders that were looked into. No other search path is composed."""
 
 
 def _composed(overrides: Sequence[str]) -> Config:
-    check_typed(overrides)
+    check_typed([o for o in overrides if o not in _search_paths])
     config = hydra.compose("train", list(overrides), return_hydra_config=True)
     node: Any = OmegaConf.to_container(config.hydra, resolve=False)
-    check_hydra(node, overrides, config.get("trust"))
+    plugins = {f"{found.__module__}.{found.__qualname__}" for found in Plugins.instance().discover()}
+    check_hydra(node, overrides, config.get("trust"), plugins)
+    if any(o.startswith("hydra.searchpath=") for o in overrides):
+        check_changed_hydra(node, _hydra_without_folders(overrides, node), overrides)
     choices = dict(config.hydra.runtime.choices)
     with contextlib.suppress(KeyError):
         OmegaConf.set_struct(config, False)
         del config["hydra"]
     return resolved(config, choices)
+
+
+def _hydra_without_folders(overrides: Sequence[str], found: Config) -> Config:
+    """The `hydra` node that this package and the installed plug-ins compose by themselves.
+
+    Args:
+        found: the node with the user's own folders. A launcher of theirs is compared with the installed
+            config that makes the same class.
+    """
+    groups = [o for o in overrides if o.startswith("hydra/")]
+    node = _hydra_node(groups) or _hydra_node([])
+    assert node is not None  # without overrides it is the package's own
+    loader = GlobalHydra.instance().config_loader()
+    for group in ("launcher", "sweeper"):
+        target = found[group]["_target_"]
+        if node[group]["_target_"] != target:
+            names = loader.get_group_options(f"hydra/{group}")
+            others = (_hydra_node([f"hydra/{group}={name}"]) for name in names)
+            node[group] = next(
+                (n[group] for n in others if n and n[group]["_target_"] == target), node[group]
+            )
+    return node
+
+
+def _hydra_node(groups: Sequence[str]) -> Config | None:
+    """The `hydra` node with these launchers and the like; None where one is not installed."""
+    try:
+        composed = hydra.compose("train", [*search_path([]), *groups], return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException):
+        return None
+    node: Any = OmegaConf.to_container(composed.hydra, resolve=False)
+    return dict(node)
 
 
 def _container(config: DictConfig) -> Config:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coldstart_cli.config.catalog import Entry
+from coldstart_cli.files.regular import beginning
 
 _DEEPEST = 8  # nesting of defaults lists; a cycle ends here
 _KEY = re.compile(r"( *)([A-Za-z_]\w*):(?:\s+(.*))?$")
@@ -42,7 +43,7 @@ def outline(path: Path) -> Outline:
     """Dotted keys of one file; a list in block style is written `[a, b]`, a mapping has an empty value."""
     found: Outline = {}
     open_keys: list[tuple[int, str]] = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in _text(path).splitlines():
         match = _KEY.match(line)
         name = ".".join(key for _, key in open_keys)
         if match is None:
@@ -62,6 +63,14 @@ def outline(path: Path) -> Outline:
     return {key: written for key, written in found.items() if key.partition(".")[0] != "defaults"}
 
 
+def _text(path: Path) -> str:
+    """A file of configs; one that cannot be read is refused by what composes it."""
+    try:
+        return beginning(path)
+    except OSError:
+        return ""
+
+
 def _split(text: str) -> tuple[str, str]:
     """The value and the comment of what follows a key."""
     if text.startswith("#"):
@@ -73,7 +82,7 @@ def _split(text: str) -> tuple[str, str]:
 def defaults(path: Path) -> Iterator[tuple[str, Written]]:
     """(choice, name) of a file's defaults list; a choice is `group`, `group@package`, or empty."""
     inside = False
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in _text(path).splitlines():
         if inside and line.strip() and line[0] not in " -#":
             return
         match = _DEFAULT.match(line) if inside else None
@@ -134,9 +143,8 @@ def _merge(keys: Outline, others: Outline) -> None:
 
 
 def own_package(found: Entry) -> str:
-    """The place of a config's keys: as its `@package` line says, otherwise below its group's name."""
-    with found.path.open(encoding="utf-8", errors="replace") as lines:
-        match = _PACKAGE.match(next(lines, ""))
+    """Where the keys of a config stand: as its `@package` line says, else below its group's name."""
+    match = _PACKAGE.match(_text(found.path).partition("\n")[0])
     named = match[1] if match else "_group_"
     return {"_group_": found.group.replace("/", "."), "_global_": ""}.get(named, named)
 

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from coldstart_cli.core.tasks import TaskSource
 from coldstart_cli.datasets.own import input_range
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.experiment.parts import files_read_by, shape_facts
-
-
-def _git_commit() -> str | None:
-    """The commit of the current folder, marked where files differ from it."""
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
+from coldstart_cli.files.git_commit import head_commit
 
 
 def _shared_classes(source: TaskSource) -> list[str]:
@@ -57,7 +43,8 @@ def environment(experiment: Experiment, command_line: Sequence[str]) -> dict[str
         "packages": packages,
         "hardware": experiment.hardware.facts(),
         "vectorize": "vmap" if experiment.vectorize else "loop",
-        "git": _git_commit(),
+        # Of the folder where the command was typed. Not by asking git, which may run a stranger's programs.
+        "git": head_commit(Path.cwd()),
         "command_line": list(command_line),
         "fingerprint": experiment.source.fingerprint,
         "input_shape": shape_facts(experiment.source),

@@ -27,6 +27,7 @@ from coldstart_cli.digests import digest, whole_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.caching import cache_folder, keep_newest, signature
 from coldstart_cli.files.durable import write_json
+from coldstart_cli.files.regular import read_bytes
 from coldstart_cli.metrics.budgets import Budget
 from coldstart_cli.metrics.json_edge import from_json
 from coldstart_cli.metrics.results import HardwareFacts
@@ -183,7 +184,7 @@ def _contents(roots: Sequence[Path]) -> str | None:
     parts: list[bytes] = []
     for root in roots:
         for path in sorted(root.rglob("*.yaml")):
-            text = path.read_bytes()
+            text = read_bytes(path)
             if _RESOLVED.search(text):
                 return None
             parts += [os.fsencode(path.resolve()), b" ", whole_digest([text])]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files.regular import read_bytes
 from coldstart_cli.files.untrusted import DECODER, LARGEST_JSON, json_values, read_text
 
 PARTIAL = ".partial"
@@ -148,11 +149,19 @@ def append_jsonl(path: Path, row: Mapping[str, object]) -> int:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file of lines, without what a crash left of the last one; none where there is no file."""
+    """The rows of a file of lines, without what a crash left of the last one; none where there is no file.
+
+    Raises:
+        RequestError: where it cannot be read.
+    """
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    try:
+        text = read_bytes(path).decode(errors="replace")
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read ({error.strerror}); repair or remove it") from error
+    for line in text.splitlines():
         with contextlib.suppress(ValueError, RecursionError):
             rows.append(DECODER.decode(line))
     return [row for row in rows if isinstance(row, dict)]

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files.regular import opened
 
 LARGEST_YAML = 1 << 20
 """Bytes; a run's config has five thousand."""
@@ -88,10 +89,10 @@ def read_text(path: Path, largest: int) -> str:
     """A file of at most so many bytes, as text.
 
     Raises:
-        OSError: where it cannot be read.
+        OSError: where it cannot be read, or is something else than a file, such as a FIFO.
         Foreign: where it has more, or is not UTF-8.
     """
-    with path.open("rb") as stream:  # a pipe or a device ends here as well
+    with opened(path) as stream:
         data = stream.read(largest + 1)
     if len(data) > largest:
         raise Foreign(f"has more than {largest >> 20} MiB")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from collections.abc import Mapping
@@ -40,6 +41,10 @@ class WandB:
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # nothing leaves this machine
         import wandb
 
+        # wandb reads `wandb/settings` of the folder that it is set up in, which may be a stranger's and name
+        # the server that the key is sent to; and it runs git there, which runs what the repository names.
+        with contextlib.chdir(run_path):
+            wandb.setup(settings=wandb.Settings(disable_git=True))
         self.project, self.entity, self.mode = project, entity, mode
         # A failure, until a summary arrives, which only a run that ends well sends.
         self._exit_code = 1
@@ -53,7 +58,7 @@ class WandB:
             dir=run_path,
             mode=mode,
             config=None if known else dict(config),
-            settings=wandb.Settings(console="off", silent=quiet),
+            settings=wandb.Settings(console="off", silent=quiet, disable_git=True),
         )
         # W&B drops steps it has seen, and after a crash some come again, so the axis is our own metric.
         self._run.define_metric("*", step_metric="step")

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from coldstart_cli.digests import digest, file_digest
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files.regular import check_no_loop, opened
+from coldstart_cli.files.untrusted import LARGEST_JSON
 
 PACKAGE = "package:"
 """`package:NAME/FOLDER` is a folder inside an installed Python package, which is not imported."""
@@ -47,10 +49,28 @@ def folder_of(path: str) -> Path:
         return _packaged(path.removeprefix(PACKAGE))
     folder = Path(path).expanduser()
     if folder.is_dir():
+        _check_files(folder)
         return folder
     if path.startswith(("/", ".", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path):
         raise ValueError(f"path: there is no folder {path}; give a model's folder or its hub name")
     return _from_hub(path)
+
+
+def _check_files(folder: Path) -> None:
+    """Refuses a folder that holds anything but files: transformers would wait for a FIFO in it.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    try:
+        for place in folder.iterdir():
+            check_no_loop(place)
+            if not place.is_dir():
+                opened(place).close()
+                if place.suffix in (".json", ".txt") and place.stat().st_size > LARGEST_JSON:
+                    raise OSError(0, f"it has more than {LARGEST_JSON >> 20} MiB")
+    except OSError as error:
+        raise ValueError(f"path: {place} cannot be read ({error.strerror}); remove it") from error
 
 
 def network_of(folder: Path, part: str | None) -> tuple[nn.Module, frozenset[str]]:

@@ -27,12 +27,13 @@ from typing import Any
 
 from coldstart_cli.errors import JobError, RequestError, Unserved
 from coldstart_cli.processes import ranks
-from coldstart_cli.processes.signals import Stopped
+from coldstart_cli.processes.safe_path import safe_path
+from coldstart_cli.processes.signals import SAVING, Stopped
 
 GRACE_SECONDS = 8
 """Between asking a process to stop, which saves the state between two steps, and its end."""
 PR_SET_PDEATHSIG = 1
-HANDLED = (signal.SIGINT, signal.SIGTERM)
+HANDLED = SAVING
 ORPHAN_SECONDS = 3.0
 """Between asking a process to stop, whose parent is gone, and its end."""
 LOST_SECONDS = 3.0
@@ -69,7 +70,7 @@ def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     watched, alive = multiprocessing.get_context("spawn").Pipe(duplex=False)
-    with tempfile.TemporaryDirectory(prefix="coldstart-") as name, watched, alive, _as_it_was():
+    with tempfile.TemporaryDirectory(prefix="coldstart-") as name, watched, alive, _as_it_was(), safe_path():
         folder = Path(name)
         config = LaunchConfig(
             min_nodes=1,
@@ -182,7 +183,7 @@ def _end_soon_after_sigterm() -> None:
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
 
     def watch() -> None:
-        while os.read(reading, 1) != bytes([signal.SIGTERM]):
+        while os.read(reading, 1)[0] not in (signal.SIGTERM, signal.SIGHUP):
             pass
         time.sleep(GRACE_SECONDS)
         os._exit(143)

@@ -18,8 +18,12 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
 
+SAVING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that ask for an end: Ctrl-C, a batch system, a terminal that is closed."""
+
+
 class StopOnSignal:
-    """Turns the first SIGINT or SIGTERM into a request that loops honour between two steps.
+    """Turns the first SIGINT, SIGTERM or SIGHUP into a request that loops honour between two steps.
 
     A second SIGINT stops at once. Python hands signals to the main thread alone: in any other nothing is set.
     """
@@ -30,7 +34,9 @@ class StopOnSignal:
 
     def __enter__(self) -> Self:
         main = threading.current_thread() is threading.main_thread()
-        for number in (signal.SIGINT, signal.SIGTERM) if main else ():
+        for number in SAVING if main else ():
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue  # started by nohup, to outlive its terminal
             self._previous[number] = signal.signal(number, self._receive)
         return self
 

@@ -19,6 +19,7 @@ from coldstart_cli.files.durable import read_jsonl, write_bytes
 from coldstart_cli.metrics.names import VALIDATION
 from coldstart_cli.metrics.numbers import percent
 from coldstart_cli.metrics.results import Interval, Summary, Unit
+from coldstart_cli.package import ROOT
 from coldstart_cli.runs.run import Run
 from coldstart_cli.safe_text import printable
 
@@ -260,7 +261,9 @@ def _short(text: str, length: int) -> str:
 @contextlib.contextmanager
 def _style() -> Iterator[None]:
     """Ours alone: a matplotlibrc of the user's may ask for LaTeX."""
-    import matplotlib
+    # The first import reads a matplotlibrc of the current folder, which may be a stranger's, or a FIFO.
+    with contextlib.chdir(ROOT):
+        import matplotlib
 
     settings: Any = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
     with matplotlib.rc_context(settings | STYLE):

@@ -11,6 +11,7 @@ from typing import Any
 from coldstart_cli.digests import N_BYTES, whole_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import remove, write_bytes, writing
+from coldstart_cli.files.regular import read_bytes
 from coldstart_cli.processes import ranks
 
 
@@ -78,7 +79,7 @@ class Checkpoints:
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:
-            data = path.read_bytes()
+            data = read_bytes(path)
         except OSError:
             data = b""
         if len(data) < N_BYTES or whole_digest([memoryview(data)[N_BYTES:]]) != data[:N_BYTES]:

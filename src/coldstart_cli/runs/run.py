@@ -196,11 +196,16 @@ class Run:
         )
 
     def _check_links(self) -> None:
-        """Refuses links that leave a run: in one from elsewhere, writing could change a user's own file."""
+        """Refuses links that leave a run: in one from elsewhere, writing could change a user's own file.
+
+        It may hold a FIFO as well, where opening one to append to it waits for a reader.
+        """
         inside = self.path.resolve()
         for path in self.path.rglob("*"):
             if path.is_symlink() and not path.resolve().is_relative_to(inside):
                 raise RequestError(f"run: {path} is a link out of the run; remove it if you trust the rest")
+            if path.exists() and not path.is_dir() and not path.is_file():
+                raise RequestError(f"run: {path} is not a file; remove it if you trust the rest")
 
     def evaluation(self, name: str) -> Path:
         return self.path / "evaluations" / name

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from coldstart_cli.config import composition
+from coldstart_cli.config.typed import in_quotes
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment import running
 from coldstart_cli.files.durable import read_json, write_json
+from coldstart_cli.processes.safe_path import safe_path
 from coldstart_cli.sweeps.launcher import ENDS, Job, outcome
 
 
@@ -30,8 +32,7 @@ def launch_by_hydra(jobs: Sequence[Job], overrides: Sequence[str], options: runn
     """
     folder = jobs[0].log.parent.absolute()
     if not any(o.startswith("hydra.sweep.dir=") for o in overrides):
-        quoted = str(folder).replace("'", "\\'")
-        overrides = [*overrides, f"hydra.sweep.dir='{quoted}'"]
+        overrides = [*overrides, f"hydra.sweep.dir={in_quotes(str(folder))}"]
 
     def work(config: composition.Config) -> None:
         job = next(job for job in jobs if job.config == config)
@@ -42,7 +43,7 @@ def launch_by_hydra(jobs: Sequence[Job], overrides: Sequence[str], options: runn
 
     broken = None
     try:
-        with every_job_awaited():
+        with every_job_awaited(), safe_path():
             composition.run_jobs(overrides, ["-m"], work)
     except RequestError:
         raise

@@ -24,6 +24,7 @@ from annotated_types import Ge, Gt
 from coldstart_cli.errors import JobError, RequestError, Unserved
 from coldstart_cli.experiment import running
 from coldstart_cli.hardware import usable_cores
+from coldstart_cli.processes.safe_path import safe_path
 from coldstart_cli.processes.signals import StopOnSignal
 from coldstart_cli.sweeps.messages import Watcher, heard, tell
 
@@ -165,7 +166,7 @@ class Child:
         arguments = (dict(job.config), options, str(job.log), theirs, threads)
         self.process = context.Process(target=_work, args=arguments, daemon=False)
         job.state, job.started = "running", time.monotonic()
-        with _without_main():
+        with _without_main(), safe_path():  # the first start also starts the fork server
             self.process.start()
         theirs.close()
         self.sentinel = self.process.sentinel

@@ -9,6 +9,8 @@ trial's. New tasks are touched once at the end, by the best trial, and only wher
 from __future__ import annotations
 
 import contextlib
+import copy
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,8 +30,17 @@ from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment import running
 from coldstart_cli.experiment.assembly import assemble
 from coldstart_cli.files.locks import held
+from coldstart_cli.files.regular import regular
 from coldstart_cli.processes.signals import StopOnSignal
-from coldstart_cli.runs.run import Run, best_on_validation, folder_name, run_name
+from coldstart_cli.runs.run import (
+    DETERMINING,
+    PLACES,
+    REPORTING,
+    Run,
+    best_on_validation,
+    folder_name,
+    run_name,
+)
 from coldstart_cli.sweeps.launcher import Child, Job, SweepPlan, children, n_at_once, stop_all
 
 if TYPE_CHECKING:
@@ -50,8 +61,11 @@ class TunePlan:
     evaluate: bool
 
 
-def tune(overrides: Sequence[str], options: running.Options) -> int:
+def tune(overrides: Sequence[str], options: running.Options, config_dirs: Sequence[str]) -> int:
     """Runs trials up to the number asked for and prints the best with its command.
+
+    Args:
+        config_dirs: folders with your own configs, which that command names again.
 
     Returns:
         The exit code.
@@ -67,7 +81,7 @@ def tune(overrides: Sequence[str], options: running.Options) -> int:
         raise RequestError(
             "tune: nothing is searched; give a key a range, as in 'strategy.inner_lr=interval(0.01, 1)'"
         )
-    search = _Search(optuna, plan, fixed, space, options)
+    search = _Search(optuna, plan, fixed, space, options, config_dirs)
     with search.locked(), StopOnSignal() as stop:
         search.run(stop)
     return search.report()
@@ -77,8 +91,15 @@ class _Search:
     """A study, and the trials that are running."""
 
     def __init__(
-        self, optuna: Any, plan: TunePlan, fixed: Sequence[str], space: Space, options: running.Options
+        self,
+        optuna: Any,
+        plan: TunePlan,
+        fixed: Sequence[str],
+        space: Space,
+        options: running.Options,
+        config_dirs: Sequence[str],
     ) -> None:
+        self.config_dirs = config_dirs
         self.optuna, self.plan, self.fixed, self.space = optuna, plan, fixed, space
         self.options = replace(options, train_only=True)
         self.first = self._config({key: searched.first for key, searched in space.items()})
@@ -95,9 +116,10 @@ class _Search:
             raise RequestError(
                 f"tune.study: {plan.study!r} is not a file name; write letters, digits, ., _ and -"
             )
-        storage = Path(plan.storage) if plan.storage else self.outputs / "tune" / f"{self.name}.db"
-        storage.parent.mkdir(parents=True, exist_ok=True)
-        self.storage = storage
+        self.problem = _problem(self.first, experiment.source.fingerprint, self.metric, space)
+        self.storage = Path(plan.storage) if plan.storage else self.outputs / "tune" / f"{self.name}.db"
+        self._check_storage()
+        self.storage.parent.mkdir(parents=True, exist_ok=True)
         self.distributions = {key: s.distribution(optuna) for key, s in space.items()}
 
     @contextlib.contextmanager
@@ -129,6 +151,7 @@ class _Search:
             if self.plan.pruner == "median"
             else pruners.NopPruner(),
         )
+        self._check_problem()
         self._take_up_what_was_left()
         plan: SweepPlan = build(self.first["sweep"], "sweep", SweepPlan, [], {})
         at_once = n_at_once(plan, self.first, self.plan.n_trials)
@@ -163,11 +186,46 @@ class _Search:
             settings = " ".join(f"{key}={_text(value)}" for key, value in trial.params.items())
             print(f"  {self.metric.replace('_', ' ')} {trial.value:.4f}  {settings}")
         best = [f"{key}={_text(value)}" for key, value in ended[0].params.items()]
-        command = " ".join(["coldstart train", *map(_quoted, self.fixed), *best])
+        folders = [word for folder in self.config_dirs for word in ("--config-dir", folder)]
+        words = [o for o in self.fixed if not o.startswith("hydra.searchpath=")]
+        command = shlex.join(["coldstart", "train", *folders, *words, *best])
         print(f"\nThe best, by source-validation tasks: {command}")
         if self.plan.evaluate:
             running.train(self._config(ended[0].params), replace(self.options, train_only=False))
         return 0
+
+    def _check_storage(self) -> None:
+        """Refuses what SQLite would wait for."""
+        try:
+            regular(self.storage)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise RequestError(
+                f"tune.storage: {self.storage}: {error.strerror}; name another file"
+            ) from error
+
+    def _check_problem(self) -> None:
+        """Refuses a study of another problem: its values say nothing of this one.
+
+        Raises:
+            RequestError: naming what differs.
+        """
+        known = self.study.user_attrs.get("problem")
+        if known is None:
+            if self.study.get_trials(deepcopy=False):
+                print(
+                    f"tune: {self.name} does not say what it searched; taken for this problem",
+                    file=sys.stderr,
+                )
+            self.study.set_user_attr("problem", self.problem)
+            return
+        differing = [part for part in self.problem if known.get(part) != self.problem[part]]
+        if differing:
+            raise RequestError(
+                f"tune.study: {self.name} in {self.storage} is of another problem ({', '.join(differing)} "
+                "differ); name another with tune.study=NAME"
+            )
 
     def _take_up_what_was_left(self) -> None:
         """Trials of a search that was killed are proposed again; their runs go on from their checkpoints."""
@@ -256,8 +314,21 @@ def _text(value: object) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _quoted(override: str) -> str:
-    return f"'{override}'" if any(c in override for c in "[](){} $*") else override
+def _problem(config: Mapping[str, Any], fingerprint: str, metric: str, space: Space) -> dict[str, str]:
+    """What a study is about: part of the config -> a digest of it, without the values that are searched."""
+    parts: dict[str, Any] = {part: copy.deepcopy(config[part]) for part in DETERMINING}
+    for key in space:
+        *above, last = key.split(".")
+        node: Any = parts
+        for name in above:
+            node = node.get(name, {}) if isinstance(node, dict) else {}
+        if isinstance(node, dict):
+            node.pop(last, None)
+    parts["dataset"] = {k: v for k, v in parts["dataset"].items() if k not in PLACES}
+    parts["training"] = {k: v for k, v in parts["training"].items() if k not in REPORTING}
+    parts |= {"data": fingerprint, "metric": metric}
+    parts["space"] = {key: str(searched) for key, searched in sorted(space.items())}
+    return {part: json_digest(value) for part, value in parts.items()}
 
 
 def _optuna() -> Any:

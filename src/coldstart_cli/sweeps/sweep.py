@@ -6,6 +6,9 @@ working: where one is named on the command line, it runs the jobs. Results are r
 
 from __future__ import annotations
 
+import contextlib
+import shlex
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +18,12 @@ from coldstart_cli.comparison.flat_table import csv_of
 from coldstart_cli.comparison.results import read
 from coldstart_cli.config import composition
 from coldstart_cli.config.building import build
+from coldstart_cli.config.typed import in_quotes
 from coldstart_cli.errors import JobError, RequestError, Unserved, line
 from coldstart_cli.experiment import running
 from coldstart_cli.experiment.assembly import assemble
-from coldstart_cli.files.durable import write_bytes, write_json
+from coldstart_cli.files.durable import PARTIAL, write_bytes, write_json
+from coldstart_cli.files.leftovers import sweep_leftovers
 from coldstart_cli.reports.evaluation_table import headline
 from coldstart_cli.reports.html.report import write_html
 from coldstart_cli.runs.run import Run, best_on_validation, evaluation_hash, run_name
@@ -29,6 +34,7 @@ from coldstart_cli.sweeps.live_table import SweepView
 
 FORMAT = 1
 HYDRAS = ("hydra/launcher=", "hydra/sweeper=")
+FAILED, NOT_SERVED = "failed: ", "not served: "
 
 
 def run(overrides: Sequence[str], options: running.Options) -> int:
@@ -41,13 +47,14 @@ def run(overrides: Sequence[str], options: running.Options) -> int:
         RequestError: at the first point that cannot run, before any has run.
     """
     if any(o.startswith("hydra/sweeper=") and o != "hydra/sweeper=basic" for o in overrides):
-        return _by_sweeper(overrides, options, [])
+        return _by_sweeper(overrides, options)
     jobs = _checked(overrides, options)
-    if options.dry_run:
-        return _by_sweeper(overrides, options, [job.label for job in jobs])
+    if options.dry_run:  # without Hydra's launcher, which writes a folder of its own
+        return _told([(job.label, _tried(dict(job.config), options)) for job in jobs])
     folder = jobs[0].log.parent
     plan: SweepPlan = build(jobs[0].config["sweep"], "sweep", SweepPlan, jobs[0].config["trust"], {})
     folder.mkdir(parents=True, exist_ok=True)
+    sweep_leftovers(folder.parent, f"*/.*{PARTIAL}")
     try:
         if any(o.startswith(HYDRAS) for o in overrides):
             launch_by_hydra(jobs, overrides, options)
@@ -91,25 +98,40 @@ def _checked(overrides: Sequence[str], options: running.Options) -> list[Job]:
     return jobs
 
 
-def _by_sweeper(overrides: Sequence[str], options: running.Options, labels: Sequence[str]) -> int:
-    """Lets Hydra's sweeper say what runs next, by the values it is told; its own output stays as it is."""
+def _by_sweeper(overrides: Sequence[str], options: running.Options) -> int:
+    """Lets Hydra's sweeper say what runs next, by the values it gets; its own output stays as it is."""
     ran: list[tuple[str, str]] = []
 
     def job(config: composition.Config) -> float | None:
-        label = labels[len(ran)] if len(ran) < len(labels) else f"job {len(ran)}"
-        try:
-            ran.append((label, running.train(config, options).line))
-            return None if options.dry_run else _on_validation(config)
-        except Unserved as error:
-            ran.append((label, f"not served: {error}"))
-        except (RequestError, JobError) as error:
-            ran.append((label, f"failed: {error}"))
-        return None
+        ran.append((f"job {len(ran)}", _tried(config, options)))
+        trained = not options.dry_run and not ran[-1][1].startswith((FAILED, NOT_SERVED))
+        return _on_validation(config) if trained else None
 
-    composition.run_jobs(overrides, ["-m"], job)
+    with contextlib.ExitStack() as stack:
+        words = list(overrides)
+        if options.dry_run:  # nothing is left of what Hydra writes about a sweep
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="coldstart-"))
+            words = [o for o in words if not o.startswith("hydra.sweep.dir=")]
+            words.append(f"hydra.sweep.dir={in_quotes(folder)}")
+        composition.run_jobs(words, ["-m"], job)
+    return _told(ran)
+
+
+def _tried(config: composition.Config, options: running.Options) -> str:
+    """Trains, or says what training would take; the headline, or why there is none."""
+    try:
+        return running.train(config, options).line
+    except Unserved as error:
+        return f"{NOT_SERVED}{error}"
+    except (RequestError, JobError) as error:
+        return f"{FAILED}{error}"
+
+
+def _told(ran: Sequence[tuple[str, str]]) -> int:
+    """Prints a line for each job; the exit code of them all."""
     for label, result in ran:
         print(f"  {label}  {result}")
-    return 3 if any(result.startswith("failed: ") for _, result in ran) else 0
+    return 3 if any(result.startswith(FAILED) for _, result in ran) else 0
 
 
 def _on_validation(config: composition.Config) -> float | None:
@@ -189,7 +211,8 @@ def _compare(folder: Path, jobs: Sequence[Job]) -> None:
     print()
     for sentence in found.sentences:
         print(printable(f"{sentence[:1].upper()}{sentence[1:]}."))
-    print(f"\nMore: coldstart compare {folder}, {folder / 'report.html'} and summary.csv beside it")
+    command = f"coldstart compare {shlex.quote(str(folder))}"
+    print(f"\nMore: {command}, {folder / 'report.html'} and summary.csv beside it")
 
 
 def _varied(overrides: Sequence[str]) -> set[str]:

@@ -25,6 +25,7 @@ from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan, SplitBy
 from coldstart_cli.datasets.readers.download import located
 from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.files.regular import read_bytes
 from coldstart_cli.models.preprocess import Preprocess
 
 _PARTS: Mapping[str, Published] = {"train": "train", "val": "validation", "test": "test"}
@@ -121,7 +122,7 @@ def _utterances(path: Path, domains: Mapping[str, Sequence[str]]) -> list[Uttera
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_bytes(path))
     except (OSError, ValueError) as error:
         raise RequestError(f"{path}: cannot be read ({error}); fetch it anew") from error
     if not isinstance(value, dict):

@@ -12,6 +12,7 @@ from typing import Literal
 from coldstart_cli.datasets.own.stated_splits import names_splits
 from coldstart_cli.datasets.readers.images import KINDS, SUFFIXES, ImageFile
 from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.files.regular import check_no_loop
 
 _DEEPEST = 8
 _OF_SYSTEMS = {"__MACOSX", "Thumbs.db", "desktop.ini"}
@@ -95,6 +96,7 @@ def below(path: Path) -> Iterator[ImageFile]:
 def _walk(folder: Path, depth: int) -> Iterator[tuple[Path, Literal["image", "folder", "other"]]]:
     """All in alphabetical order, down to `depth` folders below; without what is hidden."""
     try:
+        check_no_loop(folder)
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise RequestError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files.regular import regular
 
 LARGEST = 1 << 28
 """Bytes that a file may unpack to: four times the largest of MNIST."""
@@ -23,7 +24,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         RequestError: where the file is missing, damaged, or holds something else.
     """
     try:
-        with gzip.open(path) as stream:
+        with gzip.open(regular(path)) as stream:
             data = stream.read(LARGEST + 1)
     except FileNotFoundError as error:
         raise RequestError(f"dataset.root: {path} is missing; name the folder that holds it") from error

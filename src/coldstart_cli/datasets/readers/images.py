@@ -25,6 +25,7 @@ from coldstart_cli.errors import RequestError
 from coldstart_cli.files.caching import cache_folder
 from coldstart_cli.files.durable import write_json
 from coldstart_cli.files.locks import locked
+from coldstart_cli.files.regular import read_bytes
 
 Resize = Literal["crop", "stretch"]
 """`crop`: short side to size, then the centre; `stretch`: both sides to size."""
@@ -291,7 +292,7 @@ def content_of(file: ImageFile) -> bytes:
             raise Unreadable("it is not a file")
         if file.path.stat().st_size > LARGEST_FILE:
             raise Unreadable(f"it has more than {LARGEST_FILE >> 20} MiB")
-        return file.path.read_bytes()
+        return read_bytes(file.path)
     except OSError as error:
         raise Unreadable(f"it cannot be read ({error.strerror})") from error
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files.regular import opened as opened_file
 
 STDIN = "-"
 _ENDS_OF_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -96,7 +97,7 @@ def opened(path: str, encoding: str) -> Iterator[Lines]:
         yield _standard_input(plain(encoding))
         return
     try:
-        with open(path, "rb") as raw:
+        with opened_file(Path(path)) as raw:
             start = raw.read(2)
         if start in _ENDS_OF_UTF16 and plain(encoding) == "utf-8-sig":
             raise RequestError(f"{path}: is UTF-16; say so with dataset.encoding=utf-16")

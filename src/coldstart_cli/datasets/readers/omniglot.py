@@ -18,6 +18,7 @@ from coldstart_cli.datasets.readers.cache import Arrays, load_or_make
 from coldstart_cli.datasets.readers.download import fetch
 from coldstart_cli.digests import Part, digest
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files.regular import read_bytes
 
 Character = tuple[str, str]
 """Alphabet and character, as their folders are called."""
@@ -100,7 +101,7 @@ def _digest(places: dict[str, Path]) -> str:
     parts: list[Part] = [str(_RECIPE)]
     for place in places.values():
         if place.is_file():
-            parts.append(place.read_bytes())
+            parts.append(_content(place))
             continue
         parts.append(str(place.resolve()))
         for folder, subfolders, files in os.walk(place):
@@ -140,7 +141,7 @@ def _files(place: Path) -> Iterator[tuple[Path, bytes]]:
     if place.is_dir():
         for path in sorted(place.rglob("*.png")):
             if not path.name.startswith("."):
-                yield path, path.read_bytes()
+                yield path, _content(path)
         return
     try:
         with zips.opened(place) as archive:
@@ -149,6 +150,15 @@ def _files(place: Path) -> Iterator[tuple[Path, bytes]]:
                     yield Path(name), zips.content(archive, name, _LARGEST)
     except (zipfile.BadZipFile, zlib.error, OSError) as error:
         raise RequestError(f"dataset.root: {place} is a damaged zip ({error}); fetch it anew") from error
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_bytes(path)
+    except OSError as error:
+        raise RequestError(
+            f"dataset.root: {path} cannot be read ({error.strerror}); unpack or copy the files anew"
+        ) from error
 
 
 def _image(place: Path, name: Path, content: bytes) -> NDArray[Any]:

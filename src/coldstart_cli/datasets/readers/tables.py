@@ -17,6 +17,7 @@ from coldstart_cli.datasets.readers.delimited import Row, TableFormat, columns_o
 from coldstart_cli.datasets.readers.lines import Lines, opened
 from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.files.regular import regular
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 _KINDS = "CSV, TSV, JSONL, JSON or Parquet"
@@ -82,7 +83,7 @@ def rows_of(path: Path, form: TableFormat, problems: Problems) -> Iterator[Row]:
         RequestError: where the file as a whole cannot be read.
     """
     try:
-        empty = path.stat().st_size == 0
+        empty = regular(path).stat().st_size == 0
     except OSError as error:
         raise RequestError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     if empty:

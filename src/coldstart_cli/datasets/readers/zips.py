@@ -8,6 +8,8 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
+from coldstart_cli.files.regular import regular
+
 LARGEST_DIRECTORY = 32 << 20
 """Bytes of the list of members: room for some hundred thousand, which Python holds all at once."""
 MOST_MEMBERS = 200_000
@@ -23,7 +25,7 @@ def opened(path: Path) -> zipfile.ZipFile:
         zipfile.BadZipFile: where it is no zip, lists too many members, or one name twice.
         OSError: where it cannot be read.
     """
-    with path.open("rb") as stream:
+    with regular(path).open("rb") as stream:
         if _directory_bytes(stream) > LARGEST_DIRECTORY:
             raise zipfile.BadZipFile(f"it lists more than {LARGEST_DIRECTORY >> 20} MiB of members")
     try:
