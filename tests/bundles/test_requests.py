@@ -6,57 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given
-from hypothesis import strategies as st
 
-from coldstart_cli.bundles.requests import adapt, outlook, quoted
+from coldstart_cli.bundles.requests import adapt, outlook
 from coldstart_cli.errors import RequestError
 
 WORDS = (
     "strategy=logistic", "model=mlp", "model.hidden=[4]", "hardware=cpu", "hardware.threads=1",
     "experiment=smoke", "dataset=arrays", "dataset.root=points.npz",
 )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "größe.csv",
-        "my (1), file.csv",
-        "my file.csv",
-        "a: b",
-        "it's",
-        "back\\slash",
-        "tail\\",
-        "#1",
-        "名前",
-        "-x",
-    ],
-)
-def test_a_name_is_read_as_it_is_typed(name: str) -> None:
-    parsed = OverridesParser.create().parse_override(quoted(f"dataset.root={name}"))
-    assert parsed.value() == name and not parsed.is_sweep_override()
-
-
-@given(st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1))
-def test_any_name_is_read_as_it_is_typed_unless_it_comes_in_quotes(name: str) -> None:
-    if name[0] in "'\"" or name == "null" or name.startswith("${"):
-        return
-    parsed = OverridesParser.create().parse_override(quoted(f"dataset.label_column={name}"))
-    assert str(parsed.value()) == name
-
-
-@pytest.mark.parametrize(
-    "word", ["dataset.root='a b'", "dataset.task_column=null", "strategy=maml", "steps=5"]
-)
-def test_other_words_stay_as_they_are(word: str) -> None:
-    assert quoted(word) == word
-
-
-def test_a_list_of_names_needs_no_quotes() -> None:
-    parsed = OverridesParser.create().parse_override(quoted("dataset.ignore=[größe, my column,c]"))
-    assert parsed.value() == ["größe", "my column", "c"]
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ Torch is imported once the config is known to compose, so that a misspelt key is
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coldstart_cli.config import composition
+from coldstart_cli.config.typed import quoted
 from coldstart_cli.datasets.readers.npz import Archive
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.requests import changed_config, left_as_found
@@ -26,12 +26,9 @@ ONE_AT_A_TIME = (
     "adapt: it makes one bundle, of one value for each key; run it once for each "
     "(strategy=logistic bundle=logistic) and compare the accuracies they print"
 )
-_NAMES = re.compile(r"(bundle|licence|run|dataset\.(root|unlabelled|encoding|\w+_column))=(.+)", re.DOTALL)
-_LISTS = re.compile(r"(dataset\.(?:ignore|categories))=\[([^\[\]'\"]*)\]", re.DOTALL)
 _FORM = ("text_column", "label_column", "target_column", "x_key", "y_key", "encoding", "delimiter", "quoted",
          "header", "decimal")  # fmt: skip
 """How files of a layout are written, and what they call what every example has."""
-_PLAIN = re.compile(r"(null|[A-Za-z0-9_./~-][A-Za-z0-9_./~@%+-]*|['\"].*['\"])", re.DOTALL)
 
 
 def adapt(
@@ -75,7 +72,7 @@ def _composed(
     """The config, the keys of conf/adapt.yaml, and the run that is adapted."""
     folders = composition.search_path(config_dirs)
     keys = composition.values_of("adapt", [])
-    words = [quoted(word) for word in overrides]
+    words = quoted(overrides, sweeps=False)
     own = [word for word in words if word.partition("=")[0].removeprefix("adapt.") in keys]
     runs = [Path(word.partition("=")[2]) for word in overrides if word.startswith("run=")]
     rest = [word for word in words if word not in own and not word.startswith("run=")]
@@ -125,21 +122,3 @@ def _as_the_run_names_it(
     same = node["_target_"] == of_run.get("_target_")
     kept = {key: of_run[key] for key in _FORM if same and key in of_run and key in node and key not in asked}
     return {**node, **kept}
-
-
-def quoted(word: str) -> str:
-    """A `key=value` word whose value is a name, in the quotes that Hydra wants around `my größe, new.csv`."""
-    listed = _LISTS.fullmatch(word)
-    if listed:
-        items = [item.strip() for item in listed[2].split(",") if item.strip()]
-        return f"{listed[1]}=[{','.join(_in_quotes(item) for item in items)}]"
-    named = _NAMES.fullmatch(word)
-    return f"{named[1]}={_in_quotes(named[3])}" if named else word
-
-
-def _in_quotes(name: str) -> str:
-    if _PLAIN.fullmatch(name):
-        return name
-    # A backslash before a quote, or at the end, would be read with it.
-    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), name)
-    return f"'{escaped}'"

@@ -14,9 +14,15 @@ from coldstart_cli.errors import RequestError
 
 _PLACES = {"outputs", "root", "path", "storage", "bundle", "file", "folder"}
 """Last parts of keys whose values name a file or a folder."""
+_NAME = re.compile(r"(?:.*\.)?(?:licence|encoding|\w+_column|\w+_key)")
+"""Keys whose values are names that somebody else chose, of columns and such."""
+_NAMES = re.compile(r"((?:.*\.)?(?:ignore|keep|categories))=\[([^\[\]'\"]*)\]", re.DOTALL)
+"""A list of such names."""
 _NOT_SWEPT = ("tune.", "sweep.")
 _PLAIN = re.compile(r"[A-Za-z0-9_/\\+.$%*@?|: -]*")
 """What Hydra takes as one value without quotes; the - stands last, for itself."""
+_WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][A-Za-z0-9_-]*", re.IGNORECASE)
+"""A name that needs no quotes anywhere: it is not read as a number, a truth value or nothing."""
 _MEANT = re.compile(r"""\s*(?:['"\[{]|[a-z]+\(.*\)\s*$)|.*\$\{""", re.DOTALL)
 """Quoted already, a list, a mapping, a function of sweeps, an interpolation."""
 
@@ -50,7 +56,14 @@ def quoted(words: Sequence[str], *, sweeps: bool) -> list[str]:
 
 
 def _quoted(word: str, sweeps: bool) -> str:
+    listed = _NAMES.fullmatch(word)
+    if listed:
+        names = [name.strip() for name in listed[2].split(",") if name.strip()]
+        return f"{listed[1]}=[{','.join(n if _WORD.fullmatch(n) else in_quotes(n) for n in names)}]"
     key, equals, value = word.partition("=")
+    if equals and _NAME.fullmatch(key):
+        meant = value[:1] in ("'", '"') or value == "null" or "${" in value or (sweeps and "," in value)
+        return word if meant or _WORD.fullmatch(value) else f"{key}={in_quotes(value)}"
     if not equals or _PLAIN.fullmatch(value) or _MEANT.match(value):
         return word
     names_a_place = "/" in value or value.startswith("~") or key.rpartition(".")[2] in _PLACES
