@@ -38,3 +38,12 @@ def test_probabilities_sum_to_one_and_keep_the_order() -> None:
     logits = torch.tensor([[1.0, 2.0, 3.0]])
     p = probabilities(logits, 2.0)
     assert float(p.sum()) == pytest.approx(1.0) and p.argsort().tolist() == [[0, 1, 2]]
+
+
+def test_very_many_answers_are_taken_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.randint(0, 4, (4000,), generator=generator)
+    logits = 3 * torch.nn.functional.one_hot(targets, 4) + torch.randn(4000, 4, generator=generator) * 2
+    whole = temperature(logits, targets)
+    monkeypatch.setattr("coldstart_cli.bundles.temperature.LARGEST", 4000)
+    assert temperature(logits, targets) == pytest.approx(whole, rel=0.15)

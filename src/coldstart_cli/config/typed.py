@@ -21,7 +21,7 @@ _NAMES = re.compile(r"((?:.*\.)?(?:ignore|keep|categories))=\[([^\[\]'\"]*)\]", 
 _NOT_SWEPT = ("tune.", "sweep.")
 _PLAIN = re.compile(r"[A-Za-z0-9_/\\+.$%*@?|: -]*")
 """What Hydra takes as one value without quotes; the - stands last, for itself."""
-_WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][A-Za-z0-9_-]*", re.IGNORECASE)
+_WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][A-Za-z0-9_-]*", re.IGNORECASE | re.ASCII)
 """A name that needs no quotes anywhere: it is not read as a number, a truth value or nothing."""
 _MEANT = re.compile(r"""\s*(?:['"\[{]|[a-z]+\(.*\)\s*$)|.*\$\{""", re.DOTALL)
 """Quoted already, a list, a mapping, a function of sweeps, an interpolation."""
