@@ -17,7 +17,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ from coldstart_cli.bench import rows as bench
 from coldstart_cli.bench.measuring import FixedTasks, Step
 from coldstart_cli.bench.rows import ROWS, Case
 from coldstart_cli.core.tasks import Task, map_inputs
+from coldstart_cli.metrics.json_edge import to_json
 from coldstart_cli.tracing.flops import flops
 
 COLUMNS = ("learn2learn", "higher", "torchopt", "parallel-metalearn", "its vmap")
@@ -58,8 +59,8 @@ def compared(case: Case, sides: Mapping[str, Side], peaks: Mapping[str, float], 
         steps[BF16] = _autocast(case, steps["learn2learn"])
     times = measuring.interleaved(steps, seconds, least=3, hardware=case.hardware)
     record: Record = {"name": case.row.name, "flops": n_flops, "different": different}
-    record["ms"] = {side: measuring.spread([1e3 * t for t in ts]).as_dict() for side, ts in times.items()}
-    record["times"] = {s: measuring.ratios(times, s, "ours").as_dict() for s in times if s != "ours"}
+    record["ms"] = {side: asdict(measuring.spread([1e3 * t for t in ts])) for side, ts in times.items()}
+    record["times"] = {s: asdict(measuring.ratios(times, s, "ours")) for s in times if s != "ours"}
     record["of_peak"] = n_flops / record["ms"]["ours"]["middle"] / 1e6 / peaks[case.limit]
     return record
 
@@ -189,7 +190,8 @@ def measured(arguments: argparse.Namespace) -> tuple[dict[str, float], list[Reco
             print(row.name, file=sys.stderr, flush=True)
             case = bench.built(row, ["hardware=cpu"])
             records.append(compared(case, sides, peaks, arguments.seconds))
-    return peaks, records, list(bench.measured(alone, ["hardware=cpu"], peaks, arguments.seconds))
+    timed = bench.measured(alone, ["hardware=cpu"], peaks, arguments.seconds)
+    return peaks, records, [to_json(row) for row in timed]
 
 
 def _peers() -> dict[str, Side]:

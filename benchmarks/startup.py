@@ -16,10 +16,10 @@ def section() -> str:
     with tempfile.TemporaryDirectory() as folder:
         rows.seconds_of([*SMOKE, f"outputs={folder}"])
         times = [rows.seconds_of([*SMOKE, f"outputs={folder}"]) for _ in range(3)]
-        found["train, of a run that is finished"] = measuring.spread(times).as_dict()
+        found["train, of a run that is finished"] = measuring.spread(times)
     lines = ["| coldstart | seconds |", "| --- | ---: |"]
     for name, s in found.items():
-        lines.append(f"| {name} | {s['middle']:.2f} ({s['low']:.2f}-{s['high']:.2f}) |")
+        lines.append(f"| {name} | {s.middle:.2f} ({s.low:.2f}-{s.high:.2f}) |")
     words = "From typing a command to its answer, three processes each."
     return "\n\n".join(["## Start-up", words, "\n".join(lines)])
 

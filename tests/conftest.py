@@ -7,7 +7,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import hypothesis
 import pytest
 import yaml
 
@@ -22,11 +24,28 @@ def pytest_configure(config: pytest.Config) -> None:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "coldstart")
     os.environ.setdefault("COLDSTART_CACHE", str(cache))
     os.environ.setdefault("GOMP_SPINCOUNT", "1500")  # as the command line does
+    # Half as many examples as Hypothesis would try, all of them in `make torture`; a busy machine fails none
+    tried = 100 if config.getoption("--full") else 50
+    slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile(
+        "here", max_examples=tried, deadline=None, suppress_health_check=slow
+    )
+    hypothesis.settings.load_profile("here")
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:  # else every worker starts as many threads as there are cores
         threads = str(max(1, (os.cpu_count() or 1) // workers))
         os.environ.setdefault("OMP_NUM_THREADS", threads)
         os.environ.setdefault("MKL_NUM_THREADS", threads)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def composed_once() -> Iterator[None]:
+    """What the package's own configs compose is composed once by each worker."""
+    from coldstart_cli.config import composition
+    from tests.kit.compositions import remembered
+
+    with mock.patch.object(composition, "_composed", remembered(composition._composed)):
+        yield
 
 
 @pytest.fixture(scope="session")

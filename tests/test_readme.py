@@ -21,6 +21,12 @@ COMMANDS = [
 ]
 
 
+QUICK = (
+    "training.steps=4", "evaluation.n_tasks=4", "evaluation.n_selection_tasks=2",
+    "evaluation.timed_seconds=0.01",
+)  # fmt: skip
+
+
 def test_readme_shows_commands() -> None:
     assert len(COMMANDS) >= 7
 
@@ -38,7 +44,10 @@ def test_readme_command_works(
     if arguments[0] == "tune":
         arguments = [a for a in arguments if not a.startswith("tune.n_trials")] + ["tune.n_trials=1"]
         arguments += ["experiment=smoke", "model.hidden=8", "training.steps=4"]
+    if arguments[:2] == ["data", "check"]:
+        arguments += ["--tasks", "5"]
     if arguments[0] == "train":
+        arguments += QUICK
         arguments += ["experiment=smoke", "model.hidden=[8]" if "model=mlp" in command else "model.hidden=8"]
     assert main(arguments) == 0
 

@@ -22,7 +22,7 @@ __all__ = [
     "train",
 ]
 
-if TYPE_CHECKING:  # what a type checker sees; at run time each is imported when it is asked for
+if TYPE_CHECKING:  # what a type checker sees; at run time each is imported on first use
     from coldstart_cli.api import RunResult, adapt, compare, evaluate, load_run, train
     from coldstart_cli.bundles.bundle import Bundle, Prediction
     from coldstart_cli.errors import JobError, RequestError

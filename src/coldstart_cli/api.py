@@ -1,10 +1,10 @@
 """The commands as functions, for scripts and notebooks; their names are those of `coldstart_cli`.
 
-What the command line refuses in one line is raised here with the same line: `RequestError` for a request
-that cannot be served, `JobError` for a job that failed. Overrides are written as on the command line. Nothing
-is printed unless `quiet=False`. A call leaves the process as it found it: signal handlers, random states,
-torch's threads and determinism. An interrupt (Ctrl-C) ends it after a checkpoint; the same call goes on from
-there.
+Errors that the command line prints in one line are raised here with the same line: `RequestError` for a
+request that cannot be served, `JobError` for a job that failed. Overrides are written as on the command line.
+Nothing is printed unless `quiet=False`. A call leaves the process as it found it: signal handlers, random
+states, torch's threads and determinism. An interrupt (Ctrl-C) ends it after a checkpoint, from which the same
+call continues.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Place = str | os.PathLike[str]
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """A finished run with one of its evaluations; files are read when they are asked for.
+    """A finished run with one of its evaluations; its files are read on demand.
 
     Example:
         >>> result = load_run("outputs/maml-glyphs-conv4-s0-1a2b3c4d")
@@ -45,7 +45,7 @@ class RunResult:
     Attributes:
         path: the run directory.
         evaluation: the name of the evaluation, a folder of `path / "evaluations"`.
-        found: whether both were there before, finished.
+        found: whether both already existed, finished.
     """
 
     path: Path
@@ -54,12 +54,12 @@ class RunResult:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The resolved config of the evaluation: the run's own but for what `evaluate` changed."""
+        """The resolved config of the evaluation: the run's own except for what `evaluate` changed."""
         return read_config(self._folder / "config.yaml")
 
     @property
     def summary(self) -> Summary:
-        """All that is reported of the evaluation."""
+        """Everything that is reported about the evaluation."""
         return Run(self.path).summary(self.evaluation)
 
     @property
@@ -83,7 +83,7 @@ class RunResult:
         """The trained strategy in its best state; it needs the run's data set, as `evaluate` does.
 
         Raises:
-            RequestError: where the data are not there, or the weights do not fit.
+            RequestError: where the data are missing, or the weights do not fit.
         """
         from coldstart_cli.experiment.assembly import assemble
 
@@ -101,7 +101,7 @@ class RunResult:
 def train(*overrides: str, config_dirs: Sequence[Place] = (), quiet: bool = True) -> RunResult:
     """Trains a strategy on source tasks, adapts it to new ones and evaluates it, as `coldstart train`.
 
-    A run that is finished is found by its config and its data; one that was interrupted goes on.
+    A finished run is found by its config and its data; an interrupted one continues.
 
     Example:
         >>> result = train("strategy=maml", "strategy.inner_lr=0.1", "seed=1")
@@ -112,10 +112,10 @@ def train(*overrides: str, config_dirs: Sequence[Place] = (), quiet: bool = True
         overrides: `group=choice` and `key=value`; a value with spaces, commas or brackets in quotes, as in
             `"dataset.root='my data'"`.
         config_dirs: folders with your own configs.
-        quiet: print nothing; else progress and report, as the command does.
+        quiet: print nothing; otherwise progress and the report, as the command does.
 
     Raises:
-        RequestError: for what cannot be trained.
+        RequestError: where the request cannot be served.
         JobError: where training fails, or an enforced budget is broken.
     """
     _check("train", overrides)
@@ -135,8 +135,8 @@ def evaluate(
         [1, 2, 5]
 
     Args:
-        run: what `train` or `load_run` gave, or a run directory.
-        overrides, config_dirs, quiet: as of `train`.
+        run: a result of `train` or `load_run`, or a run directory.
+        overrides, config_dirs, quiet: as for `train`.
 
     Raises:
         RequestError: where the run is not finished, or an override belongs to its training.
@@ -160,10 +160,10 @@ def adapt(
         0.92
 
     Args:
-        overrides: as of `train`, and the keys of conf/adapt.yaml, such as `steps=5`.
+        overrides: as for `train`, and the keys of conf/adapt.yaml, such as `steps=5`.
         bundle: the folder to write.
-        run: a finished run whose strategy is adapted; None: the strategy as it is composed.
-        config_dirs: as of `train`.
+        run: a finished run whose strategy is adapted; None for the strategy that the overrides compose.
+        config_dirs: as for `train`.
 
     Raises:
         RequestError: where the strategy cannot serve the task, or its data cannot be read.
@@ -178,21 +178,21 @@ def adapt(
 
 
 def compare(*paths: RunResult | Place, confidence: float = CONFIDENCE, zone: float = ZONE) -> dict[str, Any]:
-    """Runs beside one another, as `coldstart compare --json`; docs/comparison.md says what it holds.
+    """Compares runs, as `coldstart compare --json`; docs/comparison.md describes the result.
 
     Example:
         >>> compare("outputs")["sentences"]
         ['maml is better than protonet at k = 1 ...']
 
     Args:
-        paths: run directories, or folders of them. What cannot be read is listed as left out.
+        paths: run directories, or folders of them. Runs that cannot be read are listed as left out.
         confidence: of all intervals and tests, from .5 to .9999.
         zone: the largest difference in accuracy that does not matter, as a share (.005 is half a point).
 
     Raises:
-        RequestError: where nothing can be compared, saying what still can.
+        RequestError: where nothing can be compared; it says what still can be done.
     """
-    from coldstart_cli.comparison import comparison, results
+    from coldstart_cli.comparison import comparison, findings, results
 
     for name, value, low, high in (("confidence", confidence, 0.5, 0.9999), ("zone", zone, 0.0, 1.0)):
         if not low <= value <= high:
@@ -202,11 +202,11 @@ def compare(*paths: RunResult | Place, confidence: float = CONFIDENCE, zone: flo
     folders = [_path(path) for path in paths]
     found, left_out = results.read(folders)
     with shaped("compare", ", ".join(map(str, folders))):
-        return comparison.compare(found, left_out, confidence=confidence, zone=zone)
+        return findings.as_json(comparison.compare(found, left_out, confidence=confidence, zone=zone))
 
 
 def load_run(path: Place, evaluation: str | None = None) -> RunResult:
-    """A finished run that lies on disk.
+    """A finished run that is on disk.
 
     Example:
         >>> load_run("outputs/maml-glyphs-conv4-s0-1a2b3c4d").config["seed"]
@@ -214,10 +214,10 @@ def load_run(path: Place, evaluation: str | None = None) -> RunResult:
 
     Args:
         path: the run directory.
-        evaluation: the name of one of its evaluations; None: the newest.
+        evaluation: the name of one of its evaluations; None for the newest.
 
     Raises:
-        RequestError: where it is no run, is not finished, or has no such evaluation.
+        RequestError: where the directory is not a finished run, or has no such evaluation.
     """
     run = Run(Path(path))
     requests.check_finished(run)
@@ -253,7 +253,7 @@ def _texts(places: Sequence[Place]) -> list[str]:
 
 
 def _check(command: str, overrides: Sequence[object]) -> None:
-    """Refuses what Hydra would not understand, before it is asked."""
+    """Refuses what Hydra would not understand, before it is imported."""
     for override in overrides:
         if not isinstance(override, str) or not ("=" in override or override.startswith("~")):
             raise RequestError(

@@ -1,7 +1,7 @@
-"""Digests of values, tensors and files: they name runs, tasks and caches, so none may ever change.
+"""Digests of values, tensors and files. They name runs, tasks and caches, so none may ever change.
 
 A digest is the SHA-256 of its parts, one after the other: texts in UTF-8, tensors and arrays by their bytes
-in memory. Imports nothing heavy: whoever only reads results has no tensors.
+in memory. It imports nothing heavy, because reading results needs no tensors.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ N_BYTES = hashlib.sha256().digest_size
 
 
 def digest(parts: Iterable[Part], digits: int = 16) -> str:
-    """So many hexadecimal digits over all parts, at most 64."""
+    """The first `digits` hexadecimal digits, at most 64, of the digest of all parts."""
     return whole_digest(parts).hex()[:digits]
 
 
 def whole_digest(parts: Iterable[Part]) -> bytes:
-    """All 32 bytes of it."""
+    """All 32 bytes of the digest."""
     content = hashlib.sha256()
     for part in parts:
         content.update(_bytes_of(part))
@@ -36,6 +36,7 @@ def whole_digest(parts: Iterable[Part]) -> bytes:
 
 def json_digest(value: object) -> str:
     """Eight hexadecimal digits over a value's canonical JSON."""
+    # Sorted keys and no spaces: the digest must not depend on the order in which a config was written.
     return digest([json.dumps(value, sort_keys=True, separators=(",", ":"))], 8)
 
 
@@ -52,13 +53,14 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
 def tensor_parts(inputs: Tensor | Mapping[str, Tensor]) -> Iterator[Part]:
     """The parts of a tensor, or of each of a mapping: name, type and shape, then the content."""
     named = inputs.items() if isinstance(inputs, Mapping) else [("", inputs)]
+    # By name: a mapping's order depends on the reader that made it.
     for name, tensor in sorted(named):
         yield f"{name} {tensor.dtype} {tuple(tensor.shape)}"
         yield tensor
 
 
 def row_hashes(rows: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """(n,) a short hash of each of n rows of bytes: 64 bits, of two different ones rarely the same."""
+    """(n,) a hash of 64 bits of each of n rows of bytes; two different rows rarely have the same."""
     import numpy as np
 
     hashes = (hashlib.blake2b(row, digest_size=8).digest() for row in rows)
@@ -66,7 +68,7 @@ def row_hashes(rows: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 def _bytes_of(part: Part) -> bytes | memoryview:
-    """Without a copy, where the content lies in one piece on the CPU."""
+    """Without a copy, where the content is contiguous and on the CPU."""
     if isinstance(part, bytes | memoryview):
         return part
     if isinstance(part, str):

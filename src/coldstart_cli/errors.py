@@ -1,4 +1,4 @@
-"""What a person reads when something is refused. Imports nothing heavy, so that every layer may raise it."""
+"""What a person reads when something is refused; it imports nothing heavy, so every layer can raise it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RequestError(Exception):
 
 
 class Unserved(RequestError):
-    """A method that cannot serve the task at all, however it is set: in a sweep, a stated result."""
+    """A method that cannot serve the task under any setting: a sweep states this as that job's result."""
 
 
 class JobError(Exception):
@@ -29,9 +29,9 @@ LONGEST_LINE = 300
 
 
 def line(message: str) -> str:
-    """A message as one line that a terminal shows as it is: names in it may be anything.
+    """A message as one line that is safe to show in a terminal, whatever the names in it contain.
 
-    What is too long loses its middle, for the key stands in front and what to do at the end.
+    A message that is too long loses its middle: the key stands at the front and what to do at the end.
     """
     words = " ".join(message.split())
     shown = printable(words)
@@ -43,6 +43,7 @@ def line(message: str) -> str:
 def suggestion(word: str, known: Iterable[str]) -> str:
     """`did you mean X?` when one of `known` resembles `word`, else the list of what is known."""
     names = sorted(known)
+    # A cutoff of .5, below difflib's .6: short keys such as `lr` are far from their misspellings.
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     if close:
         return f"did you mean {close[0]}?"
@@ -50,9 +51,9 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def unforeseen(error: Exception) -> tuple[str, int]:
-    """The line and the exit code of an error that nobody turned into a refusal."""
+    """The line and the exit code of an error that no one turned into a refusal."""
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        return f"{str(error.filename)[:60]}...: no name may be as long; give a shorter one", 2
+        return f"{str(error.filename)[:60]}...: this name is too long; give a shorter one", 2
     if out_of_memory(error):
         return "memory: not enough; lower strategy.meta_batch_size or dataset.n_query", 1
     what = " ".join(f"{type(error).__name__}: {error}".split())
@@ -60,9 +61,10 @@ def unforeseen(error: Exception) -> tuple[str, int]:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error, or what caused it, says that memory is short: torch says it as a RuntimeError."""
+    """Whether an error, or what caused it, says that memory is short."""
     seen: BaseException | None = error
     while seen is not None:
+        # torch raises a plain RuntimeError where the CPU's memory is short, so only its text can tell.
         text = str(seen).lower()
         if isinstance(seen, MemoryError) or any(sign in text for sign in OUT_OF_MEMORY):
             return True

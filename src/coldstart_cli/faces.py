@@ -1,4 +1,4 @@
-"""The public face of a package: names of modules below it, each imported when it is first asked for."""
+"""The public face of a package: names of modules below it, each imported on first use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 def face(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a package (PEP 562).
 
-    A face imports nothing by itself, so that `coldstart --help` starts without torch. What lies inside the
+    A face imports nothing by itself, so that `coldstart --help` starts without torch. Code inside the
     package imports from the modules, never from a face.
 
     Args:
@@ -24,6 +24,7 @@ def face(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], Any],
         if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         found = getattr(importlib.import_module(f"{package}.{module_of[name]}"), name)
+        # Kept as an ordinary attribute: Python calls `__getattr__` only for names that are not found.
         setattr(sys.modules[package], name, found)
         return found
 

@@ -24,24 +24,25 @@ from coldstart_cli.processes import ranks
 from coldstart_cli.tracing import replays
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
-"""Without it cuBLAS is not deterministic."""
+"""The environment variable without which cuBLAS is not deterministic."""
 
 
 class Hardware:
-    """Where a run computes.
+    """The hardware that a run computes on.
 
     Args:
         device: `auto` takes cuda, then mps, then cpu.
-        threads: of the CPU for each process, or None for all cores, which processes share.
-        processes: that train one run together, each its part of every batch, or None for one a GPU.
+        threads: of the CPU for each process; None for all cores, divided among the processes.
+        processes: number that train one run together, each on its part of every batch; None for one per
+            GPU.
         precision: of the forward pass: fp32, or bf16 under autocast with weights in fp32. A gradient
-            through inner gradients is some 18 % off in bf16 and refused; `bf16_second_order` forces it.
+            through inner gradients is some 18 % off in bf16 and is refused; `bf16_second_order` forces it.
         deterministic: the same seed gives the same numbers, on the same machine and thread count.
         vectorize: all tasks of a batch in one call (`vmap`) or one after another (`loop`). `auto` loops
-            where a network with convolutions runs on a CPU: vmap lowers them to grouped convolutions, at
-            half the speed and ten times the memory; so it does where an encoder cannot be lifted.
-        replay: the computation of a task is recorded once and replayed for the next ones of its shape, with
-            the same bits; without, each is computed as it is written, which is slower.
+            where a network with convolutions runs on a CPU, for vmap turns them into grouped convolutions, at
+            half the speed and ten times the memory; and where an encoder cannot be lifted.
+        replay: the computation of a task is recorded once and replayed for later ones of its shape, with
+            the same bits; otherwise each is computed as it is written, which is slower.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Hardware:
         vectorize: Literal["auto", "vmap", "loop"],
         replay: bool,
     ) -> None:
+        # Under torchrun the number of processes is decided already.
         place = ranks.place()
         self.device = torch.device(_available(device, processes))
         self.processes = place.world if place.world > 1 else _processes(processes, self.device)
@@ -74,15 +76,20 @@ class Hardware:
         keep_freed_memory()
         if self.deterministic:
             os.environ.setdefault(WORKSPACE, ":4096:8")
-            # use_deterministic_algorithms sets the same flag, after it has imported torch's compiler (.7 s)
+            # use_deterministic_algorithms sets the same flag, but first imports torch's compiler (.7 s)
+            # On MPS several operations have no deterministic form, so refusing them would refuse nearly
+            # all.
             torch.set_deterministic_debug_mode("warn" if self.device.type == "mps" else "error")
+            # Filling fresh memory with nan finds bugs of kernels; here it would only cost time at each
+            # allocation.
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         random.seed(seed)
+        # numpy accepts 32 bits of a seed and refuses more.
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)
 
     def now(self) -> float:
-        """Seconds on a monotonic clock, after the device has finished all that was asked of it."""
+        """Seconds on a monotonic clock, read after the device has finished its work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
@@ -99,7 +106,7 @@ class Hardware:
         """Whether tasks of a batch are computed in one call for this network.
 
         Raises:
-            RequestError: where vmap is asked for and the network cannot be lifted.
+            RequestError: where vmap is requested and the network cannot be lifted.
         """
         lifted = all(getattr(module, "vectorizable", True) for module in encoder.modules())
         if self.vectorize == "vmap" and not lifted:
@@ -112,17 +119,17 @@ class Hardware:
         return not (convolves and self.device.type == "cpu")
 
     def peak_memory(self) -> int:
-        """Bytes: of the device's allocator where it has one, else of the process's resident set."""
+        """Peak bytes of the device's allocator, or of the process's resident set where there is none."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
-        if sys.platform == "linux":  # where ru_maxrss is also that of whoever started this process
+        if sys.platform == "linux":  # where ru_maxrss includes the peak of the parent process
             with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii") as lines:
                 return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
 
     def facts(self) -> dict[str, str | int | bool]:
-        """What a reader needs to judge a figure of time."""
+        """What a reader needs to know to judge a time."""
         name = platform.processor() or platform.machine()
         if self.device.type == "cuda":
             name = torch.cuda.get_device_name(self.device)
@@ -140,7 +147,7 @@ class Hardware:
 
 @contextlib.contextmanager
 def settings_kept() -> Iterator[None]:
-    """What `Hardware.prepare` sets of torch, numpy, random and the environment is afterwards as it was."""
+    """Restores afterwards what `Hardware.prepare` sets of torch, numpy, random and the environment."""
     workspace = os.environ.get(WORKSPACE)
     numbers, random_state, numpy_state = torch.get_rng_state(), random.getstate(), np.random.get_state()
     threads, strictness = torch.get_num_threads(), torch.get_deterministic_debug_mode()
@@ -159,12 +166,12 @@ def settings_kept() -> Iterator[None]:
 
 
 def usable_cores() -> int:
-    """Cores this process may run on, which may be fewer than the machine has."""
+    """Number of cores that this process may use, which may be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc keep freed memory instead of returning it and faulting it in again at every step.
+    """Makes glibc keep freed memory instead of returning it and faulting it in again at every step.
 
     Without this a convolution step takes some 70,000 page faults; with it, 2,500.
     """
@@ -173,20 +180,21 @@ def keep_freed_memory() -> None:
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt
         trim_threshold, top_pad, mmap_threshold = -1, -2, -3
+        # Large blocks come from the heap rather than from mmap, whose pages are returned at every free.
         mallopt(mmap_threshold, 1 << 30)
         mallopt(trim_threshold, 1 << 30)
         mallopt(top_pad, 64 << 20)
 
 
 def _available(device: str, processes: int | None) -> str:
-    """The device; `auto` takes one that has room for all processes."""
+    """The device; `auto` chooses one that has room for all processes."""
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto" and processes is not None and processes > 1:
         gpus = torch.cuda.device_count() if present["cuda"] else 0
         if 0 < gpus < processes:
             warnings.warn(
                 f"hardware.device: {processes} processes need a GPU each, this machine has {gpus}; the CPU "
-                "is taken (hardware.processes=null takes the GPUs)",
+                "is used (hardware.processes=null uses the GPUs)",
                 RuntimeWarning,
                 stacklevel=3,
             )
@@ -203,7 +211,7 @@ def _processes(processes: int | None, device: torch.device) -> int:
     """How many processes train a run.
 
     Raises:
-        RequestError: where the device has no room for as many.
+        RequestError: where the device has no room for that many.
     """
     gpus = torch.cuda.device_count() if device.type == "cuda" else 1
     if processes is None:

@@ -1,4 +1,4 @@
-"""Where this package lies: its source and its configurations."""
+"""Where this package is: its source and its configurations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from coldstart_cli.errors import RequestError
 
 ROOT = Path(__file__).resolve().parent
-"""The folder of the package, with all that it computes by."""
+"""The folder of the package."""
 
 
 def packaged_conf() -> Path:
@@ -16,6 +16,7 @@ def packaged_conf() -> Path:
     Raises:
         RequestError: where neither is there.
     """
+    # A folder `conf` of somebody else's may stand there too; ours is a package.
     for folder in (ROOT / "conf", ROOT.parents[1] / "conf"):
         if (folder / "__init__.py").is_file():
             return folder

@@ -1,8 +1,8 @@
-"""Names that configs knew earlier: what a YAML, a run directory or a bundle of then calls a class of today.
+"""Earlier public names: what an older YAML, run directory or bundle calls a class that has another name now.
 
-A public name of a class (`coldstart_cli.strategies.MAML`) does not say in which file it is defined, so it
-stays when files move. Runs are named by hashes that their first names went into: `as_first_named` gives
-these back, so that a run trained before a change of names is found again.
+The public name of a class (`coldstart_cli.strategies.MAML`) does not say in which file it is defined, so it
+stays when files move. A run's hash was computed with the names of its time: `as_first_named` restores them,
+so that a run trained before a name changed is found again.
 """
 
 from __future__ import annotations
@@ -73,17 +73,18 @@ RENAMED: Mapping[str, str] = {
 }
 """Earlier name of a target -> its name now."""
 
+# Reversed: of equal keys a dict keeps the last, which is then the name that came first.
 FIRST: Mapping[str, str] = {now: first for first, now in reversed(list(RENAMED.items()))}
-"""Name of a target now -> the name that hashes know it by: of several earlier names the first one above."""
+"""Name of a target now -> the name that hashes know it by: of several earlier ones, the first above."""
 
 
 def renamed(node: Any) -> Any:
-    """A config, or a part of one, in which every target has its name of today."""
+    """A config, or a part of one, in which every target has its present name."""
     return _with_targets(node, RENAMED)
 
 
 def as_first_named(node: Any) -> Any:
-    """The same config for a hash, as it was when the hash was first computed."""
+    """The same config with the names that its hash was first computed with."""
     return _with_targets(node, FIRST)
 
 

@@ -1,4 +1,4 @@
-"""Text of others, such as names in a file, made safe: no terminal, page or spreadsheet obeys any of it."""
+"""Text from elsewhere, such as names in a file, made safe to show in a terminal, a page or a spreadsheet."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import io
 from collections.abc import Mapping, Sequence
 
 FORMULAS = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
-"""What begins a formula, and the full-width forms that some spreadsheets take for it."""
+"""Characters that begin a formula, and their full-width forms, which some spreadsheets treat alike."""
 
 
 def printable(text: str, kept: str = "") -> str:
-    r"""The same text with every character that a terminal would obey, or not show, as its escape: `\x1b`.
+    r"""The text with characters that a terminal would act on, or not show, as escapes such as `\x1b`.
 
     Args:
-        kept: characters that stay nevertheless.
+        kept: characters to leave as they are.
     """
     if text.isprintable():
         return text
@@ -25,12 +25,14 @@ def csv_cell(value: object) -> object:
     """OWASP's rule for CSV: a cell must not begin with what starts a formula."""
     if value is None or isinstance(value, int | float):
         return value
+    # Numbers stay numbers: a negative one begins with a sign but is not a formula.
     text = printable(str(value))
+    # Blanks in front do not help: spreadsheets skip them before they look for a formula.
     return f"'{text}" if text.lstrip().startswith(FORMULAS) else text
 
 
 def csv_text(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows of equal keys as CSV with a header line; text that a spreadsheet would run is quoted by '."""
+    """Rows of equal keys as CSV with a header line; a text that a spreadsheet would run gets a ' in front."""
     if not rows:
         return ""
     out = io.StringIO()

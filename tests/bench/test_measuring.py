@@ -8,6 +8,7 @@ import torch
 from coldstart_cli.bench import measuring
 from coldstart_cli.bench.measuring import FixedTasks
 from coldstart_cli.hardware import Hardware
+from coldstart_cli.metrics.benchmark import Spread
 from tests.kit.small_sources import episodes
 
 
@@ -31,7 +32,7 @@ def test_spread_is_of_linear_quartiles() -> None:
 
 
 def test_spread_of_one_value_is_that_value() -> None:
-    assert measuring.spread([2.5]).as_dict() == {"low": 2.5, "middle": 2.5, "high": 2.5, "n": 1}
+    assert measuring.spread([2.5]) == Spread(2.5, 2.5, 2.5, 1)
 
 
 def test_interleaved_takes_turns_and_leaves_the_warm_up_out(hardware: Hardware) -> None:

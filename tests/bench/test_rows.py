@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 
 from coldstart_cli.bench import measuring, rows
 from coldstart_cli.bench.rows import ROWS, built
 from coldstart_cli.cli import main
-from coldstart_cli.reports import bench_table
+from coldstart_cli.metrics.benchmark import Benchmark
+from coldstart_cli.metrics.json_edge import from_json, to_json
 
 CPU = ("hardware=cpu", "hardware.threads=1")
 
@@ -80,33 +78,21 @@ def test_flops_of_a_first_order_step_are_those_counted_by_hand() -> None:
 
 
 @pytest.fixture
-def record(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def record(monkeypatch: pytest.MonkeyPatch) -> Benchmark:
     """All that the command measures, with one row and without the start-up's processes."""
     monkeypatch.setattr(rows, "ROWS", (ROWS[0], replace(ROWS[0], name="the same again")))
-    monkeypatch.setattr(rows, "startup", lambda turns: {"--help": measuring.spread([0.1]).as_dict()})
+    monkeypatch.setattr(rows, "startup", lambda turns: {"--help": measuring.spread([0.1])})
     monkeypatch.setattr(measuring, "peaks", lambda hardware, seconds: {
         "conv_fp32": 200.0, "conv_bf16": 400.0, "gemm_fp32": 100.0, "gemm_bf16": 300.0})  # fmt: skip
     return rows.benchmark(CPU, "quick")
 
 
-def test_benchmark_relates_rows_to_the_peak_and_to_the_first_of_their_group(record: dict[str, Any]) -> None:
-    first, second = record["steps"]
-    assert first["times"] is None
-    assert second["beside"] == first["name"]
-    assert second["flops"] == first["flops"]
-    assert first["peak"] == "gemm_fp32"
-    assert first["of_peak"] == pytest.approx(first["flops"] / first["ms"]["middle"] / 1e6 / 100)
-    assert record["machine"]["threads"] == 1
-    assert json.loads(json.dumps(record)) == record
-
-
-def test_bench_report_shows_every_row(record: dict[str, Any]) -> None:
-    out = io.StringIO()
-    bench_table.show(record, Console(file=out, width=160))
-    for words in (
-        "MAML, sinusoid, 25 tasks",
-        "the same again",
-        "convolution 64 to 64 200 (bf16 400)",
-        "--help",
-    ):
-        assert words in out.getvalue()
+def test_benchmark_relates_rows_to_the_peak_and_to_the_first_of_their_group(record: Benchmark) -> None:
+    first, second = record.steps
+    assert first.times is None
+    assert second.beside == first.name
+    assert second.flops == first.flops
+    assert first.peak == "gemm_fp32"
+    assert first.of_peak == pytest.approx(first.flops / first.ms.middle / 1e6 / 100)
+    assert record.machine.threads == 1
+    assert from_json(Benchmark, json.loads(json.dumps(to_json(record)))) == record

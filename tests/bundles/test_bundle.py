@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,19 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
-from coldstart_cli.bundles import adapting
 from coldstart_cli.bundles.adapting import AdaptPlan, adapt
 from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.bundles.card import Card
 from coldstart_cli.bundles.exporting import Probe, export
+from coldstart_cli.bundles.own_task import read_task
 from coldstart_cli.config import composition
+from coldstart_cli.datasets.own.one_task import SourceClasses
 from coldstart_cli.errors import RequestError
+from tests.kit.bundles import edit, put_weights, weights_of
 from tests.kit.places import STRATEGIES
 
 PLAN = AdaptPlan(
     bundle="bundle", steps=1, folds_to_select=5, folds_to_estimate=3, repeats_to_estimate=2,
-    tasks_to_calibrate=2, threshold=0.0, copy_base=False, licence="CC0", overwrite=True,
+    tasks_to_calibrate=2, threshold=0.0, copy_base=False, untrained=True, overwrite=True, licence="CC0",
 )  # fmt: skip
 Adapt = Callable[..., tuple[Card, np.ndarray]]
 
@@ -63,11 +65,11 @@ def test_a_bundle_gives_the_same_predictor_again_or_says_why_there_is_none(
     adapted: Adapt, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     kept: list[torch.nn.Module] = []
-    save = Bundle.save
+    write = Bundle.save
 
     def keeping(self: Bundle, path: Path, base: Path | None, *, copy_base: bool) -> None:
         kept.append(self.module)
-        save(self, path, base, copy_base=copy_base)
+        write(self, path, base, copy_base=copy_base)
 
     monkeypatch.setattr(Bundle, "save", keeping)
     try:
@@ -81,8 +83,7 @@ def test_a_bundle_gives_the_same_predictor_again_or_says_why_there_is_none(
         torch.testing.assert_close(bundle.module(inputs), kept[0](inputs), rtol=0, atol=0)
     assert card.labels == ("ant", "bee", "cat") and card.examples_of == {"ant": 6, "bee": 5, "cat": 4}
     assert card.licence == "CC0" and card.steps == 1
-    stored = {p.name for p in Path("bundle").iterdir()}
-    assert stored == {"card.json", "weights.safetensors"}
+    assert {p.name for p in Path("bundle").iterdir()} == {"card.json", weights_of(Path("bundle")).name}
 
 
 def test_a_bundle_predicts_with_calibrated_probabilities_and_abstains(adapted: Adapt) -> None:
@@ -151,9 +152,13 @@ def test_a_target_far_from_zero_is_learned_scaled_and_told_in_its_own_unit(
         (lambda b: (b / "weights.pkl").write_bytes(b"x"), "weights.pkl is not part of a bundle"),
         (lambda b: (b / "base").mkdir() or (b / "base" / "a.py").write_text(""), "a.py is not part"),
         (lambda b: (b / "card.json").write_text("{"), "card.json is damaged"),
-        (lambda b: (b / "weights.safetensors").write_bytes(b"\0" * 40), "weights.safetensors is damaged"),
-        (lambda b: (b / "weights.safetensors").unlink(), "weights.safetensors is damaged"),
-        (lambda b: edit(b, format=99), "format 99, this coldstart reads up to 1"),
+        (lambda b: weights_of(b).write_bytes(b"\0" * 40), "is not the file that card.json names"),
+        (lambda b: weights_of(b).unlink(), "safetensors is damaged (it is missing"),
+        (lambda b: put_weights(b, b"\0" * 40), "the weights of bundle are damaged"),
+        (lambda b: put_weights(b, save({"w": torch.zeros(2)})), "do not fit its card"),
+        (lambda b: edit(b, files={"../weights.safetensors": "0"}), "card.json is damaged"),
+        (lambda b: edit(b, files={}), "card.json is damaged"),
+        (lambda b: edit(b, format=99), "format 99, this coldstart reads up to 2"),
         (lambda b: edit(b, temperature=0), "card.json is damaged"),
         (lambda b: edit(b, build={"strategy": {"_target_": "os.system"}}), "is not trusted"),
         (lambda b: shutil.rmtree(b), "is not a bundle"),
@@ -169,13 +174,6 @@ def test_what_is_no_bundle_is_refused_in_one_line(
     assert line in str(caught.value) and "\n" not in str(caught.value)
 
 
-def edit(bundle: Path, **changes: object) -> None:
-    card = json.loads((bundle / "card.json").read_text())
-    if "build" in changes:
-        changes["build"] = {**card["build"], **changes["build"]}  # type: ignore[dict-item]
-    (bundle / "card.json").write_text(json.dumps({**card, **changes}))
-
-
 def test_a_folder_that_is_no_bundle_is_not_written_to(adapted: Adapt) -> None:
     Path("bundle").mkdir()
     Path("bundle/thesis.tex").write_text("mine")
@@ -188,7 +186,7 @@ def test_a_folder_that_is_no_bundle_is_not_written_to(adapted: Adapt) -> None:
 def test_an_export_answers_alike_for_any_batch(adapted: Adapt, name: str) -> None:
     _, x = adapted(f"strategy={name}")
     bundle = Bundle.load("bundle")
-    assert export(bundle, Path("p.pt2"), "pt2", Probe(torch.from_numpy(x), torch.from_numpy(x))) <= 1e-4
+    assert export(bundle, Path("p.pt2"), "pt2", [Probe(torch.from_numpy(x), torch.from_numpy(x))]) <= 1e-4
     loaded = torch.export.load("p.pt2").module()
     with torch.no_grad():
         seven = loaded(torch.from_numpy(x[:7]))
@@ -200,4 +198,4 @@ def test_what_is_no_data_of_ones_own_is_refused() -> None:
     with pytest.raises(
         RequestError, match=r"^dataset: sinusoid is not data of your own; choose image_folder"
     ):
-        adapting.labelled_of(config, None)
+        read_task(config, None, SourceClasses())

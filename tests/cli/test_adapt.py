@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 
 from coldstart_cli.bundles.bundle import Bundle
-from coldstart_cli.bundles.exporting import reads
 from coldstart_cli.bundles.temperature import probabilities
 from coldstart_cli.cli import main
 
@@ -41,7 +40,7 @@ def call(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]
 
 
 def adapt(capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, str, str]:
-    data = ("dataset=arrays", "dataset.root=points.npz", "bundle=b", "overwrite=true")
+    data = ("dataset=arrays", "dataset.root=points.npz", "bundle=b", "overwrite=true", "untrained=true")
     return call(capsys, "adapt", *SMALL, "strategy=logistic", *data, *more)
 
 
@@ -156,6 +155,31 @@ def test_export_is_checked_and_says_so(capsys: pytest.CaptureFixture[str]) -> No
     assert "largest difference from predict on 10 inputs" in out and Path("b.pt2").exists()
 
 
+@pytest.mark.parametrize("form", ["pt2", "onnx"])
+def test_an_export_says_what_its_outputs_mean_and_names_with_dots_do_not_collide(
+    capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    if form == "onnx":
+        onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+        pytest.importorskip("onnxscript", reason="needs the extra onnx")
+    for name, labels in (("a.v1", ["=cmd()", "b<b>"]), ("a.v2", ["x", "y"])):
+        np.savez(f"{name}.npz", x=np.load("points.npz")["x"], y=np.repeat(labels, 5))
+        adapt(capsys, f"bundle={name}", f"dataset.root={name}.npz")
+        code, _, err = call(capsys, "export", f"bundle={name}", f"format={form}")
+        assert code == 0, err
+    for name, labels in (("a.v1", ["=cmd()", "b<b>"]), ("a.v2", ["x", "y"])):
+        file = f"{name}.{form}"
+        if form == "onnx":
+            told = onnxruntime.InferenceSession(file).get_modelmeta().custom_metadata_map["coldstart.json"]
+        else:
+            extra = {"coldstart.json": ""}
+            torch.export.load(file, extra_files=extra)
+            told = extra["coldstart.json"]
+        facts, card = json.loads(told), json.loads(Path(name, "card.json").read_text())
+        assert facts["labels"] == labels == card["labels"] and facts["outputs"] == "logits"
+        assert facts["temperature"] == card["temperature"] and facts["inputs"] == ["input"]
+
+
 TEXTS = "text,label\n" + "".join(
     f"w{4 * c + i % 4} w{4 * c + (i + 1) % 4}{' w50' * i},{'abc'[c]}\n" for c in range(3) for i in range(4)
 )
@@ -174,16 +198,21 @@ def adapt_texts(capsys: pytest.CaptureFixture[str], folder: Path, *more: str) ->
 def test_an_export_holds_the_frozen_encoder_and_reads_texts_of_any_length(
     capsys: pytest.CaptureFixture[str], tiny_bert: Path
 ) -> None:
-    bundle = adapt_texts(capsys, tiny_bert, "model=hf_text_frozen", "strategy=logistic")
+    frozen = ("model=hf_text_frozen", "model.preprocess.max_length=20")
+    bundle = adapt_texts(capsys, tiny_bert, *frozen, "strategy=logistic")
     code, out, err = call(capsys, "export", "bundle=b")
     assert code == 0, err
-    assert "largest difference from predict on 12 inputs" in out
-    assert Path("b-tokenizer.json").read_bytes() == (tiny_bert / "tokenizer.json").read_bytes()
-    program = torch.export.load("b.pt2").module()
-    for texts in (["w1 w2"], ["w5 w6 w7 w8 w9 w10", "w1", "w9 w50 w50"]):
-        read = reads(bundle).texts(texts)
-        assert isinstance(read, dict)
-        logits = program(read["attention_mask"], read["input_ids"])
+    assert "largest difference from predict on 14 inputs" in out  # two of them as long as any may be
+    tokenizer = pytest.importorskip("tokenizers").Tokenizer.from_file("b-tokenizer.json")
+    extra = {"coldstart.json": ""}
+    program = torch.export.load("b.pt2", extra_files=extra).module()
+    assert json.loads(extra["coldstart.json"])["max_length"] == 20
+    long = " ".join(f"w{i}" for i in range(50))
+    for texts in (["w1 w2"], ["w5 w6 w7 w8 w9 w10", "w1", "w9 w50 w50"], [long, "w1"]):
+        read = tokenizer.encode_batch(texts)  # as another program does it: int64, the same length
+        mask, ids = torch.tensor([r.attention_mask for r in read]), torch.tensor([r.ids for r in read])
+        assert ids.shape[1] <= 20
+        logits = program(mask, ids)
         found = bundle.predict(texts).probabilities
         torch.testing.assert_close(
             probabilities(logits, bundle.card.temperature), found, rtol=1e-4, atol=1e-5

@@ -346,7 +346,7 @@ def test_cli_logger_that_cannot_be_opened_is_refused_and_costs_no_run(
     code, _, err = cli("train", *QUICK, "again=true")
     assert code == 2
     assert err == (
-        "logger.console: OSError: no route to host; mend it, or train without it (logger=[console])\n"
+        "logger.console: OSError: no route to host; fix it, or train without it (logger=[console])\n"
     )
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
@@ -361,7 +361,7 @@ def test_cli_logger_that_fails_is_named_and_the_run_goes_on(
     with warnings.catch_warnings():
         warnings.simplefilter("default")  # as outside of tests
         code, _, err = cli("train", *QUICK, "--quiet")
-    assert (code, err) == (0, "logger.console: OSError: lost at 2; the run goes on without it\n")
+    assert (code, err) == (0, "logger.console: OSError: lost at 2; the run continues without it\n")
     assert read(only_run(tmp_path / "outputs") / "run.json")["state"] == "finished"
 
 
@@ -492,7 +492,7 @@ def test_cli_interrupted_training_goes_on_byte_for_byte(cli: Cli, tmp_path: Path
 
     code, _, err = cli(*arguments, "outputs=outputs")
     assert code == 0, err
-    assert "goes on after step" in err
+    assert "continues after step" in err
     assert cli(*arguments, "outputs=whole", "--quiet")[0] == 0
     whole = only_run(tmp_path / "whole")
     history = (whole / "history.jsonl").read_bytes()

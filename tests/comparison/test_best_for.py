@@ -7,37 +7,33 @@ from typing import Any
 import pytest
 
 from coldstart_cli.comparison.best_for import answer, parse
+from coldstart_cli.comparison.findings import Comparison, RunFacts
 from coldstart_cli.errors import RequestError
+from coldstart_cli.metrics.significance import Verdict
+from tests.kit.verdicts import at_k, contestant, costs, pair, setting
 
 
-def contestant(name: str, p95: float | None, **more: Any) -> dict[str, Any]:
-    costs = None
-    if p95 is not None:
-        costs = {"inference": {"1": {"p50_ms": p95 / 2, "p95_ms": p95}}, "adaptation_ms": {"5": 10.0},
-                 "parameters": 1000, "flops": 1e6, "peak_memory": 2**24}  # fmt: skip
-    return {"name": name, "strategy": name, "baseline": p95 is None, "costs": costs, "seeds": [0, 1],
-            "runs": [f"outputs/{name}"]} | more  # fmt: skip
-
-
-def comparison(verdicts: dict[tuple[str, str], str], **more: Any) -> dict[str, Any]:
+def comparison(verdicts: dict[tuple[str, str], Verdict], **more: Any) -> Comparison:
     """a (.90, 2 ms), b (.89, 8 ms), c (.80, 1 ms), d: a baseline without costs (.5)."""
     means = {"a": 0.9, "b": 0.89, "c": 0.8, "d": 0.5}
     names = list(means)
     pairs = [
-        {"a": x, "b": y, "difference": means[x] - means[y], "half_width": 0.008, "n_seeds": 2,
-         "verdict": verdicts.get((x, y), "win"), **more}
-        for i, x in enumerate(names) for y in names[i + 1:]
-    ]  # fmt: skip
-    setting = {
-        "title": "toy, 5-way", "percent": True, "higher_is_better": True,
-        "contestants": [contestant("a", 2.0), contestant("b", 8.0), contestant("c", 1.0),
-                        contestant("d", None)],
-        "shots": {"5": {"n_tasks": 600, "pairs": pairs,
-                        "results": {n: {"mean": m} for n, m in means.items()}}},
-    }  # fmt: skip
+        pair(x, y, means[x] - means[y], verdicts.get((x, y), "win"), **more)
+        for i, x in enumerate(names)
+        for y in names[i + 1 :]
+    ]
+    times = {"a": 2.0, "b": 8.0, "c": 1.0}
+    contestants = [contestant(name, costs(p95, k5=10.0)) for name, p95 in times.items()]
+    made = setting({5: at_k(means, pairs)}, *contestants, contestant("d", baseline=True))
     typed = ["coldstart", "train", "-m", "strategy=a,b", "dataset=toy", "evaluation.k_shots=[5]", "seed=0,1"]
-    runs = [{"path": f"outputs/{n}", "environment": {"command_line": typed}} for n in names]
-    return {"settings": [setting], "runs": runs}
+    runs = [
+        RunFacts(path=f"outputs/{name}", contestant=name, seed=0, config="", differs={},
+                 environment={"command_line": typed}, state={})
+        for name in times
+    ]  # fmt: skip
+    return Comparison(
+        format=1, confidence=0.95, sentences=[], left_out=[], notes=[], settings=[made], runs=runs
+    )
 
 
 def test_the_winner_keeps_all_limits() -> None:
@@ -78,4 +74,17 @@ def test_a_need_that_is_none_is_refused_in_one_line(text: str, what: str) -> Non
 
 
 def test_parse_reads_k_and_limits() -> None:
-    assert parse("k=5, p95_ms=10,flops=1e6") == ("5", {"p95_ms": 10.0, "flops": 1e6})
+    assert parse("k=5, p95_ms=10,flops=1e6") == (5, {"p95_ms": 10.0, "flops": 1e6})
+
+
+def test_who_breaks_a_limit_beats_nobody() -> None:
+    made = comparison({("a", "c"): "win", ("b", "c"): "undecided"})
+    assert answer(made, "k=5,p95_ms=1.5")[0] == "for k = 5, p95_ms <= 1.5: c (the only one)"
+
+
+def test_more_tasks_are_advised_where_no_number_of_seeds_would_tell() -> None:
+    lines = answer(comparison({("a", "b"): "undecided"}, tasks_needed=900), "k=5")
+    assert (
+        lines[1] == "more tasks would tell: about 900 (evaluation.n_tasks=900), by coldstart evaluate run=DIR"
+    )
+    assert lines[2].endswith("seed=2,3")

@@ -35,6 +35,25 @@ def test_contestants_of_two_models_are_told_apart_by_the_model_alone(tmp_path: P
     assert sorted(name for name, _ in found) == ["maml (conv4)", "maml (mlp)"]
 
 
+def test_contestants_that_only_a_key_of_one_tells_apart_have_two_names(
+    tmp_path: Path, make_run: Make
+) -> None:
+    make_run("a", VALUES)
+    make_run("b", VALUES, settings={"inner_lr": 0.1})
+    (found,) = names(tmp_path)
+    assert sorted(name for name, _ in found) == ["maml (inner_lr=0.1)", "maml (inner_lr=unset)"]
+
+
+def test_contestants_of_equal_settings_on_data_of_two_fingerprints_are_numbered(
+    tmp_path: Path, make_run: Make
+) -> None:
+    make_run("a", VALUES)
+    other = make_run("b", VALUES) / "environment.json"
+    other.write_text(other.read_text().replace('"f"', '"g"'))
+    (found,) = names(tmp_path)
+    assert sorted(name for name, _ in found) == ["maml", "maml #2"]
+
+
 def test_a_baseline_beside_several_runs_is_one_contestant(tmp_path: Path, make_run: Make) -> None:
     for seed in (0, 1):
         make_run(f"m{seed}", VALUES, seed=seed, baseline=VALUES)

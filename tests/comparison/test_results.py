@@ -43,8 +43,24 @@ def test_a_result_holds_records_of_new_and_source_tasks_but_not_of_validation(ma
     row = {**json.loads(records.read_text().splitlines()[0]), "split": "validation"}
     records.write_text(records.read_text() + json.dumps(row) + "\n")
     ((result,), left_out) = read([path])
-    assert {r["split"] for r in result.records} == {"new", "source_test"} and not left_out
-    assert result.seed == 0 and result.names["strategy"] == "maml"
+    assert {r.split for r in result.records} == {"new", "source_test"} and not left_out
+    assert result.seed == 0 and result.summary.names.strategy == "maml"
+
+
+@pytest.mark.parametrize("value", ['"0.5"', "[1]", "1e999"])
+def test_a_value_that_is_no_number_is_of_an_unknown_format(make_run: Make, value: str) -> None:
+    records = make_run("one", VALUES) / "evaluations" / "0123abcd" / "records.jsonl"
+    records.write_text(records.read_text().replace('"value": 0.5', f'"value": {value}'))
+    with pytest.raises(RequestError, match="unknown format"):
+        read([records.parents[2]])
+
+
+def test_a_result_holds_no_bins_of_confidence(make_run: Make) -> None:
+    records = make_run("one", VALUES) / "evaluations" / "0123abcd" / "records.jsonl"
+    bins = '"brier": 0.1, "coverage": 0.9, "set_size": 1.0, "confidence_bins": [[0, 1, 0.5, 1]], "value"'
+    records.write_text(records.read_text().replace('"value"', bins))
+    ((result,), _) = read([records.parents[2]])
+    assert result.records and all(row.believed is None for row in result.records)
 
 
 @pytest.mark.parametrize(

@@ -1,81 +1,72 @@
-"""From pairs to winners and sentences."""
+"""From paired differences to verdicts, ranks and winners."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from coldstart_cli.comparison.verdict import between, by_mean, cheapest, sentences, unbeaten
+from coldstart_cli.comparison.verdict import Contrast, between, by_mean, judged, starred, unbeaten, wins
+from coldstart_cli.metrics import significance
+from coldstart_cli.metrics.numbers import MeanInterval
+from tests.kit.verdicts import at_k, pair, setting, standing
 
 
-def pair(a: str, b: str, difference: float, verdict: str) -> dict[str, Any]:
-    return {"a": a, "b": b, "difference": difference, "half_width": 0.008, "verdict": verdict}
+def contrast(a: str, b: str, mean: float, *, spread: float = 0.01, seed: int = 0) -> Contrast:
+    """Of 40 tasks and one seed."""
+    noise = np.random.default_rng(seed).normal(0, spread, (1, 40))
+    values = noise - noise.mean() + mean
+    return Contrast(a, b, significance.crossed(values, 0.95), 0.5)
 
 
-def shot(means: dict[str, float], pairs: list[dict[str, Any]], winners: list[str]) -> dict[str, Any]:
-    return {"results": {n: {"mean": m} for n, m in means.items()}, "pairs": pairs, "winners": winners,
-            "zone": 0.005}  # fmt: skip
+def test_verdicts_ranks_and_winners_follow_from_the_contrasts() -> None:
+    contrasts = [contrast("a", "b", 0.2), contrast("a", "c", 0.0), contrast("c", "b", 0.2, seed=1)]
+    found = judged(["a", "c", "b"], contrasts, 0.005, 0.95)
+    assert [(p.a, p.b, p.verdict) for p in found.pairs] == [
+        ("a", "b", "win"), ("a", "c", "tie"), ("c", "b", "win"),
+    ]  # fmt: skip
+    assert found.ranks == {"a": 1, "c": 1, "b": 3} and found.winners == ["a", "c"]
+    assert found.pairs[0].difference == pytest.approx(0.2) and found.pairs[0].seeds == 1
 
 
-def setting(shots: dict[str, Any], **costs: dict[str, Any]) -> dict[str, Any]:
-    names = dict.fromkeys(n for row in shots.values() for n in row["results"])
-    return {
-        "shots": shots, "percent": True, "higher_is_better": True,
-        "contestants": [{"name": n, "costs": costs.get(n)} for n in names],
-    }  # fmt: skip
+def test_a_pair_takes_the_larger_p_of_its_two_families() -> None:
+    # The pair a-b has the larger p of a's family, and the smaller one of b's, where it counts twice.
+    contrasts = [contrast("a", "b", 0.004), contrast("a", "c", 0.02), contrast("b", "c", 0.003, seed=3)]
+    p = [one.estimate.p for one in contrasts]
+    assert p[1] < p[0] < p[2]
+    found = judged(["a", "b", "c"], contrasts, 0.0, 0.95)
+    assert found.pairs[0].p_holm == pytest.approx(min(1.0, 2 * p[0]))
+    assert found.pairs[1].p_holm == pytest.approx(2 * p[1])
 
 
-WIN = shot({"a": 0.9, "b": 0.8}, [pair("a", "b", 0.031, "win")], ["a"])
-TIE = shot({"a": 0.9, "b": 0.9}, [pair("b", "a", 0.001, "tie")], ["a", "b"])
-OPEN = shot({"a": 0.9, "b": 0.89}, [pair("a", "b", 0.01, "undecided")], ["a", "b"])
+def test_a_difference_that_is_not_known_decides_nothing_and_spoils_no_other() -> None:
+    gone = Contrast("a", "b", significance.crossed(np.full((2, 40), np.nan), 0.95), math.nan)
+    found = judged(["a", "c", "b"], [gone, contrast("a", "c", 0.2)], 0.005, 0.95)
+    first, second = found.pairs
+    assert (first.difference, first.p, first.p_holm, first.p_wilcoxon) == (None, None, None, None)
+    assert first.verdict == "undecided" and second.verdict == "win"
 
 
-def test_runs_of_k_with_one_winner_are_one_sentence() -> None:
-    assert sentences(setting({"1": WIN, "5": WIN, "10": TIE, "20": TIE})) == [
-        "at k <= 5 a wins by 3.1 ± 0.8 points at k = 1 over b, the next",
-        "from k = 10 a and b tie (within 0.5 points)",
-    ]
+def test_only_what_is_undecided_says_what_would_decide() -> None:
+    decided, open_ = judged(
+        ["a", "b", "c"], [contrast("a", "b", 0.2), contrast("a", "c", 0.03, spread=0.15)], 0.005, 0.95
+    ).pairs
+    assert (decided.seeds_needed, decided.tasks_needed) == (None, None)
+    assert open_.verdict == "undecided" and (open_.seeds_needed or open_.tasks_needed)
 
 
-def test_what_the_data_cannot_tell_is_said() -> None:
-    (sentence,) = sentences(setting({"5": OPEN}))
-    assert sentence == (
-        "at k = 5 a has the best mean, but the data cannot tell it from b (1.0 ± 0.8 points to b)"
-    )
-
-
-@pytest.mark.parametrize(
-    ("ks", "where"),
-    [("1", "at k = 1"), ("1 2", "at k <= 2"), ("2", "at k = 2"), ("2 5", "at k = 2 to 5"),
-     ("10", "at k = 10"), ("5 10", "from k = 5"), ("1 2 5 10", "at every k")],
-)  # fmt: skip
-def test_sentences_say_where(ks: str, where: str) -> None:
-    shots = {k: (WIN if k in ks.split() else TIE) for k in ("1", "2", "5", "10")}
-    assert any(s.startswith(f"{where} a wins") for s in sentences(setting(shots)))
-
-
-def test_one_contestant_and_no_shared_task_are_said() -> None:
-    alone = shot({"a": 0.9}, [], ["a"])
-    assert sentences(setting({"1": alone})) == ["only a was run: nothing to compare it with"]
-    assert "no two contestants share tasks" in sentences(setting({}))[0]
-
-
-def test_of_equals_the_one_that_costs_half_is_named() -> None:
-    costs = {
-        "a": {"adaptation_ms": {"5": 40.0}, "inference": {"1": {"p50_ms": 1.0}}},
-        "b": {"adaptation_ms": {"5": 10.0}, "inference": {"1": {"p50_ms": 0.9}}},
-    }
-    assert (
-        cheapest(setting({"5": TIE}, **costs), "5") == "of these at k = 5, b is 4.0x faster to adapt than a"
-    )
-    assert cheapest(setting({"5": WIN}, **costs), "5") is None
-    assert cheapest(setting({"5": TIE}), "5") is None
+def test_wins_are_read_from_either_side() -> None:
+    pairs = [pair("a", "b", 0.1, "win"), pair("c", "d", -0.1, "loss"), pair("a", "d", 0.0, "tie")]
+    assert wins(pairs) == {("a", "b"), ("d", "c")}
 
 
 def test_a_pair_is_seen_from_either_side() -> None:
     seen = between([pair("a", "b", 0.03, "win")], "b", "a")
-    assert (seen["difference"], seen["verdict"], seen["half_width"]) == (-0.03, "loss", 0.008)
+    assert (seen.a, seen.b) == ("b", "a")
+    assert (seen.difference, seen.verdict, seen.half_width) == (-0.03, "loss", 0.008)
+    assert between([pair("a", "b", 0.03, "tie")], "b", "a").verdict == "tie"
     with pytest.raises(KeyError):
         between([], "a", "b")
 
@@ -88,5 +79,19 @@ def test_winners_are_those_that_nobody_beats_and_in_a_circle_the_first() -> None
 
 
 def test_by_mean_puts_the_diverged_last() -> None:
-    rows = {"a": {"mean": None}, "b": {"mean": 0.2}, "c": {"mean": 0.3}}
+    rows = {"a": standing(None), "b": standing(0.2), "c": standing(0.3)}
     assert by_mean(rows, True) == ["c", "b", "a"] and by_mean(rows, False) == ["b", "c", "a"]
+
+
+def test_what_cannot_be_told_from_scratch_has_no_star() -> None:
+    gains = {"a": MeanInterval(0.05, 0.01), "b": MeanInterval(0.01, 0.02), "scratch": None}
+    results = {name: standing(0.9, gain=gain) for name, gain in gains.items()}
+    at = replace(at_k({}, [], list(gains)), results=results)
+    assert starred(setting({1: at}), at) == ["a"]
+    alone = replace(at, winners=["scratch"])
+    assert starred(setting({1: alone}), alone) == ["scratch"]
+
+
+def test_winners_without_scratch_beside_them_keep_their_stars() -> None:
+    at = at_k({"a": 0.9, "b": 0.9}, [], ["a", "b"])
+    assert starred(setting({1: at}), at) == ["a", "b"]

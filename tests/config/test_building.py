@@ -8,20 +8,19 @@ import os
 import pathlib
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import pytest
-from annotated_types import Ge, Gt, Le, Len, Lt
+from annotated_types import Ge
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coldstart_cli.config.annotations import mismatch
 from coldstart_cli.config.building import build, check, parameters_of, runtime_parameters
 from coldstart_cli.core.tasks import Strategy, TaskSource
 from coldstart_cli.errors import RequestError
-from coldstart_cli.experiment.trainer import TrainingPlan, ValidationPlan
+from coldstart_cli.experiment.trainer import TrainingPlan
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.loggers.logger import Logger
 from coldstart_cli.models.network import Encoder
@@ -167,43 +166,7 @@ def test_check_refuses_what_is_deeper_than_any_config() -> None:
     node: object = 1
     for _ in range(5000):
         node = [node]
-    assert refusal({**GOOD, "lr": node}).endswith("more than 32 levels deep; no config is")
-
-
-@pytest.mark.parametrize(
-    ("value", "annotation", "fits"),
-    [
-        (1, int, True), (True, int, False), (1.0, int, False), ("1", int, False),
-        (1, float, True), (math.inf, float, True), (math.nan, float, False), (False, float, False),
-        (True, bool, True), (0, bool, False), ("", str, True), (None, str, False), (1, str, False),
-        (None, int | None, True), (3, int | None, True), ("3", int | None, False),
-        (None, Annotated[int, Ge(1)] | None, True), (0, Annotated[int, Ge(1)] | None, False),
-        (1, Annotated[float, Gt(0), Lt(1)], False), (0.5, Annotated[float, Gt(0), Lt(1)], True),
-        (1, Annotated[float, Ge(0), Le(1)], True), (math.nan, Annotated[float, Ge(0)], False),
-        ([1, 2], list[int], True), ([1, "2"], list[int], False), ("12", list[str], False),
-        (1, list[int], False),
-        ([], Annotated[list[int], Len(1)], False), ([1], Annotated[list[int], Len(1)], True),
-        ([0], list[Annotated[int, Ge(1)]], False), ({"a": [1.0]}, dict[str, list[float]], True),
-        ({"a": 1.0}, dict[str, list[float]], False), ([], dict[str, int], False),
-        ({}, Mapping[str, int], True),
-        ("a", Literal["a", "b"], True), ("c", Literal["a", "b"], False), (None, Literal["a"] | None, True),
-        (True, Literal[1, 2], False), (1, Literal[1, 2], True), ([], Literal["a"], False),
-        (object(), Any, True), (object(), dict, True),
-        ({"_target_": "a.B"}, ValidationPlan, True), (None, ValidationPlan, False),
-        (3, ValidationPlan, False),
-    ],
-)  # fmt: skip
-def test_mismatch_judges_values_by_annotation(value: object, annotation: Any, fits: bool) -> None:
-    wrong = mismatch(value, annotation)
-    assert (wrong is None) == fits
-    assert wrong is None or ("; " in wrong and "\n" not in wrong)
-
-
-def test_mismatch_shortens_long_values() -> None:
-    wrong = mismatch("x\n" * 5000, int)
-    assert wrong is not None
-    assert len(wrong) < 120
-    assert "\n" not in wrong
+    assert refusal({**GOOD, "lr": node}).endswith("is more than 32 levels deep; write a flatter config")
 
 
 UNTRUSTED = [
@@ -274,18 +237,22 @@ WRONG_KINDS = [
 
 @pytest.mark.parametrize(("target", "kind", "word"), WRONG_KINDS)
 def test_target_of_another_kind_is_refused(target: str, kind: type, word: str) -> None:
-    with pytest.raises(RequestError, match=rf"^key\._target_: \w+ makes no {word}; name one that does$"):
+    with pytest.raises(
+        RequestError, match=rf"^key\._target_: \w+ does not make an? {word}; name one that does$"
+    ):
         check({"_target_": target}, "key", kind, [])
 
 
 def test_target_of_another_kind_is_refused_inside_a_node() -> None:
     plan = {"_target_": "coldstart_cli.experiment.TrainingPlan", "steps": 1, "log_every": 1}
     plan |= {"checkpoint_seconds": 1.0, "validation": GOOD}
-    with pytest.raises(RequestError, match=r"^training\.validation\._target_: SGD makes no ValidationPlan; "):
+    with pytest.raises(
+        RequestError, match=r"^training\.validation\._target_: SGD does not make a Validation"
+    ):
         check(plan, "training", TrainingPlan, [])
-    with pytest.raises(RequestError, match=r"^training\.validation: .* is no ValidationPlan; "):
+    with pytest.raises(RequestError, match=r"^training\.validation: .* is not a ValidationPlan; "):
         check({**plan, "validation": {"every": 1}}, "training", TrainingPlan, [])
-    with pytest.raises(RequestError, match=r"^training\.steps: .* is not a whole number; |makes no"):
+    with pytest.raises(RequestError, match=r"^training\.steps: .* is not a whole number; |does not make"):
         check({**plan, "steps": GOOD}, "training", TrainingPlan, [])
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
+from tests.kit.compositions import remembered
 from tests.kit.places import REPOSITORY
 
 SINES = ("dataset=sinusoid", "model=mlp")
+HYDRAS = inspect.unwrap(composition._composed)
 
 
 def composed(*overrides: str) -> dict[str, Any]:
@@ -22,8 +27,15 @@ def composed(*overrides: str) -> dict[str, Any]:
     return config
 
 
+@pytest.fixture(autouse=True, scope="module")
+def by_hydra() -> Iterator[None]:
+    """Every word goes through Hydra here."""
+    with mock.patch.object(composition, "_composed", HYDRAS):
+        yield
+
+
 @pytest.fixture(scope="module")
-def base() -> dict[str, Any]:
+def base(by_hydra: None) -> dict[str, Any]:
     return composed("strategy@baseline=scratch", "evaluation.confidence=0.5", "seed=3")
 
 
@@ -170,3 +182,31 @@ def test_points_of_a_sweep_find_configs_of_ones_own(tmp_path: Path) -> None:
     for point, _ in points:
         ((_, config),) = composition.points(point)
         assert config["names"]["strategy"] == "mine"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("strategy=maml", "strategy.inner_lr=1e-2", "optimizer.clip_norm=null", "seed=3"),
+        ("strategy.inner_lr=0.1", "strategy=anil", "evaluation.steps=[0, 1]", "model.hidden=[4]"),
+        ("experiment=smoke", "training.steps=4", "training.validation.every=2", "hardware=cpu"),
+        ("strategy=guarded", "strategy.transfer.lr=0.2", "hardware.deterministic=false", "outputs=a.b"),
+        ("evaluation.baseline_search={lr: [1]}", "dataset.noise=1", "dataset.noise=2.5"),
+        ("optimizer.lr=${seed}", "dataset.k_shot=2", "logger=[]"),
+    ],
+)
+def test_what_other_tests_compose_in_short_is_what_hydra_composes(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = composed(*words)
+    monkeypatch.setattr(composition, "_composed", remembered(HYDRAS))
+    for _ in range(2):
+        found = composed(*words)
+        assert found == whole and [*found["strategy"]] == [*whole["strategy"]]
+        found["strategy"]["inner_lr"] = "changed by a test"  # which is its own
+
+
+def test_what_other_tests_compose_in_short_is_refused_as_by_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composition, "_composed", remembered(HYDRAS))
+    with pytest.raises(RequestError, match=r"^optimizer\.lrr: there is no such key; did you mean"):
+        composed("optimizer.lrr=1")

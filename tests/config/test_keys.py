@@ -9,7 +9,6 @@ import yaml
 
 from coldstart_cli.config.catalog import Entry, catalogue, search_roots
 from coldstart_cli.config.keys import explained, of_entry, unreadable
-from coldstart_cli.config.outline import composed, entry, outline, selected
 from coldstart_cli.files.durable import flat
 from tests.test_conf import composed as by_hydra
 
@@ -45,12 +44,6 @@ def test_keys_of_an_experiment_are_those_it_sets_with_the_types_of_what_it_choos
     assert "dataset.bank_seed" not in keys
 
 
-def test_a_choice_as_typed_replaces_the_one_of_the_defaults() -> None:
-    train = entry(GROUPS, "", "train")
-    keys = composed(train, selected(train, ["strategy=protonet", "model=mlp"], GROUPS), GROUPS)
-    assert "model.activation" in keys and "strategy.inner_lr" not in keys
-
-
 def test_a_class_without_source_is_named_and_its_keys_are_those_of_the_file(
     tmp_path: Path,
 ) -> None:
@@ -63,12 +56,3 @@ def test_a_class_without_source_is_named_and_its_keys_are_those_of_the_file(
     (rate,) = explained(keys)
     assert (rate.name, rate.default, rate.type, rate.short) == ("strategy.rate", "0.5", "", "a share")
     assert unreadable(keys) == ["not_installed.Theirs"]
-
-
-def test_outline_reads_lists_comments_and_nested_keys(tmp_path: Path) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_text("a:  # of a\n  b: 'x y'  # of b\n  c:\n    - one\n    - two  # not it\nd: [1, 2]\n")
-    found = {key: (w.value, w.comment) for key, w in outline(path).items()}
-    assert found == {
-        "a": ("", "of a"), "a.b": ("'x y'", "of b"), "a.c": ("[one, two]", ""), "d": ("[1, 2]", "")
-    }  # fmt: skip

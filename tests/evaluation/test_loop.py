@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,7 +88,48 @@ def test_source_refusal_gives_the_reason() -> None:
 
 
 def test_plan_refuses_a_limit_on_times_that_are_not_measured() -> None:
-    expected = r"^evaluation\.batch_sizes: lacks 1, for which budget\.p95_ms is meant; add it$"
+    expected = r"^evaluation\.batch_sizes: 1 is missing, to which budget\.p95_ms refers; add it$"
     with pytest.raises(RequestError, match=expected):
         made("evaluation.batch_sizes=[64]", "evaluation.budget.p95_ms=5")
     made("evaluation.batch_sizes=[64]", "evaluation.budget.parameters=5")
+
+
+ROWS = "label,part,a,b\n" + "".join(
+    f"{label},{part},{x + shift},{y - shift}\n"
+    for part, shift, n in (("train", 0.0, 12), ("new", 0.5, 9))
+    for label, x, y in (("left", -1.0, 0.0), ("right", 1.0, 0.5))
+    for _ in range(n)
+)
+
+
+def shifted_rows(folder: Path, *overrides: str) -> Experiment:
+    (folder / "rows.csv").write_text(ROWS)
+    return made(
+        *("dataset=tabular", f"dataset.root={folder / 'rows.csv'}", "dataset.label_column=label"),
+        *("dataset.split_column=part", "dataset.split_by=file", "dataset.n_way=null", "strategy=finetune"),
+        "dataset.keep=[a,b]",
+        *("model=mlp", "model.hidden=[8]", "dataset.k_shot=2", "dataset.n_query=3", "evaluation.n_query=3"),
+        *("dataset.validation_share=0.4", "evaluation.n_tasks=3", "evaluation.n_selection_tasks=2"),
+        *("evaluation.k_shots=[0,2]", "evaluation.steps=[0,1,3]", *overrides),
+    )
+
+
+def test_evaluation_after_a_shift_lets_each_task_choose_its_steps(tmp_path: Path) -> None:
+    experiment = shifted_rows(tmp_path)
+    assert experiment.source.validation == "unshifted"
+    records, chosen = evaluated(experiment)
+    new = [r for r in records if (r.role, r.split) == ("strategy", "new")]
+    assert Counter((r.task, r.k_shot) for r in new if r.chosen) == Counter({(r.task, r.k_shot) for r in new})
+    assert not any(r.chosen for r in records if r not in new)
+    assert {r.step for r in new if r.chosen and r.k_shot == 0} == {3}  # nothing to choose by: the last
+    assert chosen["strategy"][0] == ("", 3)
+    assert chosen["baseline"].keys() == {2}  # by validation tasks, as ever
+
+
+def test_evaluation_without_validation_rows_needs_no_baseline(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"^baseline: its settings .*baseline=null\)$"):
+        shifted_rows(tmp_path, "dataset.validation_share=0")
+    alone = shifted_rows(tmp_path, "dataset.validation_share=0", "baseline=null")
+    assert alone.source.validation == "none"
+    records, _ = evaluated(alone)
+    assert {r.split for r in records} == {"source_test", "new"}

@@ -72,7 +72,7 @@ def test_finished_run_is_shown_again_without_heavy_imports(
     assert imported("train", *QUICK) == "0 []"
     run = next(Path("outputs").iterdir())
     (run / "evaluations").rename(run / "lost")  # the note is checked against the run
-    assert "torch" in imported("train", *QUICK, "--quiet")
+    assert main(["train", *QUICK, "--quiet"]) == 0
     assert len(list((run / "evaluations").iterdir())) == 1
 
 
@@ -130,12 +130,17 @@ def note(tmp_path: Path, make_run: Callable[..., Path], monkeypatch: pytest.Monk
     monkeypatch.setattr("coldstart_cli.reports.evaluation_table.headline", lambda summary: "")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.png").write_text("one")
+    for folder in ("pretrained", "teacher"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "weights").write_text("one")
     run = make_run("run", {1: {"a": 0.5, "b": 0.7}})
     (run / "run.json").write_text(json.dumps({"format": FORMAT, "state": "finished"}))
     limits = ("p50_ms", "p95_ms", "adaptation_ms", "parameters", "flops", "peak_memory_mib")
     budget = {"_target_": "coldstart_cli.metrics.Budget", **dict.fromkeys(limits), "enforce": False}
     config = {
         "dataset": {"_target_": "coldstart_cli.x", "root": str(tmp_path / "data"), "other": ["no file"]},
+        "model": {"path": str(tmp_path / "pretrained")},
+        "strategy": {"teacher_run": str(tmp_path / "teacher")},
         "evaluation": {"budget": budget},
         "again": False,
     }
@@ -146,12 +151,13 @@ def note(tmp_path: Path, make_run: Callable[..., Path], monkeypatch: pytest.Monk
     return {"run": run, "config": config, "hardware": hardware, "seen": seen}
 
 
-def test_note_counts_until_a_file_of_the_data_changes(
-    note: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("file", ["data/a.png", "pretrained/weights", "teacher/weights", "run/config.yaml"])
+def test_note_counts_until_a_file_of_data_model_teacher_or_run_changes(
+    note: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str
 ) -> None:
     assert finished.answered("name", show="path") and not finished.answered("other", show="path")
     assert capsys.readouterr().out == f"{note['run']}\n"
-    (tmp_path / "data" / "a.png").write_text("two")
+    (tmp_path / file).write_text("two")
     assert not finished.answered("name", show="path")
 
 
@@ -175,4 +181,5 @@ def test_remember_leaves_none_for_times_of_other_hardware(note: dict[str, Any]) 
 
 def test_files_of_data_read_by_a_class_of_ones_own_are_not_known() -> None:
     assert finished.files_of({"dataset": {"_target_": "mine.data"}}) is None
-    assert finished.files_of({"dataset": {"_target_": "coldstart_cli.datasets.x", "root": None}}) is not None
+    known = {"dataset": {"_target_": "coldstart_cli.datasets.x", "root": None}, "strategy": {}, "model": {}}
+    assert finished.files_of(known) is not None

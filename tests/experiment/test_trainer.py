@@ -331,7 +331,7 @@ def test_other_thread_count_on_resume_warns(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         fit(experiment, run, StopAfter(3))
     other = made("strategy=maml", "hardware.threads=2")
-    with pytest.warns(RuntimeWarning, match=r"was trained on 1 threads and goes on with 2"):
+    with pytest.warns(RuntimeWarning, match=r"was trained on 1 threads and continues with 2"):
         fit(other, run, StopOnSignal())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from coldstart_cli.files.caching import keep_newest, signature
+from coldstart_cli.files.caching import cache_folder, keep_newest, signature
 
 
 def test_keep_newest_removes_what_was_used_longest_ago(tmp_path: Path) -> None:
@@ -17,6 +17,15 @@ def test_keep_newest_removes_what_was_used_longest_ago(tmp_path: Path) -> None:
     (tmp_path / "other.txt").write_bytes(b"x" * 100)
     keep_newest(tmp_path, "*.json", 20)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["middle.json", "new.json", "other.txt"]
+
+
+def test_keep_newest_removes_what_a_killed_process_left_a_day_ago(tmp_path: Path) -> None:
+    old, new = tmp_path / ".a.json.7.partial", tmp_path / ".b.json.8.partial"
+    for path in (old, new):
+        path.write_text("half")
+    os.utime(old, (1000, 1000))
+    keep_newest(tmp_path, "*.json", 20)
+    assert not old.exists() and new.exists()
 
 
 @pytest.fixture
@@ -59,3 +68,17 @@ def test_signature_reads_only_the_suffixes_asked_for(folder: Path) -> None:
 def test_signature_is_unknown_of_too_many_files_or_one_that_is_missing(folder: Path) -> None:
     assert signature([folder], most=2) is None
     assert signature([folder / "nothing"]) is None
+
+
+def test_a_cache_that_is_named_is_made_for_all_whom_the_umask_lets_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLDSTART_CACHE", str(tmp_path / "shared"))
+    before = os.umask(0o022)
+    try:
+        assert cache_folder().stat().st_mode & 0o777 == 0o755
+        monkeypatch.delenv("COLDSTART_CACHE")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+        assert cache_folder().stat().st_mode & 0o777 == 0o700
+    finally:
+        os.umask(before)

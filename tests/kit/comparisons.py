@@ -1,4 +1,7 @@
-"""Comparisons made up for tests of what shows them: every size, every gap, every name."""
+"""Comparisons made up for tests of what shows them: every size, every gap, every name.
+
+They are made as JSON has them, where a test can change any part in place; `typed` reads them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ import math
 import random
 from collections.abc import Sequence
 from typing import Any
+
+from coldstart_cli.comparison.findings import Comparison, Setting
+from coldstart_cli.metrics.json_edge import from_json
 
 Dict = dict[str, Any]
 
@@ -29,6 +35,15 @@ HOSTILE = (
 )
 
 
+def typed(made: Dict) -> Comparison:
+    """The comparison that `compare --json` would print so."""
+    return from_json(Comparison, made)
+
+
+def typed_setting(made: Dict) -> Setting:
+    return from_json(Setting, made)
+
+
 def comparison(
     n: int = 4,
     *,
@@ -45,7 +60,7 @@ def comparison(
     """A comparison of n contestants, always the same for the same arguments.
 
     Args:
-        gaps: None wherever the layout allows it, and absent what may be absent.
+        gaps: None wherever the layout allows it.
         points: pairs of source group and new task in the panel of task similarity.
     """
     dice = random.Random(7)
@@ -139,6 +154,8 @@ def result(
     return {
         "mean": None if gaps and i % 5 == 2 else value,
         "half_width": None if empty else half,
+        "bootstrap": [None, None] if empty else [value - half, value + half],
+        "rank": 1,
         "steps": [kept[0], kept[-1]] if i % 2 and len(kept) > 1 else kept[-1],
         "source_test": None if empty else {"mean": value, "half_width": half},
         "before": None if empty else at(kept[0]),
@@ -157,13 +174,15 @@ def result(
         },
         "area": None if empty else value,
         "steps_to_95": None if empty else kept[-1],
-        **(
-            {}
-            if regression and gaps
-            else {
-                "calibration": {"nll": None if empty else 0.31, "ece": 0.041, "brier": 0.14, "coverage": 0.97}
-            }
-        ),
+        "calibration": {}
+        if regression and gaps
+        else {
+            "nll": None if empty else 0.31,
+            "brier": 0.14,
+            "coverage": 0.97,
+            "set_size": 1.7,
+            "ece": 0.041,
+        },
     }
 
 
@@ -186,8 +205,10 @@ def pairs(order: Sequence[str], values: dict[str, float], regression: bool, gaps
                     "p_holm": None if gaps else 0.00034,
                     "p_wilcoxon": None if gaps else 0.02,
                     "verdict": verdict,
+                    "seeds": 3,
+                    "seeds_needed": None if gaps else 7,
+                    "tasks_needed": None,
                 }
-                | ({} if gaps else {"seeds": 3, "seeds_needed": 7, "tasks_needed": None})
             )
             a = order[i]
     return found

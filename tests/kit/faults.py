@@ -104,6 +104,43 @@ def stop_after(checks: int) -> None:
     StopOnSignal.check = check  # type: ignore[method-assign]
 
 
+def killed_at(folder: str, number: int) -> None:
+    """SIGKILL right before the process opens for writing, renames, makes or removes something in `folder`.
+
+    Args:
+        folder: part of the path of what is written.
+        number: of the change that is not made any more, from 0.
+    """
+    import signal
+    import sys
+
+    left = number
+    changes = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal left
+        written = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        if not (written or event in changes) or f"/{folder}" not in f"/{os.fsdecode(arguments[0])}":
+            return
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+
+    sys.addaudithook(hook)
+
+
+def rewrites(source: str, target: str, times: int, number: int | None) -> None:
+    """In place of the command: writes a bundle anew as `target`, so often; `number` as of `killed_at`."""
+    from coldstart_cli.bundles import folder
+
+    contents = folder.read(Path(source), lambda found: found)
+    if number is not None:
+        killed_at(target, number)
+    for _ in range(times):
+        folder.write(Path(target), contents.card, contents.weights, contents.base)
+    os._exit(0)
+
+
 def endless_step() -> None:
     """A step that takes longer than anyone waits."""
     from coldstart_cli.experiment.trainer import Training

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,7 +9,7 @@ from typing import Any
 
 import torch
 
-from coldstart_cli.errors import JobError, RequestError
+from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import assemble
 from coldstart_cli.processes import ranks
 from coldstart_cli.training.outer_loops import counting
@@ -46,27 +43,11 @@ def _trained(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"state": dict(experiment.strategy.state_dict()), "metrics": metrics, "examples": sum(counted)}
 
 
-def train_all(configs: Mapping[str, Mapping[str, Any]], folder: str) -> None:
+def answer_and_train(configs: Mapping[str, Mapping[str, Any]], folder: str) -> None:
     """Each process keeps what it has in the end."""
+    answers(folder)
     found = {name: trained(config) for name, config in configs.items()}
     torch.save(found, Path(folder, f"{ranks.place().rank}.pt"))
-
-
-def end(how: str) -> None:
-    """The second process ends in one of several ways, while the first waits for it."""
-    if ranks.first():
-        ranks.largest(0)
-        ranks.largest(0)
-        time.sleep(60)
-    ranks.largest(0)
-    if how == "refuses":
-        raise RequestError("key: no; yes")
-    if how == "fails":
-        raise JobError("training: loss is nan")
-    if how == "crashes":
-        raise ZeroDivisionError("by zero")
-    os.kill(os.getpid(), signal.SIGTERM if how == "is asked to stop" else signal.SIGKILL)
-    time.sleep(60)
 
 
 def answers(folder: str) -> None:

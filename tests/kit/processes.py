@@ -150,6 +150,7 @@ def _warm_up() -> None:
     """Imports what a command imports, and starts no thread."""
     import torch
 
+    from coldstart_cli.bundles import bundle  # noqa: F401
     from coldstart_cli.experiment import running  # noqa: F401
 
     torch.set_num_threads(1)

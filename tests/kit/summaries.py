@@ -80,6 +80,22 @@ def summary(
     return replace(made, **changes)
 
 
+def evaluated(
+    *, baseline: bool = True, metric: str = "accuracy", name: str = "maml", **changes: Any
+) -> Summary:
+    """Of two new and two source tasks at k = 1 and 5, after 0, 1 and 3 steps."""
+    rows = [
+        record(role, split, k, task, step, 0.2 + 0.1 * step + 0.02 * k + lift)
+        for role, split in (("strategy", "new"), ("strategy", "source_test"), ("baseline", "new"))
+        for k in (1, 5)
+        for task, lift in (("a", 0.0), ("b", 0.05))
+        for step in (0, 1, 3)
+    ]
+    chosen = {"strategy": {1: 1, 5: 3}} | ({"baseline": {1: 3, 5: 3}} if baseline else {})
+    names = Names(name, name, name, name if baseline else None)
+    return summary(rows, chosen, names=names, metric=metric, **changes)
+
+
 def with_shots(made: Summary, **changes: Any) -> Summary:
     """The summary with every shot changed; a callable is given k and the shot."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -39,28 +40,67 @@ reals = st.floats(-100, 100, allow_subnormal=False).map(lambda x: round(x, 3))
 @given(st.lists(reals, min_size=2, max_size=30), st.sampled_from([0.5, 0.9, 0.95, 0.99]))
 def test_interval_equals_scipys_t_interval(values: list[float], confidence: float) -> None:
     assume(np.std(values) > 1e-6)
-    ours = interval(values, confidence)
+    ours = interval(numbered(values), confidence)
     low, high = stats.t.interval(confidence, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
     assert ours.mean == pytest.approx((low + high) / 2, abs=1e-9)
     assert ours.half_width == pytest.approx((high - low) / 2, rel=1e-9)
     assert ours.n == len(values)
 
 
+def numbered(values: Sequence[float]) -> dict[str, float]:
+    return {f"new/{i}": float(value) for i, value in enumerate(values)}
+
+
+def test_interval_over_origins_is_that_of_their_means() -> None:
+    values = numbered([1, 3, 5, 5, 8, 8])
+    persons = dict(zip(values, ["anna", "anna", "ben", "ben", "cleo", "cleo"], strict=True))
+    ours = interval(values, 0.95, persons)
+    means = interval(numbered([2, 5, 8]), 0.95)
+    assert (ours.mean, ours.n, ours.origins) == (5.0, 6, 3)
+    assert ours.half_width == pytest.approx(means.half_width)
+
+
+def test_interval_over_origins_of_unequal_size_by_hand() -> None:
+    # Four tasks of mean 3: residuals -2, -1 of one origin, 0 and 3 of another each. Sums -3, 0, 3; the
+    # variance of the mean is 3 / 2 x (9 + 0 + 9) / 16, and t_2(.975) = 4.302653.
+    values = numbered([1, 2, 3, 6])
+    of = dict(zip(values, "aabc", strict=True))
+    assert interval(values, 0.95, of).half_width == pytest.approx(4.302653 * math.sqrt(27 / 16), rel=1e-6)
+
+
+def test_interval_of_tasks_of_one_origin_is_over_its_tasks() -> None:
+    values = numbered([1, 2, 3])
+    ours = interval(values, 0.95, dict.fromkeys(values, "anna"))
+    assert (ours.half_width, ours.origins) == (interval(values, 0.95).half_width, 1)
+
+
+def test_intervals_over_origins_cover_and_those_over_tasks_do_not() -> None:
+    random, held = np.random.default_rng(0), {"origins": 0, "tasks": 0}
+    for _ in range(400):  # five persons of twelve tasks, who differ more than their tasks do
+        persons = random.normal(0, 1, 5).repeat(12)
+        values = numbered(persons + random.normal(0, 0.5, 60))
+        of = dict(zip(values, np.arange(5).repeat(12).astype(str).tolist(), strict=True))
+        for name, ours in (("origins", interval(values, 0.95, of)), ("tasks", interval(values, 0.95))):
+            held[name] += abs(ours.mean) <= ours.half_width
+    assert held["origins"] >= 0.93 * 400
+    assert held["tasks"] <= 0.6 * 400
+
+
 def test_interval_by_hand() -> None:
     # 1, 2, 3: sd 1, t_2(.975) = 4.302653; 4.302653 / sqrt(3) = 2.484138
-    ours = interval([1, 2, 3], 0.95)
+    ours = interval(numbered([1, 2, 3]), 0.95)
     assert (ours.mean, ours.n) == (2.0, 3)
     assert ours.half_width == pytest.approx(2.484138, abs=1e-6)
     assert not ours.excludes_zero()
-    assert interval([1, 2, 3], 0.5).excludes_zero()
+    assert interval(numbered([1, 2, 3]), 0.5).excludes_zero()
 
 
 def test_interval_of_few_values_claims_nothing() -> None:
-    assert interval([0.7], 0.95) == Interval(0.7, math.inf, 1)
-    none = interval([], 0.95)
+    assert interval({"a": 0.7}, 0.95) == Interval(0.7, math.inf, 1)
+    none = interval({}, 0.95)
     assert math.isnan(none.mean)
     assert (none.half_width, none.n) == (math.inf, 0)
-    assert not interval([0.7], 0.95).excludes_zero()
+    assert not interval({"a": 0.7}, 0.95).excludes_zero()
 
 
 def test_paired_gain_is_positive_where_we_are_better() -> None:

@@ -122,7 +122,7 @@ def test_summary_names_the_key_that_is_missing(name: str) -> None:
     [("seed", "0"), ("seed", True), ("names", []), ("shots", {"1": 1}), ("n_way", 1.5), ("confidence", "a")],
 )
 def test_summary_refuses_what_is_of_another_type(place: str, value: object) -> None:
-    with pytest.raises(TypeError, match=" is no "):
+    with pytest.raises(TypeError, match="is not of type"):
         summary_of({**to_json(made()), place: value})
 
 

@@ -82,7 +82,7 @@ def test_pickled_weights_are_refused_unread(tiny_bert: Path, tmp_path: Path) -> 
     folder = copied(tiny_bert, tmp_path)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(
-        ValueError, match=r"^path: .* has weights as pickles alone.*; give a model that was saved"
+        ValueError, match=r"^path: .* has its weights only as pickles.*; give a model that was saved"
     ):
         network_of(folder, None)
     (folder / "pytorch_model.bin").unlink()

@@ -32,11 +32,16 @@ def test_mlp_reads_uint8_as_shares_of_255() -> None:
     torch.testing.assert_close(encoder(images), encoder(images.double() / 255), rtol=0, atol=0)
 
 
-def test_mlp_refuses_several_tensors_and_no_layers() -> None:
+def test_mlp_without_layers_is_the_inputs() -> None:
+    encoder = MLP((2, 3), hidden=[], activation="relu")
+    inputs = torch.randn(4, 2, 3)
+    assert encoder.feature_dim == 6 and torch.equal(encoder(inputs), inputs.flatten(1))
+    assert not list(encoder.parameters())
+
+
+def test_mlp_refuses_several_tensors() -> None:
     with pytest.raises(ValueError, match=r"^model: MLP reads one tensor, this data set gives ids, mask; "):
         MLP({"ids": (8,), "mask": (8,)}, hidden=[5], activation="relu")
-    with pytest.raises(ValueError, match=r"^hidden: "):
-        MLP((1,), hidden=[], activation="relu")
 
 
 def test_perceptron_has_no_activation_at_its_end_and_may_start_at_zero() -> None:

@@ -12,7 +12,7 @@ from coldstart_cli.models.preprocess import Plain
 def test_plain_keeps_numbers_and_refuses_text() -> None:
     plain, images = Plain(), torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
     assert plain.images(images) is images and plain.vectors(images) is images
-    with pytest.raises(ValueError, match=r"^model: it reads no text; choose"):
+    with pytest.raises(ValueError, match=r"^model: it does not read text; choose"):
         plain.texts(["a"])
 
 

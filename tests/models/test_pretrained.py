@@ -40,7 +40,7 @@ def test_frozen_encoder_keeps_its_features_and_leaves_the_state(tiny_bert: Path,
     other.save_pretrained(tmp_path)
     for file in tiny_bert.glob("tokenizer*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    with pytest.raises(RequestError, match=r"^model\.path: .* not those that this was trained over; give"):
+    with pytest.raises(RequestError, match=r"^model\.path: .* not those that this run was trained on; give"):
         encoder_at(tmp_path, frozen=True).load_state_dict(frozen.state_dict())
 
 

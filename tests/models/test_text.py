@@ -41,6 +41,14 @@ def test_tokens_fill_up_on_the_right_and_cut_off(tiny_bert: Path) -> None:
     assert read["attention_mask"].sum(1).tolist() == [5, 3, 6]  # type: ignore[index]
 
 
+def test_texts_that_are_cut_are_counted_with_a_length_that_is_enough(tiny_bert: Path) -> None:
+    tokens = Tokens(path=str(tiny_bert), max_length=6)
+    assert tokens.cut(["w1 w2", "w1 w2 w3 w4"]) == (0, 0)
+    assert tokens.cut(["w1 w2 w3 w4 w5", " ".join(["w1"] * 13), "w1"]) == (2, 16)  # 7 and 15 tokens
+    tokens.tokenizer.model_max_length = 10
+    assert tokens.cut([" ".join(["w1"] * 13)]) == (1, 10)
+
+
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 @pytest.mark.parametrize("normalise", [True, False])
 def test_encoder_pools_what_transformers_computes(tiny_bert: Path, pooling: str, normalise: bool) -> None:
@@ -96,9 +104,11 @@ def test_texts_of_a_call_are_of_similar_length_and_come_back_in_order(tiny_bert:
 @pytest.mark.parametrize("make", [lambda p: Tokens(path=p, max_length=16), lambda p: frozen_at(p, None)])
 def test_preprocess_of_text_refuses_the_rest(tiny_bert: Path, make: Callable[[str], Preprocess]) -> None:
     preprocess = make(str(tiny_bert))
-    with pytest.raises(ValueError, match=r"^model: it reads text, no images; choose"):
+    with pytest.raises(ValueError, match=r"^model: it reads text, not images; choose"):
         preprocess.images(torch.zeros(1, 1, 2, 2))
-    with pytest.raises(ValueError, match=r"^model: it reads .*; choose one that does \(model=mlp\)"):
+    with pytest.raises(
+        ValueError, match=r"^model: it (reads|does not read) .*; choose one that does \(model=mlp\)"
+    ):
         preprocess.vectors(torch.zeros(1, 2))
 
 

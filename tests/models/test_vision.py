@@ -40,7 +40,7 @@ def test_pixels_say_what_images_should_be(tiny_vit: Path) -> None:
     assert (pixels.image_size, pixels.image_channels) == (16, 3)
     assert pixels.images(raw) is raw
     for refuse in (lambda: pixels.texts(["a"]), lambda: pixels.vectors(torch.zeros(1, 2))):
-        with pytest.raises(ValueError, match=r"^model: it reads images, no .*; choose"):
+        with pytest.raises(ValueError, match=r"^model: it reads images, not .*; choose"):
             refuse()
 
 

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from coldstart_cli.cli import main
 from coldstart_cli.config import composition
 from coldstart_cli.errors import JobError, RequestError
 from coldstart_cli.experiment.assembly import assemble
 from coldstart_cli.processes import launch
 from coldstart_cli.processes.signals import Stopped
-from tests.kit import pairs
+from tests.kit import endings
 
 QUICK = [
     "experiment=smoke", "dataset=sinusoid", "model=mlp", "model.hidden=[8]", "hardware.threads=1",
@@ -33,7 +34,7 @@ LAST = "; the others were stopped, the same command goes on from the last checkp
     ("how", "error", "message"),
     [
         ("refuses", RequestError, "key: no; yes"),
-        ("fails", JobError, "training: loss is nan"),
+        pytest.param("fails", JobError, "training: loss is nan", marks=pytest.mark.slow),  # as a refusal
         ("crashes", JobError, f"process 1 of the run: ZeroDivisionError: by zero{LAST}"),
         ("is asked to stop", Stopped, "SIGTERM"),
         ("is killed", JobError, f"process 1 of the run: was ended by SIGKILL{LAST}"),
@@ -42,7 +43,7 @@ LAST = "; the others were stopped, the same command goes on from the last checkp
 def test_launch_says_how_a_process_ended(how: str, error: type[BaseException], message: str) -> None:
     handlers = [signal.getsignal(number) for number in launch.HANDLED]
     with pytest.raises(error) as caught:
-        launch.launch(pairs.end, (how,), 2)
+        launch.launch(endings.end, (how,), 2)
     assert str(caught.value) == message
     assert [signal.getsignal(number) for number in launch.HANDLED] == handlers
 
@@ -118,13 +119,14 @@ def state_of(outputs: Path) -> Path:
     return run
 
 
-def test_absent_gpus_are_refused_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("torch_settings")
+def test_absent_gpus_are_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    code, said = done(tmp_path, "hardware=gpus")
-    assert code == 2
+    assert main(["train", *QUICK, f"outputs={tmp_path}", "hardware=gpus"]) == 2
+    said = capsys.readouterr().err
     assert re.fullmatch(r"hardware.device: this machine has no cuda; choose auto or one of: .*\n", said)
     assert not list(tmp_path.iterdir())
 
@@ -146,7 +148,7 @@ def test_a_run_of_two_processes_is_that_of_one_and_goes_on_exactly(tmp_path: Pat
     assert json.loads((state_of(history) / "run.json").read_text())["state"] == "unfinished"
     code, said = done(history, "hardware=cpu_x2", steps)
     assert code == 0
-    assert "goes on after step" in said
+    assert "continues after step" in said
     one, two, again = (
         (state_of(tmp_path / name) / "history.jsonl").read_text() for name in ("one", "two", "stopped")
     )
@@ -185,7 +187,7 @@ def test_a_process_that_dies_ends_the_others_and_the_run_can_go_on(tmp_path: Pat
     assert not [pid for pid in ranks if Path(f"/proc/{pid}").exists()]
     again = train(tmp_path, "hardware=cpu_x2", "training.steps=100000")
     assert again.stderr is not None
-    assert "goes on after step" in again.stderr.readline()
+    assert "continues after step" in again.stderr.readline()
     again.send_signal(signal.SIGTERM)
     again.communicate(timeout=30)
 

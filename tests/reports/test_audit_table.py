@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
 import pytest
 from rich.console import Console
 
+from coldstart_cli.datasets.audit.findings import BankRow, DataAudit, Finding
 from coldstart_cli.reports import audit_table
 
 
-def summary(*, n_leaks: int = 0, note: str = "", name: str = "glyphs") -> dict[str, Any]:
-    leaks = [f"{name} #{number} equals new #7" for number in range(min(n_leaks, 10))]
-    return {
-        "name": name,
-        "settings": {"bank_seed": 3},
-        "fingerprint": "0123abcd",
-        "facts": {"train": "4 classes x 8 examples"},
-        "n_leaks": n_leaks,
-        "findings": [
-            {"check": "examples are disjoint", "checked": "144 examples", "n_leaks": n_leaks, "leaks": leaks,
-             "note": note},
-            {"check": "near duplicates", "checked": "", "n_leaks": 0, "leaks": [],
-             "note": "equality is exact"},
+def summary(
+    *, n_leaks: int = 0, note: str = "", name: str = "glyphs", bank_seed: int | None = 3
+) -> DataAudit:
+    leaks = tuple(f"{name} #{number} equals new #7" for number in range(min(n_leaks, 10)))
+    return DataAudit(
+        name=name,
+        settings={} if bank_seed is None else {"bank_seed": bank_seed},
+        fingerprint="0123abcd",
+        facts={"train": "4 classes x 8 examples"},
+        n_leaks=n_leaks,
+        findings=[
+            Finding("examples are disjoint", "144 examples", n_leaks, leaks, note),
+            Finding("near duplicates", "", 0, (), "equality is exact"),
         ],
-        "not_served": ["source_test at k = 5: too few"],
-        "unreadable": ["c3/broken.png: it is not an image"],
-        "bank": [
-            {"uses": ["validation", "evaluation"], "split": "validation", "shape": "5-way 1-shot, 15 queries",
-             "n_tasks": 200, "n_distinct": 199, "digest": "feedfeed"},
+        not_served=["source_test at k = 5: too few"],
+        unreadable=["c3/broken.png: it is not an image"],
+        bank=[
+            BankRow(
+                ("validation", "evaluation"), "validation", "5-way 1-shot, 15 queries", 200, 199, "feedfeed"
+            )
         ],
-    }  # fmt: skip
+    )
 
 
-def shown(audit: dict[str, Any], width: int = 160) -> str:
+def shown(audit: DataAudit, width: int = 160) -> str:
     stream = io.StringIO()
     audit_table.show(audit, Console(file=stream, width=width, highlight=False))
     return stream.getvalue()
@@ -77,8 +78,6 @@ def test_audit_report_prints_names_as_they_are(
 
 @pytest.mark.parametrize("width", [30, 60])
 def test_audit_report_fits_a_narrow_terminal(width: int) -> None:
-    audit = summary()
-    del audit["settings"]["bank_seed"]
-    text = shown(audit, width)
+    text = shown(summary(bank_seed=None), width)
     assert "144" in text
     assert "Task bank (data 0123abcd)" in text

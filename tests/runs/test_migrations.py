@@ -11,7 +11,8 @@ import pytest
 from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import check_values
-from coldstart_cli.runs.migrations import FORMAT, completed, migrated
+from coldstart_cli.runs import migrations
+from coldstart_cli.runs.migrations import FORMAT, as_hashed, completed, migrated
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +88,13 @@ def test_completed_config_of_an_evaluation_that_is_not_ours_is_as_it_is(
     assert completed(other) == other
     del other["evaluation"]
     assert completed(other) == other
+
+
+def test_hashed_config_lacks_gained_keys_at_their_neutral_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrations, "NEUTRAL", {"mine.Thing": {"new": False}})
+    node = {"dataset": [{"_target_": "mine.Thing", "old": 1, "new": False}]}
+    assert as_hashed(node) == {"dataset": [{"_target_": "mine.Thing", "old": 1}]}
+    assert completed(as_hashed({"a": node["dataset"][0]}))["a"] == node["dataset"][0]
+    for other in (True, 0):  # 0 is not the value that changes nothing, though 0 == False
+        changed = {"_target_": "mine.Thing", "old": 1, "new": other}
+        assert as_hashed(changed) == changed

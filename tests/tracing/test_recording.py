@@ -7,15 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from subprocess import run
 
-import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from coldstart_cli.tracing.recorder import UnrecordableError, Values, refuse
+from coldstart_cli.tracing.recorder import Values
 from coldstart_cli.tracing.recording import Recording
 
 OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -82,17 +80,6 @@ def test_replay_has_the_bits_of_the_function(names: list[str]) -> None:
                 assert torch.equal(found, expected)
 
 
-def test_replay_leaves_out_what_changes_nothing() -> None:
-    def function(a: Tensor) -> Values:
-        unused = a.exp()
-        assert unused.shape == a.shape
-        return [((a.T.T.view(4, 4) * 1).detach() + 1) * ((a * 1) + 1)]
-
-    code = Recording(function, values(0)[:1]).code
-    assert code.count("torch.add") == code.count("torch.mul") == 1, code
-    assert code.count("(") == 3, code  # the head, the sum, the product
-
-
 def test_replay_reads_captured_tensors_where_they_lie() -> None:
     w = torch.ones(4, 4)
     replay = Recording(lambda a: [a @ w], values(0)[:1])
@@ -118,33 +105,6 @@ def test_results_are_copies_of_what_is_no_new_tensor() -> None:
     assert a.abs().sum() > 0
 
 
-@pytest.mark.parametrize(
-    ("function", "words"),
-    [
-        (lambda a: [a * torch.rand(4)], "random"),
-        (lambda a: [F.dropout(a, 0.5)], "random"),
-        (lambda a: [a + 1 if a.sum() > 0 else a], "value is read"),
-        (lambda a: [a * float(a.mean())], "value is read"),
-        (lambda a: [a + 1 if torch.equal(a, a + 1) else a], "value is read"),
-        (lambda a: [a + 1 if torch.allclose(a, a + 1) else a], "value is read"),
-        (lambda a: [a * len(a.tolist())], "values are read"),
-        (lambda a: [a + torch.from_numpy(a.numpy())], "values are read"),
-        (lambda a: [a * float(np.asarray(a).sum())], "values are read"),
-        (lambda a: [a.add_(1)], "in place"),
-        (lambda a: [a[:2].add_(1)], "in place"),
-        (lambda a: [torch.tensor([1.0]).add_(a[0])], "in place"),
-        (lambda a: [(a + 1).resize_(2)], "in place"),
-        (lambda a: [refuse("a bell rings"), a][1:], "a bell rings"),
-        (lambda a: [a[a > 0].mean()], "values decide the shape"),
-        (lambda a: [a.nonzero()], "values decide the shape"),
-    ],
-)
-def test_what_a_replay_would_not_do_again_is_refused(function: Callable[..., Values], words: str) -> None:
-    with pytest.raises(UnrecordableError, match=words):
-        Recording(function, [torch.ones(4)])
-    refuse("outside of a recording nothing is refused")
-
-
 def test_replay_is_called_by_several_threads_at_once() -> None:
     replay = Recording(lambda a, b: [a @ b, (a * b).sum()], values(0))
     with ThreadPoolExecutor(4) as pool:
@@ -164,10 +124,12 @@ def test_replay_frees_what_it_no_longer_needs() -> None:
     assert code.count(" = None") == 9, code
 
 
-def test_recording_does_not_import_a_compiler() -> None:
+def test_tracing_does_not_import_a_compiler() -> None:
     code = (
-        "import sys, torch\nfrom coldstart_cli.tracing.recording import Recording\n"
+        "import sys, torch\nfrom coldstart_cli.tracing.flops import flops\n"
+        "from coldstart_cli.tracing.recording import Recording\n"
         "Recording(lambda a: [a + 1], [torch.ones(2)])\n"
+        "assert flops(lambda: torch.ones(2, 2) @ torch.ones(2, 2)) == 16\n"
         "assert 'torch._dynamo' not in sys.modules and 'sympy' not in sys.modules"
     )
     assert run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,19 +13,19 @@ from coldstart_cli.training.eager import eagerly
 PROGRAM = """
 import sys, torch
 from coldstart_cli.training.eager import eagerly
-weight = torch.nn.Parameter(torch.ones(3))
-optimizer = eagerly(torch.optim.{name})([weight], lr=0.1)
-weight.sum().backward()
-optimizer.step()
-optimizer.zero_grad()
-optimizer.load_state_dict(optimizer.state_dict())
-assert "torch._dynamo" not in sys.modules
+for name in ("Adam", "SGD"):
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = eagerly(getattr(torch.optim, name))([weight], lr=0.1)
+    weight.sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert "torch._dynamo" not in sys.modules, name
 """
 
 
-@pytest.mark.parametrize("name", ["Adam", "SGD"])
-def test_eager_optimizer_never_imports_dynamo(name: str) -> None:
-    subprocess.run([sys.executable, "-c", PROGRAM.format(name=name)], check=True, timeout=100)
+def test_eager_optimizers_never_import_dynamo() -> None:
+    subprocess.run([sys.executable, "-c", PROGRAM], check=True, timeout=100)
 
 
 @pytest.mark.parametrize("name", ["Adam", "SGD"])

@@ -1,25 +1,20 @@
-"""The outer loops and their optimizers: schedules, restarts, one task after another or all at once."""
+"""The outer loops: restarts, one task after another or all at once, what is counted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from coldstart_cli.core.tasks import Examples, Objective
 from coldstart_cli.datasets.benchmarks.synthetic import Sinusoid
 from coldstart_cli.training.meta_batch import Each
-from coldstart_cli.training.optimizers import SGD, Adam
 from coldstart_cli.training.outer_loops import counting, episodic, supervised
-from coldstart_cli.training.schedules import Schedule, lr_factor
-
-schedules = st.sampled_from(["constant", "cosine"])
+from tests.kit.plain_optimizers import plain_adam, plain_sgd
 
 
 @pytest.fixture(scope="module")
@@ -29,100 +24,6 @@ def source() -> Sinusoid:
         frequency=[1.0, 1.0], x_range=[-2.0, 2.0], noise=0.0, relative_noise=0.0,
         n_functions=None, pool_tasks=5, pool_points=6,
     )  # fmt: skip
-
-
-def plain_sgd(n_steps: int = 10, **changes: Any) -> SGD:
-    values: dict[str, Any] = {
-        "lr": 0.1, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0, "schedule": "constant",
-        "warmup": 0.0, "clip_norm": None,
-    }  # fmt: skip
-    return SGD(n_steps, **{**values, **changes})
-
-
-def plain_adam(n_steps: int = 10, **changes: Any) -> Adam:
-    values: dict[str, Any] = {
-        "lr": 0.1, "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0, "schedule": "constant", "warmup": 0.0,
-        "clip_norm": None,
-    }  # fmt: skip
-    return Adam(n_steps, **{**values, **changes})
-
-
-@given(st.integers(1, 2000), st.integers(0, 3000), schedules, st.floats(0, 1))
-def test_lr_factor_is_a_share(n_steps: int, step: int, schedule: Schedule, warmup: float) -> None:
-    assert 0 < lr_factor(step, n_steps=n_steps, schedule=schedule, warmup=warmup) <= 1
-
-
-@given(st.integers(2, 500), schedules, st.floats(0, 1))
-def test_lr_factor_rises_in_the_warm_up_and_never_after(
-    n_steps: int, schedule: Schedule, warmup: float
-) -> None:
-    factors = [lr_factor(s, n_steps=n_steps, schedule=schedule, warmup=warmup) for s in range(n_steps)]
-    rising = [f for s, f in enumerate(factors) if s < warmup * n_steps]
-    after = factors[len(rising) :]
-    assert all(low < high for low, high in pairwise(rising))
-    assert all(high >= low for high, low in pairwise(after))
-    if schedule == "constant":
-        assert set(after) <= {1.0}
-
-
-@given(st.integers(100, 1000), st.floats(0, 0.9))
-def test_lr_factor_of_cosine_is_half_at_the_middle_and_ends_near_zero(n_steps: int, warmup: float) -> None:
-    rising = warmup * n_steps
-    assume(n_steps - rising > 20)
-
-    def factor(step: float) -> float:
-        return lr_factor(step, n_steps=n_steps, schedule="cosine", warmup=warmup)  # type: ignore[arg-type]
-
-    assert factor(rising) == pytest.approx(1.0)
-    assert factor((n_steps + rising) / 2) == pytest.approx(0.5)
-    assert factor(n_steps) == factor(10 * n_steps) == 1e-4
-    assert factor(n_steps - 1) < 0.01
-
-
-def rates(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, n: int) -> list[float]:
-    seen = []
-    for _ in range(n):
-        parameter.grad = torch.ones_like(parameter)
-        optimizer.step()
-        seen.append(optimizer.param_groups[0]["lr"])
-    return seen
-
-
-@pytest.mark.parametrize("make", [plain_sgd, plain_adam])
-def test_schedule_survives_a_state_dict(make: Callable[..., Any]) -> None:
-    factory = make(n_steps=10, schedule="cosine", warmup=0.3)
-    parameter = nn.Parameter(torch.zeros(2))
-    whole = rates(factory([parameter]), parameter, 10)
-    expected = [0.1 * lr_factor(s, n_steps=10, schedule="cosine", warmup=0.3) for s in range(10)]
-    assert whole == pytest.approx(expected)
-    parameter = nn.Parameter(torch.zeros(2))
-    first = factory([parameter])
-    begun = rates(first, parameter, 4)
-    second = factory([parameter])
-    second.load_state_dict(first.state_dict())
-    assert begun + rates(second, parameter, 6) == whole
-
-
-@pytest.mark.parametrize(("clip_norm", "moved"), [(None, 5.0), (1.0, 1.0), (100.0, 5.0)])
-def test_clip_bounds_the_norm_of_the_whole_gradient(clip_norm: float | None, moved: float) -> None:
-    parameters = [nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))]
-    optimizer = plain_sgd(lr=1.0, clip_norm=clip_norm)(parameters)
-    for parameter, gradient in zip(parameters, (3.0, 4.0), strict=True):
-        parameter.grad = torch.tensor([gradient])
-    optimizer.step()
-    assert torch.cat([p.detach() for p in parameters]).norm().item() == pytest.approx(moved, rel=1e-5)
-
-
-def test_optimizers_are_torchs_with_the_values_given() -> None:
-    parameter = nn.Parameter(torch.zeros(1))
-    adam = plain_adam(beta1=0.5, beta2=0.6, weight_decay=0.1)([parameter])
-    assert isinstance(adam, torch.optim.Adam)
-    assert (adam.defaults["betas"], adam.defaults["weight_decay"]) == ((0.5, 0.6), 0.1)
-    sgd = plain_sgd(momentum=0.8, nesterov=True, weight_decay=0.2)([parameter])
-    assert isinstance(sgd, torch.optim.SGD)
-    assert [sgd.defaults[n] for n in ("momentum", "nesterov", "weight_decay")] == [0.8, True, 0.2]
-    with pytest.raises(ValueError, match=r"^nesterov: needs momentum"):
-        plain_sgd(nesterov=True)
 
 
 def pooled(

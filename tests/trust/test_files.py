@@ -20,6 +20,7 @@ import yaml
 
 from coldstart_cli.files import untrusted
 from coldstart_cli.files.untrusted import Foreign, json_values, yaml_values
+from tests.kit.bundles import put_weights
 from tests.kit.reliability import Tries
 from tests.trust.conftest import DATA, SMALL, TRAINED, Said, Stage, said
 
@@ -124,7 +125,7 @@ def hostile_files(stage: Stage) -> list[tuple[str, Callable[[], Said]]]:
         return said("data", "check", *SMALL, *DATA)
 
     def weight(data: bytes) -> Said:
-        (stage.folder / "b" / "weights.safetensors").write_bytes(data)
+        put_weights(stage.folder / "b", data)
         return said("predict", "bundle=b", "input=points.npz")
 
     def bare(data: bytes) -> Said:

@@ -23,6 +23,7 @@ from coldstart_cli.experiment import assembly
 from coldstart_cli.files.durable import flat
 from coldstart_cli.loggers.logger import Logger
 from coldstart_cli.package import packaged_conf
+from tests.kit.bundles import weights_of
 from tests.kit.reliability import Tries
 from tests.trust.conftest import DATA, SMALL, TRAINED, Stage, said
 
@@ -257,8 +258,8 @@ def spoiled_files(stage: Stage, random_: random.Random) -> Iterator[tuple[Path, 
         "checkpoints/best.ckpt": ("evaluate", f"run={run}", "again=true"),
     }
     files = [(path, command) for pattern, command in commands.items() for path in run.glob(pattern)]
-    for name in ("card.json", "weights.safetensors"):
-        files.append((Path("b") / name, ("predict", "bundle=b", "input=points.npz")))
+    for path in (Path("b/card.json"), weights_of(Path("b"))):
+        files.append((path, ("predict", "bundle=b", "input=points.npz")))
     while True:
         yield random_.choice(files)
 

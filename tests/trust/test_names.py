@@ -129,7 +129,7 @@ def test_a_link_in_a_run_is_not_written_through(stage: Stage, name: str, tries: 
     before = everything(target) if target.is_dir() else target.read_text()
     found, ended = outside(stage, lambda: said("evaluate", f"run={stage.run}", "again=true"), "outputs")
     assert not found and (everything(target) if target.is_dir() else target.read_text()) == before
-    assert ended.wrong is None and "is a link to elsewhere" in ended.err
+    assert ended.wrong is None and "is a link out of the run" in ended.err
 
 
 def test_a_lock_that_is_a_link_would_empty_its_target(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,7 +155,7 @@ def test_trust_in_a_config_is_refused(stage: Stage) -> None:
     (stage.folder / "cd" / "experiment" / "theirs.yaml").write_text("# @package _global_\ntrust: [evil]\n")
     ended = said("train", *SMALL[:-1], *DATA, "experiment=theirs", "--config-dir", "cd")
     assert ended.wrong is None
-    assert ended.err.startswith("trust: stands in a config; write it on the command line")
+    assert ended.err.startswith("trust: is set in a config; write it on the command line")
 
 
 def test_loggers_of_a_run_send_nowhere_unasked(stage: Stage) -> None:
@@ -165,5 +165,5 @@ def test_loggers_of_a_run_send_nowhere_unasked(stage: Stage) -> None:
         stage.edit_config(lambda config, name=name: config.update(logger={name: node}))
         ended = said("evaluate", f"run={stage.run}", "again=true")
         assert ended.wrong is None
-        assert ended.err.startswith(f"logger.{name}.tracking_uri: https://theirs.example/ is an address of")
+        assert ended.err.startswith(f"logger.{name}.tracking_uri: https://theirs.example/ is an address that")
     assert said("evaluate", f"run={stage.run}", "again=true", "logger=[console]").code == 0

@@ -1,39 +1,25 @@
-"""Time beside time: steps in turn, their spread, and the most that this machine can do."""
+"""Measuring time: steps in turn, their spread, and the most that this machine can do."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import count
-from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Objective, Pool, Split, Task, TaskShape, TaskSource
 from coldstart_cli.hardware import Hardware
+from coldstart_cli.metrics.benchmark import Spread
 from coldstart_cli.tracing.flops import flops
 
 Step = Callable[[], object]
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """The middle of some measurements, and the quarter and three quarters of them."""
-
-    low: float
-    middle: float
-    high: float
-    n: int
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
 def spread(values: Sequence[float]) -> Spread:
-    """Of one value or more."""
+    """The spread of one or more values."""
     if len(values) == 1:
         return Spread(values[0], values[0], values[0], 1)
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -43,15 +29,16 @@ def spread(values: Sequence[float]) -> Spread:
 def interleaved(
     sides: Mapping[str, Step], seconds: float, *, least: int, hardware: Hardware
 ) -> dict[str, list[float]]:
-    """Seconds of each step, the sides in turn, so that a noisy machine is as noisy for all of them.
+    """Seconds of each step, the sides taking turns, so that a noisy machine is equally noisy for all.
 
-    Every side begins with all threads, whatever the one before it left. The first turn is a warm-up.
+    Every side begins with all threads, whatever the side before it has set. The first turn is a warm-up.
 
     Args:
-        seconds: after which no new turn begins, once there were `least` turns.
+        seconds: after which no further turn begins, once there have been `least` turns.
     """
     times: dict[str, list[float]] = {side: [] for side in sides}
     for turn in count():
+        # The clock starts after the warm-up.
         if turn == 1:
             end = hardware.now() + seconds
         for side, step in sides.items():
@@ -62,16 +49,17 @@ def interleaved(
                 times[side].append(hardware.now() - started)
         if turn >= least and hardware.now() >= end:
             return times
-    raise AssertionError("the turns have no end")
+    raise AssertionError("unreachable: the turns have no end")
 
 
 def ratios(times: Mapping[str, Sequence[float]], slow: str, fast: str) -> Spread:
-    """How many times the step of `slow` takes that of `fast`, turn by turn."""
+    """How many times longer a step of `slow` takes than one of `fast`, turn by turn."""
+    # Ratios within a turn: what slows the machine for a while slows both sides of it.
     return spread([s / f for s, f in zip(times[slow], times[fast], strict=True)])
 
 
 def peaks(hardware: Hardware, seconds: float) -> dict[str, float]:
-    """GFLOP/s of the best of many: what no step here can exceed.
+    """GFLOP/s of the best of many calls: what no step here can exceed.
 
     `conv_fp32` and `conv_bf16`: a 3x3 convolution of 64 to 64 channels, 80 maps of 14x14, channels last.
     `gemm_fp32` and `gemm_bf16`: a product of two square matrices of 1,024.
@@ -90,12 +78,13 @@ def peaks(hardware: Hardware, seconds: float) -> dict[str, float]:
         with torch.no_grad():
             times = interleaved(sides, seconds / 2, least=10, hardware=hardware)
             for side, step in sides.items():
+                # The minimum: a peak is what the machine can do undisturbed.
                 found[side] = flops(step) / min(times[side]) / 1e9
     return found
 
 
 class FixedTasks(TaskSource):
-    """A source that gives the same tasks at every step, so that no step pays for its data."""
+    """A source that gives the same tasks at every step, so that steps are timed without their data."""
 
     def __init__(self, source: TaskSource, drawn: list[Task]) -> None:
         self.source, self.drawn = source, drawn

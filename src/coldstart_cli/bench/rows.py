@@ -1,7 +1,7 @@
-"""`coldstart bench`: how fast this machine trains, beside the most that it can do.
+"""`coldstart bench`: how fast this machine trains, compared with the most that it can do.
 
-A row is a list of overrides, composed and built as `coldstart train` would; only the data are drawn
-beforehand, once, and the learning rate is so small that the weights stay. Peers are measured by
+A row is a list of overrides, composed and built as by `coldstart train`; but the data are drawn once,
+beforehand, and the learning rate is so small that the weights hardly change. Other libraries are measured by
 `make bench` of the source repository, which takes the rows from here.
 """
 
@@ -27,6 +27,8 @@ from coldstart_cli.core.tasks import Examples, Inputs, Strategy, Task, map_input
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment import assembly
 from coldstart_cli.hardware import Hardware, usable_cores
+from coldstart_cli.metrics.benchmark import Benchmark, Machine, Spread, StepTime
+from coldstart_cli.metrics.json_edge import from_json
 from coldstart_cli.tracing.flops import flops
 
 Extent = Literal["quick", "usual", "all"]
@@ -43,8 +45,8 @@ class Row:
     """One kind of outer step.
 
     Attributes:
-        group: rows of one group are measured in turn, and compared with the first of them.
-        extent: the shortest benchmark that measures it.
+        group: rows of one group are measured in turn, and compared with its first.
+        extent: the shortest benchmark that includes the row.
     """
 
     name: str
@@ -91,14 +93,14 @@ ROWS = (
     _one_pass("r2d2", "R2-D2", "usual"), _one_pass("task_encoder", "Task encoder", "usual"),
     _one_pass("film", "FiLM", "usual"),
 )  # fmt: skip
-"""All but the first are 5-way 1-shot on Conv4 with 15 queries a class, 28x28, where nothing else is said."""
+"""All but the first are 5-way 1-shot on Conv4 with 15 queries a class, 28x28, unless they say otherwise."""
 
 EXTENTS: tuple[Extent, ...] = ("quick", "usual", "all")
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A row, built; its tasks hold floats, as a peer would be given them."""
+    """A row that has been built; its tasks are floats, as other libraries would get them."""
 
     row: Row
     config: Mapping[str, Any]
@@ -110,25 +112,27 @@ class Case:
         return measuring.stepper(self.strategy.train().fit(self.source), self.hardware)
 
     def flops(self) -> int:
-        """Of a step: what the step on one task takes, times the tasks."""
+        """FLOPs of a step: those of a step on one task, times the number of tasks."""
         one = replace(self, source=FixedTasks(self.source.source, self.source.drawn[:1]))
         return flops(one.step()) * len(self.source.drawn)
 
     @property
     def limit(self) -> str:
-        """The name of the peak that bounds it."""
+        """The name of the peak that limits it."""
         convolves = any(isinstance(module, nn.Conv2d) for module in self.strategy.modules())
         return f"{'conv' if convolves else 'gemm'}_{self.hardware.precision}"
 
 
 def built(row: Row, hardware: Sequence[str]) -> Case:
-    """
+    """The row, composed and built.
+
     Args:
-        hardware: overrides of the user, `hardware.threads=1`.
+        hardware: the user's overrides, such as `hardware.threads=1`.
     """
     ((_, config),) = composition.points([*STILL, *hardware, *row.overrides])
     experiment = assembly.assemble(config)
     n_tasks = config["strategy"]["meta_batch_size"]
+    # As floats, because scaling bytes would be part of our step and not of another library's.
     drawn = [_floats(task) for task in experiment.source.tasks("train", range(n_tasks))]
     source = FixedTasks(experiment.source, drawn)
     return Case(row, config, experiment.hardware, experiment.strategy, source)
@@ -152,12 +156,12 @@ def _scaled(tensor: Tensor) -> Tensor:
 
 def measured(
     rows: Sequence[Row], overrides: Sequence[str], peaks: Mapping[str, float], seconds: float
-) -> Iterator[dict[str, Any]]:
-    """A record of each row: milliseconds, FLOPs, share of the peak, times the first row of its group.
+) -> Iterator[StepTime]:
+    """A record for each row: milliseconds, FLOPs, share of the peak, ratio to the first row of its group.
 
     Args:
         overrides: of the hardware.
-        seconds: for each group.
+        seconds: to measure each group.
     """
     for group, members in groupby(rows, key=lambda row: row.group):
         cases = [built(row, overrides) for row in members]
@@ -170,21 +174,21 @@ def measured(
             milliseconds = measuring.spread([1e3 * t for t in times[name]])
             n_flops = case.flops()
             rate = n_flops / milliseconds.middle / 1e6
-            yield {
-                "name": name,
-                "overrides": list(case.row.overrides),
-                "ms": milliseconds.as_dict(),
-                "flops": n_flops,
-                "gflops_per_second": rate,
-                "peak": case.limit,
-                "of_peak": rate / peaks[case.limit],
-                "beside": None if name == first else first,
-                "times": None if name == first else measuring.ratios(times, name, first).as_dict(),
-            }
+            yield StepTime(
+                name=name,
+                overrides=list(case.row.overrides),
+                ms=milliseconds,
+                flops=n_flops,
+                gflops_per_second=rate,
+                peak=case.limit,
+                of_peak=rate / peaks[case.limit],
+                beside=None if name == first else first,
+                times=None if name == first else measuring.ratios(times, name, first),
+            )
 
 
 def sampling(seconds: float) -> dict[str, float]:
-    """5-way 1-shot tasks with 15 queries a class that one core draws a second, in batches of 32."""
+    """5-way 1-shot tasks with 15 queries a class that one core draws per second, in batches of 32."""
     ((_, config),) = composition.points([*IMAGES, "dataset.n_query=15", "hardware.threads=1"])
     experiment = assembly.assemble(config)
     times: list[float] = []
@@ -195,25 +199,25 @@ def sampling(seconds: float) -> dict[str, float]:
     return {"glyphs": 32 / measuring.spread(times).middle}
 
 
-def startup(turns: int) -> dict[str, Any]:
-    """Seconds from typing a command to its answer, each in a process of its own."""
+def startup(turns: int) -> dict[str, Spread]:
+    """Seconds from typing a command to its answer, each time in a new process."""
     found = {name: [seconds_of([name]) for _ in range(turns)] for name in ("--help", "ls")}
     found["train, end of the first step"] = [_seconds_to_first_step() for _ in range(turns)]
-    return {name: measuring.spread(times).as_dict() for name, times in found.items()}
+    return {name: measuring.spread(times) for name, times in found.items()}
 
 
 COLDSTART = (sys.executable, "-m", "coldstart_cli")
 
 
 def seconds_of(words: Sequence[str]) -> float:
-    """From typing a command to its end."""
+    """Seconds from typing a command to its end."""
     started = time.perf_counter()
     subprocess.run([*COLDSTART, *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
 def _seconds_to_first_step() -> float:
-    """Until the first line of history.jsonl, which is written right after the first step."""
+    """Seconds until the first line of history.jsonl, which is written right after the first step."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["train", "strategy=maml", f"outputs={folder}", "training.log_every=1"]
         started = time.perf_counter()
@@ -232,17 +236,18 @@ def _seconds_to_first_step() -> float:
                 child.kill()
 
 
-def benchmark(overrides: Sequence[str], extent: Extent) -> dict[str, Any]:
-    """All that `coldstart bench` prints: machine, peaks, steps, tasks a second, start-up."""
+def benchmark(overrides: Sequence[str], extent: Extent) -> Benchmark:
+    """Everything that `coldstart bench` prints: machine, peaks, steps, tasks per second, start-up."""
     rows = [row for row in ROWS if EXTENTS.index(row.extent) <= EXTENTS.index(extent)]
     seconds, turns = (1.0, 1) if extent == "quick" else (2.0, 3)
     hardware = built(rows[0], overrides).hardware
     peaks = measuring.peaks(hardware, seconds)
-    return {
-        "format": 1,
-        "machine": {"torch": torch.__version__, "cores": usable_cores(), **hardware.facts()},
-        "peaks": peaks,
-        "steps": list(measured(rows, overrides, peaks, seconds)),
-        "tasks_per_second": sampling(0.5),
-        "startup": startup(turns),
-    }
+    machine = {"torch": str(torch.__version__), "cores": usable_cores(), **hardware.facts()}
+    return Benchmark(
+        format=1,
+        machine=from_json(Machine, machine),
+        peaks=peaks,
+        steps=list(measured(rows, overrides, peaks, seconds)),
+        tasks_per_second=sampling(0.5),
+        startup=startup(turns),
+    )

@@ -18,16 +18,19 @@ from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.bundles.card import BY_LABELS, CARD, CLOSED_FORM, FORMAT, Card, DataFacts, Seconds
 from coldstart_cli.bundles.estimates import estimated
 from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal, Together, Told, takes_steps
+from coldstart_cli.bundles.own_task import ranges_for, read_task, shift_of, source_classes, task_of
 from coldstart_cli.bundles.rebuild import build_section
 from coldstart_cli.bundles.source_temperature import source_temperature
+from coldstart_cli.bundles.stated_test import scored
+from coldstart_cli.bundles.untrained import said_of_untrained
 from coldstart_cli.config.building import build
 from coldstart_cli.core.tasks import Strategy, Support
+from coldstart_cli.datasets.own.input_range import InputRange
 from coldstart_cli.datasets.own.labelled import Labelled
-from coldstart_cli.datasets.own.layouts import read_labelled
 from coldstart_cli.datasets.own.one_task import OneTask
 from coldstart_cli.errors import RequestError, Unserved
 from coldstart_cli.experiment.assembly import check_values
-from coldstart_cli.experiment.parts import StrategyBuilder, preprocess_of, source_of
+from coldstart_cli.experiment.parts import StrategyBuilder, check_pretrained, preprocess_of
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.runs.run import Run
@@ -45,6 +48,7 @@ class AdaptPlan:
     tasks_to_calibrate: Annotated[int, Ge(1)]
     threshold: Annotated[float, Ge(0), Le(1)]
     copy_base: bool
+    untrained: bool
     licence: str | None
     overwrite: bool
 
@@ -56,6 +60,9 @@ class Prepared:
     Attributes:
         known: facts of the strategy's training.
         candidates: numbers of adaptation steps to choose from.
+        test: examples that the files state as such, or None.
+        ranges: see `Card.input_ranges`.
+        said: what was kept apart, left out or guessed of the examples.
     """
 
     hardware: Hardware
@@ -65,6 +72,9 @@ class Prepared:
     support: Support
     together: Together
     candidates: tuple[int, ...]
+    test: Labelled | None
+    ranges: Mapping[str, InputRange]
+    said: tuple[str, ...]
 
 
 def prepared(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Prepared:
@@ -78,8 +88,9 @@ def prepared(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Pre
     check_values(config)
     hardware: Hardware = build(config["hardware"], "hardware", Hardware, config["trust"], {})
     hardware.prepare(config["seed"])
-    labelled = labelled_of(config, run)
-    task = OneTask(labelled, config["seed"])
+    source = source_classes(config, run)
+    found = read_task(config, run, source)
+    task = task_of(found.learned, config["seed"], source, trained=run is not None)
     known = _facts(run, task)
     builder = StrategyBuilder(config, hardware, task, config["training"]["steps"], known)
     strategy = builder.build(config["strategy"], "strategy").eval()
@@ -87,11 +98,16 @@ def prepared(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Pre
     if reason is not None:
         raise Unserved(f"strategy: {reason}")
     if run is not None:
-        _load(strategy, run)
+        _load(strategy, run, config)
     support = task.support().to(hardware.device)
-    together = Together.of(labelled.near_equal(), labelled.origins)
+    said = (*found.said, *source.said(found.learned.classes))
+    ranges = ranges_for(run, found.learned)
+    said += () if (shift := shift_of(ranges, found)) is None else (shift,)
+    if run is None:
+        said += said_of_untrained(config, strategy, support, allowed=plan.untrained)
+    together = Together.of(found.learned.near_equal(), found.learned.origins)
     candidates = (plan.steps,) if plan.steps is not None else tuple(config["evaluation"]["steps"])
-    return Prepared(hardware, task, known, strategy, support, together, candidates)
+    return Prepared(hardware, task, known, strategy, support, together, candidates, found.test, ranges, said)
 
 
 def adapt(
@@ -116,6 +132,7 @@ def adapt(
     *_, adapted = islice(strategy.adapt(support), step + 1)
     seconds = time.perf_counter() - before
     module = adapted.module
+    own = settled(module, support.inputs)
     t, origin = _calibrated(config, plan, run, ready, answers, step)
     measured = None if answers is None else estimated(answers, task.objective, task.labelled.classes)
     found = notices.of_data(task.labelled, ready.together)
@@ -132,51 +149,14 @@ def adapt(
         temperature=t,
         temperature_from=origin,
         seconds=Seconds(adaptation=round(seconds, 4), in_all=round(time.perf_counter() - started, 3)),
-        said=tuple(found),
+        test=None if ready.test is None else scored(own, ready.test, ready.hardware.device),
+        said=(*ready.said, *found),
+        input_ranges=ready.ranges,
     )
     preprocess = preprocess_of(config["model"], "model", config["trust"])
-    bundle = Bundle(card, settled(module, support.inputs).cpu(), preprocess)
+    bundle = Bundle(card, own.cpu(), preprocess)
     bundle.save(Path(plan.bundle), base_of(config["model"]), copy_base=plan.copy_base)
     return bundle
-
-
-LEARNED = ("layout", "columns", "categories", "ignore", "max_categories", "size", "channels", "resize",
-           "example_shape", "images", "target_scale")  # fmt: skip
-"""Keys of a recipe that a run's own data have settled; the others say where the new files hold what."""
-
-
-def labelled_of(config: Mapping[str, Any], run: Run | None) -> Labelled:
-    """The examples of a layout, whole; those for a trained run are read as its own were.
-
-    Raises:
-        RequestError: where the data set is not your own, or has one class alone.
-    """
-    node = config["dataset"]
-    labelled: Labelled | None
-    recipe = read_json(run.path / "environment.json", "run").get("recipe") if run is not None else None
-    if recipe and recipe["layout"] == config["names"]["dataset"]:
-        asked = {key: node[key] for key in recipe if key in node and key not in LEARNED}
-        preprocess = preprocess_of(config["model"], "model", config["trust"])
-        labelled = read_labelled(
-            {**recipe, **asked},
-            preprocess,
-            node["root"],
-            unlabelled=node["unlabelled"],
-            on_bad=node["on_bad"],
-        )
-    else:
-        labelled = getattr(source_of(config), "labelled", None)
-    if not isinstance(labelled, Labelled):
-        raise RequestError(
-            f"dataset: {config['names']['dataset']} is not data of your own; choose image_folder, text, "
-            "tabular or arrays with dataset.root=PATH"
-        )
-    if len(labelled.classes) == 1:
-        raise RequestError(
-            f"dataset.root: all {len(labelled)} examples are of one class, {labelled.classes[0]}; give two "
-            "classes or more"
-        )
-    return labelled
 
 
 def _facts(run: Run | None, task: OneTask) -> dict[str, Any]:
@@ -193,7 +173,8 @@ def _facts(run: Run | None, task: OneTask) -> dict[str, Any]:
     return {**facts, "n_source_outputs": facts.get("n_source_outputs", n)}
 
 
-def _load(strategy: Strategy, run: Run) -> None:
+def _load(strategy: Strategy, run: Run, config: Mapping[str, Any]) -> None:
+    check_pretrained(run, config, strategy)
     try:
         strategy.load_state_dict(run.checkpoints.best()["strategy"])
     except RuntimeError as error:
@@ -245,7 +226,7 @@ def outlook(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Outl
         to_select,
         to_estimate,
         (time.perf_counter() - before) * (to_select + to_estimate + 1),
-        tuple(notices.of_data(ready.task.labelled, ready.together)),
+        (*ready.said, *notices.of_data(ready.task.labelled, ready.together)),
     )
 
 
@@ -317,7 +298,7 @@ def _made_of(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None, task: 
         "licence": plan.licence,
         "data": DataFacts(
             root=config["dataset"]["root"],
-            on_bad=config["dataset"]["on_bad"],
+            on_bad=config["dataset"].get("on_bad", "stop"),  # published data have no such key
             hash=labelled.fingerprint,
             examples=len(labelled),
             skipped=len(labelled.skipped),

@@ -1,17 +1,12 @@
 """Bundles: a predictor for one task as a folder that can be moved, read and trusted.
 
-    card.json             what it is, what it was made of, how well it does, and how to build it again
-    weights.safetensors   the predictor's tensors, without those of the pretrained base
-    base/                 a copy of the pretrained base, where that was asked for
-
-It holds values only: no source examples, no support examples, nothing that runs. How the predictor is built
-again: `rebuild`.
+It holds values only: a card, tensors, perhaps a copy of the pretrained base; no source examples, no support
+examples, nothing that runs. Which files these are: `folder`. How the predictor is built again: `rebuild`.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from coldstart_cli.bundles.card import BASE, CARD, HARMLESS, WEIGHTS, Card, Sizes, read_card
+from coldstart_cli.bundles import folder
+from coldstart_cli.bundles.card import CARD, Card, Sizes
+from coldstart_cli.bundles.folder import Contents
 from coldstart_cli.bundles.rebuild import base_tensors, objective_of, placed, skeleton, tensors_of
 from coldstart_cli.bundles.temperature import probabilities
 from coldstart_cli.core.objectives import Regression
@@ -27,9 +24,9 @@ from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.layouts import raw_values
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.parts import preprocess_of
-from coldstart_cli.files.durable import write_bytes
 from coldstart_cli.files.untrusted import shaped
 from coldstart_cli.models.preprocess import Preprocess
+from coldstart_cli.models.pretrained import check_files, files_read
 
 AT_ONCE = 256
 """Inputs that are predicted together."""
@@ -77,29 +74,39 @@ class Bundle:
         """Reads the folder that `coldstart adapt` wrote, or that somebody else has sent.
 
         Raises:
-            RequestError: where it is not a bundle, damaged, of a newer version, or holds anything but values.
+            RequestError: where it is not a bundle, damaged, of a newer version, holds anything but values, or
+                was made over other pretrained weights than those at its `model.path`.
         """
-        from safetensors.torch import load_file
+        return folder.read(Path(path), lambda contents: cls._of(contents, Path(path)))
 
-        folder = Path(path)
-        with shaped("bundle", folder / CARD):
-            card = read_card(folder)
-            preprocess = preprocess_of(placed(card.build.model, folder), "bundle", [])
+    @classmethod
+    def _of(cls, contents: Contents, path: Path) -> Bundle:
+        from safetensors.torch import load
+
+        card, base = contents.card, contents.base
+        with shaped("bundle", path / CARD):
+            preprocess = preprocess_of(placed(card.build.model, base), "bundle", [])
+            if base is not None:  # which goes where another bundle takes this one's place
+                preprocess.load()
         try:
-            stored = load_file(folder / WEIGHTS)
-            module = skeleton(card.build, folder)
-            missing, unexpected = _load(module, stored)
+            module = skeleton(card.build, base)
+            if base is None:  # else the digests of its files were compared
+                now = files_read(card.build.model, preprocess, module)
+                check_files(card.pretrained, now, f"bundle: {path}", card.build.model.get("path"))
+            missing, unexpected = _load(module, load(contents.weights))
         except RequestError:
             raise
         except Exception as error:  # a card of somebody else's raises nearly anything
             why = " ".join(str(error).split())[:120]
-            raise RequestError(f"bundle: {folder / WEIGHTS} is damaged ({why}); make it again") from error
+            raise RequestError(f"bundle: the weights of {path} are damaged ({why}); make it again") from error
         if unexpected or missing != {*card.build.from_base}:
-            raise RequestError(f"bundle: {folder / WEIGHTS} does not fit its card; make it again")
-        return cls(card, module, preprocess, folder)
+            raise RequestError(f"bundle: the weights of {path} do not fit its card; make it again")
+        return cls(card, module, preprocess, path)
 
     def save(self, path: Path, base: Path | None, *, copy_base: bool) -> None:
-        """Writes the folder; tensors that equal those of the pretrained base bit for bit are left to it.
+        """Writes the folder whole, in place of a bundle that is there; see `folder.write`.
+
+        Tensors that equal those of the pretrained base bit for bit are left to it.
 
         Args:
             base: folder of the pretrained base, or None.
@@ -110,31 +117,22 @@ class Bundle:
         """
         from safetensors.torch import save
 
-        if path.exists() and not (path / CARD).exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RequestError(f"bundle: {path} exists and is not a bundle; name a new folder")
-        if path.is_dir() and any(file.is_symlink() for file in path.rglob("*")):
-            raise RequestError(f"bundle: {path} holds links, which writing would follow; name a new folder")
+        build = self.card.build
         state = tensors_of(self.module)
-        of_base = {} if base is None else base_tensors(self.card.build)
+        of_base = {} if base is None else base_tensors(build)
         left = [n for n, t in of_base.items() if n in state and torch.equal(state[n].cpu(), t)]
         own = {n: t.detach().cpu().contiguous().clone() for n, t in state.items() if n not in left}
         known = self.module.state_dict().keys()  # what lies in files of the base alone goes without saying
-        self.card = replace(
+        card = replace(
             self.card,
-            build=replace(self.card.build, from_base=tuple(sorted(known & {*left}))),
+            build=replace(build, from_base=tuple(sorted(known & {*left}))),
             sizes=Sizes(
                 parameters=sum(t.numel() for t in state.values()),
                 stored_parameters=sum(t.numel() for t in own.values()),
             ),
+            pretrained=files_read(build.model, self.preprocess, self.module),
         )
-        path.mkdir(parents=True, exist_ok=True)
-        if copy_base and base is not None:
-            (path / BASE).mkdir(exist_ok=True)
-            for file in base.iterdir():
-                if file.is_file() and file.suffix in HARMLESS:
-                    shutil.copyfile(file, path / BASE / file.name)
-        write_bytes(path / WEIGHTS, save(own))
-        write_bytes(path / CARD, self.card.as_json().encode())
+        self.card = folder.write(path, card, save(own), base if copy_base else None)
         self.path = path
 
     def predict(self, raw: object, *, threshold: float | None = None) -> Prediction:

@@ -5,6 +5,7 @@ card.json is a card as nested JSON objects, key for key.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import types
@@ -19,21 +20,21 @@ import torch
 from coldstart_cli.config.annotations import mismatch
 from coldstart_cli.config.building import check
 from coldstart_cli.core.tasks import Strategy
+from coldstart_cli.datasets.own.input_range import InputRange
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.models.network import Encoder
+from coldstart_cli.models.pretrained import FilesRead
 from coldstart_cli.renamed import renamed
 from coldstart_cli.training.optimizers import OptimizerFactory
 
-FORMAT = 1
-"""Written into card.json. A reader refuses newer ones."""
-CARD, WEIGHTS, BASE = "card.json", "weights.safetensors", "base"
+FORMAT = 2
+"""Written into card.json; 2 names the other files by their content. A reader refuses newer ones."""
+CARD = "card.json"
 BY_LABELS = "cross-validation on the labels"
 """How steps were chosen, and a temperature found."""
 CLOSED_FORM = "closed form"
 """How steps were chosen where there are none to choose."""
-HARMLESS = {".json", ".safetensors", ".txt", ".md"}
-"""Files of a base: weights, configs and vocabularies, none of which runs."""
 LARGEST_CARD = 2**23
 MOST_VALUES = 2**28
 """Of the zeros that a predictor is built on."""
@@ -135,6 +136,22 @@ class CrossValidation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatedTest:
+    """How good the predictor is on the test examples that the files state, which it has not learned from.
+
+    Attributes:
+        low, high: the 95 % interval of Clopper and Pearson; None for a regression.
+        examples: how many were scored.
+    """
+
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    examples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seconds:
     """What adaptation took: the final one, and all with the choice of its steps and the estimate."""
 
@@ -167,7 +184,12 @@ class Card:
         cross_validation: None where every class has one label, so that none can be held out.
         temperature, temperature_from: of the logits, and what it was fitted on.
         sizes: None before the bundle is saved.
+        test: on stated test examples, or None where none are stated.
+        input_ranges: of what the network was trained on, or the bundle learned from; empty in one of before.
         said: what a reader should know of it and of its examples, one line each.
+        files: the other files of the bundle with their SHA-256; None before it is saved, and in format 1.
+        pretrained: the files at `model.path` that the predictor reads; None where it reads none, and in
+            format 1.
     """
 
     format: int
@@ -189,45 +211,40 @@ class Card:
     temperature_from: str
     seconds: Seconds
     sizes: Sizes | None = None
+    test: StatedTest | None = None
     said: tuple[str, ...] = ()
+    files: Mapping[str, str] | None = None
+    pretrained: FilesRead | None = None
+    input_ranges: Mapping[str, InputRange] = dataclasses.field(default_factory=dict)
 
     def as_json(self) -> str:
         """What card.json holds."""
         return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
 
 
-def read_card(folder: Path) -> Card:
-    """The card of the bundle in a folder, which holds values only and builds nothing but what bundles do.
+def read_card(path: Path) -> Card:
+    """The card of a card.json, which holds values only and builds nothing but what bundles do.
 
     Raises:
-        RequestError: where it is none, damaged, of a newer version, or holds anything else.
+        RequestError: where it is damaged, of a newer version, or holds anything else.
     """
-    if not folder.is_dir() or not (folder / CARD).is_file():
-        raise RequestError(f"bundle: {folder} is not a bundle (it has no {CARD}); coldstart adapt makes one")
-    for file in folder.rglob("*"):
-        inside = file.relative_to(folder)
-        known = str(inside) in (CARD, WEIGHTS) or (inside.parts[0] == BASE and file.suffix in HARMLESS)
-        if file.is_symlink() or (file.is_file() and not known):
-            raise RequestError(
-                f"bundle: {file} is not part of a bundle, which holds values only; remove it, if you trust "
-                "the rest"
-            )
-    if (folder / CARD).stat().st_size > LARGEST_CARD:
-        raise RequestError(f"bundle: {folder / CARD} is larger than any card; make it again")
-    card = read_json(folder / CARD, "bundle")
+    if path.stat().st_size > LARGEST_CARD:
+        raise RequestError(f"bundle: {path} is larger than any card; make it again")
+    card = read_json(path, "bundle", "make it again")
     version = card.get("format")
     if not isinstance(version, int) or version > FORMAT:
         raise RequestError(
-            f"bundle: {folder} has format {version}, this coldstart reads up to {FORMAT}; install a newer one"
+            f"bundle: {path.parent} has format {version}, this coldstart reads up to {FORMAT}; install a "
+            "newer one"
         )
     for part, kind in (("strategy", Strategy), ("model", Encoder), ("optimizer", OptimizerFactory)):
         check(renamed(card["build"].get(part)), f"bundle.{part}", kind, [])
     try:
         found = typed(Card, {**card, "build": renamed(card["build"])})
     except ValueError as error:
-        raise RequestError(f"bundle: {folder / CARD} is damaged ({error}); make it again") from error
+        raise RequestError(f"bundle: {path} is damaged ({error}); make it again") from error
     if not (0 <= found.threshold <= 1 and 0 < found.temperature < math.inf and _drawable(found.build)):
-        raise RequestError(f"bundle: {folder / CARD} is damaged; make it again")
+        raise RequestError(f"bundle: {path} is damaged; make it again")
     return found
 
 

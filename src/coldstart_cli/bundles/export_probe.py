@@ -4,25 +4,50 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import Tensor
+
 from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.bundles.exporting import Probe, reads
 from coldstart_cli.core.tasks import Inputs, joined, map_inputs, n_examples
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.layouts import read_labelled, read_raw
+from coldstart_cli.datasets.own.stated_splits import parted
 from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.preprocess import Preprocess
+from coldstart_cli.models.text import Tokens
 
 PROBE = 16
 """Inputs that an export is compared on."""
 
 
-def probe(bundle: Bundle, path: str | None) -> Probe:
-    """The first inputs of a file, or of what the bundle was adapted to; at least two.
+def probes(bundle: Bundle, path: str | None) -> list[Probe]:
+    """The first inputs of a file, or of what the bundle was adapted to; of texts also some that are too long.
 
     Raises:
         RequestError: where neither can be read.
     """
+    first = _given(bundle, path)
+    long = _long(bundle, first)
+    return [first] if long is None else [first, long]
+
+
+def _long(bundle: Bundle, first: Probe) -> Probe | None:
+    """The first texts said over and over, so that they are cut; None where no texts are read.
+
+    A program is traced with the length of its first inputs, and could have taken it for the length of all.
+    """
+    tokens = reads(bundle)
+    if not isinstance(tokens, Tokens) or isinstance(first.inputs, Tensor):
+        return None
+    rows = first.inputs["input_ids"][:2]
+    texts = [tokens.tokenizer.decode(row, skip_special_tokens=True) or "a" for row in rows]
+    texts = [" ".join([text] * (tokens.max_length // len(text.split()) + 1)) for text in texts]
+    return Probe(tokens.texts(texts), bundle.preprocess.texts(texts))
+
+
+def _given(bundle: Bundle, path: str | None) -> Probe:
+    """At least two inputs."""
     both = []
     for preprocess in (reads(bundle), bundle.preprocess):
         inputs = _support(bundle, preprocess) if path is None else _first(bundle, preprocess, path)
@@ -51,7 +76,8 @@ def _support(bundle: Bundle, preprocess: Preprocess) -> Inputs:
         raise RequestError(f"input: what the bundle was adapted to is not there ({root}); {remedy}")
 
     def read(preprocess: Preprocess) -> Labelled:
-        return read_labelled(recipe, preprocess, root, unlabelled=None, on_bad=known.on_bad)
+        whole = read_labelled(recipe, preprocess, root, unlabelled=None, on_bad=known.on_bad)
+        return parted(whole).learned
 
     own = read(bundle.preprocess)
     if own.fingerprint != known.hash:

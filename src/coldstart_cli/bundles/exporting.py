@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import shutil
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,17 +19,23 @@ from coldstart_cli.bundles.rebuild import objective_of, tensors_of
 from coldstart_cli.core.objectives import Regression
 from coldstart_cli.core.tasks import Inputs, map_inputs, n_examples
 from coldstart_cli.errors import JobError, RequestError
+from coldstart_cli.files.outputs import output, write_output
 from coldstart_cli.models.hf import folder_of, network_of
 from coldstart_cli.models.network import Network
 from coldstart_cli.models.peft_folder import peft_folder
 from coldstart_cli.models.preprocess import Preprocess
 from coldstart_cli.models.pretrained import FrozenFeatures, Pretrained
+from coldstart_cli.models.text import Tokens
 
 TOLERANCE = 1e-4
 """Largest difference of any output, exported against own."""
+FACTS = "coldstart.json"
+"""What the file calls its facts: an extra file of pt2, a key of onnx's metadata."""
 LEFT = 1e-5
 """Largest entry of an update beyond its rank, as a share of the weight's largest: it is rounding."""
 Format = Literal["pt2", "onnx", "peft"]
+Program = Callable[[tuple[Tensor, ...]], Tensor]
+"""An exported program, loaded again from its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,42 +57,73 @@ def reads(bundle: Bundle) -> Preprocess:
     return preprocess.before if isinstance(preprocess, FrozenFeatures) else preprocess
 
 
-def export(bundle: Bundle, path: Path, form: Literal["pt2", "onnx"], probe: Probe) -> float:
-    """Writes the predictor, its frozen encoder included, and returns the largest difference on `probe`.
+def export(bundle: Bundle, path: Path, form: Literal["pt2", "onnx"], probes: Sequence[Probe]) -> float:
+    """Writes the predictor, its frozen encoder included, and returns the largest difference on `probes`.
 
-    Batch size and the number of tokens of a text are dynamic. Outputs are logits, or the values of a
-    regression; probabilities are softmax(logits / T) at the card's temperature T.
+    Batch size and the number of tokens of a text are dynamic; token ids and masks are int64. Outputs are
+    logits, or the values of a regression; probabilities are softmax(logits / T) at the card's temperature T,
+    which the file holds with the names of the classes (`facts_of`), under the name FACTS.
+
+    Args:
+        probes: the program is traced with the first, and compared on all.
 
     Raises:
-        JobError: where the exported program answers otherwise; the file is removed.
-        RequestError: where a package is missing.
+        JobError: where the exported program answers otherwise; then nothing is written.
+        RequestError: where a package is missing, or the file cannot be written.
     """
-    flat = _Flat(bundle, probe.inputs)
+    flat = _Flat(bundle, probes[0].inputs)
+    facts = json.dumps(facts_of(bundle, flat))
+    with output(path, "file") as partial:
+        write = _pt2 if form == "pt2" else _onnx
+        run = write(flat, partial, probes[0].inputs, facts)
+        worst = max(_difference(flat, run, bundle, probe) for probe in probes)
+        if not worst <= TOLERANCE:
+            raise JobError(
+                f"export: {form} differs from predict by {worst:.2g}, more than {TOLERANCE:g}; "
+                "nothing was written"
+            )
+    return worst
+
+
+def _difference(flat: _Flat, run: Program, bundle: Bundle, probe: Probe) -> float:
+    """The largest difference of the program's outputs from the bundle's, of all examples and of one alone."""
     with torch.no_grad():
         expected = flat.read(bundle.module(probe.own)).float()
-    run = _pt2(flat, path, probe.inputs) if form == "pt2" else _onnx(flat, path, probe.inputs)
     worst = 0.0
     for size in (n_examples(probe.inputs), 1):  # another batch size than the one it was traced with
         part = _trimmed(map_inputs(lambda t, size=size: t[:size], probe.inputs))  # type: ignore[misc]
         found = run(flat.split(part))
-        worst = max(worst, float(((found - expected[:size]) / flat.unit).abs().max()))
-    if not worst <= TOLERANCE:
-        path.unlink(missing_ok=True)
-        raise JobError(
-            f"export: {form} differs from predict by {worst:.2g}, more than {TOLERANCE:g}; "
-            "the file was removed"
-        )
+        # A program that answers NaN must not pass: NaN is larger than nothing
+        worst = max(worst, float(((found - expected[:size]) / flat.unit).abs().nan_to_num(math.inf).max()))
     return worst
 
 
-def copy_tokenizer(bundle: Bundle, path: Path) -> Path | None:
-    """Copies the tokenizer of the exported program at `path` beside it; None where it reads no text."""
-    folder = getattr(reads(bundle), "folder", None)
-    if folder is None or not (folder / "tokenizer.json").is_file():
+def facts_of(bundle: Bundle, flat: _Flat) -> dict[str, Any]:
+    """What a program alone does not say of itself: what its outputs mean and what its inputs must be."""
+    card = bundle.card
+    return {
+        "outputs": "values" if flat.values is not None else "logits",
+        "labels": list(card.labels),
+        "temperature": card.temperature,
+        "threshold": card.threshold,
+        "inputs": list(flat.names or ["input"]),
+        "max_length": getattr(reads(bundle), "max_length", None),
+        "made_by": card.made_by,
+    }
+
+
+def write_tokenizer(bundle: Bundle, path: Path, form: str) -> Path | None:
+    """Writes the tokenizer of the exported program at `path` beside it; None where it reads no text.
+
+    It cuts texts at the length that the bundle cuts them at, whatever the tokenizer's own file says.
+    """
+    tokens = reads(bundle)
+    text = tokens.as_json() if isinstance(tokens, Tokens) else None
+    if text is None:
         return None
-    copied = path.with_name(f"{path.stem}-tokenizer.json")
-    shutil.copyfile(folder / "tokenizer.json", copied)
-    return copied
+    place = path.with_name(f"{path.name.removesuffix(f'.{form}')}-tokenizer.json")
+    write_output(place, text.encode(), "file")
+    return place
 
 
 def export_peft(bundle: Bundle, folder: Path) -> int:
@@ -154,12 +192,16 @@ class _Flat(nn.Module):
         self.encoder = bundle.preprocess.encoder if frozen else nn.Identity()  # type: ignore[attr-defined]
         self.module = bundle.module
         self.names = None if isinstance(like, Tensor) else sorted(like)
+        self.dtypes = [] if isinstance(like, Tensor) else [like[name].dtype for name in sorted(like)]
         objective = objective_of(bundle.card.build)
         self.values = objective.values if isinstance(objective, Regression) else None
         self.unit = objective.deviation if isinstance(objective, Regression) else 1.0
 
     def split(self, inputs: Inputs) -> tuple[Tensor, ...]:
-        return (inputs,) if isinstance(inputs, Tensor) else tuple(inputs[name] for name in self.names or ())
+        """The program's arguments: tokens as int64, which is what other programs make of texts."""
+        if isinstance(inputs, Tensor):
+            return (inputs,)
+        return tuple(inputs[name].long() for name in self.names or ())
 
     def read(self, outputs: Tensor) -> Tensor:
         """Outputs in the unit that `predict` tells."""
@@ -168,7 +210,8 @@ class _Flat(nn.Module):
     def forward(self, *tensors: Tensor) -> Tensor:
         inputs: Inputs = tensors[0]
         if self.names is not None:
-            inputs = dict(zip(self.names, tensors, strict=True))
+            own = (t.to(dtype) for t, dtype in zip(tensors, self.dtypes, strict=True))
+            inputs = dict(zip(self.names, own, strict=True))
         return self.read(self.module(self.encoder(inputs)))
 
 
@@ -191,10 +234,10 @@ def _program(flat: _Flat, probe: Inputs) -> torch.export.ExportedProgram:
     return torch.export.export(flat, tensors, dynamic_shapes=((free,) * len(tensors),), strict=False)
 
 
-def _pt2(flat: _Flat, path: Path, probe: Inputs) -> Any:
+def _pt2(flat: _Flat, path: Path, probe: Inputs, facts: str) -> Program:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.export.save(_program(flat, probe), path)
+        torch.export.save(_program(flat, probe), path, extra_files={FACTS: facts})
         loaded = torch.export.load(path).module()
 
     def run(tensors: tuple[Tensor, ...]) -> Tensor:
@@ -205,7 +248,7 @@ def _pt2(flat: _Flat, path: Path, probe: Inputs) -> Any:
     return run
 
 
-def _onnx(flat: _Flat, path: Path, probe: Inputs) -> Any:
+def _onnx(flat: _Flat, path: Path, probe: Inputs, facts: str) -> Program:
     try:
         import onnxruntime
         import onnxscript  # noqa: F401
@@ -223,6 +266,7 @@ def _onnx(flat: _Flat, path: Path, probe: Inputs) -> Any:
             _program(flat, probe), input_names=names, output_names=["outputs"], dynamo=True, verbose=False
         )
     assert program is not None
+    program.model.metadata_props[FACTS] = facts
     program.save(str(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     asked = [entry.name for entry in session.get_inputs()]

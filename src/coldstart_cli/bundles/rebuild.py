@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from coldstart_cli.bundles.batch_statistics import settled
-from coldstart_cli.bundles.card import BASE, BuildFacts, InputFacts
+from coldstart_cli.bundles.card import BuildFacts, InputFacts
 from coldstart_cli.core.objectives import Classification, Regression
 from coldstart_cli.core.tasks import Inputs, n_examples
 from coldstart_cli.datasets.own.labelled import Labelled
@@ -56,12 +56,16 @@ def build_section(
 
 def base_tensors(build: BuildFacts) -> dict[str, Tensor]:
     """The predictor's tensors that are the same however it is seeded: those its pretrained base holds."""
-    one, other = (tensors_of(skeleton(replace(build, seed=seed), Path())) for seed in (0, 1))
+    one, other = (tensors_of(skeleton(replace(build, seed=seed), None)) for seed in (0, 1))
     return {name: tensor for name, tensor in one.items() if torch.equal(tensor, other[name])}
 
 
-def skeleton(build: BuildFacts, folder: Path) -> nn.Module:
-    """The predictor's module with tensors of no meaning, but for those of the pretrained base."""
+def skeleton(build: BuildFacts, base: Path | None) -> nn.Module:
+    """The predictor's module with tensors of no meaning, but for those of the pretrained base.
+
+    Args:
+        base: the folder of that base, where it is not the one that the model's node names.
+    """
     task = _zeros(build)
     hardware = Hardware(
         device="cpu",
@@ -73,7 +77,7 @@ def skeleton(build: BuildFacts, folder: Path) -> nn.Module:
         replay=False,
     )
     config = {
-        "model": placed(build.model, folder),
+        "model": placed(build.model, base),
         "optimizer": build.optimizer,
         "seed": build.seed,
         "trust": [],
@@ -138,15 +142,14 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     return {**dict(module.named_buffers(remove_duplicate=False)), **module.state_dict()}
 
 
-def placed(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The model's node, reading its base from the bundle where that holds a copy."""
-    if not (folder / BASE).is_dir():
+def placed(model: Mapping[str, Any], base: Path | None) -> dict[str, Any]:
+    """The model's node, reading its pretrained base from another folder where one is given."""
+    if base is None:
         return dict(model)
-    base = str(folder / BASE)
-    node = {key: base if key == "path" else value for key, value in model.items()}
+    node = {key: str(base) if key == "path" else value for key, value in model.items()}
     inner = node.get("preprocess")
     if isinstance(inner, Mapping) and "path" in inner:
-        node["preprocess"] = {**inner, "path": base}
+        node["preprocess"] = {**inner, "path": str(base)}
     return node
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coldstart_cli.config import composition
+from coldstart_cli.datasets.readers.npz import Archive
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.requests import changed_config, left_as_found
 from coldstart_cli.runs.run import Run
@@ -85,6 +86,9 @@ def _composed(
             if len(points) > 1:
                 raise RequestError(ONE_AT_A_TIME)
             ((_, config),) = points
+            chosen = _model_for(config, rest)
+            if chosen:
+                ((_, config),) = composition.points([*folders, *chosen, *rest])
         else:
             config = changed_config(of, rest, folders)
             config["dataset"] = _as_the_run_names_it(config["dataset"], of.config["dataset"], rest)
@@ -121,3 +125,21 @@ def _in_quotes(name: str) -> str:
     # A backslash before a quote, or at the end, would be read with it.
     escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), name)
     return f"'{escaped}'"
+
+
+def _model_for(config: Mapping[str, Any], words: Sequence[str]) -> list[str]:
+    """Words that choose the features themselves as the model, where vectors are read and no model is named.
+
+    The default model reads images; an untrained network over given features would only spoil them.
+    """
+    if any(word.startswith(("model", "experiment=", "+experiment=")) for word in words):
+        return []
+    node = config["dataset"]
+    layout = str(node["_target_"]).removeprefix("coldstart_cli.datasets.")
+    if layout == "tabular":
+        return ["model=features"]
+    if layout != "arrays" or node["root"] is None or not Path(node["root"]).expanduser().is_file():
+        return []
+    with Archive(Path(node["root"]).expanduser()) as archive:
+        shape, _ = archive.header(node["x_key"], "x_key")
+    return ["model=features", "dataset.standardise=true"] if len(shape) == 2 else []

@@ -121,6 +121,15 @@ def _told(card: Card, bundle: str) -> list[str]:
     lines = [f"{bundle}: {card.strategy} ({card.model}), {classes}{card.data.examples} examples{each}"]
     lines += ["accuracy not known: no class has two examples"] if card.cross_validation is None else []
     lines += [] if card.cross_validation is None else _measured(card.cross_validation, len(card.labels))
+    if card.test is not None:
+        numbers = Numbers.of(card.test.metric == "accuracy", [])
+        between = [numbers.value(card.test.low), numbers.value(card.test.high)] if numbers.percent else []
+        interval = f" [{', '.join(between)}]" if between else ""
+        unit = " %" if numbers.percent else ""
+        lines.append(
+            f"{card.test.metric} {numbers.value(card.test.value)}{interval}{unit} on "
+            f"the {card.test.examples:,} stated test examples, kept apart from all of this"
+        )
     assert card.sizes is not None  # it has been saved
     steps = f"{card.steps} adaptation step{'' if card.steps == 1 else 's'}, by {card.steps_chosen_by}"
     if card.steps_chosen_by == CLOSED_FORM:

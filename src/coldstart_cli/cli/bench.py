@@ -42,7 +42,9 @@ def run(arguments: Namespace) -> int:
 
     record = benchmark(arguments.overrides, "quick" if arguments.quick else "usual")
     if arguments.json:
-        print(json.dumps(record, indent=1))
+        from coldstart_cli.metrics.json_edge import to_json
+
+        print(json.dumps(to_json(record), indent=1))
     else:
         bench_table.show(record)
     return 0

@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from coldstart_cli.cli.parsing import Namespace, Number, Parser, a_file
 from coldstart_cli.errors import RequestError, line
 from coldstart_cli.safe_text import printable
+
+if TYPE_CHECKING:
+    from coldstart_cli.comparison.findings import Comparison
 
 
 def add(program: Parser) -> None:
@@ -72,10 +75,11 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _tell(comparison: dict[str, Any], arguments: Namespace) -> None:
+def _tell(comparison: Comparison, arguments: Namespace) -> None:
     """Prints and writes what was asked for."""
     from coldstart_cli.comparison import best_for
-    from coldstart_cli.comparison.comparison import csv_of
+    from coldstart_cli.comparison.findings import as_json
+    from coldstart_cli.comparison.flat_table import csv_of
     from coldstart_cli.reports import comparison_table
 
     if arguments.html is not None:
@@ -85,7 +89,7 @@ def _tell(comparison: dict[str, Any], arguments: Namespace) -> None:
     if arguments.need is not None:
         print(*map(printable, best_for.answer(comparison, arguments.need)), sep="\n")
     elif arguments.json:
-        print(json.dumps(comparison, allow_nan=False))
+        print(json.dumps(as_json(comparison), allow_nan=False))
     elif arguments.csv:
         print(csv_of(comparison), end="")
     else:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coldstart_cli.cli.output import emit
 from coldstart_cli.cli.parsing import Namespace, Parser, Words, values_of
 from coldstart_cli.config.key import Key
 from coldstart_cli.errors import RequestError
 from coldstart_cli.processes import streams
+
+if TYPE_CHECKING:
+    from coldstart_cli.datasets.audit.findings import DataAudit
+    from coldstart_cli.datasets.audit.one_task import TaskAudit
 
 
 def add(program: Parser) -> None:
@@ -89,7 +93,7 @@ def run_check(arguments: Namespace) -> int:
     streams.set_up()
     from coldstart_cli.config import composition
 
-    found: list[dict[str, Any]] = []
+    found: list[DataAudit | TaskAudit] = []
 
     def job(config: Mapping[str, Any]) -> None:  # a key that is misspelt is found before torch is imported
         from coldstart_cli.experiment.data_check import audited, task_checked
@@ -101,16 +105,19 @@ def run_check(arguments: Namespace) -> int:
 
     overrides = [*composition.search_path(arguments.config_dir), *arguments.overrides]
     composition.run_jobs(overrides, [], job)
+    from coldstart_cli.datasets.audit.one_task import TaskAudit
     from coldstart_cli.reports import audit_table
 
     summary = found[0]
     if arguments.json:
-        emit(json.dumps(summary, indent=2) + "\n")
-    elif arguments.adapt:
+        from coldstart_cli.metrics.json_edge import to_json
+
+        emit(json.dumps(to_json(summary), indent=2) + "\n")
+    elif isinstance(summary, TaskAudit):
         audit_table.show_task(summary)
     else:
         audit_table.show(summary)
-    return 1 if summary["n_found" if arguments.adapt else "n_leaks"] else 0
+    return 1 if (summary.n_found if isinstance(summary, TaskAudit) else summary.n_leaks) else 0
 
 
 def run_fetch(arguments: Namespace) -> int:

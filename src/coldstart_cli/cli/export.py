@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,24 +53,34 @@ def run(arguments: Namespace) -> int:
     streams.set_up()
     from coldstart_cli.bundles import exporting
     from coldstart_cli.bundles.bundle import Bundle
-    from coldstart_cli.bundles.export_probe import probe
+    from coldstart_cli.bundles.export_probe import probes
     from coldstart_cli.cli.inputs import check_there
     from coldstart_cli.core.tasks import n_examples
+    from coldstart_cli.files.outputs import check_output, is_stream
 
     form: Any = values.get("format", "pt2")
     bundle = Bundle.load(values["bundle"])
-    file = Path(values.get("file", str(Path(values["bundle"]).with_suffix(f".{form}"))))
+    folder = Path(values["bundle"])
+    folder = folder if folder.name else folder.resolve()
+    # Added to the name and not put in place of its end: a.v1 and a.v2 are two bundles
+    beside = folder.with_name(f"{folder.name}.{form}")
+    file = Path(values["file"]) if "file" in values else beside
     if form == "peft":
         n = exporting.export_peft(bundle, file)
         print(f"{file}: peft, {n:,} low-rank weights of {bundle.card.build.model['path']}")
         return 0
     if "input" in values:
         check_there(values["input"])
-    inputs = probe(bundle, values.get("input"))
+    check_output(file, "file")
+    inputs = probes(bundle, values.get("input"))
     worst = exporting.export(bundle, file, form, inputs)
-    print(f"{file}: {form}, {file.stat().st_size:,} bytes, any batch size")
-    print(f"largest difference from predict on {n_examples(inputs.own)} inputs: {worst:.2g}")
-    tokenizer = exporting.copy_tokenizer(bundle, file)
+    stream = is_stream(file)
+    said = sys.stderr if stream else sys.stdout  # which may be what was written to
+    size = "" if stream else f" {file.stat().st_size:,} bytes,"
+    print(f"{file}: {form},{size} any batch size; labels and temperature inside", file=said)
+    n = sum(n_examples(part.own) for part in inputs)
+    print(f"largest difference from predict on {n} inputs: {worst:.2g}", file=said)
+    tokenizer = None if stream else exporting.write_tokenizer(bundle, file, form)
     if tokenizer is not None:
-        print(f"{tokenizer}: what makes its token ids of texts")
+        print(f"{tokenizer}: what makes its token ids of texts, cut and filled up alike", file=said)
     return 0

@@ -1,32 +1,38 @@
-"""Contestants on the same tasks, compared: a plain dict, a pure function of records and summaries.
-
-The table in the terminal, --json, --csv and the HTML report all read this dict and nothing else. Its
-layout stands in docs/comparison.md. Numbers are in the metric's own unit, None where they are not finite.
-"""
+"""Contestants on the same tasks, compared: a pure function of records and summaries."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 import yaml
 
 from coldstart_cli.comparison.contestant_facts import facts, over_shots, reference_curve
 from coldstart_cli.comparison.contestants import Contestant, settings_of
-from coldstart_cli.comparison.results import LeftOut, Result
-from coldstart_cli.comparison.standings import at_one_k, references_of, similarity
-from coldstart_cli.comparison.verdict import sentences
+from coldstart_cli.comparison.findings import (
+    AtK,
+    Comparison,
+    ContestantFacts,
+    LeftOut,
+    OverShots,
+    RunFacts,
+    Setting,
+    Similarity,
+)
+from coldstart_cli.comparison.results import Result
+from coldstart_cli.comparison.sentences import sentences
+from coldstart_cli.comparison.similarities import similarities
+from coldstart_cli.comparison.standings import Terms, at_one_k, hashes, references_of
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import flat
-from coldstart_cli.safe_text import csv_text
+from coldstart_cli.metrics.results import Summary
 
 FORMAT = 1
-Dict = dict[str, Any]
-
+"""Of what --json prints."""
 
 CONFIDENCE = 0.95
 ZONE = 0.005
-"""Confidence and zone of equivalence where nobody asks for others."""
+"""The confidence and the zone of equivalence that are used unless others are asked for."""
 
 
 def compare(
@@ -35,7 +41,7 @@ def compare(
     *,
     confidence: float = CONFIDENCE,
     zone: float = ZONE,
-) -> Dict:
+) -> Comparison:
     """Compares all results, each setting apart.
 
     Args:
@@ -45,81 +51,81 @@ def compare(
     Raises:
         RequestError: where the results have different objectives, saying which.
     """
+    _check_one_objective(results)
+    found = [_setting(members, confidence, zone) for members in settings_of(results)]
+    settings = [setting for setting, _ in found]
+    return Comparison(
+        format=FORMAT,
+        confidence=confidence,
+        sentences=[
+            f"{setting.title}: {sentence}" if len(settings) > 1 else sentence
+            for setting in settings
+            for sentence in setting.sentences
+        ],
+        left_out=left_out,
+        notes=list(dict.fromkeys(note for _, notes in found for note in notes)),
+        settings=settings,
+        runs=_runs(settings, results),
+    )
+
+
+def _check_one_objective(results: Sequence[Result]) -> None:
+    """An accuracy and an error have no common scale, so no table could hold both."""
     paths: dict[str, list[str]] = {}
     for result in results:
-        paths.setdefault(str(result.summary["headline"]), []).append(str(result.path))
+        paths.setdefault(result.summary.headline, []).append(str(result.path))
     if len(paths) > 1:
         kinds = ", ".join(f"{len(set(p))} by {name} such as {p[0]}" for name, p in sorted(paths.items()))
         raise RequestError(
             f"compare: these runs have different objectives ({kinds}); compare those of one at a time"
         )
-    settings = [_setting(members, confidence, zone) for members in settings_of(results)]
-    found: Dict = {
-        "format": FORMAT,
-        "confidence": confidence,
-        "sentences": [],
-        "left_out": [{"path": run.path, "reason": run.reason} for run in left_out],
-        "notes": [note for setting in settings for note in setting.pop("notes")],
-        "settings": settings,
-        "runs": _runs(settings, results),
-    }
-    several = len(settings) > 1
-    found["sentences"] = [
-        f"{setting['title']}: {sentence}" if several else sentence
-        for setting in settings
-        for sentence in setting["sentences"]
-    ]
-    found["notes"] = list(dict.fromkeys(found["notes"]))
-    return found
 
 
-def _setting(members: Sequence[Contestant], confidence: float, zone: float) -> Dict:
+def _setting(members: Sequence[Contestant], confidence: float, zone: float) -> tuple[Setting, list[str]]:
+    """Contestants that share tasks, compared at every k; and what a reader must know of them."""
     first = members[0].results[0].summary
-    higher, percent = first["higher_is_better"], first["headline"] == "accuracy"
-    shots: Dict = {}
-    notes: list[str] = []
-    similar: list[Dict] = []
+    # Points are of accuracy alone: any other metric has a zone that its values set (`Terms.margin`).
+    percent = first.headline == "accuracy"
+    terms = Terms(first.higher_is_better, confidence, zone if percent else None)
+    shots: dict[int, AtK] = {}
+    tasks: dict[int, Sequence[str]] = {}
+    similar: list[Similarity] = []
     references: dict[int, dict[str, Contestant]] = {}
+    notes: list[str] = []
     for k in sorted({k for member in members for k in member.shots}):
-        present, tasks = _sharing([m for m in members if k in m.shots], k, notes)
-        if len(tasks) < 2:
+        present, shared, said = _sharing([m for m in members if k in m.shots], k)
+        notes += said
+        if len(shared) < 2:  # one task has no interval
             continue
-        references[k] = references_of(present, k, higher)
-        shots[str(k)] = at_one_k(
-            present, k, tasks, references[k], higher, confidence, zone if percent else None
-        )
-        similar += similarity(present, k, references[k], higher)
-    order = _best_first([m.name for m in members], shots, higher)
-    setting: Dict = {
-        "title": _title(members[0].results[0]),
-        "dataset": first["names"]["dataset"],
-        "n_way": first["n_way"],
-        "headline": first["headline"],
-        "higher_is_better": higher,
-        "percent": percent,
-        "zone": zone if percent else None,
-        "units": dict(first.get("units", {})),
-        "contestants": [facts(m) for m in sorted(members, key=lambda m: order.index(m.name))],
-        "shots": shots,
-        "similarity": similar,
-        "tasks": {k: row.pop("tasks") for k, row in shots.items()},
-        "notes": [*notes, *_caveats(members)],
-    }
-    for row, member in ((c, m) for m in members for c in setting["contestants"] if c["name"] == m.name):
-        row["over_shots"] = over_shots(member, shots, reference_curve(member.name, references, shots), higher)
-    setting["sentences"] = sentences(setting)
-    return setting
+        references[k] = references_of(present, k, first.higher_is_better)
+        shots[k] = at_one_k(present, k, shared, references[k], terms)
+        tasks[k] = hashes(shared)
+        similar += similarities(present, k, references[k], first.higher_is_better)
+    setting = Setting(
+        title=_title(first),
+        dataset=first.names.dataset,
+        n_way=first.n_way,
+        headline=first.headline,
+        higher_is_better=first.higher_is_better,
+        percent=percent,
+        zone=terms.zone,
+        units=first.units,
+        contestants=_facts(members, shots, references, first.higher_is_better),
+        shots=shots,
+        similarity=similar,
+        tasks=tasks,
+        sentences=(),
+    )
+    return replace(setting, sentences=sentences(setting)), [*notes, *_caveats(members)]
 
 
-def _sharing(members: list[Contestant], k: int, notes: list[str]) -> tuple[list[Contestant], list[str]]:
-    """The contestants that share tasks at k, and these tasks; says who is left out or cut down."""
-
-    def tasks(member: Contestant) -> set[str]:
-        return set.intersection(*(set(shot.new[shot.step]) for shot in member.shots[k].values()))
-
-    own = {member.name: tasks(member) for member in members}
+def _sharing(members: Sequence[Contestant], k: int) -> tuple[list[Contestant], list[str], list[str]]:
+    """The contestants that share tasks at k, these tasks, and who is left out or cut down."""
+    own = {m.name: set.intersection(*(set(shot.adapted) for shot in m.shots[k].values())) for m in members}
+    notes: list[str] = []
     kept: list[Contestant] = []
     shared: set[str] = set()
+    # From the most tasks down, so that a contestant with few or other tasks is the one that is left out.
     for member in sorted(members, key=lambda m: -len(own[m.name])):
         joint = own[member.name] & shared if kept else own[member.name]
         if len(joint) < 2 and kept:
@@ -132,25 +138,32 @@ def _sharing(members: list[Contestant], k: int, notes: list[str]) -> tuple[list[
                 f"at k = {k} compared on the {len(shared)} tasks that all share "
                 f"({member.name} has {len(own[member.name])})"
             )
-    return [m for m in members if m in kept], sorted(shared)
+    return [m for m in members if m in kept], sorted(shared), notes
 
 
-def _best_first(names: Sequence[str], shots: Mapping[str, Dict], higher: bool) -> list[str]:
-    """By the mean at the smallest k a contestant has; who has none comes last."""
+def _facts(
+    members: Sequence[Contestant],
+    shots: Mapping[int, AtK],
+    references: Mapping[int, Mapping[str, Contestant]],
+    higher: bool,
+) -> list[ContestantFacts]:
+    """Of every contestant, by the mean at the smallest k it has; who has none comes last."""
 
-    def place(name: str) -> tuple[int, float]:
-        for position, row in enumerate(shots.values()):
-            mean = row["results"].get(name, {}).get("mean")
-            if mean is not None:
-                return position, -mean if higher else mean
+    def place(member: Contestant) -> tuple[int, float]:
+        for position, at in enumerate(shots.values()):
+            standing = at.results.get(member.name)
+            if standing is not None and standing.mean is not None:
+                return position, -standing.mean if higher else standing.mean
         return len(shots), 0.0
 
-    return sorted(names, key=place)
+    def over(name: str) -> OverShots:
+        return over_shots(name, shots, reference_curve(name, references, shots), higher)
+
+    return [facts(member, over(member.name)) for member in sorted(members, key=place)]
 
 
-def _title(result: Result) -> str:
-    n_way = result.summary["n_way"]
-    return f"{result.summary['names']['dataset']}{f', {n_way}-way' if n_way else ''}"
+def _title(summary: Summary) -> str:
+    return f"{summary.names.dataset}{f', {summary.n_way}-way' if summary.n_way else ''}"
 
 
 def _caveats(members: Sequence[Contestant]) -> list[str]:
@@ -162,93 +175,38 @@ def _caveats(members: Sequence[Contestant]) -> list[str]:
             f"{who} one training seed: their intervals are conditional on it, and differences of a point "
             "between them may be the seed's; seed=0,1,2,3,4 would tell"
         )
-    hardware = {str(r.summary["hardware"]) for m in members if not m.baseline for r in m.results}
-    if len(hardware) > 1:
+    if len({r.summary.hardware for m in members if not m.baseline for r in m.results}) > 1:
         notes.append("times were measured on different hardware or thread counts: compare them roughly")
-    transductive = [m.name for m in members if m.results[0].summary["transductive"] and not m.baseline]
+    seen = {m.name: m.results[0].summary.training.examples for m in members if not m.baseline}
+    counts = {name: n for name, n in seen.items() if n}
+    if counts and max(counts.values()) > 1.1 * min(counts.values()):
+        most, least = (of(counts, key=lambda name: counts[name]) for of in (max, min))
+        notes.append(
+            f"budgets differ: {most} saw {counts[most]:,} labelled source examples, {least} {counts[least]:,}"
+        )
+    transductive = [m.name for m in members if m.results[0].summary.transductive and not m.baseline]
     if transductive:
         notes.append(f"transductive (a prediction may depend on its batch): {', '.join(transductive)}")
     return notes
 
 
-def _runs(settings: Sequence[Dict], results: Sequence[Result]) -> list[Dict]:
-    """The runs themselves, with what tells each from the first."""
-    owner = {path: row["name"] for setting in settings for row in setting["contestants"]
-             for path in row["runs"]}  # fmt: skip
-    runs: dict[str, Dict] = {}
-    common = flat(results[0].training)
+def _runs(settings: Sequence[Setting], results: Sequence[Result]) -> list[RunFacts]:
+    """The runs themselves, with what tells each from the first; a run of several evaluations once."""
+    # A run that shares no tasks at any k has no contestant, and is listed all the same.
+    owner = {path: one.name for setting in settings for one in setting.contestants for path in one.runs}
+    first = flat(results[0].training)
+    found: dict[str, RunFacts] = {}
     for result in results:
-        config = flat(result.training)
-        runs.setdefault(
-            str(result.path),
-            {
-                "path": str(result.path),
-                "contestant": owner.get(str(result.path), ""),
-                "seed": result.seed,
-                "config": yaml.safe_dump(dict(result.training), sort_keys=False),
-                "differs": {k: v for k, v in config.items() if common.get(k) != v},
-                "environment": dict(result.environment),
-                "state": dict(result.state),
-            },
+        path = str(result.path)
+        if path in found:
+            continue
+        found[path] = RunFacts(
+            path=path,
+            contestant=owner.get(path, ""),
+            seed=result.seed,
+            config=yaml.safe_dump(dict(result.training), sort_keys=False),
+            differs={key: v for key, v in flat(result.training).items() if first.get(key) != v},
+            environment=result.environment,
+            state=result.state,
         )
-    return list(runs.values())
-
-
-def csv_of(comparison: Mapping[str, Any]) -> str:
-    """The flat table as CSV."""
-    return csv_text(rows(comparison))
-
-
-def rows(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The comparison as a flat table: a row for each setting, k and contestant."""
-    found = []
-    others = list(dict.fromkeys(name for s in comparison["settings"] for name in other_metrics(s)))
-    for setting in comparison["settings"]:
-        contestants = {c["name"]: c for c in setting["contestants"]}
-        for k, shot in setting["shots"].items():
-            for name, result in shot["results"].items():
-                contestant = contestants[name]
-                costs, gain = contestant["costs"] or {}, result["gain"] or {}
-                timing = costs.get("inference", {}).get("1", {})
-                found.append(
-                    {
-                        "setting": setting["title"],
-                        "metric": setting["headline"],
-                        "k": int(k),
-                        "contestant": name,
-                        "strategy": contestant["strategy"],
-                        "model": contestant["model"],
-                        "seeds": len(contestant["seeds"]),
-                        "tasks": shot["n_tasks"],
-                        "mean": result["mean"],
-                        "half_width": result["half_width"],
-                        "rank": result["rank"],
-                        "winner": name in shot["winners"],
-                        "gain": gain.get("mean"),
-                        "gain_half_width": gain.get("half_width"),
-                        "adaptation_ms": (costs.get("adaptation_ms") or {}).get(k),
-                        "p50_ms": timing.get("p50_ms"),
-                        "p95_ms": timing.get("p95_ms"),
-                        "parameters": costs.get("parameters"),
-                        "bank": shot["bank"],
-                        **_flat_metrics(result["metrics"], others),
-                    }
-                )
-    return found
-
-
-def other_metrics(setting: Mapping[str, Any]) -> list[str]:
-    """The metrics beside the headline that some contestant of a setting is known by."""
-    shots = setting["shots"].values()
-    return list(
-        dict.fromkeys(n for shot in shots for row in shot["results"].values() for n in row["metrics"])
-    )
-
-
-def _flat_metrics(metrics: Mapping[str, Any], names: Sequence[str]) -> dict[str, float | None]:
-    """Columns of every named metric; unknown where a run was evaluated without it."""
-    found: dict[str, float | None] = {}
-    for name in names:
-        interval = metrics.get(name, {})
-        found |= {name: interval.get("mean"), f"{name}_half_width": interval.get("half_width")}
-    return found
+    return list(found.values())

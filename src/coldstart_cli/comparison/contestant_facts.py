@@ -5,95 +5,114 @@ from __future__ import annotations
 import math
 import statistics as plain
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from coldstart_cli.comparison.contestants import Contestant
-from coldstart_cli.comparison.results import Result
-from coldstart_cli.comparison.standings import known
-from coldstart_cli.metrics import measures
+from coldstart_cli.comparison.findings import AtK, ContestantFacts, Costs, OverShots, Times, Training
+from coldstart_cli.metrics import measures, results
+from coldstart_cli.metrics.numbers import is_known, known
+from coldstart_cli.metrics.results import Summary, Verdict
 
-Dict = dict[str, Any]
 
-
-def facts(member: Contestant) -> Dict:
+def facts(member: Contestant, over: OverShots) -> ContestantFacts:
     """What a contestant is and costs; of several runs the median."""
-    results = member.results
-    own = [] if member.baseline else results
-    costs = [result.summary["costs"] for result in own]
-    hardware = [result.summary["hardware"] for result in own]
-    training = [result.summary["training"] for result in own]
-    numbers = ("steps", "seconds", "examples")
-    return {
-        "name": member.name,
-        "strategy": member.strategy,
-        "model": member.model,
-        "baseline": member.baseline,
-        "transductive": bool(own and own[0].summary["transductive"]),
-        "seeds": member.seeds,
-        "runs": sorted({str(result.path) for result in own}),
-        "costs": _median(costs, without=("beside",)) if costs else None,
-        "hardware": dict(hardware[0]) if hardware else None,
-        "budgets": _budgets(own),
-        "training": {n: _median([t.get(n) for t in training]) for n in numbers if n in training[0]}
-        if training
-        else None,
-    }
+    own = [] if member.baseline else member.results
+    summaries = [result.summary for result in own]
+    return ContestantFacts(
+        name=member.name,
+        strategy=member.strategy,
+        model=member.model,
+        baseline=member.baseline,
+        # Runs of a contestant differ in nothing but their seed, so that the first speaks for all.
+        transductive=bool(summaries and summaries[0].transductive),
+        seeds=member.seeds,
+        runs=sorted({str(result.path) for result in own}),
+        costs=_costs([summary.costs for summary in summaries]) if summaries else None,
+        hardware=summaries[0].hardware if summaries else None,
+        budgets=_budgets(summaries),
+        training=_training(summaries) if summaries else None,
+        over_shots=over,
+    )
 
 
-def _budgets(results: Sequence[Result]) -> Dict:
-    """Kept where every run kept it; the measured value is the median."""
-    rows = [result.summary.get("budgets") or {} for result in results]
-    return {
-        name: {
-            "limit": rows[0][name]["limit"],
-            "measured": _median([row[name]["measured"] for row in rows]),
-            "kept": all(row[name]["kept"] for row in rows),
-        }
-        for name in (rows[0] if rows else {})
-        if all(name in row for row in rows)
-    }
+def _costs(runs: Sequence[results.Costs]) -> Costs:
+    """A batch size or a k that a run lacks counts for the others."""
+    sizes = dict.fromkeys(size for costs in runs for size in costs.inference)
+    ks = dict.fromkeys(k for costs in runs for k in costs.adaptation_ms)
+    return Costs(
+        inference={
+            size: _times([costs.inference[size] for costs in runs if size in costs.inference])
+            for size in sizes
+        },
+        parameters=_median(costs.parameters for costs in runs),
+        flops=_median(costs.flops for costs in runs),
+        peak_memory=_median(costs.peak_memory for costs in runs),
+        adaptation_ms={k: _median(costs.adaptation_ms.get(k) for costs in runs) for k in ks},
+    )
 
 
-def _median(values: Sequence[Any], without: Iterable[str] = ()) -> Any:
-    """Number by number through nested dicts; a key that a run lacks counts for the others."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    if isinstance(known[0], Mapping):
-        keys = [key for key in dict.fromkeys(key for value in known for key in value) if key not in without]
-        return {key: _median([value.get(key) for value in known]) for key in keys}
-    return plain.median(known)
+def _times(runs: Sequence[results.Times]) -> Times:
+    return Times(
+        p50_ms=_median(times.p50_ms for times in runs),
+        p95_ms=_median(times.p95_ms for times in runs),
+        calls=_median(times.calls for times in runs),
+    )
+
+
+def _training(summaries: Sequence[Summary]) -> Training:
+    runs = [summary.training for summary in summaries]
+    return Training(
+        steps=_median(run.steps for run in runs),
+        seconds=_median(run.seconds for run in runs),
+        examples=_median(run.examples for run in runs),
+    )
+
+
+def _budgets(summaries: Sequence[Summary]) -> dict[str, Verdict]:
+    """Limits that all runs had: kept where every run kept it; the measured value is the median."""
+    rows = [summary.budgets for summary in summaries]
+    found = {}
+    for name in rows[0] if rows else {}:
+        own = [row[name] for row in rows if name in row]
+        # A limit that some runs did not have says nothing of the contestant.
+        if len(own) == len(rows):
+            measured = _median(verdict.measured for verdict in own)
+            kept = all(verdict.kept for verdict in own)
+            found[name] = Verdict(own[0].limit, math.nan if measured is None else measured, kept)
+    return found
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    """Of those that are known; None where none is."""
+    found = [value for value in values if is_known(value)]
+    return plain.median(found) if found else None
 
 
 def reference_curve(
-    name: str, references: Mapping[int, Mapping[str, Contestant]], shots: Mapping[str, Dict]
+    name: str, references: Mapping[int, Mapping[str, Contestant]], shots: Mapping[int, AtK]
 ) -> dict[int, float]:
-    """k -> mean of what the contestant's gain is measured against at that k."""
-    curve = {k: shots[str(k)]["results"][of[name].name]["mean"] for k, of in references.items() if name in of}
-    return {k: mean for k, mean in curve.items() if mean is not None}
+    """k -> mean of what the contestant's gain is measured against at that k.
 
-
-def _means(name: str, shots: Mapping[str, Dict]) -> dict[int, float]:
-    """k -> mean of a contestant."""
-    return {
-        int(k): row["results"][name]["mean"]
-        for k, row in shots.items()
-        if name in row["results"] and row["results"][name]["mean"] is not None
-    }
+    Args:
+        references: k -> contestant -> what its gain is measured against.
+    """
+    means = {k: shots[k].results[of[name].name].mean for k, of in references.items() if name in of}
+    return {k: mean for k, mean in means.items() if mean is not None}
 
 
 def over_shots(
-    member: Contestant, shots: Mapping[str, Dict], reference: Mapping[int, float], higher: bool
-) -> Dict:
-    means = _means(member.name, shots)
+    name: str, shots: Mapping[int, AtK], reference: Mapping[int, float], higher: bool
+) -> OverShots:
+    """A contestant's curve over k, against that of its reference.
+
+    Args:
+        reference: k -> mean of the reference; empty without one.
+    """
+    all_means = {k: at.results[name].mean for k, at in shots.items() if name in at.results}
+    means = {k: mean for k, mean in all_means.items() if mean is not None}
     needed = {
-        str(k): known(measures.label_efficiency(mean, reference, higher)) if reference else None
+        k: known(measures.label_efficiency(mean, reference, higher)) if reference else None
         for k, mean in means.items()
     }
-    axis = {math.log2(k): mean for k, mean in means.items() if k > 0}
+    axis = {math.log2(k): mean for k, mean in means.items() if k > 0}  # no label has no logarithm
     reached = measures.shots_to(means, 0.95, higher) if axis else math.inf
-    return {
-        "area": measures.area_under(axis) if axis else None,
-        "shots_to_95": known(reached),
-        "label_efficiency": needed,
-    }
+    return OverShots(measures.area_under(axis) if axis else None, known(reached), needed)

@@ -6,17 +6,24 @@ were evaluated on the same tasks, by the hashes in their records; data sets and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from coldstart_cli.comparison.results import Record, Result
+from coldstart_cli.comparison.results import Result
 from coldstart_cli.digests import json_digest
 from coldstart_cli.files.durable import flat
+from coldstart_cli.metrics.records import Record
+from coldstart_cli.metrics.results import Outcome
 from coldstart_cli.runs.run import DETERMINING, PLACES, REPORTING
 
 REFERENCE = "scratch"
 """The strategy that transfer is measured against."""
+
+UNSET = "unset"
+"""In names, of a key that a contestant's config does not have."""
+
+Role = Literal["strategy", "baseline"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +31,33 @@ class Shot:
     """What one training seed reached at one k.
 
     Attributes:
-        step: adaptation steps that validation tasks chose.
-        variant: of a baseline, its settings that validation tasks chose.
+        outcome: what the summary says of it.
         new, source_test: step -> task -> value, by `task_key`.
+        chosen: new task -> value at the step that it chose itself; empty where validation tasks chose.
         rows: the records of new tasks, of every role.
-        summary: the row of summary.json.
     """
 
-    step: int
-    variant: str
+    outcome: Outcome
     new: Mapping[int, Mapping[str, float]]
     source_test: Mapping[int, Mapping[str, float]]
+    chosen: Mapping[str, float]
     rows: Sequence[Record]
-    summary: Mapping[str, Any]
     result: Result
+
+    @property
+    def step(self) -> int:
+        """Adaptation steps that validation tasks chose, or that most tasks chose for themselves."""
+        return self.outcome.step
+
+    @property
+    def adapted(self) -> Mapping[str, float]:
+        """Task -> value of the new tasks at `step`, or at each task's own."""
+        return self.chosen or self.new[self.step]
+
+    def origins(self, tasks: Sequence[str]) -> list[str | None]:
+        """The origin of each of these new tasks, None where it has none."""
+        known = {task_key(row): row.origin for row in self.rows}
+        return [known.get(task) for task in tasks]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +78,11 @@ class Contestant:
     baseline: bool
 
     @property
+    def role(self) -> Role:
+        """The role of its predictors in the records."""
+        return "baseline" if self.baseline else "strategy"
+
+    @property
     def results(self) -> list[Result]:
         """Its evaluations, each once."""
         found = {id(s.result): s.result for by_seed in self.shots.values() for s in by_seed.values()}
@@ -72,6 +97,7 @@ def settings_of(results: Sequence[Result]) -> list[list[Contestant]]:
     """Contestants in groups that share tasks; the largest group first."""
     contestants = _contestants(results)
     groups: list[tuple[set[object], list[Contestant]]] = []
+    # A contestant with several k may join groups that shared nothing until it came.
     for contestant in contestants:
         tasks = _tasks(contestant)
         joined = [group for group in groups if group[0] & tasks]
@@ -79,6 +105,7 @@ def settings_of(results: Sequence[Result]) -> list[list[Contestant]]:
         merged = (tasks.union(*(t for t, _ in joined)), [c for _, cs in joined for c in cs] + [contestant])
         groups = [*rest, merged]
     found = [_named(members) for _, members in groups]
+    # Baselines alone are what is left of runs that were evaluated on other data: the least of interest.
     return sorted(found, key=lambda members: (all(m.baseline for m in members), -len(members)))
 
 
@@ -87,8 +114,8 @@ def task_key(row: Record) -> str:
 
     Keys sort as the tasks are numbered.
     """
-    split, _, number = str(row["task"]).rpartition("/")
-    return f"{split}/{number:>9} {row['task_hash']}"
+    split, _, number = row.task.rpartition("/")
+    return f"{split}/{number:>9} {row.task_hash}"
 
 
 def _tasks(contestant: Contestant) -> set[object]:
@@ -97,7 +124,7 @@ def _tasks(contestant: Contestant) -> set[object]:
         (k, task)
         for k, by_seed in contestant.shots.items()
         for shot in by_seed.values()
-        for task in shot.new[shot.step]
+        for task in shot.adapted
     }
 
 
@@ -119,27 +146,36 @@ def _baseline_settings(result: Result) -> dict[str, Any]:
 def _contestants(results: Sequence[Result]) -> list[Contestant]:
     """All contestants, not yet told apart by name; of one seed's evaluations the newest that has a k."""
     shots: dict[str, dict[int, dict[int, Shot]]] = {}
-    facts: dict[str, tuple[str, str, dict[str, Any], bool]] = {}
+    found: dict[str, Contestant] = {}
     for result in sorted(results, key=lambda r: -r.written):
-        names = result.names
-        roles = [("strategy", names["strategy"], determining(result.training))]
-        if result.config["baseline"] is not None:
-            roles.append(("baseline", names["baseline"], _baseline_settings(result)))
-        for role, strategy, settings in roles:
+        for contestant in _taking_part(result):
             # The data of the evaluation too: one run may be evaluated on several, and on several ways.
-            where = [names["dataset"], result.summary["headline"], result.summary["n_way"]]
-            key = json_digest([role, strategy, settings, where, _bank(result)])
-            facts.setdefault(key, (strategy, names["model"], settings, role == "baseline"))
-            for k, shot in _shots(role, result).items():
+            of = result.summary
+            where = [of.names.dataset, of.headline, of.n_way]
+            identity = [contestant.role, contestant.strategy, contestant.settings, where, _bank(result)]
+            key = json_digest(identity)
+            found.setdefault(key, contestant)
+            # The newest evaluation comes first, and setdefault keeps it.
+            for k, shot in _shots(contestant.role, result).items():
                 shots.setdefault(key, {}).setdefault(k, {}).setdefault(result.seed, shot)
     return [
-        Contestant(strategy, strategy, model, settings, dict(sorted(shots[key].items())), baseline)
-        for key, (strategy, model, settings, baseline) in facts.items()
+        replace(contestant, shots=dict(sorted(shots[key].items())))
+        for key, contestant in found.items()
         if key in shots
     ]
 
 
-def _bank(result: Result) -> Any:
+def _taking_part(result: Result) -> Iterator[Contestant]:
+    """The strategy of an evaluation and the baseline beside it, without what they reached."""
+    names = result.summary.names
+    settings = determining(result.training)
+    yield Contestant(names.strategy, names.strategy, names.model, settings, {}, baseline=False)
+    if result.config["baseline"] is not None:
+        baseline, settings = str(names.baseline), _baseline_settings(result)
+        yield Contestant(baseline, baseline, names.model, settings, {}, baseline=True)
+
+
+def _bank(result: Result) -> list[object]:
     """What says which tasks were drawn, but for their number and k; hashes have the last word."""
     plan, data = result.config["evaluation"], result.config["dataset"]
     training = ("n_way", "k_shot", "n_query", "n_unlabelled", *PLACES)
@@ -147,33 +183,25 @@ def _bank(result: Result) -> Any:
     return [kept, plan["n_query"], result.environment.get("fingerprint")]
 
 
-def _shots(role: str, result: Result) -> dict[int, Shot]:
-    new: dict[tuple[int, int], dict[str, float]] = {}
-    source: dict[tuple[int, int], dict[str, float]] = {}
+def _shots(role: Role, result: Result) -> dict[int, Shot]:
+    """k -> what a role reached, of every k at which new tasks were scored after the chosen step."""
+    new: dict[int, dict[int, dict[str, float]]] = {}
+    source: dict[int, dict[int, dict[str, float]]] = {}
     rows: dict[int, list[Record]] = {}
     for row in result.records:
-        if row["split"] == "new":
-            rows.setdefault(row["k_shot"], []).append(row)
-        if row["role"] == role and row["split"] != "validation":
-            into = new if row["split"] == "new" else source
-            value = row["value"]
-            place = into.setdefault((row["k_shot"], row["step"]), {})
-            place[task_key(row)] = float("nan") if value is None else value
+        if row.split == "new":
+            rows.setdefault(row.k_shot, []).append(row)
+        if row.role == role and row.split != "validation":
+            into = new if row.split == "new" else source
+            into.setdefault(row.k_shot, {}).setdefault(row.step, {})[task_key(row)] = row.value
     shots = {}
-    for k, found in result.summary["shots"].items():
-        part = found.get("new" if role == "strategy" else "baseline")
-        if part is None:
-            continue
-        shots[int(k)] = Shot(
-            step=part["step"],
-            variant=result.summary["variants"].get(k, "") if role == "baseline" else "",
-            new={step: values for (shot, step), values in new.items() if shot == int(k)},
-            source_test={step: values for (shot, step), values in source.items() if shot == int(k)},
-            rows=rows.get(int(k), []),
-            summary=found,
-            result=result,
-        )
-    return {k: shot for k, shot in shots.items() if shot.step in shot.new}
+    for k, found in result.summary.shots.items():
+        outcome = found.new if role == "strategy" else found.baseline
+        if outcome is not None and outcome.step in new.get(k, {}):
+            own = [row for row in rows[k] if row.chosen and row.role == role]
+            chosen = {task_key(row): row.value for row in own}
+            shots[k] = Shot(outcome, new[k], source.get(k, {}), chosen, rows[k], result)
+    return shots
 
 
 def _named(members: Sequence[Contestant]) -> list[Contestant]:
@@ -181,23 +209,37 @@ def _named(members: Sequence[Contestant]) -> list[Contestant]:
     named: list[Contestant] = []
     for strategy in dict.fromkeys(m.strategy for m in members):
         own = [m for m in members if m.strategy == strategy]
-        models = len({m.model for m in own}) > 1
-        differing = _differing([m.settings for m in own], {"model."} if models else set())
-        for m in own:
-            told = [m.model] if models else []
-            told += [f"{key.removeprefix('strategy.')}={_text(m.settings[key])}" for key in differing
-                     if key in m.settings]  # fmt: skip
-            told += ["as baseline"] if m.baseline and not all(o.baseline for o in own) else []
-            name = f"{strategy} ({', '.join(told)})" if told and len(own) > 1 else strategy
-            named.append(Contestant(name, strategy, m.model, m.settings, m.shots, m.baseline))
+        names = _names(own, unset=False)
+        # A key that one config lacks came with a later version: told only where nothing else tells two apart.
+        if len(set(names)) < len(own):
+            names = _names(own, unset=True)
+        for i, (m, name) in enumerate(zip(own, names, strict=True)):
+            # The same settings drawn from other data; results are kept by name, so each needs its own.
+            earlier = names[:i].count(name)
+            named.append(replace(m, name=f"{name} #{earlier + 1}" if earlier else name))
     return named
 
 
-def _differing(settings: Sequence[Mapping[str, Any]], without: Iterable[str]) -> list[str]:
-    """Keys of which two contestants have different values; keys that one lacks do not count."""
-    keys = dict.fromkeys(key for own in settings for key in own)
-    values = {key: {_text(own[key]) for own in settings if key in own} for key in keys}
-    return [key for key in keys if len(values[key]) > 1 and not key.startswith(tuple(without) or ("\0",))]
+def _names(own: Sequence[Contestant], *, unset: bool) -> list[str]:
+    """Names of contestants of one strategy; `unset`: a key that one lacks counts as a value of its own."""
+    models = len({m.model for m in own}) > 1
+    keys = dict.fromkeys(key for m in own for key in m.settings)
+    told: list[list[str]] = [[m.model] if models else [] for m in own]
+    for key in keys:
+        texts = [_text(m.settings[key]) if key in m.settings else UNSET if unset else None for m in own]
+        if len(set(texts) - {None}) < 2 or (models and key.startswith("model.")):
+            continue
+        for parts, text in zip(told, texts, strict=True):
+            parts += [] if text is None else [f"{key.removeprefix('strategy.')}={text}"]
+    # Where all of them are baselines, the word would tell nothing apart.
+    if not all(m.baseline for m in own):
+        for parts, m in zip(told, own, strict=True):
+            parts += ["as baseline"] if m.baseline else []
+    several = len(own) > 1
+    return [
+        f"{m.strategy} ({', '.join(p)})" if p and several else m.strategy
+        for m, p in zip(own, told, strict=True)
+    ]
 
 
 def _text(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,25 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coldstart_cli.comparison.findings import LeftOut
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.files.untrusted import DECODER, shaped
+from coldstart_cli.metrics.records import Record, record_of
+from coldstart_cli.metrics.results import Summary, summary_of
 from coldstart_cli.runs.run import Run, read_config
 
-Record = Mapping[str, Any]
+_log = logging.getLogger(__name__)
 
-COLUMNS = ("role", "split", "k_shot", "task", "task_hash", "step", "value")
-"""What a record must hold to be compared."""
 DEPTH = 3
 """How far below a named folder a run directory may lie."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A run that cannot be read, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +29,11 @@ class Result:
     """One evaluation of one finished run.
 
     Attributes:
+        evaluation: its name, a folder of the run's evaluations.
+        written: when, in seconds since 1970.
         training: the run's config.
         config: of the evaluation: the same but for what `evaluate` changed.
+        state, environment: run.json and environment.json.
         records: of new and held-out source tasks; of validation tasks too where the run is a baseline.
     """
 
@@ -47,13 +44,8 @@ class Result:
     config: Mapping[str, Any]
     state: Mapping[str, Any]
     environment: Mapping[str, Any]
-    summary: Mapping[str, Any]
+    summary: Summary
     records: Sequence[Record]
-
-    @property
-    def names(self) -> Mapping[str, Any]:
-        names: Mapping[str, Any] = self.config["names"]
-        return names
 
     @property
     def seed(self) -> int:
@@ -92,6 +84,7 @@ def run_directories(paths: Sequence[Path]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for path in paths:
+        # One run may be reached by two names, as through a link or a sweep: the first is kept.
         if not path.is_dir():
             raise RequestError(f"compare: {path} is not a folder; name run directories, or a folder of them")
         for run in sorted(_below(path, DEPTH)):
@@ -103,10 +96,9 @@ def _below(path: Path, depth: int) -> Iterator[Path]:
     if (path / "run.json").exists():
         yield path
         return
+    # The runs of a sweep lie beside its folder, not in it.
     if (path / "runs.json").exists():
-        for row in read_json(path / "runs.json", "compare")["runs"]:
-            if row.get("path") and (listed := _listed(path, row["path"])) is not None:
-                yield listed
+        yield from _of_sweep(path)
         return
     if depth > 0:
         for entry in os.scandir(path):
@@ -114,12 +106,24 @@ def _below(path: Path, depth: int) -> Iterator[Path]:
                 yield from _below(Path(entry.path), depth - 1)
 
 
-def _listed(sweep: Path, text: str) -> Path | None:
-    """A run that a sweep lists, relative to where the sweep was started or to the outputs it lies in."""
-    for candidate in (Path(text), sweep / text, sweep.parent.parent / Path(text).name):
-        if (candidate / "run.json").exists():
-            return candidate
-    return None
+def _of_sweep(sweep: Path) -> Iterator[Path]:
+    """The runs that a sweep lists: those in the outputs that it lies in, however it came there.
+
+    The paths that it lists are of where it was made. A copy that has lost a run beside it falls back on them,
+    and says so: what is compared then is not all of the copy.
+    """
+    for row in read_json(sweep / "runs.json", "compare")["runs"]:
+        if not row.get("path"):
+            continue
+        told = Path(row["path"])
+        beside = sweep.resolve().parent.parent / told.name
+        found = next((p for p in (beside, sweep / told, told) if (p / "run.json").exists()), None)
+        if found == told and beside != told:
+            _log.warning("%s: %s is not beside it; the run at %s is read", sweep, told.name, told.parent)
+        if found is not None:
+            yield sweep.parent.parent / told.name if found == beside else found
+        elif row.get("state") == "done":
+            _log.warning("%s: its run %s is not there any more and is left out", sweep, told.name)
 
 
 def _evaluations(path: Path) -> list[Result]:
@@ -139,13 +143,15 @@ def _evaluations(path: Path) -> list[Result]:
         place = run.evaluation(name)
         config = read_config(place / "config.yaml")
         summary = read_json(place / "summary.json", "compare")
+        # Told apart from damage: a file of another program, or of a version that is not known.
         if not {"names", "headline", "shots", "costs"} <= summary.keys():
             raise RequestError(f"{place / 'summary.json'}: is of an unknown format; evaluate the run again")
-        # Summaries of format 1 do not say it; they knew these two metrics.
-        summary.setdefault("higher_is_better", summary["headline"] == "accuracy")
+        # Validation tasks choose among several runs of scratch (`standings.references_of`), and nothing else.
         records = _records(place / "records.jsonl", everything=config["names"]["strategy"] == "scratch")
         written = (place / "summary.json").stat().st_mtime
-        results.append(Result(path, name, written, run.config, config, state, environment, summary, records))
+        results.append(
+            Result(path, name, written, run.config, config, state, environment, summary_of(summary), records)
+        )
     return sorted(results, key=lambda result: -result.written)
 
 
@@ -156,20 +162,26 @@ def _records(path: Path, *, everything: bool) -> list[Record]:
         with open(path, encoding="utf-8") as lines:
             for line in lines:
                 if everything or '"split": "validation"' not in line:
-                    rows.append(DECODER.decode(line))
+                    rows.append(_record(DECODER.decode(line)))
     except FileNotFoundError as error:
         raise RequestError(f"{path}: is missing; evaluate the run again") from error
+    # A line that cannot be decoded is a ValueError; a value that is not a record lacks a key, or holds
+    # another type.
+    except (LookupError, TypeError, AttributeError) as error:
+        raise RequestError(
+            f"{path}: is of an unknown format; evaluate the run again with again=true"
+        ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise RequestError(f"{path}: is damaged; evaluate the run again with again=true") from error
-    columns = set(COLUMNS)
-    for row in rows:
-        if not (isinstance(row, dict) and row.keys() >= columns and _is_value(row["value"])):
-            raise RequestError(f"{path}: is of an unknown format; evaluate the run again with again=true")
     if not rows:
         raise RequestError(f"{path}: holds no records; evaluate the run again with again=true")
     return rows
 
 
-def _is_value(value: object) -> bool:
-    """None where what was measured is not finite."""
-    return value is None or (isinstance(value, int | float) and math.isfinite(value))
+def _record(row: Any) -> Record:
+    # Most of a row are its bins of confidence: the summary says what they said, and they would fill memory.
+    row.pop("confidence_bins", None)
+    found = record_of(row)
+    if not isinstance(found.value, int | float) or math.isinf(found.value):  # JSON reads 1e999 as infinite
+        raise TypeError(f"{found.value!r:.40} is not a number")
+    return found

@@ -1,4 +1,4 @@
-"""Whether a value from YAML fits a parameter's annotation, and what to give instead."""
+"""Whether a value from YAML fits a parameter's annotation, and what to give if it does not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from coldstart_cli.errors import suggestion
 
 
 def mismatch(value: object, annotation: Any) -> str | None:
-    """What is wrong with `value` for a parameter so annotated and what to give instead, or None."""
+    """What is wrong with `value` for a parameter with this annotation and what to give instead, or None."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation is Any:
         return None
@@ -24,6 +24,7 @@ def mismatch(value: object, annotation: Any) -> str | None:
             return f"is null; give {told}"
         return mismatch(value, arguments[0]) or _out_of_range(value, arguments[1:])
     if origin is typing.Literal:
+        # The type as well: True equals 1, and 1.0 equals 1.
         if value in arguments and type(value) in {type(a) for a in arguments}:
             return None
         return f"{shown(value)} is not a valid choice; {suggestion(str(value), [str(a) for a in arguments])}"
@@ -31,6 +32,7 @@ def mismatch(value: object, annotation: Any) -> str | None:
         if value is None and type(None) in arguments:
             return None
         problems = [mismatch(value, a) for a in arguments if a is not type(None)]
+        # The first kind's problem: unions name the usual kind first.
         return None if None in problems else problems[0]
     if origin in (list, Sequence):
         if not isinstance(value, list):
@@ -47,15 +49,17 @@ def _wrong_type(value: object, annotation: Any) -> str | None:
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
     if annotation not in names:
         if isinstance(value, Mapping) and "_target_" in value:
-            return None  # its own check comes
+            return None  # it is checked as a target of its own
         if not isinstance(annotation, type) or not isinstance(
             value, None | bool | int | float | str | list | Mapping
         ):
-            return None  # an object of the run
-        return f"{shown(value)} is no {annotation.__name__}; give a config with a _target_"
+            return None  # an object that the run provides
+        return f"{shown(value)} is not {with_article(annotation.__name__)}; give a config with a _target_"
     fits = isinstance(value, annotation) or (annotation is float and isinstance(value, int))
+    # A bool is an int to Python, but `lr: true` is a mistake.
     if isinstance(value, bool) and annotation is not bool:
         fits = False
+    # nan passes every range check, since all comparisons with it are false.
     if isinstance(value, float) and value != value:
         fits = False
     return None if fits else f"{shown(value)} is not {names[annotation]}; give {names[annotation]}"
@@ -83,7 +87,7 @@ def _out_of_range(value: object, limits: Sequence[Any]) -> str | None:
 
 
 def classes(annotation: Any) -> list[type]:
-    """The classes that an annotation holds; what is not annotated may be any object."""
+    """The classes in an annotation; a parameter without one may be any object."""
     if annotation is Any:
         return [object]
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
@@ -94,8 +98,13 @@ def classes(annotation: Any) -> list[type]:
     return [annotation] if isinstance(annotation, type) else []
 
 
+def with_article(name: str) -> str:
+    """`an Encoder`, `a Strategy`."""
+    return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
+
+
 def shown(value: object) -> str:
-    """A value as a message quotes it."""
+    """A value as quoted in messages."""
     text = "null" if value is None else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -132,7 +141,7 @@ def _limited(kind: str, limits: Sequence[Any]) -> str:
 
 
 def choices(annotation: Any) -> tuple[str, ...]:
-    """The words that a parameter may be set to, where these are all there are."""
+    """All the words that a parameter may be set to, or none where other values are possible."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Literal:
         return tuple(map(str, arguments))

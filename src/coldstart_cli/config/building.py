@@ -1,11 +1,11 @@
 """From a composed config to objects: trusted targets only, names and types from signatures.
 
 `check` validates a whole tree and builds nothing; `build` makes the objects. A mapping with `_target_`
-is a call; its keys are the callable's keyword-only parameters, all of them and no others, so that YAML
-holds every value and Python none. What several callables share stands in a TypedDict that each takes as
+is a call; its keys are the callable's keyword-only parameters, all of them and no others, so that every value
+is in YAML and none in Python. Parameters that several callables share are a TypedDict, which each takes as
 `**name: Unpack[TheDict]` (PEP 692). Positional parameters are facts of the run (`encoder`, `n_outputs`,
-...), injected by name. A target must make what its place asks for: `strategy` a Strategy, and a parameter
-what it is annotated with; so no config can call a function that merely lies in a trusted package.
+...), injected by name. A target must make what its place requires: `strategy` a Strategy, and a parameter
+what its annotation says; so no config can call a function just because its package is trusted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
-from coldstart_cli.config.annotations import classes, mismatch, shown
+from coldstart_cli.config.annotations import classes, mismatch, shown, with_article
 from coldstart_cli.errors import RequestError, suggestion
 
 TRUSTED = (
@@ -30,33 +30,35 @@ TRUSTED = (
 )
 """Packages whose classes a config may name: ours, and plug-ins that the user installed."""
 DEEPEST = 32
-"""Levels of a node; a composed config has six."""
+"""Most levels of a node; a composed config has six."""
 
 
 def check(node: object, key: str, kind: type, trust: Sequence[str]) -> None:
     """Validates names, types and ranges of everything below `node`.
 
     Args:
-        kind: what its target must make: a class, or a protocol by its methods.
+        kind: what its target must make: a class, or a protocol, recognised by its methods.
 
     Raises:
-        RequestError: at the first thing wrong, naming its key.
+        RequestError: for the first error, naming its key.
     """
     trusted = (*TRUSTED, *trust)
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise RequestError(
-            f"{key}: {shown(node)} describes no {kind.__name__}; give a config with a _target_"
+            f"{key}: {shown(node)} does not describe {with_article(kind.__name__)}; "
+            "give a config with a _target_"
         )
+    # All names before any import: importing a module runs its code.
     _check_names(node, key, trusted, DEEPEST)
     _check_values(node, key, kind, trusted)
 
 
 def build(node: object, key: str, kind: type, trust: Sequence[str], runtime: Mapping[str, object]) -> Any:
-    """Makes the object that `node` describes; `key` is where it stands, for messages.
+    """Makes the object that `node` describes; `key` is its place in the config, for messages.
 
     Args:
         kind: as in `check`.
-        runtime: facts of the run by parameter name; a callable takes those it names.
+        runtime: facts of the run by parameter name; a callable is given those that it names.
 
     Raises:
         RequestError: where the tree is invalid, or a constructor refuses a value.
@@ -82,21 +84,21 @@ def _built(node: object, key: str, trusted: tuple[str, ...], runtime: Mapping[st
 
 
 def runtime_parameters(node: Mapping[str, Any], key: str, trust: Sequence[str]) -> set[str]:
-    """The names of the run's facts that the target of `node`, and of any node in it, asks for."""
+    """The names of the run's facts that the target of `node`, or of a node in it, takes."""
     facts, _ = parameters_of(_located(node["_target_"], key, (*TRUSTED, *trust)))
     nested = (value for value in node.values() if isinstance(value, Mapping) and "_target_" in value)
     return set(facts).union(*(runtime_parameters(value, key, trust) for value in nested))
 
 
 def _placed(message: str, key: str) -> str:
-    """A constructor names its own parameter; the key says where that stands."""
-    if "." in key:  # a model that is not the run's, such as strategy.teacher, is chosen by another name
+    """A constructor's message names its own parameter; this adds the key of the node."""
+    if "." in key:  # a second model, such as strategy.teacher, is chosen by another key
         message = re.sub(r"^model(?=:)", key, message).replace("model=", f"model@{key}=")
         message = message.replace("model.", f"{key}.")
     head, colon, _ = message.partition(":")
     if not colon:
         return f"{key}: {message}"
-    # a data set passes on what the model's preprocess says of itself
+    # a data set passes on messages of the model's preprocess
     said = "." in head or head in (key.split(".")[0], "model")
     return message if said else f"{key}.{message}"
 
@@ -104,13 +106,13 @@ def _placed(message: str, key: str) -> str:
 def _check_names(node: object, key: str, trusted: tuple[str, ...], deepest: int) -> None:
     """Refuses untrusted targets of the whole tree before anything is imported."""
     if not deepest:
-        raise RequestError(f"{key[:60]}: more than {DEEPEST} levels deep; no config is")
+        raise RequestError(f"{key[:60]}: is more than {DEEPEST} levels deep; write a flatter config")
     if isinstance(node, Mapping):
         if "_target_" in node:
             target = node["_target_"]
             if not isinstance(target, str) or not _is_below(target, trusted):
                 raise RequestError(
-                    f"{key}._target_: {shown(target)} is not trusted; targets lie in {', '.join(trusted)}, "
+                    f"{key}._target_: {shown(target)} is not trusted; targets are in {', '.join(trusted)}, "
                     "name others on the command line with trust=[their_package]"
                 )
         for name, value in node.items():
@@ -121,7 +123,7 @@ def _check_names(node: object, key: str, trusted: tuple[str, ...], deepest: int)
 
 
 def _check_values(node: object, key: str, wanted: Any, trusted: tuple[str, ...]) -> None:
-    """`wanted`: the annotation of the place where `node` stands."""
+    """`wanted`: the annotation of the place of `node`."""
     if isinstance(node, list):
         for i, value in enumerate(node):
             _check_values(value, f"{key}[{i}]", wanted, trusted)
@@ -150,14 +152,15 @@ def _check_values(node: object, key: str, wanted: Any, trusted: tuple[str, ...])
 
 
 def _check_kind(target: Callable[..., Any], key: str, wanted: Any) -> None:
-    """Refuses a target that makes something else than its place asks for."""
+    """Refuses a target that does not make what its place requires."""
     kinds = [kind for kind in classes(wanted) if kind not in (bool, int, float, str, type(None))]
+    # A class makes itself; a function what its return annotation says.
     made = [target] if inspect.isclass(target) else classes(typing.get_type_hints(target).get("return"))
     made = [one for one in made if one is not type(None)]
     if made and all(any(_provides(one, kind) for kind in kinds) for one in made):
         return
-    asked = " or ".join(kind.__name__ for kind in kinds) or "object here"
-    raise RequestError(f"{key}._target_: {_name(target)} makes no {asked}; name one that does")
+    asked = " or ".join(with_article(kind.__name__) for kind in kinds) or "an object for this place"
+    raise RequestError(f"{key}._target_: {_name(target)} does not make {asked}; name one that does")
 
 
 def _provides(made: type, kind: type) -> bool:
@@ -168,7 +171,7 @@ def _provides(made: type, kind: type) -> bool:
 
 
 def _check_installed(target: Callable[..., Any], key: str) -> None:
-    """Refuses a class whose `packages`, those of the optional `extra` it names, are not there."""
+    """Refuses a class whose `packages`, those of the optional `extra` that it names, are not installed."""
     absent = [name for name in getattr(target, "packages", ()) if importlib.util.find_spec(name) is None]
     if absent:
         extra = getattr(target, "extra", "")
@@ -178,7 +181,7 @@ def _check_installed(target: Callable[..., Any], key: str) -> None:
 
 
 def _located(target: str, key: str, trusted: tuple[str, ...]) -> Callable[..., Any]:
-    """Imports a target; refuses what only passes through a trusted name (coldstart_cli.runs.run.os)."""
+    """Imports a target; refuses what a trusted module only imports (coldstart_cli.runs.run.os)."""
     module_name, _, name = target.rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), name)
@@ -186,6 +189,7 @@ def _located(target: str, key: str, trusted: tuple[str, ...]) -> Callable[..., A
         raise RequestError(
             f"{key}._target_: {shown(target)} cannot be imported ({str(error)[:120]!r}); check its name"
         ) from error
+    # A trusted module may have imported anything, even os.system: the place of definition counts.
     defined_in = getattr(found, "__module__", None) or ""
     if not callable(found) or not _is_below(f"{defined_in}.", trusted):
         raise RequestError(
@@ -208,6 +212,7 @@ def _is_below(name: str, packages: Sequence[str]) -> bool:
 def parameters_of(target: Callable[..., Any]) -> tuple[list[str], dict[str, Any]]:
     """(the run's facts: positional parameters; hyper-parameters: keyword-only, with their annotations)."""
     function = target.__init__ if inspect.isclass(target) else target
+    # include_extras keeps Annotated, where the ranges are.
     hints = typing.get_type_hints(function, include_extras=True)
     facts, values = list[str](), dict[str, Any]()
     for name, parameter in inspect.signature(target).parameters.items():
@@ -221,7 +226,7 @@ def parameters_of(target: Callable[..., Any]) -> tuple[list[str], dict[str, Any]
 
 
 def _unpacked(annotation: Any) -> dict[str, Any]:
-    """What `**name: Unpack[TheDict]` stands for; a `**name` of any other kind names nothing."""
+    """The parameters of `**name: Unpack[TheDict]`; any other `**name` gives none."""
     if typing.get_origin(annotation) is not typing.Unpack:
         return {}
     return typing.get_type_hints(typing.get_args(annotation)[0], include_extras=True)

@@ -1,6 +1,6 @@
 """The configurations at hand: `coldstart ls`, `cat` and `cp`.
 
-Reads folders and first lines only. Nothing heavy is imported, because a person waits for the answer.
+It reads only folders and first lines, and imports nothing heavy, because a person waits for the answer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SKIPPED = ("@package", "@package:")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One configuration that may be chosen as `group=name`.
+    """One configuration that can be chosen as `group=name`.
 
     Attributes:
         group: `strategy`, `hydra/launcher`, or empty for a primary config such as train.
@@ -36,12 +36,12 @@ class Entry:
 
     @property
     def address(self) -> str:
-        """What `cat` and `cp` call it."""
+        """Its name for `cat` and `cp`."""
         return f"{self.group}/{self.name}" if self.group else self.name
 
     @property
     def description(self) -> str:
-        """The first comment line of the file that is no `@package` line, or nothing."""
+        """The first comment line of the file other than an `@package` line, or an empty text."""
         with self.path.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 if not line.startswith("#"):
@@ -56,7 +56,7 @@ class Entry:
 
 def plugin_confs() -> list[Path]:
     """The conf folder of every package registered in the entry point group `coldstart.plugins`."""
-    from importlib.metadata import entry_points  # takes half of the time of a whole `ls`
+    from importlib.metadata import entry_points  # late: takes half the time of a whole `ls`
 
     found = []
     for entry in sorted(entry_points(group=PLUGIN_GROUP), key=lambda point: point.name):
@@ -69,10 +69,10 @@ def plugin_confs() -> list[Path]:
 
 
 def search_roots(config_dirs: Sequence[str] = ()) -> list[Path]:
-    """Folders of configurations; as with Hydra, of two equal names the first is taken.
+    """Folders of configurations; as in Hydra, the first of two equal names counts.
 
     Raises:
-        RequestError: where a folder of `config_dirs` is none.
+        RequestError: where one of `config_dirs` is not a folder.
     """
     extra = [Path(name).expanduser() for name in config_dirs]
     for folder in extra:
@@ -92,6 +92,7 @@ def catalogue(roots: Sequence[Path]) -> dict[str, list[Entry]]:
 
 def _entries(root: Path) -> Iterator[Entry]:
     for folder, folders, files in os.walk(root):
+        # In place: os.walk then skips hidden folders and keeps to this order.
         folders[:] = sorted(name for name in folders if name[0] not in "._")
         parts = Path(folder).relative_to(root).parts
         width = 2 if parts[:1] == (_HYDRA,) else 1

@@ -1,4 +1,4 @@
-"""All that knows Hydra: overrides in, resolved configs out, and its errors in one line."""
+"""The only module that knows Hydra: overrides in, resolved configs out, and its errors in one line."""
 
 from __future__ import annotations
 
@@ -33,16 +33,17 @@ CONF = "coldstart_cli.conf"
 Config = dict[str, Any]
 
 _CALLERS = OmegaConf.has_resolver("oc.env")
-OmegaConf.clear_resolver("oc.env")  # no config, which may be somebody else's, reads the environment
+OmegaConf.clear_resolver("oc.env")  # configs may come from anybody, and must not read the environment
 
 
 @contextlib.contextmanager
 def environment_hidden() -> Iterator[None]:
-    """The same during a call from Python, whose own configs may read the environment before and after it.
+    """Hides the environment from configs during a call from Python, but not from the caller's own later on.
 
-    A caller that has initialized Hydra for itself finds it as it left it.
+    A caller that has initialized Hydra finds it unchanged afterwards.
     """
     OmegaConf.clear_resolver("oc.env")
+    # Hydra keeps one global instance and refuses to be initialized twice.
     theirs = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
@@ -56,9 +57,9 @@ def environment_hidden() -> Iterator[None]:
 
 
 def run_jobs(overrides: Sequence[str], flags: Sequence[str], job: Callable[[Config], float | None]) -> None:
-    """Lets Hydra compose `train` and call `job` with the resolved config, once for each point of a sweep.
+    """Makes Hydra compose `train` and call `job` with the resolved config, once for each point of a sweep.
 
-    What `job` returns is what a sweeper that searches is told of the point.
+    A sweeper that searches is given what `job` returns for a point.
 
     Args:
         flags: Hydra's own, such as `-m` or `--cfg job`.
@@ -77,7 +78,7 @@ def run_jobs(overrides: Sequence[str], flags: Sequence[str], job: Callable[[Conf
     def task(config: DictConfig) -> float | None:
         try:
             return job(resolved(config, HydraConfig.get().runtime.choices))
-        except Exception as error:  # kept from Hydra, which would print it in its own way
+        except Exception as error:  # Hydra would print it in its own way
             failures.append(error)
         return None
 
@@ -94,7 +95,7 @@ def run_jobs(overrides: Sequence[str], flags: Sequence[str], job: Callable[[Conf
 
 
 def _check_fixed(overrides: Sequence[str]) -> None:
-    """Looks at what is composed without what a sweep varies, before Hydra's own machinery acts on it."""
+    """Checks what is composed without the swept keys, before Hydra's own machinery acts on it."""
     with translated(overrides):
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     for override in parsed:
@@ -106,16 +107,16 @@ def _check_fixed(overrides: Sequence[str]) -> None:
 
 
 def points(overrides: Sequence[str]) -> Iterator[tuple[list[str], Config]]:
-    """The points of a sweep, as Hydra's basic sweeper makes them, with their overrides, before any is run."""
+    """The points of a sweep with their overrides, as Hydra's basic sweeper makes them, before any is run."""
     with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
-        # Hydra's own words are the same at every point, and a point would quote the colon of file://
+        # Hydra's own words are the same at every point, where the colon of file:// would be quoted
         own = [str(o.input_line) for o in parsed if o.key_or_group.startswith("hydra.")]
         varied = [o for o in parsed if not o.key_or_group.startswith("hydra.")]
         settings = {o.get_key_element(): _settings(o) for o in varied}  # of two equal keys the last counts
     for point in itertools.product(*settings.values()):
-        # initialized anew: whoever takes the points may compose something else in between
+        # initialized each time, since the caller may compose something else in between
         with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
             config = _composed([*own, *point])
         yield [*own, *point], config
@@ -125,23 +126,23 @@ def _settings(override: Override) -> list[str]:
     """`key=value` for each value that an override gives its key.
 
     Raises:
-        RequestError: for an interval, which has no list of values.
+        RequestError: for an interval, which is not a list of values.
     """
     key = override.get_key_element()
     if not override.is_sweep_override():
         return [f"{key}={override.get_value_element_as_str()}"]
     if not override.is_discrete_sweep():
         raise RequestError(
-            f"{key}: an interval has no list of values; write the values, or search it by coldstart tune"
+            f"{key}: an interval is not a list of values; write the values, or search it by coldstart tune"
         )
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
 def values_of(name: str, overrides: Sequence[str]) -> Config:
-    """What conf/<name>.yaml holds, a file of values for one command, with `<name>.key=value` or `key=value`.
+    """The values of conf/<name>.yaml, which is one command's, with `<name>.key=value` or `key=value` applied.
 
     Raises:
-        RequestError: for a key that it does not have.
+        RequestError: for a key that the file does not have.
     """
     stripped = [o.removeprefix(f"{name}.") for o in overrides]
     with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
@@ -159,7 +160,7 @@ def search_space(overrides: Sequence[str]) -> tuple[list[str], dict[str, Searche
     """(what is fixed, key -> what is searched), by the grammar of Hydra's sweeps.
 
     Raises:
-        RequestError: for an interval that is none.
+        RequestError: for an empty interval.
     """
     fixed: list[str] = []
     space: dict[str, Searched] = {}
@@ -175,10 +176,10 @@ def search_space(overrides: Sequence[str]) -> tuple[list[str], dict[str, Searche
 
 
 def changed(base: Config, overrides: Sequence[str], search_path: Sequence[str]) -> Config:
-    """A run's config with overrides: a chosen group replaces the whole node, dotted ones apply after.
+    """A run's config with overrides: a chosen group replaces the whole node, dotted ones apply after that.
 
     Raises:
-        RequestError: where an override belongs to the training, or names nothing.
+        RequestError: where an override belongs to the training, or its key does not exist.
     """
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     for override in parsed:
@@ -202,6 +203,7 @@ def changed(base: Config, overrides: Sequence[str], search_path: Sequence[str]) 
             config[name] = fresh[name]
             if name in base["names"]:
                 config["names"][name] = str(override.value())
+    # A struct refuses new keys, so that a misspelt one is not added silently.
     OmegaConf.set_struct(config, True)
     for override in parsed:
         if not _is_group(override):
@@ -213,20 +215,20 @@ def changed(base: Config, overrides: Sequence[str], search_path: Sequence[str]) 
 
 
 def _completed(loggers: Config, search_path: Sequence[str]) -> Config:
-    """A run's loggers with the keys they have got since it was made: whom it tells is not part of a run."""
+    """A run's loggers with keys that were added since; where a run is logged is not part of it."""
     try:
         with hydra.initialize_config_module(CONF, version_base="1.3"):
             fresh = _composed([*search_path, f"logger=[{','.join(loggers)}]"])["logger"]
-    except (HydraException, OmegaConfBaseException):  # one of the user's own, whose folder is not named now
+    except (HydraException, OmegaConfBaseException):  # the user's own, without its folder
         return loggers
     return {name: {**fresh.get(name, {}), **node} for name, node in loggers.items()}
 
 
 def resolved(config: DictConfig, choices: Mapping[str, Any]) -> Config:
-    """Values only: no interpolation is left, and `names` says which configs were chosen.
+    """The config as plain values without interpolations; `names` says which configs were chosen.
 
     Raises:
-        RequestError: for an interpolation that leads nowhere.
+        RequestError: for an interpolation without a target.
     """
     container = _container(config)
     container.pop("hydra", None)
@@ -234,9 +236,7 @@ def resolved(config: DictConfig, choices: Mapping[str, Any]) -> Config:
     groups = ("strategy", "model", "dataset")
     for group in groups:
         if group not in choices:
-            raise RequestError(
-                f"{group}: one is needed, by its name; write {group}=NAME (coldstart ls {group})"
-            )
+            raise RequestError(f"{group}: nothing is chosen; write {group}=NAME (coldstart ls {group})")
     container["names"] = {group: str(choices[group]) for group in groups}
     baseline = choices.get("strategy@baseline")
     container["names"]["baseline"] = None if baseline is None else str(baseline)
@@ -245,7 +245,7 @@ def resolved(config: DictConfig, choices: Mapping[str, Any]) -> Config:
 
 @contextlib.contextmanager
 def translated(overrides: Sequence[str]) -> Iterator[None]:
-    """Turns what Hydra and OmegaConf raise into one line."""
+    """Turns errors of Hydra and OmegaConf into one line."""
     try:
         yield
     except MissingConfigException as error:
@@ -256,9 +256,10 @@ def translated(overrides: Sequence[str]) -> Iterator[None]:
         ) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise RequestError(_composition(error, overrides)) from error
-    except OSError as error:  # a name that is too long for a file, a folder that cannot be read
+    except OSError as error:  # a name too long for a file, or a folder that cannot be read
         raise RequestError(f"config: {error.strerror} ({str(error.filename)[-60:]}); name another") from error
     except ValueError as error:
+        # Hydra raises this one as a plain ValueError.
         if "Config group override" not in str(error):
             raise
         none = next((o for o in overrides if o.endswith("=null")), "a group")
@@ -266,10 +267,10 @@ def translated(overrides: Sequence[str]) -> Iterator[None]:
 
 
 def search_path(folders: Sequence[str]) -> list[str]:
-    """Hydra's override for configs beside the package's: --config-dir and installed plug-ins.
+    """Hydra's override for configs outside the package: --config-dir and installed plug-ins.
 
     Raises:
-        RequestError: where a folder is none, or its configs do what configs may not.
+        RequestError: where a folder does not exist, or its configs do what configs must not.
     """
     for folder in folders:
         check_configs(Path(folder))
@@ -301,7 +302,7 @@ def _missing(error: MissingConfigException) -> str:
     missing = str(error.missing_cfg_file)
     group, _, name = missing.rpartition("/")
     options = [str(option) for option in error.options or []]
-    if re.fullmatch(r"[a-z_]+(/\w{1,40})+", group):  # of a group in a group Hydra lists the outer one's
+    if re.fullmatch(r"[a-z_]+(/\w{1,40})+", group):  # Hydra lists those of the outer group
         options = [path.stem for path in (packaged_conf() / group).glob("*.yaml")] or options
     if group and options:
         return f"{group}: there is no {name!r}; {suggestion(name, options)} (coldstart ls {group})"
@@ -310,6 +311,7 @@ def _missing(error: MissingConfigException) -> str:
 
 def _composition(error: Exception, overrides: Sequence[str]) -> str:
     text = str(error)
+    # Hydra's exceptions have no field for the key, so it is read from their text.
     override = re.search(r"Could not override '([^']+)'", text)
     if override and isinstance(error.__cause__, ConfigAttributeError):
         key = override.group(1)
@@ -327,7 +329,7 @@ def _composition(error: Exception, overrides: Sequence[str]) -> str:
 
 
 def _known_keys(overrides: Sequence[str]) -> list[str]:
-    """The keys of the config that the chosen groups compose, without the override that failed."""
+    """The keys of the config that the chosen groups compose without the override that failed."""
     groups = [o for o in overrides if re.fullmatch(r"[\w/@]+=[\w/]+", o) and "." not in o.split("=")[0]]
     for chosen in (groups, []):
         GlobalHydra.instance().clear()

@@ -1,4 +1,4 @@
-"""The family of a config: the sub-package in which the class lies that it names."""
+"""The family of a config: the sub-package that contains the class it names."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from coldstart_cli.renamed import RENAMED
 
 
 def by_family(entries: Sequence[Entry], groups: Groups) -> dict[str | None, list[Entry]]:
-    """Entries of a group under their families, in the order of the package's public names.
+    """Entries of a group by family, in the order of the package's public names.
 
-    What has no family (a module right below the package, a class of somebody else's) stands last, under None.
+    Those without a family (a module directly in the package, a class from elsewhere) come last, under None.
     """
     found: dict[str | None, list[Entry]] = {}
     order: dict[str | None, int] = {}
@@ -28,7 +28,7 @@ def by_family(entries: Sequence[Entry], groups: Groups) -> dict[str | None, list
 
 
 def family_of(target: str) -> str | None:
-    """`meta-learning` for coldstart_cli.strategies.MAML, which lies in strategies/meta_learning/maml.py."""
+    """`meta-learning` for coldstart_cli.strategies.MAML, which is in strategies/meta_learning/maml.py."""
     package = target.rpartition(".")[0]
     below = (module_of(target) or package).removeprefix(package).strip(".").split(".")
     return below[0].replace("_", "-") if len(below) > 1 else None

@@ -1,4 +1,4 @@
-"""One key as a person types it, with what there is to say of it."""
+"""One key as a person types it, with its description."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 
 EVALUATED = ("dataset", "evaluation", "hardware", "logger", "baseline", "again", "trust")
-"""What `evaluate` may change of a run's config; the rest belongs to its training."""
+"""Keys that `evaluate` may change in a run's config; the others belong to its training."""
 
 CONFIG = "config"
 _LINE = 90
-"""Characters of a line of help."""
+"""Longest description in a line of help, in characters."""
 RUN = "run directory"
 _PATH = re.compile(r"\b(folder|file|directory)\b")
 
@@ -22,9 +22,9 @@ class Key:
     Attributes:
         type: with its range, in words.
         default: as YAML writes it.
-        line: what the docstring of its target says of it.
-        comment: what stands beside its value in the YAML file.
-        choices: the words that it may be set to, where these are all.
+        line: its description in the docstring of its target.
+        comment: the comment beside its value in the YAML file.
+        choices: the words that it may be set to, where there are no other values.
     """
 
     name: str
@@ -36,12 +36,12 @@ class Key:
 
     @property
     def short(self) -> str:
-        """One of its two descriptions: the first sentence of the docstring, or a shorter comment."""
+        """One of its two descriptions: the docstring's first sentence, or the comment if that is too long."""
         sentence = self.line.partition(". ")[0]
         told = self.comment not in ("", self.type)
         return self.comment if told and not 0 < len(sentence) <= _LINE else sentence
 
     @property
     def is_path(self) -> bool:
-        """Whether its value names a place: a text of which a folder or file is said."""
+        """Whether its value is a path: a text whose description speaks of a folder or file."""
         return self.type.startswith("text") and bool(_PATH.search(f"{self.line} {self.comment}"))

@@ -1,4 +1,4 @@
-"""What may be set by `key=value`, explained: type and range, default, a line. Reads source and YAML only."""
+"""Explains what can be set by `key=value`: type and range, default, a line. Reads only source and YAML."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SCALARS: Mapping[str, Any] = {
     "again": bool,
     "trust": list[str],
 }
-"""Values of a config that belong to no part; the parts have theirs in the signatures of targets."""
+"""Types of values that belong to no part of a config; those of parts are in the signatures of targets."""
 
 _CONFIGS = {"baseline": f"{CONFIG}, or null"}
 
 
 def explained(keys: Outline) -> list[Key]:
-    """The keys that may be typed, with what the signatures of their targets say of them."""
+    """The keys that can be typed, with the types and descriptions from the signatures of their targets."""
     targets = {key.rpartition("._target_")[0]: w.value for key, w in keys.items() if _is_target(key)}
     known = {place: signature(target) for place, target in targets.items()}
     found = []
@@ -51,7 +51,7 @@ def _is_target(key: str) -> bool:
 
 
 def _said(key: str, known: Mapping[str, Signature | None]) -> tuple[Any, str]:
-    """(annotation or None, line) of a key by the nearest target above it; in a mapping, by its values."""
+    """(annotation or None, line) of a key from the nearest target above it; in a mapping, of its values."""
     if key in SCALARS:
         return SCALARS[key], ""
     place, _, name = key.rpartition(".")
@@ -68,15 +68,15 @@ def _said(key: str, known: Mapping[str, Signature | None]) -> tuple[Any, str]:
 
 
 def unreadable(keys: Outline) -> list[str]:
-    """The targets whose source is not found."""
+    """The targets whose source cannot be found."""
     return sorted({w.value for key, w in keys.items() if _is_target(key) and signature(w.value) is None})
 
 
 def of_entry(found: Entry, groups: Groups, package: str = "") -> Outline:
-    """The keys that a config sets, as they are typed, with all that says of what kind they are.
+    """The keys that a config sets, as they are typed, with the targets that explain them.
 
     Args:
-        package: where it stands, if not in the place of its group: `baseline`.
+        package: its place, if that is not its group's, such as `baseline`.
     """
     if not found.group:
         return of_command(found)
@@ -92,18 +92,18 @@ def of_entry(found: Entry, groups: Groups, package: str = "") -> Outline:
 
 
 def of_command(primary: Entry) -> Outline:
-    """The keys of a command's own YAML file; `tune`'s stand below its name."""
+    """The keys of a command's own YAML file; those of `tune` are below its name."""
     prefix = f"{primary.name}." if primary.name == "tune" else ""
     return {f"{prefix}{key}": written for key, written in outline(primary.path).items()}
 
 
 def roots_of(keys: Iterable[str]) -> set[str]:
-    """First parts of keys."""
+    """The first parts of keys."""
     return {key.partition(".")[0] for key in keys}
 
 
 def typed_choices(words: Sequence[str], groups: Groups) -> list[tuple[Entry, str]]:
-    """The configs that words choose, `strategy=maml` or `strategy@baseline=scratch`, each with its place."""
+    """The configs that words choose, such as `strategy@baseline=scratch`, each with its place."""
     found = []
     for word in words:
         choice, equals, names = word.lstrip("+").partition("=")

@@ -1,7 +1,7 @@
 """The keys of YAML files with their values and comments, read without a YAML parser and without Hydra.
 
-It understands block style, as all of conf is written, and it serves people who wait: a shell's TAB, `--help`,
-`explain`. What a run computes with is composed by Hydra (composition.py).
+It understands block style, in which all of conf is written, and is for answers that must be fast: a shell's
+TAB, `--help`, `explain`. The config of a run is composed by Hydra (composition.py).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _PACKAGE = re.compile(r"# *@package +([\w.]+)")
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What stands at a key of a YAML file: its value as text, and the comment beside it."""
+    """What a YAML file has at a key: the value as text, and the comment beside it."""
 
     value: str
     comment: str
 
     def over(self, other: Written | None) -> Written:
-        """This one in place of another, whose comment it keeps where it has none of its own."""
+        """This one in place of `other`, whose comment it keeps if it has none itself."""
         return Written(self.value, self.comment or (other.comment if other else ""))
 
 
@@ -54,6 +54,7 @@ def outline(path: Path) -> Outline:
                 )
             continue
         indent, key = len(match[1]), match[2]
+        # Less indentation, or the same, closes the keys above.
         while open_keys and open_keys[-1][0] >= indent:
             open_keys.pop()
         open_keys.append((indent, key))
@@ -83,7 +84,7 @@ def defaults(path: Path) -> Iterator[tuple[str, Written]]:
 
 
 def selected(primary: Entry | None, words: Sequence[str], groups: Groups) -> dict[str, str]:
-    """Which name each choice has: of the primary config, then of an experiment, then as typed."""
+    """The name for each choice: from the primary config, then from an experiment, then as typed."""
     typed = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word[1:])
     chosen = {choice: w.value for choice, w in (defaults(primary.path) if primary else ()) if choice}
     experiment = entry(groups, "experiment", typed.get("experiment", chosen.get("experiment", "")))
@@ -95,6 +96,7 @@ def selected(primary: Entry | None, words: Sequence[str], groups: Groups) -> dic
 def composed(primary: Entry | None, chosen: Mapping[str, str], groups: Groups) -> Outline:
     """The keys of a primary config with those of every choice, as they are typed."""
     keys = outline(primary.path) if primary else {}
+    # An experiment is merged last, as in Hydra, where it overrides what it has chosen.
     last = {choice: name for choice, name in chosen.items() if choice == "experiment"}
     for choice, name in {**{c: n for c, n in chosen.items() if c not in last}, **last}.items():
         group, _, package = choice.partition("@")
@@ -105,7 +107,7 @@ def composed(primary: Entry | None, chosen: Mapping[str, str], groups: Groups) -
 
 
 def node(groups: Groups, group: str, name: str, package: str = "") -> Outline:
-    """The keys of a chosen config below its package (its group's name, where nothing else is said)."""
+    """The keys of a chosen config below its package (its group's name, unless another is given)."""
     return _node(groups, group, name, package, _DEEPEST)
 
 
@@ -132,7 +134,7 @@ def _merge(keys: Outline, others: Outline) -> None:
 
 
 def own_package(found: Entry) -> str:
-    """Where the keys of a config stand: as its `@package` line says, else below its group's name."""
+    """The place of a config's keys: as its `@package` line says, otherwise below its group's name."""
     with found.path.open(encoding="utf-8", errors="replace") as lines:
         match = _PACKAGE.match(next(lines, ""))
     named = match[1] if match else "_group_"

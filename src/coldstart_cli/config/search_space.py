@@ -15,8 +15,10 @@ class Searched:
     """The values of one key in a search.
 
     Attributes:
-        choices: all there are, or None for an interval.
-        low, high: of the interval, both included; log: uniform in the logarithm; whole: integers only.
+        choices: all the values, or None for an interval.
+        low, high: the ends of the interval, both included.
+        log: whether values are uniform in the logarithm.
+        whole: integers only.
     """
 
     choices: tuple[Any, ...] | None
@@ -34,7 +36,7 @@ class Searched:
         return int(value) if self.whole else float(value)
 
     def distribution(self, optuna: Any) -> Any:
-        """The same as optuna says it."""
+        """The same as a distribution of optuna."""
         if self.choices is not None:
             return optuna.distributions.CategoricalDistribution(self.choices)
         kind = optuna.distributions.IntDistribution if self.whole else optuna.distributions.FloatDistribution
@@ -47,10 +49,10 @@ def plain(value: Any) -> Any:
 
 
 def searched(override: Any) -> Searched:
-    """What an override of Hydra's searches.
+    """The values that an override of Hydra's searches.
 
     Raises:
-        RequestError: for an interval that is none.
+        RequestError: for an empty interval.
     """
     value: Any = override.value()
     if not override.is_interval_sweep():
@@ -58,8 +60,9 @@ def searched(override: Any) -> Searched:
     low, high, log = float(value.start), float(value.end), "log" in value.tags
     if not low < high or (log and low <= 0):
         raise RequestError(
-            f"{override.key_or_group}: interval({low:g}, {high:g}) is none"
+            f"{override.key_or_group}: interval({low:g}, {high:g}) is empty"
             f"{' on a logarithmic scale' if log else ''}; write interval(0.01, 1)"
         )
+    # Ends written as whole numbers mean whole values, unless tagged as float.
     whole = isinstance(value.start, int) and isinstance(value.end, int) and "float" not in value.tags
     return Searched(None, low, high, log, whole)

@@ -1,9 +1,9 @@
-"""What a `_target_` takes, read from its source: names, annotations and docstrings, without importing it.
+"""The parameters of a `_target_`, read from source: names, annotations and docstrings, without an import.
 
-`building.py` imports a target to call it, which may take torch and seconds. Whoever only asks what its keys
-are gets them from here; a test holds both equal. A public name leads over the package's face to the module in
-which it is defined. Annotations are evaluated as far as messages need them: a class of the package becomes an
-empty class of the same name.
+`building.py` imports a target to call it, which may need torch and take seconds. Where only the keys are
+needed, they are read here; a test keeps both equal. A public name leads through the package's face to the
+module that defines it. Annotations are evaluated as far as messages need them: a class of the package becomes
+an empty class of the same name.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ Definition = ast.ClassDef | ast.FunctionDef
 
 
 class Unreadable(Exception):
-    """Something that this reader cannot follow."""
+    """The source has something that this reader cannot follow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """The values that a target takes from YAML.
+    """The parameters that a target takes from YAML.
 
     Attributes:
         name: of the class or function.
         module: in which it is defined.
         parameters: annotation of each keyword-only parameter.
-        lines: what the docstring says of each.
+        lines: the docstring's description of each.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Signature:
 
 @functools.cache
 def signature(target: str) -> Signature | None:
-    """What `target` takes, or None where its source is not found or cannot be followed."""
+    """The parameters of `target`, or None where its source is not found or cannot be followed."""
     module, _, name = RENAMED.get(target, target).rpartition(".")
     try:
         source, definition = _defined(module, name)
@@ -72,6 +72,7 @@ def signature(target: str) -> Signature | None:
         for place, annotated in _parameters(source, definition):
             parameters |= {n: _value(a, place) for n, a in annotated.items()}
         for documented in _documented(source, definition):
+            # The target's own words win over those of what it shares or inherits.
             lines = {**_lines(documented), **lines}
     except Unreadable:
         return None
@@ -79,7 +80,7 @@ def signature(target: str) -> Signature | None:
 
 
 class _Source:
-    """A module's syntax tree: what it defines, and from where it has its other names."""
+    """A module's syntax tree: the names that it defines, and where its other names come from."""
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
@@ -92,11 +93,14 @@ class _Source:
             raise Unreadable(name) from error
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom):
+                # A relative import: each dot beyond the first goes up one package.
                 above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
                 module = ".".join([*above, *([node.module] if node.module else [])])
                 self.imported |= {a.asname or a.name: (module, a.name) for a in node.names}
+            # A face is written as a literal table, so it can be read without being called.
             elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "face":
                 places: dict[str, str] = ast.literal_eval(node.args[1])
+                # The table maps a module to its names; here a name to its module.
                 self.imported |= {n: (f"{name}.{m}", n) for m, names in places.items() for n in names.split()}
         for node in tree.body:
             if isinstance(node, Definition):
@@ -122,6 +126,7 @@ def _source(module: str) -> _Source:
             return _Source(module, Path(spec.origin))
     for folder in folders:
         place = folder.joinpath(*below)
+        # A package or a module, as Python would look for them.
         for path in (place / "__init__.py", place.with_suffix(".py")):
             if path.is_file():
                 return _Source(module, path)
@@ -129,7 +134,7 @@ def _source(module: str) -> _Source:
 
 
 def _defined(module: str, name: str, deepest: int = 8) -> tuple[_Source, ast.AST]:
-    """Where a name is defined, over faces and imports."""
+    """Where a name is defined, followed through faces and imports."""
     source = _source(module)
     if name in source.defined:
         return source, source.defined[name]
@@ -177,13 +182,15 @@ def _unpacked(source: _Source, definition: ast.FunctionDef) -> Iterator[tuple[_S
 
 
 def _documented(source: _Source, definition: Definition) -> Iterator[Definition]:
-    """What may document the parameters: the target, its `__init__`, and what it inherits from."""
+    """What can document the parameters: the target, its `__init__`, what these share, and its parents."""
     yield definition
     if isinstance(definition, ast.FunctionDef):
         for place, shared in _unpacked(source, definition):
             yield from _documented(place, shared)
     else:
-        yield from (p for p in definition.body if isinstance(p, ast.FunctionDef) and p.name == "__init__")
+        for part in definition.body:
+            if isinstance(part, ast.FunctionDef) and part.name == "__init__":
+                yield from _documented(source, part)
         for place, parent in _parents(source, definition):
             yield from _documented(place, parent)
 
@@ -200,7 +207,7 @@ def _parents(source: _Source, definition: ast.ClassDef) -> Iterator[tuple[_Sourc
 
 
 def _lines(definition: Definition) -> dict[str, str]:
-    """Parameter -> its sentence, from the sections `Args` and `Attributes` of a docstring."""
+    """Parameter -> its description, from the sections `Args` and `Attributes` of a docstring."""
     found: dict[str, str] = {}
     names: list[str] = []
     inside, margin = False, 0
@@ -219,7 +226,7 @@ def _lines(definition: Definition) -> dict[str, str]:
 
 
 def _value(node: ast.AST | None, source: _Source) -> Any:
-    """An annotation as typing has it."""
+    """An annotation, evaluated."""
     if node is None:
         return Any
     if isinstance(node, ast.Constant):
@@ -244,7 +251,7 @@ def _value(node: ast.AST | None, source: _Source) -> Any:
 
 
 def _argument(node: ast.AST, source: _Source) -> Any:
-    """A value inside a Literal or of a limit, where a text is a text and no annotation in quotes."""
+    """A value in a Literal or a limit, where a text is itself and not an annotation in quotes."""
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, ast.JoinedStr):
@@ -282,7 +289,7 @@ def _named(name: str, source: _Source) -> Any:
 
 
 def module_of(target: str) -> str | None:
-    """The module that a public name leads to, by the face of its package alone."""
+    """The module that a public name leads to, from the face of its package only."""
     package, _, name = RENAMED.get(target, target).rpartition(".")
     try:
         source = _source(package)
@@ -300,10 +307,10 @@ def public_names(package: str) -> list[str]:
 
 
 def alias(module: str, name: str) -> Any:
-    """The annotation that a module names, such as `Format = Literal["pt2", "onnx"]`.
+    """An annotation that a module defines by name, such as `Format = Literal["pt2", "onnx"]`.
 
     Raises:
-        Unreadable: where there is none.
+        Unreadable: where it does not exist.
     """
     source, node = _defined(module, name)
     return _value(node, source)
@@ -311,5 +318,5 @@ def alias(module: str, name: str) -> Any:
 
 @functools.cache
 def _stub(name: str) -> type:
-    """An empty class in the place of one that is not imported."""
+    """An empty class in place of one that is not imported."""
     return type(name, (), {})

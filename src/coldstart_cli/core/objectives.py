@@ -43,6 +43,7 @@ class Classification(Objective):
     def divergence(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         """T^2 KL(teacher || student) of the softened distributions, in nats."""
         return temperature**2 * F.kl_div(
+            # kl_div takes the target second: KL(target || input), here the teacher's against the student's.
             F.log_softmax(student / temperature, -1),
             F.log_softmax(teacher / temperature, -1),
             reduction="batchmean",
@@ -53,7 +54,7 @@ class Classification(Objective):
         return {"accuracy": (outputs.argmax(-1) == targets).float().mean()}
 
     def other_metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        """As scikit-learn defines them, with hits, targets and answers counted for each class.
+        """As scikit-learn defines them, from the hits, targets and answers of each class.
 
         balanced_accuracy: mean of the recalls hits / targets of the classes among the targets. macro_f1: mean
         of 2 hits / (targets + answers) of the classes among the targets or the answers.
@@ -64,6 +65,8 @@ class Classification(Objective):
             np.bincount(classes, minlength=self.n_outputs)
             for classes in (wanted[wanted == given], wanted, given)
         )
+        # A class without targets has no recall; one without targets and answers has no F1. Both are left
+        # out.
         among, either = n_wanted > 0, n_wanted + n_given
         return {
             "balanced_accuracy": float((hits[among] / n_wanted[among]).mean()),
@@ -76,9 +79,12 @@ class Classification(Objective):
         targets = targets.cpu()
         if not torch.isfinite(p).all():
             return Calibration(math.nan, math.nan, math.nan, None)
+        # Doubles: the margin of 1e-9 below is finer than the rounding of a float.
         right = one_hot(targets, self.n_outputs)
+        # Stable: classes of equal probability keep their order, so that ties come out the same everywhere.
         ordered, classes = p.sort(dim=-1, descending=True, stable=True)
-        # Of ten equal classes nine are enough for .9, whatever the sum of their roundings.
+        # Nine of ten equally likely classes are enough for a coverage of .9, however their sum is rounded.
+        # `clamp`: where even all classes do not reach the coverage, the set is all of them, not one more.
         sizes = 1 + (ordered.cumsum(-1) < coverage - 1e-9).sum(-1).clamp(max=self.n_outputs - 1)
         ranks = (classes == targets.unsqueeze(-1)).int().argmax(-1)
         return Calibration(
@@ -96,7 +102,7 @@ class Regression(Objective):
     Args:
         mean, deviation: targets and outputs are (value - mean) / deviation, of a value in its own unit.
 
-    It has no calibration: an interval needs a variance, and predictors of reals give a mean alone.
+    It has no calibration: an interval needs a variance, and predictors of reals give only a mean.
     """
 
     n_outputs: int
@@ -111,10 +117,11 @@ class Regression(Objective):
         return F.mse_loss(outputs, targets)
 
     def divergence(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-        """Mean squared difference; reals have no temperature."""
+        """Mean squared difference; the temperature has no meaning for reals."""
         return F.mse_loss(student, teacher)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        # Back to the unit of the data; the loss keeps the standardised scale, for which rates are chosen.
         return {"mse": self.deviation**2 * F.mse_loss(outputs, targets)}
 
     def values(self, outputs: Tensor) -> Tensor:
@@ -123,12 +130,16 @@ class Regression(Objective):
 
 
 def one_hot(targets: Tensor, n_outputs: int) -> Tensor:
-    """(n,) in [0, n_outputs) -> (n, n_outputs) int64. torch's own reads the values, to check them first."""
+    """(n,) in [0, n_outputs) -> (n, n_outputs) int64.
+
+    torch's own function reads the values to check them, and a recording refuses that.
+    """
     return (targets.unsqueeze(-1) == torch.arange(n_outputs, device=targets.device)).to(torch.int64)
 
 
 def _confidence_bins(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> list[list[float]]:
     """[m, n, sum of confidences, number right] of each bin that has examples. Both (n,)."""
+    # Bins are open below, closed above; a confidence of 0 has none and goes to the first.
     bins = np.ceil(confidence * N_BINS).astype(np.int64).clip(1, N_BINS)
     n = np.bincount(bins, minlength=N_BINS + 1).tolist()
     sums = np.bincount(bins, confidence, minlength=N_BINS + 1).tolist()

@@ -24,6 +24,7 @@ Split = Literal["train", "validation", "source_test", "new"]
 """`train` classes; `validation` source classes of their own; `source_test`, examples of training
 classes that training never sees; `new`, the classes of the cold start."""
 
+Validation = Literal["as_new", "unshifted", "none"]
 
 Unit = Literal["%", ""]
 """Of a metric: shares in [0, 1] are shown in percent, others as they are."""
@@ -45,18 +46,19 @@ def joined(first: Inputs, second: Inputs) -> Inputs:
     """Both, one after the other: (n, ...), (m, ...) -> (n + m, ...)."""
     if isinstance(first, Tensor):
         return torch.cat([first, second])  # type: ignore[list-item]
+    # By name: the two mappings may have their keys in different orders.
     return {name: torch.cat([tensor, second[name]]) for name, tensor in first.items()}  # type: ignore[index]
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How far the probabilities of one task's answers can be believed, as numbers of Python.
+    """How far the probabilities of one task's answers can be believed, as Python numbers.
 
     Attributes:
         brier: mean over examples of sum_c (p_c - [c = target])^2, in [0, 2].
         coverage: share of examples whose class lies in the smallest set of classes, most probable first,
-            whose probabilities add up to the coverage asked for.
+            whose probabilities add up to the required coverage.
         set_size: mean number of classes in that set.
         confidence_bins: [m, n, confidences, right] of each of the 15 bins ((m - 1)/15, m/15], m from 1, that
             has examples: their number, the sum of their largest probabilities, the number of right answers;
@@ -76,7 +78,7 @@ class Objective(ABC):
         n_outputs: width of a predictor's output, (n, n_outputs).
         headline: name of the metric that reports lead with.
         higher_is_better: direction of the headline.
-        units: metric -> its unit; a metric that it lacks has none.
+        units: metric -> its unit; a metric that is not listed has none.
     """
 
     n_outputs: int
@@ -128,6 +130,7 @@ class Examples:
         return replace(self, inputs=map_inputs(function, self.inputs), targets=function(self.targets))
 
     def to(self, device: torch.device) -> Self:
+        # Work on the device waits for the copy by itself, so the CPU need not.
         return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def take(self, indices: Tensor) -> Examples:
@@ -163,14 +166,20 @@ class Support(Examples):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A support set to learn from and a query set to be judged by."""
+    """A support set to learn from and a query set to be judged by.
+
+    Attributes:
+        origin: the person, site or speaker that all its examples come from, or None where they come from
+            several. Tasks of one origin resemble each other, so intervals and tests take them as a cluster.
+    """
 
     support: Support
     query: Examples
     name: str
+    origin: str | None = None
 
     def to(self, device: torch.device) -> Task:
-        return Task(self.support.to(device), self.query.to(device), self.name)
+        return replace(self, support=self.support.to(device), query=self.query.to(device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +223,16 @@ class TaskSource(ABC):
         fingerprint: a digest of the content, which ties a run to the data it was trained on.
         shares_labels: new classes are those of the source (domain shift), as `Support.source_classes` says.
         unequal: a task has `shape.n_way` classes and `shape.k_shot` support examples of each at most.
-        has_source: it has a split `train`; without, it serves strategies that learn nothing from a source.
+        validation: how its validation tasks differ from training. `as_new`: as new tasks do, so that they
+            may choose for these. `unshifted`: they are rows of the source's own domain, where adapting never
+            pays, and cannot say after how many steps a new task is served best. `none`: there are none.
+        has_source: it has a split `train`; without one, it serves only strategies that learn nothing from a
+            source.
     """
 
     shares_labels: bool = False
     unequal: bool = False
+    validation: Validation = "as_new"
     has_source: bool = True
     input_shape: tuple[int, ...] | Mapping[str, tuple[int, ...]]
     shape: TaskShape
@@ -231,10 +245,10 @@ class TaskSource(ABC):
 
     @abstractmethod
     def tasks(self, split: Split, indices: Sequence[int]) -> list[Task]:
-        """Tasks number `indices` of a split. PURE: same arguments, same tasks. Images stay uint8.
+        """The tasks of a split at `indices`. PURE: same arguments, same tasks. Images stay uint8.
 
         Supports are nested over k_shot, and queries do not depend on it (on `train` they may). Only tasks
-        that are adapted to have unlabelled examples: those of `train` may have fewer.
+        that a strategy adapts to need unlabelled examples, so those of `train` may have fewer.
         """
 
     @abstractmethod
@@ -255,7 +269,7 @@ class TaskSource(ABC):
 
     @abstractmethod
     def facts(self) -> dict[str, str]:
-        """What a reader of a report wants to know: classes and examples of each split."""
+        """What a report says of the data: classes and examples of each split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +277,7 @@ class Adapted:
     """A predictor for one task.
 
     Attributes:
-        build: makes `module`; called where a step's predictor is asked for, since making a module takes
+        build: makes `module`; called only if a step's predictor is used, since making a module takes
             as long as a step of a small network.
         changed: the tensors that adaptation made, by name.
         notes: numbers worth reporting (`distance`, `guard`, ...). `similarity of X` is the resemblance of
@@ -285,18 +299,19 @@ class Adapted:
 class Strategy(nn.Module, ABC):
     """A way out of a cold start: learn from a source, adapt to a task.
 
-    Hyper-parameters are keyword-only arguments of the constructor, stored under their own name;
-    their values stand in conf/strategy. What adaptation needs of the source is state (parameters
-    and buffers), so that a trained strategy adapts without the source data.
+    Hyper-parameters are keyword-only arguments of the constructor, stored under their own name (those that
+    strategies share, as one mapping); their values are in conf/strategy. What adaptation needs of the source
+    is state (parameters and buffers), so that a trained strategy adapts without the source data.
 
     Attributes:
         learns_from_source: False where `fit` has nothing to do, as for a baseline from scratch, or where
             no parameter of it learns, as over a frozen encoder (`assembly` says so).
         needs_classes: it cannot serve a regression.
-        needs_labels: it cannot serve k = 0; without, it can where new classes are classes of the source.
+        needs_labels: it cannot serve k = 0; a strategy without this can, where new classes are classes of the
+            source.
         needs_unlabelled: it cannot serve a task without unlabelled examples.
-        preparing_steps: first outer steps, such as a teacher's: no state among them can be the best one.
-        differentiates_twice: its outer gradient goes through inner ones, which bf16 spoils.
+        preparing_steps: number of first outer steps, such as a teacher's, that cannot give the best state.
+        differentiates_twice: its outer gradient goes through inner ones, for which bf16 is too coarse.
         starts_from_support: its predictor before the first gradient step is made of the support set.
         replayable: `adapt` calls the same operations for every task, so that they can be recorded once. False
             where it draws random numbers, decides by values, or notes some.
@@ -320,6 +335,7 @@ class Strategy(nn.Module, ABC):
     @property
     def transductive(self) -> bool:
         """Whether a prediction may depend on the other inputs of its batch."""
+        # Asked of the modules, because only the model's config decides about its norm.
         return any(getattr(module, "batch_dependent", False) for module in self.modules())
 
     def refusal(self, tasks: TaskSource) -> str | None:
@@ -339,7 +355,7 @@ class Strategy(nn.Module, ABC):
 
     @abstractmethod
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
-        """Yields the metrics of each outer step on the training split, maybe for ever.
+        """Yields the metrics of each outer step on the training split, possibly without end.
 
         `start`: steps taken before (resume). All randomness is a function of (seed, step).
         """
@@ -350,7 +366,7 @@ class Strategy(nn.Module, ABC):
 
 
 def tensors_of(*sets: Examples) -> list[Tensor]:
-    """All of them, in the order of `Examples.map`."""
+    """All tensors of the sets, in the order of `Examples.map`."""
     found: list[Tensor] = []
 
     def kept(tensor: Tensor) -> Tensor:
@@ -358,6 +374,8 @@ def tensors_of(*sets: Examples) -> list[Tensor]:
         return tensor
 
     for examples in sets:
+        # By `map` rather than by fields, so that a subclass with more tensors, such as Support, is read
+        # too.
         examples.map(kept)
     return found
 
@@ -366,8 +384,10 @@ def content_hash(task: Task) -> str:
     """Eight hexadecimal digits over the support and query sets: equal hashes are the same task."""
     parts: list[str | Tensor] = []
     for examples in (task.support, task.query):
+        # Unlabelled examples are left out: methods with and without them are compared on the same tasks.
         inputs = {"": examples.inputs} if isinstance(examples.inputs, Tensor) else examples.inputs
         for name, tensor in sorted(inputs.items()):
+            # Shape and type too: the bytes of a (2, 3) and of a (3, 2) tensor may be the same.
             parts += [f"{name}{tuple(tensor.shape)}{tensor.dtype}", tensor]
         parts.append(examples.targets)
     return digest(parts, 8)

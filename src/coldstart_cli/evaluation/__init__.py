@@ -1,4 +1,4 @@
-"""Adapts to tasks, scores, reads the clock."""
+"""Adaptation to tasks, scores and times."""
 
 from coldstart_cli.faces import face
 

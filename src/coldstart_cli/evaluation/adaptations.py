@@ -1,4 +1,4 @@
-"""Adapts to one task after another and computes what they are judged by: replayed, where that is possible."""
+"""Adapts to one task after another and answers its queries; by replays, where that is possible."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Answer:
     """What a predictor says to the query set.
 
     Attributes:
-        role: of a predictor beside the strategy's own, or None for that.
+        role: of a predictor beside the strategy's own; None for its own.
         outputs: (n_query, n_outputs), the same tensor where several steps share a predictor.
-        seconds: inside the strategy's generator so far.
+        seconds: spent inside the strategy's generator up to this step.
     """
 
     step: int
@@ -39,7 +39,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """An answer without its values: which of the outputs it is, and after how many predictors."""
+    """An answer without its values: the index of its output, and the number of predictors before it."""
 
     step: int
     role: str | None
@@ -49,23 +49,24 @@ class _Place:
 
 
 class Adaptations:
-    """Of one strategy to many tasks: where it can be recorded, by replays from the fourth of a shape on.
+    """Adapts one strategy to many tasks; if it can be recorded, by replays from the fourth of a shape on.
 
-    Any thread may call it, with a tree of the strategy's modules of its own.
+    Any thread may call it, each with its own tree of the strategy's modules.
 
     Args:
-        steps: after which the query set is answered.
-        beside: also by the predictors that a strategy gives to be scored beside its own.
+        steps: numbers of steps after which the query set is answered.
+        beside: whether predictors that a strategy gives beside its own answer too.
     """
 
     def __init__(self, steps: Sequence[int], hardware: Hardware, *, beside: bool) -> None:
         self.steps, self.hardware, self.beside = steps, hardware, beside
-        self.replays = Replays("the predictor of a task", after=1, quiet=True)  # many decide by values
+        # Quiet, because many strategies decide by values and cannot be recorded.
+        self.replays = Replays("the predictor of a task", after=1, quiet=True)
         self._places: dict[Hashable, list[_Place]] = {}
         self._watches: dict[int, Watch] = {}
 
     def __call__(self, strategy: Strategy, task: Task) -> list[Answer]:
-        """A strategy that takes fewer steps keeps its last predictor."""
+        """The answers of one task; a strategy that takes fewer steps keeps its last predictor."""
         tensors = tensors_of(task.support, task.query)
         layout = tuple((tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors)
         kind = (task.support.objective, task.support.unlabelled is None, layout)
@@ -77,7 +78,7 @@ class Adaptations:
             outputs = self.replays(kind, partial(self._outputs, strategy, task, places), tensors, watch)
         finally:
             _ticks.reset(token)
-        if self.replays.recordable:  # else no replay will ask
+        if self.replays.recordable:  # otherwise no replay will need them
             known = (watch.state, kind)
             if places:
                 self._places[known] = places
@@ -87,6 +88,8 @@ class Adaptations:
     def _answer(self, place: _Place, outputs: Values, ticks: Sequence[float]) -> Answer:
         output = outputs[place.output]
         assert output is not None
+        # Ticks come in pairs around each step of the generator; building and calling predictors is between
+        # pairs.
         clocked = ticks[: 2 * place.n_adapted]
         seconds = sum(clocked[1::2]) - sum(clocked[::2])
         return Answer(place.step, place.role, place.notes, output, seconds)
@@ -100,6 +103,7 @@ class Adaptations:
         said: list[tuple[str | None, Mapping[str, float], int]] = []
         n_adapted, goes_on = 0, True
         places.clear()
+        # The clock is read by `recorder.call`, so that a replay reads it at the same places.
         for step in range(max(self.steps) + 1):
             if goes_on:
                 recorder.call(self._tick)
@@ -118,6 +122,7 @@ class Adaptations:
                         said.append((role, {} if role else latest.notes, len(found)))
                         found.append(self._predicted(build, query))
                 places += [_Place(step, *words, n_adapted) for words in said]
+        # Explicitly, so that what the generator holds is freed before the next task.
         adaptation.close()
         return found
 

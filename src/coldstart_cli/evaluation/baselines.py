@@ -1,9 +1,9 @@
-"""Records of a baseline, measured once: every run on the same bank has the same baseline beside it.
+"""Records of a baseline, measured once: all runs on the same task bank share the same baseline.
 
 A baseline learns nothing from the source, so its records depend on its tasks, its initial weights, its
-configuration, the steps that are scored, the code and the machine, and on nothing that a run learned. Files
-in the cache folder are named by a digest of all of these; equal names hold equal records, but for times,
-which are those of the first measurement. A file appears whole or not at all, and is checked when read.
+configuration, the steps that are scored, the code and the machine, but not on anything that a run learned.
+Files in the cache folder are named by a digest of all of these; equal names hold equal records except for
+times, which are those of the first measurement. A file appears whole or not at all, and is checked when read.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from coldstart_cli.processes import ranks
 Scores = list[Score]
 
 MOST_BYTES = 256 << 20
-"""Of all files; those that were used longest ago go first."""
+"""The most that all files together may take; the least recently used ones are removed first."""
 
 
 @final
 class Baselines:
-    """What a run may read of baselines that other runs measured, and leaves for them.
+    """Baselines that other runs have measured, which a run may read and add to.
 
     Args:
         variants: variant -> config of the baseline.
         model: config of its model.
-        facts: whatever else the records depend on: seed, hardware, vectorize.
+        facts: what else the records depend on: seed, hardware, vectorize.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Baselines:
 
     @property
     def usable(self) -> bool:
-        """Classes of the user's own may change while their configs stay: their records are not kept."""
+        """False for the user's own classes: they may change while their configs do not."""
         targets = [t for node in (*self.variants.values(), self.model) for t in _targets(node)]
         return all(target.startswith("coldstart_cli.") for target in targets)
 
@@ -72,10 +72,11 @@ class Baselines:
 
         Args:
             tasks: makes the tasks whose scores they are.
-            asked: steps and all else that determines scores.
+            asked: steps and everything else that determines scores.
         """
         self.asked += 1
         path = self._path(variant, strategy, tasks(), asked) if ranks.first() else None
+        # One rank looks and tells the others: a file that appears in between must not divide them.
         kept = ranks.agreed(lambda: None if path is None else _read(path))
         if kept is not None:
             header, groups = kept
@@ -91,18 +92,19 @@ class Baselines:
             _write(path, {"measured": measured, "facts": dict(self.facts)}, groups)
 
     def summary(self) -> BaselineRead | None:
-        """What a report says of it; None where nothing was read."""
+        """What a report says about cached records; None where none were read."""
         return BaselineRead(self.read, self.asked, self.oldest) if self.read else None
 
     def _path(
         self, variant: str, strategy: Strategy, tasks: Iterable[Task], asked: Mapping[str, Any]
     ) -> Path | None:
-        """The file of these records, or None where what they depend on is not all known."""
+        """The file of these records, or None where not everything that they depend on is known."""
         node = [self.variants[variant], self.model, self.facts, asked, code()]
         parts: list[Part] = [json.dumps(node, sort_keys=True, default=str)]
         state = strategy.state_dict()
         if not all(isinstance(value, Tensor) for value in state.values()):
             return None
+        # The initial weights themselves: what made them (seed, model, torch) need not be listed in full.
         parts += tensor_parts(state)
         known: dict[int, tuple[Examples, bytes]] = {}  # sets that tasks share are hashed once
         for task in tasks:
@@ -121,7 +123,7 @@ class Baselines:
 
 @cache
 def code() -> str:
-    """A digest of this package's source and of what computes: another one may give other numbers."""
+    """A digest of this package's source and of its libraries: other ones may give other numbers."""
     parts: list[Part] = [f"{__version__} {torch.__version__} {np.__version__}"]
     for path in sorted(ROOT.rglob("*.py")):
         parts += [f"{path.relative_to(ROOT).as_posix()}\0", path.read_bytes()]
@@ -129,31 +131,33 @@ def code() -> str:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[Scores]] | None:
-    """Header and scores, or None where the file is missing or not what was written."""
+    """Header and scores, or None where the file is missing or damaged."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         first, _, rest = path.read_bytes().partition(b"\n")
         header: dict[str, Any] = json.loads(first)
         if header["sha256"] == digest([rest], 64) and isinstance(header["measured"], str):
+            # Marks it as used, by which `keep_newest` decides.
             os.utime(path)
             return header, [[score_of(row) for row in json.loads(line)] for line in rest.splitlines()]
     return None
 
 
 def _write(path: Path, header: Mapping[str, Any], groups: Sequence[Scores]) -> None:
-    """Keeps the scores of each task; what JSON does not give back as it was is not kept."""
+    """Keeps the scores of each task, unless JSON would not give them back unchanged."""
     lines = [json.dumps([score.row() for score in scores]) for scores in groups]
     back = [[score_of(row) for row in json.loads(line)] for line in lines]
-    if repr(back) != repr(list(groups)):  # nan is not equal to itself
+    # By repr, which writes floats exactly.
+    if repr(back) != repr(list(groups)):  # and nan as nan, which is not equal to itself
         return
     body = "".join(f"{line}\n" for line in lines).encode()
     first = json.dumps({**header, "sha256": digest([body], 64)}).encode()
-    with contextlib.suppress(RequestError, OSError):  # a full disk costs time, not the run
+    with contextlib.suppress(RequestError, OSError):  # a full disk must not end the run
         write_bytes(path, first + b"\n" + body)
         keep_newest(path.parent, "*.jsonl", MOST_BYTES)
 
 
 def _learned_from(task: Task) -> Iterator[Part]:
-    """All that adaptation sees of a task."""
+    """Everything that adaptation sees of a task."""
     support = task.support
     yield f"{task.name} {support.objective!r} {support.seed}"
     yield from _parts(support)

@@ -24,7 +24,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 WARM_UP = 10
-"""Calls that are not timed, of each predictor and batch size: caches fill, kernels are chosen."""
+"""Untimed calls of each predictor and batch size, in which caches fill and kernels are chosen."""
 TURN = 10
 """Calls in a row before another predictor or batch size has its turn."""
 
@@ -33,7 +33,7 @@ def adaptation_ms(strategy: Strategy, tasks: Iterable[Task], step: int, hardware
     """Median milliseconds of adaptation up to `step`, one task at a time on the whole machine."""
     with _without_garbage_collection():
         placed = (task.to(hardware.device) for task in tasks)
-        # each anew, so that none is replayed: as where a single task is met
+        # a new object for each, so that none is replayed, as with a single task in practice
         written = [Adaptations([step], hardware, beside=False)(strategy.eval(), task) for task in placed]
         seconds = [answers[0].seconds for answers in written]
     return 1000 * statistics.median(seconds)
@@ -46,9 +46,9 @@ def costs(
     hardware: Hardware,
     adaptation_ms: Mapping[int, float],
 ) -> Costs:
-    """What the adapted predictor costs on this hardware, and those that are scored beside it.
+    """What the adapted predictor costs on this hardware, and the predictors that are scored beside it.
 
-    Times are of so many calls, after a warm-up and with the device synchronised.
+    Times are taken after a warm-up and with the device synchronised.
 
     Args:
         adaptation_ms: by k_shot, measured before.
@@ -58,6 +58,7 @@ def costs(
     adaptation = strategy.adapt(task.support)
     first = next(adaptation)
     adaptation.close()
+    # After 0 steps: a predictor's cost does not depend on the values in it.
     modules = {"": first.module, **{role: build() for role, build in first.beside.items()}}
     batches = {size: repeated(task.query.inputs, size) for size in plan.batch_sizes}
     with torch.no_grad(), hardware.autocast():
@@ -89,10 +90,10 @@ def _times(seconds: Sequence[float]) -> Times:
 def timed(
     calls: Mapping[Key, Callable[[], object]], hardware: Hardware, *, least: int, total: float
 ) -> dict[Key, list[float]]:
-    """Seconds of each of many calls of each, taken in turns: what slows the machine down, slows all.
+    """Seconds of every single call, the keys taking turns, so that what slows the machine down slows all.
 
     Turns go on until each has been called `least` times and each has taken `total` seconds. Python's
-    garbage collector waits: its pauses are the process's, not the predictor's.
+    garbage collector is off meanwhile: its pauses belong to the process, not to the predictor.
     """
     for call in calls.values():
         for _ in range(WARM_UP):
@@ -102,7 +103,7 @@ def timed(
     with _without_garbage_collection():
         while waiting:
             for key in waiting:
-                calls[key]()  # the call before was another's
+                calls[key]()  # untimed: the call before was another's, and left other data in the caches
                 for _ in range(TURN):
                     before = hardware.now()
                     calls[key]()
@@ -124,15 +125,16 @@ def _without_garbage_collection() -> Iterator[None]:
 
 
 def repeated(inputs: Inputs, n: int) -> Inputs:
-    """n examples, the given ones over and over."""
+    """n examples, the given ones repeated in order."""
     indices = torch.arange(n) % n_examples(inputs)
     return map_inputs(lambda tensor: tensor[indices.to(tensor.device)], inputs)
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Real numbers that the predictor holds, those that adaptation made included, shared ones once.
+    """Real numbers in the predictor, including those that adaptation made; shared tensors count once.
 
-    Constants count too: a frozen encoder is as large as one that learns, though no state dict holds it.
+    Constants count too: a frozen encoder is as large as one that learns, though no state dict has it.
     """
+    # By identity: a tensor that two modules share is stored once.
     tensors = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     return sum(tensor.numel() for tensor in tensors.values() if tensor.is_floating_point())

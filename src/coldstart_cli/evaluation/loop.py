@@ -1,4 +1,4 @@
-"""The evaluation loop: every contestant adapts to the same tasks at every k; validation tasks choose."""
+"""The evaluation loop: all contestants adapt to the same tasks at every k; validation tasks choose."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from coldstart_cli.processes.signals import StopOnSignal
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationPlan:
-    """What is asked of a trained strategy, and of the baseline beside it.
+    """How a trained strategy, and the baseline beside it, are evaluated.
 
     Attributes:
-        n_tasks: new tasks, and as many held-out source tasks.
-        n_way, n_query, n_unlabelled: their shape, or None for the data set's.
-        k_shots: labels for each class (regression: for each task); one evaluation for each. At 0 there
-            is no baseline: it would have nothing to learn from.
-        beyond: whether numbers of shots that the data cannot serve are refused, or left out and named.
+        n_tasks: number of new tasks, and of held-out source tasks.
+        n_way, n_query, n_unlabelled: their shape; None for the data set's.
+        k_shots: labels per class (regression: per task); one evaluation for each. At 0 there is no
+            baseline, which would have nothing to learn from.
+        beyond: whether numbers of shots that the data cannot serve are refused, or left out and listed.
         steps: adaptation steps at which the strategy is scored; the one reported is the best on
-            validation tasks.
+            validation tasks, or where these are not like new tasks each new task's own choice.
         baseline_steps: the same for the baseline.
         baseline_search: values of the baseline's hyper-parameters to choose from on validation tasks.
-        n_selection_tasks: validation tasks that choose.
+        n_selection_tasks: number of validation tasks for these choices.
         reuse_baseline: whether records of the baseline may come from an earlier run that measured the same.
         confidence: of the intervals.
-        coverage: probability that a prediction set is to hold.
+        coverage: probability with which a prediction set should hold the right class.
         batch_sizes: batches whose inference time is measured.
-        timed_calls: calls of each at least, after a warm-up.
-        timed_seconds: each is called until its calls have taken as long, in seconds.
+        timed_calls: fewest timed calls of each, after a warm-up.
+        timed_seconds: seconds that the calls of each have to take together.
         budget: limits on what the predictor may cost.
 
     Raises:
-        ValueError: where a limit needs a batch size that is not measured.
+        ValueError: where a limit refers to a batch size that is not measured.
     """
 
     n_tasks: Annotated[int, Ge(2)]
@@ -68,8 +68,8 @@ class EvaluationPlan:
 
     def __post_init__(self) -> None:
         timed = sorted({"p50_ms", "p95_ms"} & self.budget.limits.keys())
-        if timed and int(BATCH) not in self.batch_sizes:
-            raise ValueError(f"batch_sizes: lacks {BATCH}, for which budget.{timed[0]} is meant; add it")
+        if timed and BATCH not in self.batch_sizes:
+            raise ValueError(f"batch_sizes: {BATCH} is missing, to which budget.{timed[0]} refers; add it")
 
 
 def evaluate(
@@ -87,7 +87,8 @@ def evaluate(
 
     Args:
         contestants: role (`strategy`, `baseline`) -> variant -> strategy; validation tasks choose the
-            variant and the adaptation step of each role.
+            variant and the adaptation step of each role. Where they cannot, as they are not like new tasks,
+            each new task chooses the steps of the strategy itself (`step_choice`).
         trained_on_source: whether the strategy was trained on this source; only then are there held-out
             examples of its training classes.
         baselines: where records of the baseline may come from.
@@ -103,23 +104,30 @@ def evaluate(
     done = 0
     for job in jobs:
         variants = contestants[job.role]
-        if job.split != "validation":  # the choice has been made by the jobs before
+        if job.split != "validation" and not job.chooses:  # the choice has been made by the jobs before
             ours = [r for r in records if (r.role, r.k_shot) == (job.role, job.k_shot)]
             choice = measures.choose(ours, source.objective.higher_is_better)
             chosen[job.role][job.k_shot] = choice
             variants = {choice[0]: variants[choice[0]]}
         for variant, strategy in variants.items():
             for rows in _records(job, variant, strategy, plan, hardware, baselines):
+                # After every task, so that Ctrl-C need not wait for the others.
                 stop.check()
                 records += rows
                 done += 1
                 for logger in loggers:
                     logger.advance(done)
+        if job.chooses:
+            counts = measures.counted_steps(
+                r for r in records if (r.role, r.split, r.k_shot) == (job.role, "new", job.k_shot)
+            )
+            if counts:
+                chosen[job.role][job.k_shot] = ("", max(counts, key=lambda step: counts[step]))
     return records, chosen
 
 
 def _n_adaptations(job: _Job, contestants: Mapping[str, Mapping[str, Strategy]]) -> int:
-    """All variants meet the validation tasks, the one that was chosen the others."""
+    """All variants adapt to the validation tasks, and only the chosen one to the others."""
     return job.n_tasks * (len(contestants[job.role]) if job.split == "validation" else 1)
 
 
@@ -131,13 +139,19 @@ def _records(
     hardware: Hardware,
     baselines: Baselines | None,
 ) -> Iterator[list[Record]]:
-    """The rows of each task of a job. Validation tasks choose by the headline alone: theirs stay short."""
+    """The rows of each task of a job; those of validation tasks are short, with the headline metric only."""
     label = partial(labelled, role=job.role, variant=variant, split=job.split, k_shot=job.k_shot)
     tasks = partial(tasks_of, job.source, job.split, job.n_tasks)
     beside = job.split == "new"
     coverage = None if job.split == "validation" else plan.coverage
     score = partial(
-        scored_together, strategy, steps=job.steps, hardware=hardware, beside=beside, coverage=coverage
+        scored_together,
+        strategy,
+        steps=job.steps,
+        hardware=hardware,
+        beside=beside,
+        coverage=coverage,
+        chooses=job.chooses and job.split == "new",
     )
 
     def fresh() -> Iterator[list[Score]]:
@@ -160,6 +174,7 @@ class _Job:
     source: TaskSource
     n_tasks: int
     steps: Sequence[int]
+    chooses: bool = False  # whether each new task chooses its own step
 
 
 def _jobs(
@@ -171,14 +186,16 @@ def _jobs(
             if role == "baseline" and k == 0:
                 continue
             steps = plan.steps if role == "strategy" else plan.baseline_steps
-            yield _Job(role, "validation", k, shaped, plan.n_selection_tasks, steps)
+            own = role == "strategy" and source.validation != "as_new"
+            if not own:
+                yield _Job(role, "validation", k, shaped, plan.n_selection_tasks, steps)
             if role == "strategy" and source_refusal(source, plan, k, trained_on_source) is None:
-                yield _Job(role, "source_test", k, shaped, plan.n_tasks, steps)
-            yield _Job(role, "new", k, shaped, plan.n_tasks, steps)
+                yield _Job(role, "source_test", k, shaped, plan.n_tasks, steps, own)
+            yield _Job(role, "new", k, shaped, plan.n_tasks, steps, own)
 
 
 def shape_of(source: TaskSource, plan: EvaluationPlan, k_shot: int) -> TaskShape:
-    """The shape of the evaluation's tasks: the plan's where it says, the data set's where it does not."""
+    """The shape of the evaluation's tasks: the plan's where it gives one, otherwise the data set's."""
     given = {"n_way": plan.n_way, "n_query": plan.n_query, "n_unlabelled": plan.n_unlabelled}
     return replace(
         source.shape, k_shot=k_shot, **{name: value for name, value in given.items() if value is not None}
@@ -186,16 +203,18 @@ def shape_of(source: TaskSource, plan: EvaluationPlan, k_shot: int) -> TaskShape
 
 
 def served(source: TaskSource, plan: EvaluationPlan) -> tuple[EvaluationPlan, dict[int, str]]:
-    """The plan without the shots that the data cannot serve, where it says so, and why they are left out.
+    """With beyond=leave_out, the plan without the shots that the data cannot serve, and why each is left out.
 
-    Where they can serve none, the plan as it is: that is a mistake in it, which others refuse.
+    Where the data can serve none, the plan is returned unchanged: a mistake in it, which is refused later.
     """
     if plan.beyond == "refuse":
         return plan, {}
     left_out: dict[int, str] = {}
     for k in plan.k_shots:
         shape = shape_of(source, plan, k)
-        reason = source.refusal("new", shape) or source.refusal("validation", shape)
+        reason = source.refusal("new", shape)
+        if reason is None and source.validation != "none":
+            reason = source.refusal("validation", shape)
         if reason is not None:
             left_out[k] = reason
     kept = [k for k in plan.k_shots if k not in left_out]
@@ -205,7 +224,7 @@ def served(source: TaskSource, plan: EvaluationPlan) -> tuple[EvaluationPlan, di
 def source_refusal(
     source: TaskSource, plan: EvaluationPlan, k_shot: int, trained_on_source: bool
 ) -> str | None:
-    """Why there are no held-out source tasks beside the new ones, or None where there are."""
+    """Why there are no held-out source tasks to compare with the new ones, or None where there are."""
     if not trained_on_source:
         return "the run was trained on other data"
     return source.refusal("source_test", shape_of(source, plan, k_shot))
@@ -213,5 +232,6 @@ def source_refusal(
 
 def tasks_of(source: TaskSource, split: Split, n: int) -> Iterator[Task]:
     """Tasks 0 to n - 1 of a split, drawn in batches."""
+    # In batches, which are faster to draw; not all at once, since unlabelled examples can be many.
     for start in range(0, n, 32):
         yield from source.tasks(split, range(start, min(start + 32, n)))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from coldstart_cli.core.tasks import Strategy, Task, content_hash
 from coldstart_cli.evaluation.adaptations import Adaptations
+from coldstart_cli.evaluation.step_choice import own_step
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.metrics.records import Believed, Score
 from coldstart_cli.training.optimizers import optimizers
@@ -28,16 +29,18 @@ def scored_together(
     *,
     beside: bool,
     coverage: float | None = None,
+    chooses: bool = False,
 ) -> Iterator[list[Score]]:
     """`scored` for each task, in order; on a CPU several tasks at a time, each on a core of its own.
 
-    A support set of five images is too small to share out: two threads on one task are a fifth faster
-    than one, and four times slower where another process wants the second core. Each worker has a
-    module tree of its own, for a functional call changes the tree while it lasts; tensors are shared.
+    A support set of five images is too small to divide: two threads on one task are a fifth faster than
+    one, but four times slower where another process wants the second core. Each worker has its own module
+    tree, because a functional call changes the tree while it runs; tensors are shared.
+    `chooses`: each task also says which of the steps it would choose for itself (`own_step`).
     """
     n = hardware.threads if hardware.device.type == "cpu" else 1
     adaptations = Adaptations(steps, hardware, beside=beside)
-    one = partial(scored, adaptations=adaptations, coverage=coverage)
+    one = partial(scored, adaptations=adaptations, coverage=coverage, chooses=chooses)
     if n == 1:
         yield from (one(strategy, task) for task in tasks)
         return
@@ -46,6 +49,7 @@ def scored_together(
         trees.put(_tree_of(strategy))
 
     def work(task: Task) -> list[Score]:
+        # As many trees as threads, so this never waits.
         tree = trees.get()
         try:
             return one(tree, task)
@@ -55,9 +59,11 @@ def scored_together(
     waiting = iter(tasks)
     with ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,)) as workers:
         try:
+            # A few at a time: `map` on all tasks would draw them all before the first is scored.
             while batch := list(islice(waiting, 4 * n)):
                 yield from workers.map(work, batch)
         finally:
+            # The initializer changed the number for the whole process, at least for matrix products.
             torch.set_num_threads(hardware.threads)
 
 
@@ -65,26 +71,37 @@ def _tree_of(strategy: Strategy) -> Strategy:
     """A copy of the strategy's modules around the same tensors and optimizers."""
     kept: list[object] = [*strategy.parameters(), *strategy.buffers()]
     kept += [optimizer for _, optimizer in optimizers(strategy)]
+    # What the memo holds is taken for its own copy: tensors and optimizers are shared.
     return copy.deepcopy(strategy, {id(value): value for value in kept})
 
 
 def scored(
-    strategy: Strategy, task: Task, adaptations: Adaptations, *, coverage: float | None = None
+    strategy: Strategy,
+    task: Task,
+    adaptations: Adaptations,
+    *,
+    coverage: float | None = None,
+    chooses: bool = False,
 ) -> list[Score]:
     """Adapts to one task and scores its query set.
 
-    adapt_seconds is the time inside the strategy's generator, in which other tasks may share the machine, or
-    that of its replay (`inference.adaptation_ms` times adaptation alone, as it is written). What a strategy
-    gives to be scored beside it has scores too. With `coverage`, scores have the objective's other metrics
-    and its calibration as well.
+    adapt_seconds is the time inside the strategy's generator, or in its replay, while other tasks may share
+    the machine (`costs.adaptation_ms` times adaptation alone and without replay). Predictors that a strategy
+    gives beside its own are scored too. With `coverage`, scores have the objective's other metrics and its
+    calibration as well.
     """
     strategy.eval()
     task_hash = content_hash(task)
     task = task.to(adaptations.hardware.device)
+    own = None
+    if chooses:
+        with adaptations.hardware.autocast():
+            own = own_step(strategy, task.support, adaptations.steps)
     known: dict[int, _Measured] = {}
     scores: list[Score] = []
     for answer in adaptations(strategy, task):
         outputs = id(answer.outputs)
+        # Steps that share a predictor have the same tensor of outputs, which is measured once.
         if outputs not in known:
             known[outputs] = _measured(answer.outputs, task, coverage)
         measured = known[outputs]
@@ -92,7 +109,9 @@ def scored(
             Score(
                 task=task.name,
                 task_hash=task_hash,
+                origin=task.origin,
                 step=answer.step,
+                chosen=answer.step == own,
                 beside=answer.role,
                 value=measured.value,
                 loss=measured.loss,
@@ -119,7 +138,7 @@ def _measured(outputs: Tensor, task: Task, coverage: float | None) -> _Measured:
     loss = float(objective.loss(outputs, targets))
     if coverage is None:
         return _Measured(value, loss, {}, None)
-    outputs, targets = outputs.cpu(), targets.cpu()  # once: all that follows is counted there
+    outputs, targets = outputs.cpu(), targets.cpu()  # moved once, because all that follows is counted there
     others = objective.other_metrics(outputs, targets)
     found = objective.calibration(outputs, targets, coverage)
     believed = found and Believed(found.brier, found.coverage, found.set_size, found.confidence_bins)

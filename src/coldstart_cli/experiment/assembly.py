@@ -1,8 +1,8 @@
-"""A resolved config to an experiment, all of it built and checked before any training begins.
+"""From a resolved config to an experiment, all of it built and checked before any training begins.
 
-Building order: hardware, the model's preprocess, the data set, which gets it, then the encoder, which
-gets the input shape, then the strategy, which gets the encoder and the facts of the source it names in
-its constructor.
+Building order: hardware, the model's preprocess, the data set (which is given the preprocess), the encoder
+(which is given the input shape), and the strategy (which is given the encoder and those facts of the source
+that its constructor names).
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Experiment:
     Attributes:
         config: the resolved config it was built from.
         left_out: k_shot -> why the evaluation leaves it out.
-        contestants: role -> variant -> strategy; the role `baseline` is absent where none is asked for.
-        facts: of the source, that building the strategy again takes: n_way and, where it asks for
-            them, n_source_outputs and source_groups.
+        contestants: role -> variant -> strategy; there is no role `baseline` where none is requested.
+        facts: of the source, which are needed to build the strategy again: n_way and, if its constructor
+            names them, n_source_outputs and source_groups.
     """
 
     config: Mapping[str, Any]
@@ -64,8 +64,12 @@ class Experiment:
         return self.contestants["strategy"][""]
 
 
-def assemble(config: Mapping[str, Any]) -> Experiment:
-    """Builds and checks.
+def assemble(config: Mapping[str, Any], known: Mapping[str, Any] | None = None) -> Experiment:
+    """The experiment that a config describes, built and checked.
+
+    Args:
+        known: facts of the finished run that the strategy's weights will come from: the data set then needs
+            no source of its own.
 
     Raises:
         RequestError: naming the key that is wrong.
@@ -73,24 +77,30 @@ def assemble(config: Mapping[str, Any]) -> Experiment:
     check_values(config)
     trust = config["trust"]
     hardware: Hardware = build(config["hardware"], "hardware", Hardware, trust, {})
+    # Before anything is built: data sets and initial weights draw from the seeds that this sets.
     hardware.prepare(config["seed"])
     training: TrainingPlan = build(config["training"], "training", TrainingPlan, trust, {})
     asked: EvaluationPlan = build(config["evaluation"], "evaluation", EvaluationPlan, trust, {})
     source = source_of(config)
     evaluation, left_out = served(source, asked)
-    check_shapes(source, training, evaluation)
+    is_trained = known is not None
+    check_shapes(source, training, evaluation, config["baseline"], is_trained=is_trained)
     check_parts(config["strategy"], "strategy", hardware.processes)
-    builder = StrategyBuilder(config, hardware, source, training.steps, {})
+    of_source = {key: value for key, value in (known or {}).items() if key != "n_way"}
+    builder = StrategyBuilder(config, hardware, source, training.steps, of_source)
     contestants = {"strategy": {"": builder.build(config["strategy"], "strategy")}}
     if config["baseline"] is not None:
-        _check_strategy(builder.build(config["baseline"], "baseline"), "baseline", source, evaluation)
+        # The plain baseline first: it may be refused as such, before searched values are put into it.
+        first = builder.build(config["baseline"], "baseline")
+        _check_strategy(first, "baseline", source, evaluation, is_trained=False)
         contestants["baseline"] = {
             label: builder.build(node, "baseline")
             for label, node in variants(config["baseline"], evaluation.baseline_search).items()
         }
     for role, strategies in contestants.items():
         for strategy in strategies.values():
-            _check_strategy(strategy, role, source, evaluation)
+            trained_before = is_trained and role == "strategy"
+            _check_strategy(strategy, role, source, evaluation, is_trained=trained_before)
     check_precision(hardware, contestants["strategy"][""])
     facts = {"n_way": source.shape.n_way, **builder.known}
     return Experiment(
@@ -99,7 +109,7 @@ def assemble(config: Mapping[str, Any]) -> Experiment:
 
 
 def check_values(config: Mapping[str, Any]) -> None:
-    """Names, types and ranges of the whole config; builds nothing."""
+    """Checks names, types and ranges of the whole config; builds nothing."""
     known = {*SCALARS, *PARTS, "logger", "baseline", "names", "sweep"}
     for key in sorted(config.keys() - known):
         raise RequestError(f"{key}: there is no such key; {suggestion(key, known)}")
@@ -119,13 +129,13 @@ def check_values(config: Mapping[str, Any]) -> None:
         )
     for name, node in config["logger"].items():
         check(node, f"logger.{name}", Logger, config["trust"])
-    if "sweep" in config:  # a run may have none; sweeps/ knows its kind
+    if "sweep" in config:  # runs may lack it; its class is known to sweeps/
         check(config["sweep"], "sweep", object, config["trust"])
     if config.get("baseline") is not None:
         check(config["baseline"], "baseline", Strategy, config["trust"])
     names = config.get("names")
     if not isinstance(names, Mapping) or not names.keys() >= {"strategy", "model", "dataset", "baseline"}:
-        raise RequestError("names: does not say strategy, model, dataset and baseline; no config lacks it")
+        raise RequestError("names: lacks strategy, model, dataset or baseline; write all four, as train does")
 
 
 def check_precision(hardware: Hardware, strategy: Strategy) -> None:
@@ -133,7 +143,7 @@ def check_precision(hardware: Hardware, strategy: Strategy) -> None:
     if strategy.differentiates_twice and hardware.precision == "bf16":
         raise RequestError(
             "hardware.precision: bf16 makes a gradient through inner steps some 18 % wrong; choose fp32, "
-            "strategy.second_order=false, or bf16_second_order to have it all the same"
+            "strategy.second_order=false, or bf16_second_order to use it anyway"
         )
 
 
@@ -144,29 +154,54 @@ _NO_SOURCE = (
 
 
 def shapes_asked(
-    source: TaskSource, training: TrainingPlan, evaluation: EvaluationPlan
+    source: TaskSource,
+    training: TrainingPlan,
+    evaluation: EvaluationPlan,
+    baseline: object,
+    *,
+    is_trained: bool = False,
 ) -> list[tuple[str, Split, TaskShape]]:
-    """(key that says so, split, shape) of all tasks that a run must have."""
+    """(key that says so, split, shape) of all tasks that a run, or an evaluation of one, must have."""
     asked: list[tuple[str, Split, TaskShape]] = []
-    if source.has_source:
-        validation = validation_shape(source, training.validation)
-        asked = [("dataset", "train", source.shape), ("training.validation", "validation", validation)]
-    splits: tuple[Split, ...] = ("new", "validation")
+    if source.has_source and not is_trained:
+        asked = [("dataset", "train", source.shape)]
+        if source.validation != "none":
+            validation = validation_shape(source, training.validation)
+            asked.append(("training.validation", "validation", validation))
+    # Where each new task chooses its steps itself, only a baseline's settings are chosen on validation tasks.
+    validates = source.validation == "as_new" or (baseline is not None and source.validation != "none")
+    splits: tuple[Split, ...] = ("new", "validation") if validates else ("new",)
     for k in evaluation.k_shots:
         asked += [("evaluation", split, shape_of(source, evaluation, k)) for split in splits]
     return asked
 
 
-def check_shapes(source: TaskSource, training: TrainingPlan, evaluation: EvaluationPlan) -> None:
-    """Refuses tasks that the data cannot serve."""
-    for key, split, shape in shapes_asked(source, training, evaluation):
+def check_shapes(
+    source: TaskSource,
+    training: TrainingPlan,
+    evaluation: EvaluationPlan,
+    baseline: object,
+    *,
+    is_trained: bool = False,
+) -> None:
+    """Refuses tasks that the data cannot serve.
+
+    Args:
+        is_trained: the run is finished, and only evaluated.
+    """
+    for key, split, shape in shapes_asked(source, training, evaluation, baseline, is_trained=is_trained):
         reason = source.refusal(split, shape)
         if reason:
             raise RequestError(f"{key}: {reason}")
+    if baseline is not None and source.validation == "none":
+        raise RequestError(
+            "baseline: its settings are chosen on validation tasks and this data set has none; hold some out "
+            "(dataset.validation_share=0.2) or do without it (baseline=null)"
+        )
 
 
 def check_parts(node: Mapping[str, Any], key: str, processes: int) -> None:
-    """Refuses batches with fewer tasks, or examples, than processes that are to share them."""
+    """Refuses batches with fewer tasks, or examples, than processes to share them."""
     for name, value in node.items():
         if isinstance(value, Mapping):
             check_parts(value, f"{key}.{name}", processes)
@@ -178,7 +213,8 @@ def check_parts(node: Mapping[str, Any], key: str, processes: int) -> None:
 
 
 def variants(baseline: Mapping[str, Any], search: Mapping[str, list[float]]) -> dict[str, dict[str, Any]]:
-    """The baseline once for each combination of the searched values, labelled `lr=0.05`."""
+    """The baseline for each combination of the searched values, with labels such as `lr=0.05`."""
+    # Sorted, so that labels do not depend on the order in which the search was written.
     names = sorted(search)
     combinations = itertools.product(*(search[name] for name in names))
     return {
@@ -190,18 +226,20 @@ def variants(baseline: Mapping[str, Any], search: Mapping[str, list[float]]) -> 
     }
 
 
-def _check_strategy(strategy: Strategy, role: str, source: TaskSource, evaluation: EvaluationPlan) -> None:
+def _check_strategy(
+    strategy: Strategy, role: str, source: TaskSource, evaluation: EvaluationPlan, *, is_trained: bool
+) -> None:
     if role == "baseline" and strategy.learns_from_source:
         raise RequestError(
-            "baseline: it learns from the source, which a baseline does not; "
+            "baseline: it learns from the source, which a baseline must not; "
             "choose strategy@baseline=scratch, or train it as a run of its own"
         )
-    if strategy.learns_from_source and not source.has_source:
+    if strategy.learns_from_source and not source.has_source and not is_trained:
         raise Unserved(f"{role}: {_NO_SOURCE}")
-    if strategy.learns_from_source and role == "strategy":
+    if strategy.learns_from_source and role == "strategy" and source.has_source:
         _refuse(strategy.refusal(source), role)
     for k in evaluation.k_shots:
-        if k > 0 or role == "strategy":  # without labels the baseline is the source model as it is
+        if k > 0 or role == "strategy":  # at k = 0 there is no baseline
             _refuse(strategy.refusal(source.with_shape(shape_of(source, evaluation, k))), role)
 
 

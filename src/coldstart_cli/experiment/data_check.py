@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from coldstart_cli.config.building import build
 from coldstart_cli.core.tasks import Split, TaskShape, TaskSource
 from coldstart_cli.datasets.audit.audit import Audit, audit
-from coldstart_cli.datasets.audit.one_task import observations
+from coldstart_cli.datasets.audit.findings import DataAudit
+from coldstart_cli.datasets.audit.one_task import TaskAudit, observations
 from coldstart_cli.datasets.audit.task_bank import Asked
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.errors import RequestError
@@ -19,19 +19,19 @@ from coldstart_cli.experiment.trainer import TrainingPlan
 from coldstart_cli.reports import audit_table
 
 N_TASKS = 200
-"""Tasks that are drawn in each shape: fewer where they are large, and never fewer than are evaluated."""
+"""Tasks that are drawn in each shape; fewer where they are large, but never fewer than are evaluated."""
 
 
 MOST_EXAMPLES = 200_000
-"""Examples of the tasks in one shape, beyond those of the tasks that are evaluated."""
+"""Most examples drawn in one shape, unless the evaluated tasks alone have more."""
 
 
-def audited(config: Mapping[str, Any], *, n_tasks: int | None, show_read: bool) -> dict[str, Any]:
+def audited(config: Mapping[str, Any], *, n_tasks: int | None, show_read: bool) -> DataAudit:
     """The leak audit of the data that a run of `config` would use.
 
     Args:
         n_tasks: in each shape of tasks, or None for as many as a run uses.
-        show_read: where the data cannot serve the run, show what was read of them before saying so.
+        show_read: where the data cannot serve the run, first show what was read of them.
 
     Raises:
         RequestError: for a config that `train` would refuse because of its data.
@@ -41,22 +41,22 @@ def audited(config: Mapping[str, Any], *, n_tasks: int | None, show_read: bool) 
     evaluation: EvaluationPlan = build(
         config["evaluation"], "evaluation", EvaluationPlan, config["trust"], {}
     )
-    if "on_bad" in config["dataset"]:  # what cannot be read is a finding, and ends no check
+    if "on_bad" in config["dataset"]:  # here, what cannot be read is a finding rather than an end
         config = {**config, "dataset": {**config["dataset"], "on_bad": "skip"}}
     source = parts.source_of(config)
     try:
-        assembly.check_shapes(source, training, evaluation)
+        assembly.check_shapes(source, training, evaluation, config["baseline"])
     except RequestError:
-        if show_read and hasattr(source, "labelled"):  # what was read tells why it cannot serve
+        if show_read and hasattr(source, "labelled"):  # what was read shows why the data cannot serve
             audit_table.show_read(source.facts(), _unreadable(source))
             print("One task to adapt to is checked by: coldstart data check --adapt ...")
         raise
-    asked, not_served = _asked(source, training, evaluation, n_tasks)
+    asked, not_served = _asked(source, training, evaluation, config["baseline"], n_tasks)
     listed = {"known_duplicates": [], **config["dataset"]}["known_duplicates"]
     return _summary(config, source, audit(source, asked, listed), not_served)
 
 
-def task_checked(config: Mapping[str, Any]) -> dict[str, Any]:
+def task_checked(config: Mapping[str, Any]) -> TaskAudit:
     """What is to be known of one task before `adapt` learns from it.
 
     Raises:
@@ -73,25 +73,29 @@ def task_checked(config: Mapping[str, Any]) -> dict[str, Any]:
         )
     classes = f" of {len(labelled.classes)} classes" if labelled.classes else ""
     found = observations(labelled)
-    return {
-        "name": config["names"]["dataset"],
-        "root": config["dataset"].get("root"),
-        "fingerprint": labelled.fingerprint,
-        "facts": f"{len(labelled):,} examples{classes}",
-        "observations": [asdict(one) for one in found],
-        "remarks": list(labelled.remarks),
-        "unreadable": list(labelled.skipped),
-        "n_found": sum(one.n_found for one in found) + len(labelled.skipped),
-    }
+    return TaskAudit(
+        name=config["names"]["dataset"],
+        root=config["dataset"].get("root"),
+        fingerprint=labelled.fingerprint,
+        facts=f"{len(labelled):,} examples{classes}",
+        observations=found,
+        remarks=labelled.remarks,
+        unreadable=labelled.skipped,
+        n_found=sum(one.n_found for one in found) + len(labelled.skipped),
+    )
 
 
 def _asked(
-    source: TaskSource, training: TrainingPlan, evaluation: EvaluationPlan, n_tasks: int | None
+    source: TaskSource,
+    training: TrainingPlan,
+    evaluation: EvaluationPlan,
+    baseline: object,
+    n_tasks: int | None,
 ) -> tuple[list[Asked], list[str]]:
-    """What a run draws, each once, and why some of it is left out."""
+    """What a run draws, each split and shape once, and why some of it is left out."""
     uses = {"dataset": "training", "training.validation": "validation", "evaluation": "evaluation"}
     drawn: dict[tuple[Split, TaskShape], dict[str, None]] = {}
-    for key, split, shape in assembly.shapes_asked(source, training, evaluation):
+    for key, split, shape in assembly.shapes_asked(source, training, evaluation, baseline):
         drawn.setdefault((split, shape), {})[uses[key]] = None
     not_served = []
     for k in evaluation.k_shots:
@@ -114,22 +118,21 @@ def _enough(shape: TaskShape) -> int:
 
 
 def _unreadable(source: TaskSource) -> list[str]:
-    """What your own data hold that could not be read, a line each."""
+    """What could not be read of your own data, one line each."""
     return list(getattr(getattr(source, "labelled", None), "skipped", ()))
 
 
 def _summary(
     config: Mapping[str, Any], source: TaskSource, found: Audit, not_served: Sequence[str]
-) -> dict[str, Any]:
-    """All of an audit, as JSON keeps it."""
-    return {
-        "name": config["names"]["dataset"],
-        "settings": config["dataset"],
-        "fingerprint": source.fingerprint,
-        "facts": source.facts(),
-        "n_leaks": found.n_leaks,
-        "findings": [asdict(one) for one in found.findings],
-        "not_served": list(not_served),
-        "unreadable": _unreadable(source),
-        "bank": [asdict(row) for row in found.bank],
-    }
+) -> DataAudit:
+    return DataAudit(
+        name=config["names"]["dataset"],
+        settings=config["dataset"],
+        fingerprint=source.fingerprint,
+        facts=source.facts(),
+        n_leaks=found.n_leaks,
+        findings=found.findings,
+        not_served=not_served,
+        unreadable=_unreadable(source),
+        bank=found.bank,
+    )

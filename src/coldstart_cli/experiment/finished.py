@@ -1,10 +1,10 @@
-"""The same command again: a finished run's answer without Hydra, torch or a look into the data.
+"""The same command again: a finished run's answer without Hydra, torch or reading the data.
 
-A run is named by its composed config and by the content of its data, which take seconds to compute. So a
-`train` that ends leaves a note in the cache folder: this command, with these configs, this code and these
-files, is that run. The note counts while all of them are the same by size, times and inode
-(`caching.signature`), and the run is where it was, finished. Where anything else could change the answer
-there is no note, and the command takes the long way.
+A run is named by its composed config and by the content of its data, which take seconds to compute. A
+`train` that ends therefore leaves a note in the cache folder: this command, with these configs, this code and
+these files, is that run. The note is valid as long as all of them are unchanged in size, times and inode
+(`caching.signature`) and the run is still there, finished. Where anything else could change the answer, no
+note is left, and the command takes the long way.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ Files = tuple[list[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a `train` or `evaluate` came to.
+    """The outcome of a `train` or `evaluate`.
 
     Attributes:
-        evaluation: the name of the evaluation in the run; empty where none was asked for.
-        found: whether it was there before, finished.
+        evaluation: the name of the evaluation in the run; empty where none was requested.
+        found: whether it was already there, finished.
         line: its headline, for a sweep's table.
     """
 
@@ -57,16 +57,17 @@ class Outcome:
 
 _KEPT = 4 << 20
 _RESOLVED = re.compile(rb"\$\{\s*[\w.]+\s*:")
-"""An interpolation that computes, such as ${oc.env:HOME}; those of the package's own are Hydra's alone."""
+"""An interpolation that computes a value, such as ${oc.env:HOME}; our own configs have only Hydra's."""
 
 
 def key(overrides: Sequence[str], config_dirs: Sequence[str]) -> str | None:
-    """Names a command by all that its config is composed of, and the machine; None where that is not known.
+    """A name for a command, from all that its config is composed of and the machine; None if not known.
 
     Raises:
-        RequestError: where a folder of `config_dirs` is none.
+        RequestError: where one of `config_dirs` is not a folder.
     """
     chosen = [override.lstrip("+~") for override in overrides]
+    # Interpolations and Hydra's own words can give another config each time; `again` asks for a new run.
     if any("$" in o or o.startswith(("hydra", "again")) for o in chosen):
         return None
     conf = packaged_conf()
@@ -74,6 +75,7 @@ def key(overrides: Sequence[str], config_dirs: Sequence[str]) -> str | None:
     parts = [signature([ROOT], (".py",)), signature([conf], (".yaml",)), _contents(foreign)]
     if None in parts:
         return None
+    # What decides about device and threads, and so about the numbers of an evaluation.
     visible = {n: v for n, v in os.environ.items() if n.startswith(("COLDSTART_", "CUDA_", "HIP_", "OMP_"))}
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [os.cpu_count()]
     machine = [platform.node(), cores, sorted(glob.glob("/dev/nvidia*")), sorted(visible.items())]
@@ -85,7 +87,7 @@ def answered(name: str, *, show: Show) -> Outcome | None:
     """Shows the result of the command `name` if its run is finished and nothing has changed since.
 
     Raises:
-        JobError: as `showing.show`.
+        JobError: as `finished_run.show` does.
     """
     note = _note(name)
     if note is None:
@@ -100,14 +102,17 @@ def answered(name: str, *, show: Show) -> Outcome | None:
 
 
 def files_of(config: Mapping[str, Any]) -> Files | None:
-    """What a data set reads, to be taken before it does; None where a class of the user's own reads it.
+    """The files that a data set reads, with their signature; None where a class of the user's own reads them.
 
-    Places are all values of its config that are there. A data set that names none is computed, or
+    To be called before they are read. They are all values of its config that exist as paths, the folders of
+    pretrained models, and runs that a strategy starts from. A data set that names none is computed, or
     downloaded into the cache folder and checked against published digests at every load.
     """
     if not str(config["dataset"].get("_target_")).startswith("coldstart_cli."):
         return None
+    # Any text may be a path; those that exist are taken, and one too many only costs a look.
     values = {os.path.expanduser(value) for value in _strings(config["dataset"]) if value}
+    values |= set(_strings(config["strategy"])) | _models(config["model"]) | _models(config["strategy"])
     places = sorted(value for value in values if os.path.lexists(value))
     seen = signature([Path(place) for place in places])
     return None if seen is None else (places, seen)
@@ -121,10 +126,11 @@ def remember(
     evaluation: str,
     hardware: Mapping[str, object],
 ) -> None:
-    """Leaves the note that `answered` reads; one that cannot be written costs nothing but time."""
+    """Leaves the note that `answered` reads; where it cannot be written, only time is lost."""
     budget = dict(config["evaluation"]["budget"])
     of_package = str(budget.pop("_target_", "")).startswith("coldstart_cli.")
     with contextlib.suppress(RequestError, OSError, ValueError):
+        # A run measured elsewhere is shown with a remark on its times, which a note would suppress.
         measured_on = Run(run).summary(evaluation).hardware
         if config["again"] or not of_package or measured_on != from_json(HardwareFacts, dict(hardware)):
             return
@@ -132,17 +138,40 @@ def remember(
         path.parent.mkdir(exist_ok=True)
         places, seen = files
         note = {"run": str(run), "evaluation": evaluation, "budget": budget}
-        write_json(path, {**note, "places": places, "signature": seen})
+        of_run = _signature_of(run)
+        write_json(path, {**note, "places": places, "signature": seen, "run_signature": of_run})
         keep_newest(path.parent, "*.json", _KEPT)
 
 
 def _note(name: str) -> dict[str, Any] | None:
-    """The note of a command, or None where there is none that counts."""
+    """The note of a command, or None where there is no valid one."""
     with contextlib.suppress(RequestError, OSError, ValueError, KeyError, TypeError):
         note: dict[str, Any] = json.loads(_path(name).read_text(encoding="utf-8"))
-        if signature([Path(place) for place in note["places"]]) == note["signature"]:
+        as_it_was = signature([Path(place) for place in note["places"]]) == note["signature"]
+        if as_it_was and _signature_of(Path(note["run"])) == note["run_signature"]:
             return note
     return None
+
+
+def _signature_of(run: Path) -> str | None:
+    """Of what a run writes once, when it begins: another run may have been copied over it."""
+    return signature([run / "config.yaml", run / "environment.json"])
+
+
+def _models(node: object) -> set[str]:
+    """The folders of the pretrained models that a node names, as far as they are there."""
+    if isinstance(node, list):
+        return {place for item in node for place in _models(item)}
+    if not isinstance(node, Mapping):
+        return set()
+    found = {place for item in node.values() for place in _models(item)}
+    path = node.get("path")
+    if isinstance(path, str):
+        from coldstart_cli.models.hf import folder_of  # it imports torch, which has been needed by now
+
+        with contextlib.suppress(ValueError, RequestError):
+            found.add(str(folder_of(path)))
+    return found
 
 
 def _path(name: str) -> Path:
@@ -150,7 +179,7 @@ def _path(name: str) -> Path:
 
 
 def _contents(roots: Sequence[Path]) -> str | None:
-    """A digest of configs that are not the package's; None where one of them computes a value."""
+    """A digest of configs outside the package; None where one of them computes a value."""
     parts: list[bytes] = []
     for root in roots:
         for path in sorted(root.rglob("*.yaml")):

@@ -40,8 +40,9 @@ def forecast(experiment: Experiment, run: Run) -> str:
 
 
 def _training_seconds(experiment: Experiment) -> float:
-    """All outer steps at the median time of the second to the sixth."""
+    """All outer steps, at the median time of steps two to six."""
     hardware, seconds = experiment.hardware, []
+    # The first step pays for imports, allocations and kernels that are chosen once.
     steps = experiment.strategy.train().fit(experiment.source)
     for _ in range(6):
         before = hardware.now()
@@ -52,7 +53,7 @@ def _training_seconds(experiment: Experiment) -> float:
 
 
 def _evaluation_seconds(experiment: Experiment) -> tuple[float, Task]:
-    """All tasks at the time of one for each k and role; and a task."""
+    """Seconds for all tasks, from the time of one for each k and role; and one of the tasks."""
     plan, seconds = experiment.evaluation, 0.0
     task: Task | None = None
     for k in plan.k_shots:
@@ -65,7 +66,9 @@ def _evaluation_seconds(experiment: Experiment) -> tuple[float, Task]:
             before = time.perf_counter()
             strategy = next(iter(variants.values()))
             scored(strategy, task, Adaptations(steps, experiment.hardware, beside=role == "strategy"))
+            # The strategy is scored on new and on held-out source tasks; each variant on the validation
+            # tasks.
             n = (2 if role == "strategy" else 1) * plan.n_tasks + len(variants) * plan.n_selection_tasks
             seconds += (time.perf_counter() - before) * n
-    assert task is not None  # k_shots holds one at least
+    assert task is not None  # k_shots is never empty
     return seconds, task

@@ -17,13 +17,13 @@ from coldstart_cli.processes import ranks
 def opened(
     config: Mapping[str, Any], run_path: Path, watcher: Logger | None, *, quiet: bool, resumed: bool
 ) -> Iterator[Sequence[Logger]]:
-    """The loggers of a command, open; before training one that cannot be opened is refused, later none is.
+    """The loggers of a command, open. One that cannot be opened is refused; later failures end nothing.
 
-    None on ranks but the first, which tells of all.
+    Only the first rank has any, and it reports for all.
 
     Args:
-        watcher: one more, of whoever started the command.
-        resumed: whether the run was there before; its trackers then go on with what they have of it.
+        watcher: an additional logger of the caller, such as a sweep.
+        resumed: whether the run existed before; its trackers then continue what they have of it.
     """
     facts = {"quiet": quiet, "run_path": run_path, "config": config, "resumed": resumed}
     if not ranks.first():
@@ -40,7 +40,7 @@ def opened(
             except Exception as error:
                 what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                 raise RequestError(
-                    f"{key}: {what}; mend it, or train without it (logger=[console])"
+                    f"{key}: {what}; fix it, or train without it (logger=[console])"
                 ) from error
         yield loggers
     finally:

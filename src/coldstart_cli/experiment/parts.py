@@ -15,10 +15,11 @@ from coldstart_cli.datasets.readers.cache import load_or_make
 from coldstart_cli.digests import json_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import read_json
+from coldstart_cli.files.untrusted import shaped
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.models.network import Encoder, InputShape, Trained
 from coldstart_cli.models.preprocess import Plain, Preprocess
-from coldstart_cli.models.pretrained import FrozenFeatures
+from coldstart_cli.models.pretrained import FilesRead, FrozenFeatures, check_files, files_read
 from coldstart_cli.runs.run import Run
 from coldstart_cli.training.optimizers import OptimizerFactory
 
@@ -27,20 +28,26 @@ _preprocesses: dict[str, Preprocess] = {}
 
 
 def source_of(config: Mapping[str, Any]) -> TaskSource:
-    """The data set as the model reads it; points of a sweep that agree on both share one."""
+    """The data set as the model reads it; points of a sweep that agree on both share it."""
+    # By value: points of a sweep are composed separately and share no objects.
     key = json_digest([config["dataset"], config["model"].get("preprocess")])
     if key not in _sources:
-        preprocess = preprocess_of(config["model"], "model", config["trust"])
-        if isinstance(preprocess, FrozenFeatures):
-            hardware: Hardware = build(config["hardware"], "hardware", Hardware, config["trust"], {})
-            preprocess.device = hardware.device
-        facts = {"preprocess": preprocess}
+        facts = {"preprocess": reading_preprocess(config)}
         _sources[key] = build(config["dataset"], "dataset", TaskSource, config["trust"], facts)
     return _sources[key]
 
 
+def reading_preprocess(config: Mapping[str, Any]) -> Preprocess:
+    """What the model does to raw examples, on the device that the config names."""
+    preprocess = preprocess_of(config["model"], "model", config["trust"])
+    if isinstance(preprocess, FrozenFeatures):
+        hardware: Hardware = build(config["hardware"], "hardware", Hardware, config["trust"], {})
+        preprocess.device = hardware.device
+    return preprocess
+
+
 def preprocess_of(model: Mapping[str, Any], key: str, trust: list[str]) -> Preprocess:
-    """What a model does to raw examples, from the node `preprocess` in its own; made once a process."""
+    """What a model does to raw examples, from the node `preprocess` in the model's; made once per process."""
     node = model.get("preprocess")
     if node is None:
         return Plain()
@@ -51,12 +58,12 @@ def preprocess_of(model: Mapping[str, Any], key: str, trust: list[str]) -> Prepr
 
 
 def encoder_of(model: Mapping[str, Any], key: str, trust: list[str], source: TaskSource) -> Encoder:
-    """A fresh encoder for the inputs of a source."""
+    """A new encoder for the inputs of a source."""
     return encoder_for(model, key, trust, source.input_shape)
 
 
 def encoder_for(model: Mapping[str, Any], key: str, trust: list[str], shape: InputShape) -> Encoder:
-    """A fresh encoder for inputs of `shape`, which a run or a bundle knows without its data."""
+    """A new encoder for inputs of `shape`, which a run or a bundle knows without its data."""
     node = dict(model)
     if "preprocess" in node:
         node["preprocess"] = preprocess_of(model, key, trust)
@@ -65,11 +72,11 @@ def encoder_for(model: Mapping[str, Any], key: str, trust: list[str], shape: Inp
 
 
 class StrategyBuilder:
-    """Builds strategies over fresh encoders with the same initial weights.
+    """Builds strategies on new encoders that all have the same initial weights.
 
     Args:
-        known: facts of the run that stand in for those of the source, as where a trained strategy is
-            built again without its source.
+        known: facts of the run in place of those of the source, as when a trained strategy is built
+            again without its source.
     """
 
     def __init__(
@@ -86,6 +93,7 @@ class StrategyBuilder:
 
     def build(self, node: Mapping[str, Any], key: str) -> Strategy:
         config, trust, source = self.config, self.config["trust"], self.source
+        # Before every build: strategy, baseline and its variants then start from the same weights.
         torch.manual_seed(config["seed"])
         encoder = encoder_of(config["model"], "model", trust, source)
         self.vectorize = self.hardware.vectorizes(encoder)
@@ -104,7 +112,7 @@ class StrategyBuilder:
             "trained": partial(trained, source=source, trust=trust, key=key),
         }
         of_pool = {"n_source_outputs", "source_groups"} & runtime_parameters(node, key, trust)
-        if of_pool - self.known.keys() and not source.has_source:  # a head that nothing trains or reads
+        if of_pool - self.known.keys() and not source.has_source:  # the head is never trained
             self.known |= {"n_source_outputs": source.objective.n_outputs, "source_groups": []}
         if of_pool - self.known.keys():
             pool = source.pool("train")
@@ -112,16 +120,35 @@ class StrategyBuilder:
         facts |= {**self.known, "source_groups": tuple(self.known.get("source_groups", ()))}
         strategy: Strategy = build(node, key, Strategy, trust, facts)
         check_inputs(strategy, key, encoder.reads)
+        # Over a frozen encoder there may be nothing to train: it then needs no source, and can be a
+        # baseline.
         if not any(parameter.requires_grad for parameter in strategy.parameters()):
             strategy.learns_from_source = False
         return strategy.to(self.hardware.device)
 
 
-def check_inputs(strategy: Strategy, key: str, reads: str | None) -> None:
-    """Refuses a teacher that cannot read what the run's model does to raw examples.
+def files_read_by(config: Mapping[str, Any], module: torch.nn.Module) -> FilesRead | None:
+    """What a strategy, or a part of it, reads at the `model.path` of its config; None: nothing."""
+    return files_read(config["model"], preprocess_of(config["model"], "model", config["trust"]), module)
+
+
+def check_pretrained(run: Run, config: Mapping[str, Any], module: torch.nn.Module) -> None:
+    """Holds the pretrained weights and vocabulary that a module was just built on against those of a run.
 
     Raises:
-        RequestError: where two encoders want the output of different preprocesses.
+        RequestError: where the run was trained over others.
+    """
+    kept = read_json(run.path / "environment.json", "run").get("pretrained")
+    with shaped("run", run.path / "environment.json"):
+        known = kept and FilesRead(contents=tuple(kept["contents"]), revision=kept["revision"])
+    check_files(known, files_read_by(config, module), f"run: {run.path}", config["model"].get("path"))
+
+
+def check_inputs(strategy: Strategy, key: str, reads: str | None) -> None:
+    """Refuses a teacher that cannot read the output of the run's preprocess.
+
+    Raises:
+        RequestError: where two encoders need different preprocesses.
     """
     for name, module in strategy.named_modules():
         other = getattr(module, "reads", None)
@@ -136,10 +163,11 @@ def trained(name: str, path: str, *, source: TaskSource, trust: list[str], key: 
     """What the run at `path` learned, if it read inputs like those of `source`.
 
     Args:
-        name: the parameter that asks, and `key` the node it stands in, for messages.
+        name: the parameter that asks for it.
+        key: the node that the parameter belongs to; both are for messages.
 
     Raises:
-        RequestError: where it is not a finished run, or its inputs are others.
+        RequestError: where it is not a finished run, or was trained on different inputs.
     """
     run, key = Run(Path(path)), f"{key}.{name}"
     if not run.finished:
@@ -155,6 +183,7 @@ def trained(name: str, path: str, *, source: TaskSource, trust: list[str], key: 
         )
     encoder = encoder_of(run.config["model"], "model", trust, source)
     state = run.checkpoints.best()["strategy"]
+    # Strategies keep the encoder as `network.encoder` or directly as `encoder`.
     prefix = "network." if any(name.startswith("network.encoder.") for name in state) else ""
     parts = {
         part: {
@@ -168,13 +197,14 @@ def trained(name: str, path: str, *, source: TaskSource, trust: list[str], key: 
         encoder.load_state_dict(parts["encoder"])
     except RuntimeError as error:
         raise RequestError(
-            f"{key}: {path} holds no encoder for inputs of shape {ours}; "
+            f"{key}: {path} does not contain an encoder for inputs of shape {ours}; "
             "name a run of a strategy such as finetune on inputs of this shape"
         ) from error
+    check_pretrained(run, {**run.config, "trust": trust}, encoder)
     return Trained(encoder, parts["head"])
 
 
 def shape_facts(source: TaskSource) -> Any:
-    """The shape of one input as JSON keeps it."""
+    """The shape of one input as a JSON value."""
     shape = source.input_shape
     return list(shape) if isinstance(shape, tuple) else {name: list(part) for name, part in shape.items()}

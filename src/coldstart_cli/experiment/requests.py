@@ -1,6 +1,6 @@
-"""`train` and `evaluate` as the command line and Python ask for them: overrides in, a run out.
+"""`train` and `evaluate` for the command line and for Python: overrides in, a run out.
 
-Torch and Hydra are imported where a request needs them: a finished run that is asked for again does not.
+Torch and Hydra are imported only if a request needs them, which one for a finished run does not.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from coldstart_cli.runs.run import Run
 def train(
     overrides: Sequence[str], config_dirs: Sequence[str], *, show: Show, command_line: Sequence[str]
 ) -> Outcome:
-    """Trains, continues or finds the run of a config; evaluates where that is missing.
+    """Trains, continues or finds the run of a config, and evaluates it if that has not been done.
 
     Args:
-        overrides: Hydra's.
+        overrides: as Hydra takes them.
         config_dirs: folders with your own configs.
-        command_line: what the run directory says it was made by.
+        command_line: the words that the run directory records as its origin.
 
     Raises:
-        RequestError: for what cannot be trained.
+        RequestError: where the request cannot be served.
         JobError: where training fails, or an enforced budget is broken.
     """
     asked = finished.key(overrides, config_dirs)
@@ -40,7 +40,7 @@ def train(
     outcomes: list[Outcome] = []
 
     def job(config: dict[str, Any]) -> None:
-        # Imports torch, which a config that is refused does not wait for.
+        # Imports torch, for which a refused config does not have to wait.
         from coldstart_cli.experiment import running
         from coldstart_cli.hardware import settings_kept
 
@@ -61,7 +61,7 @@ def evaluate(
     show: Show,
     command_line: Sequence[str],
 ) -> Outcome:
-    """Evaluates a finished run again; arguments and errors as of `train`."""
+    """Evaluates a finished run again; arguments and errors are those of `train`."""
     with left_as_found():
         from coldstart_cli.config import composition
         from coldstart_cli.experiment import running
@@ -72,10 +72,10 @@ def evaluate(
 
 
 def changed_config(run: Run, overrides: Sequence[str], search_path: Sequence[str]) -> dict[str, Any]:
-    """The config of a finished run with overrides of what does not belong to its training.
+    """The config of a finished run, with overrides of whatever does not belong to its training.
 
     Raises:
-        RequestError: where it is not finished, or an override belongs to its training.
+        RequestError: where the run is not finished, or an override belongs to its training.
     """
     from coldstart_cli.config import composition
 
@@ -86,9 +86,10 @@ def changed_config(run: Run, overrides: Sequence[str], search_path: Sequence[str
 
 
 def check_finished(run: Run) -> None:
-    """
+    """Refuses a run that cannot be evaluated.
+
     Raises:
-        RequestError: where it is no run, or one whose training has not ended.
+        RequestError: where the directory is not a run, or its training has not finished.
     """
     if run.state.get("state") != "finished":
         raise RequestError(f"run: {run.path} is not finished; repeat its coldstart train command first")
@@ -96,7 +97,7 @@ def check_finished(run: Run) -> None:
 
 @contextlib.contextmanager
 def left_as_found() -> Iterator[None]:
-    """Gives back to a caller from Python the settings of its process that a run has to change."""
+    """Restores, for a caller from Python, the settings of the process that a run has to change."""
     from coldstart_cli.config import composition
     from coldstart_cli.hardware import settings_kept
 

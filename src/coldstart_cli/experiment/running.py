@@ -1,13 +1,15 @@
-"""What `train` and `evaluate` do with a resolved config: build, run, write, print."""
+"""What `train` and `evaluate` do with a resolved config: build, run, write and print."""
 
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coldstart_cli.datasets.own import input_range
 from coldstart_cli.errors import JobError, RequestError
 from coldstart_cli.evaluation.baselines import Baselines
 from coldstart_cli.evaluation.costs import adaptation_ms, costs
@@ -18,6 +20,7 @@ from coldstart_cli.experiment.environment import environment
 from coldstart_cli.experiment.finished import Outcome
 from coldstart_cli.experiment.forecast import forecast
 from coldstart_cli.experiment.open_loggers import opened
+from coldstart_cli.experiment.parts import check_pretrained
 from coldstart_cli.experiment.trainer import Training
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.loggers.logger import Logger
@@ -29,19 +32,19 @@ from coldstart_cli.processes import launch, ranks
 from coldstart_cli.processes.signals import StopOnSignal
 from coldstart_cli.reports import evaluation_table, finished_run, plots
 from coldstart_cli.reports.finished_run import Show
-from coldstart_cli.runs.run import Run, evaluation_hash, run_name
+from coldstart_cli.runs.run import PLACES, Run, evaluation_hash, run_name
 from coldstart_cli.safe_text import printable
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Flags of the command line that are no part of the config.
+    """Flags of the command line that are not part of the config.
 
     Attributes:
-        watcher: a logger of whoever started the command, such as a sweep.
-        train_only: evaluate nothing on new tasks, as in a search for hyper-parameters.
-        asked: names the command, where its answer may be remembered.
-        show: what is printed at the end; None: the report, or where it is to be quiet the run directory.
+        watcher: an additional logger of the caller, such as a sweep.
+        train_only: do not evaluate on new tasks, as in a search for hyper-parameters.
+        asked: name of the command, where its answer may be remembered.
+        show: what is printed at the end; None for the report, or with `quiet` the run directory.
     """
 
     quiet: bool
@@ -54,13 +57,15 @@ class Options:
 
 
 def train(config: Mapping[str, Any], options: Options) -> Outcome:
-    """Trains, continues, or finds the run finished; evaluates where that is missing; prints."""
+    """Trains, continues or finds the run, evaluates it if that has not been done, and prints."""
+    # Taken before the data set reads them: a change in between then shows, and no note is left.
     seen = finished.files_of(config) if options.asked else None  # before they are read
     with launch.joined():
         experiment = assemble(config)
         run = Run(Path(config["outputs"]) / run_name(config, experiment.source.fingerprint))
         if options.dry_run:
             return Outcome(run.path, "", found=False, line=forecast(experiment, run))
+        check_found(run, experiment)
         name = evaluation_hash(config, experiment.source.fingerprint)
         found = ranks.agreed(lambda: run.finished and not config["again"] and run.evaluation(name).exists())
         if found:
@@ -77,9 +82,11 @@ def train(config: Mapping[str, Any], options: Options) -> Outcome:
 
 
 def reevaluate(config: Mapping[str, Any], run: Run, options: Options) -> Outcome:
-    """Evaluates a finished run as `config` asks; `config` is the run's own but for what was changed."""
+    """Evaluates a finished run by `config`, which is the run's own except for what was changed."""
     with launch.joined():
-        experiment = assemble(config)
+        experiment = assemble(config, _known(run))
+        check_pretrained(run, config, experiment.strategy)
+        _warn_of_other_data(experiment, run)
         name = evaluation_hash(config, experiment.source.fingerprint)
         found = ranks.agreed(lambda: run.evaluation(name).exists() and not config["again"])
         if found:
@@ -90,29 +97,82 @@ def reevaluate(config: Mapping[str, Any], run: Run, options: Options) -> Outcome
         return Outcome(run.path, name, found, _show(experiment, run, name, options))
 
 
+def _warn_of_other_data(experiment: Experiment, run: Run) -> None:
+    """A line where inputs lie far from those of training, and where the run's own data are others now."""
+    if not ranks.first():
+        return
+    known = read_json(run.path / "environment.json", "run")
+    if known["fingerprint"] == experiment.source.fingerprint:
+        return
+    source = experiment.source
+    inputs = source.tasks("new", [0])[0].query.inputs
+    shift = input_range.shift_from(input_range.from_json(known.get("input_ranges", {})), inputs)
+    if shift is not None:
+        warnings.warn(f"dataset: {shift}", RuntimeWarning, stacklevel=2)
+    if experiment.config["dataset"] == run.config["dataset"]:
+        place = experiment.config["dataset"].get("root") or experiment.config["names"]["dataset"]
+        warnings.warn(
+            f"dataset: {place} does not hold the data that {run.path} was trained on; where that is not "
+            "meant, name them (dataset.root=PATH)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def _placed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with places as whole paths: a later command may be typed in another folder."""
+    node = dict(config["dataset"])
+    for key in PLACES:
+        if isinstance(node.get(key), str) and Path(node[key]).expanduser().exists():
+            node[key] = str(Path(node[key]).expanduser().absolute())
+    return {**config, "dataset": node}
+
+
+def check_found(run: Run, experiment: Experiment) -> None:
+    """Refuses to take a run for this experiment's that is another by its content.
+
+    Raises:
+        RequestError: where it was copied or renamed, or trained over other pretrained weights.
+    """
+    if run.exists and not experiment.config["again"]:
+        run.check_name()
+        check_pretrained(run, experiment.config, experiment.strategy)
+
+
 Work = Callable[[Experiment, Run, Options], None]
 
 
 def _together(work: Work, experiment: Experiment, run: Run, options: Options) -> None:
-    """Does the work in as many processes as are asked for: here, where that is one or these are all there."""
+    """Does the work in as many processes as requested: here, if that is one or this is one of them."""
     processes = experiment.hardware.processes
+    # Under torchrun the others exist already.
     if ranks.world() > 1 or processes == 1:
         work(experiment, run, options)
     else:
-        launch.launch(_in_rank, (work, dict(experiment.config), run.path, options), processes)
+        again = work is _evaluate_again
+        launch.launch(_in_rank, (work, dict(experiment.config), run.path, options, again), processes)
 
 
-def _in_rank(work: Work, config: Mapping[str, Any], path: Path, options: Options) -> None:
-    work(assemble(config), Run(path), options)
+def _in_rank(work: Work, config: Mapping[str, Any], path: Path, options: Options, again: bool) -> None:
+    run = Run(path)
+    # Built again in each process: a config is small and can be sent, data and networks are not.
+    work(assemble(config, _known(run) if again else None), run, options)
+
+
+def _known(run: Run) -> Mapping[str, Any]:
+    """Facts of a finished run's training; the first versions wrote none."""
+    facts: Mapping[str, Any] = read_json(run.path / "environment.json", "run").get("facts") or {}
+    return facts
 
 
 def _train_and_evaluate(experiment: Experiment, run: Run, options: Options) -> None:
     config = experiment.config
+    # The lock comes first: a second process is refused before it has touched anything.
     with run.locked(), StopOnSignal() as stop:
         resumed = ranks.agreed(lambda: run.exists and not config["again"])
         with opened(config, run.path, options.watcher, quiet=options.quiet, resumed=resumed) as loggers:
             if not resumed:
-                run.create(config, environment(experiment, options.command_line))
+                run.create(_placed(config), environment(experiment, options.command_line))
             _train(experiment, run, loggers, stop, options)
             if not options.train_only:
                 _evaluate(experiment, run, loggers, stop)
@@ -141,13 +201,13 @@ def _train(
         experiment.config["seed"],
     )
     if training.step:
-        _say(options, f"{run.path}: goes on after step {training.step}")
+        _say(options, f"{run.path}: continues after step {training.step}")
     if experiment.strategy.learns_from_source:
         for logger in loggers:
             logger.start("training", experiment.training.steps, training.step)
     try:
         training.fit(loggers, stop)
-    except JobError:  # its curve shows why
+    except JobError:  # the curve so far may show why
         _draw(run)
         raise
     run.mark(
@@ -169,12 +229,14 @@ def _evaluate(experiment: Experiment, run: Run, loggers: Sequence[Logger], stop:
     plan, source = experiment.evaluation, experiment.source
     name = evaluation_hash(experiment.config, source.fingerprint)
     try:
+        # The best state by validation tasks, which the last step need not be.
         experiment.strategy.load_state_dict(ranks.agreed(run.checkpoints.best)["strategy"])
     except (RuntimeError, KeyError, TypeError) as error:
         raise RequestError(
             f"dataset: the weights of {run.path} do not fit its inputs or classes; evaluate on data like the "
             "run's own, or train on this"
         ) from error
+    # Recorded when the run began; with other data there are no held-out examples of its classes.
     trained_on = ranks.agreed(lambda: read_json(run.path / "environment.json", "run")["fingerprint"])
     on_source = trained_on == source.fingerprint
     records, chosen = evaluate(
@@ -187,7 +249,7 @@ def _evaluate(experiment: Experiment, run: Run, loggers: Sequence[Logger], stop:
         trained_on_source=on_source,
         baselines=(baselines := known_baselines(experiment)),
     )
-    if not ranks.first():  # which alone measures costs, while the others wait
+    if not ranks.first():  # only the first measures costs, while the others wait
         return
     summary = _summary(experiment, run, records, chosen, baselines, trained_on_source=on_source)
     run.write_evaluation(name, experiment.config, [record.row() for record in records], to_json(summary))
@@ -197,7 +259,7 @@ def _evaluate(experiment: Experiment, run: Run, loggers: Sequence[Logger], stop:
 
 
 def known_baselines(experiment: Experiment) -> Baselines | None:
-    """Where the baseline's records may come from; None where they are to be measured here."""
+    """Where the baseline's records may come from; None where they have to be measured here."""
     config, plan = experiment.config, experiment.evaluation
     if config["baseline"] is None or not plan.reuse_baseline:
         return None
@@ -219,7 +281,7 @@ def _summary(
     *,
     trained_on_source: bool,
 ) -> Summary:
-    """All that is reported: what follows from the records, the costs measured now, and facts."""
+    """Everything that is reported: findings from the records, the costs measured now, and facts."""
     plan, source, state = experiment.evaluation, experiment.source, run.state
     steps = {role: {k: step for k, (_, step) in choices.items()} for role, choices in chosen.items()}
     costs = _costs(experiment, steps["strategy"])
@@ -252,14 +314,14 @@ def _summary(
 
 
 def _tell(loggers: Sequence[Logger], step: int, summary: Summary, above: str) -> None:
-    """Hands the numbers of an evaluation on; what the run's own config did not ask goes below its hash."""
+    """Passes on the numbers of an evaluation; those beyond the run's own config go below its hash."""
     values = {f"{above}{name}": value for name, value in evaluation_table.values(summary).items()}
     for logger in loggers:
         logger.summary(step, values)
 
 
 def _costs(experiment: Experiment, steps: Mapping[int, int]) -> Costs:
-    """What the predictor costs, and adaptation to each k with the number of steps that was chosen."""
+    """What the predictor costs, and what adaptation to each k costs with the chosen number of steps."""
     plan, source, hardware = experiment.evaluation, experiment.source, experiment.hardware
     tasks = {k: list(tasks_of(source.with_shape(shape_of(source, plan, k)), "new", 10)) for k in steps}
     adapting = {k: adaptation_ms(experiment.strategy, tasks[k], step, hardware) for k, step in steps.items()}
@@ -267,7 +329,7 @@ def _costs(experiment: Experiment, steps: Mapping[int, int]) -> Costs:
 
 
 def _show(experiment: Experiment, run: Run, name: str, options: Options) -> str:
-    """What `showing.show` prints and says, by the first process; pictures that are missing are drawn."""
+    """Prints and returns what `finished_run.show` does, on the first process; draws missing plots."""
     if not ranks.first():
         return ""
     for evaluation, file in zip((None, name), plots.files(name), strict=True):
@@ -283,7 +345,7 @@ def _say(options: Options, text: str) -> None:
 
 
 def _say_where_measured(experiment: Experiment, run: Run, name: str, options: Options) -> None:
-    """A finished evaluation keeps its times; they say nothing of another machine or thread count."""
+    """Says where a finished evaluation was timed, if that was on other hardware or threads."""
     if not ranks.first():
         return
     before = run.summary(name).hardware

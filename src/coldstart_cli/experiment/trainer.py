@@ -1,4 +1,4 @@
-"""The clocked training loop: budgets, seeds, checkpoints and validation, the same for every strategy."""
+"""The timed training loop: budgets, seeds, checkpoints and validation, the same for every strategy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ValidationPlan:
 
     Attributes:
         every: outer steps between two validations; the last step is always validated.
-        n_tasks: tasks, always the same.
+        n_tasks: number of tasks, which are always the same.
         n_way, k_shot, n_query: their shape, or None for that of the training tasks.
         adaptation_steps: gradient steps after which a task's query set is scored.
     """
@@ -56,7 +56,7 @@ class TrainingPlan:
     Attributes:
         steps: outer steps; a strategy may need fewer.
         log_every: outer steps between two lines of history.
-        checkpoint_seconds: seconds between two checkpoints; resuming is exact, so they change no result.
+        checkpoint_seconds: seconds between two checkpoints; resuming is exact, so results stay the same.
         validation: how the best state is chosen.
     """
 
@@ -67,9 +67,9 @@ class TrainingPlan:
 
 
 class Training:
-    """A training that goes on from its last checkpoint.
+    """A training that continues from its last checkpoint.
 
-    The seed of every step's randomness is (seed, step), so a state needs no generator's inside.
+    All randomness of a step is seeded by (seed, step), so a checkpoint holds no state of a generator.
     """
 
     def __init__(
@@ -92,6 +92,8 @@ class Training:
         self.seconds = 0.0
         self.examples: int | None = 0  # labelled source examples drawn
         self.lengths = {"history.jsonl": 0, "timings.jsonl": 0}
+        # The first rank reads and the others are told, or a checkpoint that appears meanwhile would divide
+        # them.
         state = ranks.agreed(self.checkpoints.latest)
         if state is not None:
             try:
@@ -103,25 +105,28 @@ class Training:
         for name, length in self.lengths.items():
             if not ranks.first():
                 break
+            # Lines after the checkpoint will be written again, with the same content: history stays byte-
+            # identical.
             self.lengths[name] = truncate(run.path / name, length)
             if self.lengths[name] < length:
-                _warn(f"{run.path / name}: has lost lines; the training itself goes on as it was")
+                _warn(f"{run.path / name}: has lost lines; the training itself is not affected")
 
     def fit(self, loggers: Sequence[Logger], stop: StopOnSignal) -> None:
-        """Trains to the end of the budget; the best state is in the run's checkpoints.
+        """Trains to the end of the budget; the best state is then in the run's checkpoints.
 
         Raises:
             Stopped: after a signal, with the state saved.
             JobError: where a metric, a gradient or a weight is no longer finite.
-            RequestError: where a checkpoint cannot be written; the ones before it are kept.
+            RequestError: where a checkpoint cannot be written; earlier ones are kept.
         """
-        learns = self.strategy.learns_from_source  # else the data set may have no source to give it
+        learns = self.strategy.learns_from_source  # otherwise the data set may have no source
         steps = self.strategy.fit(self.source, self.step) if learns else iter(())
         saved = self.hardware.now()
         while True:
             if self._validation_due:
                 self._validate(loggers, stop)
-            stopping = stop.requested  # asked once: who is stopped below has been saved here
+            stopping = stop.requested  # read once: a stop below must have been saved here
+            # By the clock, not by steps: a crash then costs the same time whether steps are fast or slow.
             if stopping or self.hardware.now() - saved > self.plan.checkpoint_seconds:
                 self._save()
                 saved = self.hardware.now()
@@ -134,12 +139,15 @@ class Training:
             for logger in loggers:
                 logger.advance(self.step)
         if self.step > 0:
+            if self.source.validation == "none":  # nothing says that an earlier state was better
+                self.best_step, self.best = self.step, self.strategy.state_dict()
             self._save()
         else:  # nothing was learned, as by `scratch`
             self.checkpoints.save_best({"strategy": self.strategy.state_dict(), "step": 0})
 
     def _one_step(self, steps: Iterator[dict[str, float]]) -> dict[str, float] | None:
         self.strategy.train()
+        # For losses that draw from torch's global generator, such as dropout in a plug-in's own loop.
         torch.manual_seed(step_seed(self.seed, self.step))
         before = self.hardware.now()
         with self.hardware.autocast(), counting(self._count):
@@ -147,6 +155,7 @@ class Training:
         if values is None:
             return None
         self.seconds += self.hardware.now() - before
+        # Counted before the checks, so that a message names the step that failed.
         self.step += 1
         for name, value in values.items():
             self._refuse_unless_finite(name, value)
@@ -155,7 +164,7 @@ class Training:
 
     def _refuse_unless_weights_are_finite(self) -> None:
         learning = {name: p for name, p in self.strategy.named_parameters() if p.requires_grad}
-        # A sum reads each weight once, which no norm does as fast; one number comes from the device.
+        # A sum reads each weight once and is faster than any norm; one number is copied from the device.
         total = float(sum(weights.detach().sum() for weights in learning.values()))
         if not math.isfinite(total):  # the loss before this step was finite, its gradient was not
             self._refuse_unless_finite(*_not_finite(learning))
@@ -185,12 +194,14 @@ class Training:
 
     @property
     def _validation_due(self) -> bool:
+        if self.source.validation == "none":
+            return False
         prepared = self.step > self.strategy.preparing_steps
         regular = prepared and self.step % self.plan.validation.every == 0
         return self.step > self.validated and (regular or self.step == self.plan.steps)
 
     def _validate(self, loggers: Sequence[Logger], stop: StopOnSignal) -> None:
-        """Validates; a stop need not wait for all tasks, they are scored after the resume."""
+        """Validates; a stop does not wait for all tasks, which are scored again after the resume."""
         plan = self.plan.validation
         source = self.source.with_shape(validation_shape(self.source, plan))
         tasks = tasks_of(source, "validation", plan.n_tasks)
@@ -211,8 +222,10 @@ class Training:
         self._refuse_unless_finite(name, value)
         self.validated = self.step
         sign = 1.0 if source.objective.higher_is_better else -1.0
+        # Strictly better: of equal states the earlier one is kept.
         if self.best_step == 0 or sign * value > sign * self.best_value:
             self.best_step, self.best_value = self.step, value
+            # A copy: state_dict refers to the weights that the next step changes.
             self.best = copy.deepcopy(self.strategy.state_dict())
         self._append("history.jsonl", {"step": self.step, name: value})
         for logger in loggers:
@@ -224,12 +237,12 @@ class Training:
         self.lengths[name] += append_jsonl(self.run.path / name, row)
 
     def _save(self) -> None:
-        """A checkpoint, and the best state in a file of its own.
+        """Writes a checkpoint, and the best state in a separate file.
 
-        The checkpoint has the best state too, so that whatever is resumed from agrees in itself.
+        The checkpoint has the best state too, so that each file that is resumed from is consistent.
         """
         for name in self.lengths if ranks.first() else ():
-            sync(self.run.path / name)  # a checkpoint on disk never counts lines that are not
+            sync(self.run.path / name)  # a checkpoint must not count lines that a crash could lose
         self.checkpoints.save(self._state(), self.step)
         self.saved = self.step
         if self.best is not None and self.best_written != self.best_step:
@@ -237,7 +250,7 @@ class Training:
             self.best_written = self.best_step
 
     def _state(self) -> dict[str, Any]:
-        """All that a resumed training needs: no strategy knows of it."""
+        """All that a resumed training needs; strategies need not know about it."""
         return {
             "strategy": self.strategy.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers(self.strategy)},
@@ -255,15 +268,15 @@ class Training:
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        # A checkpoint that names no processes is of one.
+        # Older checkpoints do not say the number of processes; it was one.
         before = {"threads": state["threads"], "processes": state.get("processes", 1)}
         now = {"threads": self.hardware.threads, "processes": ranks.world()}
         for unit in (unit for unit in before if before[unit] != now[unit]):
             _warn(
-                f"{self.run.path}: was trained on {before[unit]} {unit} and goes on with "
+                f"{self.run.path}: was trained on {before[unit]} {unit} and continues with "
                 f"{now[unit]}; its numbers will differ in rounding (hardware.{unit})"
             )
-        # What `auto` chose where it began: another device may choose otherwise.
+        # What `auto` chose when the run began; another device might choose differently.
         self.strategy.vectorize = state.get("vectorize", self.strategy.vectorize)
         self.strategy.load_state_dict(state["strategy"])
         for name, optimizer in optimizers(self.strategy):
@@ -273,20 +286,20 @@ class Training:
         self.saved, self.validated = self.step, state.get("validated", self.step)
         if "best" in state:
             self.best = state["best"]
-        elif self.best_step:  # older checkpoints leave it to its own file
+        elif self.best_step:  # older checkpoints keep it only in its own file
             self.best = self.checkpoints.best()["strategy"]
-        # A checkpoint of format 1 did not count: what came before it is not known.
+        # Checkpoints of format 1 did not count, so the total is unknown.
         self.examples = state.get("examples")
 
 
 def _not_finite(weights: Mapping[str, nn.Parameter]) -> tuple[str, float]:
-    """The first tensor that is not finite, and its sum: a gradient, where it comes from, or else a weight."""
+    """The first tensor that is not finite, and its sum: a gradient, if it came from one, or a weight."""
     gradients = {f"the gradient of {n}": w.grad for n, w in weights.items() if w.grad is not None}
     for name, tensor in {**gradients, **weights}.items():
         total = float(tensor.detach().double().sum())
         if not math.isfinite(total):
             return name, total
-    return "", 0.0  # all are finite, only their sum in single precision is not
+    return "", 0.0  # all are finite; only their sum overflowed in single precision
 
 
 def _warn(text: str) -> None:
@@ -294,6 +307,6 @@ def _warn(text: str) -> None:
 
 
 def validation_shape(source: TaskSource, plan: ValidationPlan) -> TaskShape:
-    """The shape of the validation tasks: the plan's where it says, the training tasks' where it does not."""
+    """The shape of the validation tasks: the plan's where it gives one, otherwise the training tasks'."""
     given = {"n_way": plan.n_way, "k_shot": plan.k_shot, "n_query": plan.n_query}
     return replace(source.shape, **{name: value for name, value in given.items() if value is not None})

@@ -10,11 +10,16 @@ import contextlib
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from coldstart_cli.digests import digest
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files.durable import PARTIAL
+
+_DAY = 86_400.0
+"""Seconds."""
 
 
 def cache_folder() -> Path:
@@ -26,7 +31,7 @@ def cache_folder() -> Path:
     asked = os.environ.get("COLDSTART_CACHE")
     if asked:
         shared = Path(asked).is_dir() and os.access(asked, os.R_OK | os.X_OK)  # filled by another, to be read
-        if not shared and not _usable(Path(asked)):
+        if not shared and not _usable(Path(asked), 0o777):  # one that is named may be meant for several users
             raise RequestError(f"COLDSTART_CACHE: {asked} cannot be written; name a folder of yours")
         return Path(asked)
     candidates = [
@@ -36,7 +41,7 @@ def cache_folder() -> Path:
     ]
     candidates.append(Path(tempfile.gettempdir(), f"coldstart-{_user()}"))
     for candidate in candidates:
-        if _usable(candidate):
+        if _usable(candidate, 0o700):
             return candidate
     raise RequestError("COLDSTART_CACHE: no folder for cached data can be written; name a folder of yours")
 
@@ -44,9 +49,14 @@ def cache_folder() -> Path:
 def keep_newest(folder: Path, pattern: str, n_bytes: int) -> None:
     """Removes files, least recently used first, until the others take at most `n_bytes`.
 
-    What another process removes at the same time is passed over.
+    What another process removes at the same time is passed over. What processes that were killed have left is
+    removed once it is a day old, when no writer can still be at it.
     """
     found = []
+    for partial in folder.glob(f".*{PARTIAL}"):
+        with contextlib.suppress(OSError):
+            if time.time() - partial.stat().st_mtime > _DAY:
+                partial.unlink()
     for path in folder.glob(pattern):
         with contextlib.suppress(OSError):
             status = path.stat()
@@ -89,10 +99,10 @@ def signature(places: Sequence[Path], suffixes: tuple[str, ...] = ("",), most: i
     return digest(parts, 64)
 
 
-def _usable(folder: Path) -> bool:
+def _usable(folder: Path, mode: int) -> bool:
     """Whether the folder is there (or can be made), is the user's own or writable, and is no trap."""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(parents=True, exist_ok=True, mode=mode)
     except OSError:
         return False
     foreign = folder.parent == Path(tempfile.gettempdir()) and str(folder.stat().st_uid) != _user()

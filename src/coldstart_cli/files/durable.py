@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.untrusted import DECODER, LARGEST_JSON, json_values, read_text
@@ -24,19 +24,43 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
     Raises:
         RequestError: if the folder cannot be written or the disk is full, naming path and bytes.
     """
+    with replacing(path, len(data)) as file:
+        file.write(data)
+
+
+def copy_file(source: Path, path: Path) -> None:
+    """A copy that replaces `path` as `write_bytes` does, whatever its size.
+
+    Raises:
+        RequestError: as `write_bytes`.
+    """
+    with replacing(path, source.stat().st_size) as file, source.open("rb") as original:
+        shutil.copyfileobj(original, file, 1 << 20)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, n_bytes: int) -> Iterator[IO[bytes]]:
+    """A file to be filled, which takes the place of `path` once it is whole and on disk.
+
+    Args:
+        n_bytes: how many it will hold, for the message where they do not fit.
+
+    Raises:
+        RequestError: if the folder cannot be written or the disk is full, naming path and bytes.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
-    with writing(path, len(data)):
+    with writing(path, n_bytes):
         try:
             with open(partial, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
-                os.fsync(file.fileno())
+                os.fsync(file.fileno())  # before the rename: else a crash of the machine leaves an empty file
             os.replace(partial, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
             raise
-        sync(path.parent)
+        sync(path.parent)  # the name, too, must be on disk before anybody relies on it
 
 
 @contextlib.contextmanager
@@ -147,8 +171,9 @@ def truncate(path: Path, length: int) -> int:
     return length
 
 
-def read_json(path: Path, key: str) -> dict[str, Any]:
-    """
+def read_json(path: Path, key: str, remedy: str = "train again with again=true") -> dict[str, Any]:
+    """A file's one JSON object.
+
     Raises:
         RequestError: naming `key` and the file that is missing or damaged.
     """
@@ -159,9 +184,9 @@ def read_json(path: Path, key: str) -> dict[str, Any]:
             f"{key}: {path.parent} is not a run directory (it has no {path.name}); name one below outputs"
         ) from error
     except (OSError, ValueError) as error:
-        raise RequestError(f"{key}: {path} is damaged; train again with again=true") from error
+        raise RequestError(f"{key}: {path} is damaged; {remedy}") from error
     if not isinstance(value, dict):
-        raise RequestError(f"{key}: {path} is damaged; train again with again=true")
+        raise RequestError(f"{key}: {path} is damaged; {remedy}")
     return value
 
 

@@ -13,12 +13,26 @@ from coldstart_cli.files.durable import writing
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """One process at a time, others wait; goes on without where the system does not give such a lock."""
+def locked(path: Path) -> Iterator[bool]:
+    """One process at a time, others wait; goes on without where the system does not give such a lock.
+
+    Args:
+        path: a file, made where it is missing; or a folder that is there, which is locked itself and gets no
+            file. (NFS keeps a folder's lock among the processes of one machine alone.)
+
+    Yields:
+        Whether the lock is held.
+    """
     with contextlib.ExitStack() as stack:
+        taken = False
         with contextlib.suppress(OSError):  # a folder that can only be read, a file system without locks
-            fcntl.flock(stack.enter_context(path.open("ab")), fcntl.LOCK_EX)
-        yield
+            # A folder cannot be opened for writing, and flock does not ask for it
+            flags = os.O_RDONLY if path.is_dir() else os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            descriptor = os.open(path, flags, 0o666)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            taken = True
+        yield taken
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ def yaml_values(text: str) -> Any:
     """Plain values of a YAML text without interpolations.
 
     Raises:
-        Foreign: where it is no YAML, or more than values.
+        Foreign: where it is not YAML, or more than values.
     """
     value = _loaded(text)
     for found in _scalars(value, DEEPEST):
@@ -55,14 +55,14 @@ def json_values(text: str) -> Any:
     """Plain values of a JSON text.
 
     Raises:
-        Foreign: where it is no JSON, is nested too deep, or holds a number that JSON does not know.
+        Foreign: where it is not JSON, is nested too deep, or holds a number that JSON does not know.
     """
     if len(text) > LARGEST_JSON:
         raise Foreign(f"has more than {LARGEST_JSON >> 20} MiB")
     try:
         value = DECODER.decode(text)
     except (ValueError, RecursionError) as error:
-        raise Foreign("is no JSON") from error
+        raise Foreign("is not JSON") from error
     for _ in _scalars(value, DEEPEST):
         pass
     return value
@@ -89,7 +89,7 @@ def read_text(path: Path, largest: int) -> str:
 
     Raises:
         OSError: where it cannot be read.
-        Foreign: where it has more, or is no UTF-8.
+        Foreign: where it has more, or is not UTF-8.
     """
     with path.open("rb") as stream:  # a pipe or a device ends here as well
         data = stream.read(largest + 1)
@@ -98,7 +98,7 @@ def read_text(path: Path, largest: int) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise Foreign("is no UTF-8") from error
+        raise Foreign("is not UTF-8") from error
 
 
 def _loaded(text: str) -> Any:
@@ -107,7 +107,7 @@ def _loaded(text: str) -> Any:
     try:
         return _LOADER(text).get_single_data()
     except (yaml.YAMLError, ValueError, OverflowError, TypeError) as error:
-        raise Foreign("is no YAML") from error
+        raise Foreign("is not YAML") from error
 
 
 def _scan(text: str) -> None:
@@ -132,7 +132,7 @@ def _scan(text: str) -> None:
     except (yaml.YAMLError, ValueError) as error:
         if isinstance(error, Foreign):
             raise
-        raise Foreign("is no YAML") from error
+        raise Foreign("is not YAML") from error
 
 
 def _scalars(value: Any, deepest: int) -> Iterator[object]:

@@ -1,4 +1,4 @@
-"""Who is told of a run while it goes."""
+"""Loggers: where the progress and the numbers of a run are sent."""
 
 from coldstart_cli.faces import face
 

@@ -27,8 +27,8 @@ class Console:
 
     Args:
         quiet: print nothing; from the run.
-        run_path: the run directory, whose history a training that goes on is shown with; from the run.
-        every_seconds: between two plain lines.
+        run_path: the run directory, whose history is shown when a training continues; from the run.
+        every_seconds: time between two plain lines.
         curve_rows: height of the curves; 0 for none.
     """
 
@@ -53,6 +53,7 @@ class Console:
         self._title, self._total, self._values = title, total, {}
         self._printed = time.monotonic()
         terminal = Terminal(stderr=True)
+        # A dumb terminal, such as an editor's shell, cannot move the cursor to redraw.
         if self._quiet or not sys.stderr.isatty() or terminal.is_dumb_terminal:
             return
         self._curves = _Curves(total, self.curve_rows)
@@ -90,13 +91,14 @@ class Console:
             )
 
     def summary(self, step: int, values: Mapping[str, float]) -> None:
-        """Nothing: the report says it."""
+        """Does nothing: the report shows the numbers."""
 
     def close(self) -> None:
-        """Takes the bar away; the curves stay where they are."""
+        """Removes the bar; the curves stay on the screen."""
         if self._live is not None:
             live, self._live, self._progress = self._live, None, None
             live.stop()
+            # `transient` has removed the display; the curves are printed once more, to stay.
             live.console.print(self._curves)
         self._curves = _Curves(0, 0)
 
@@ -105,9 +107,9 @@ class Console:
 
 
 class _Curves:
-    """What the terminal draws anew a few times a second: the training's metric, validation's beside it.
+    """What the terminal redraws a few times a second: the metric of training, and of validation beside it.
 
-    Of several metrics of a step the first counts; of phases with names of their own the latest.
+    The first of a step's metrics is shown, and of phases with metrics of their own the latest.
     """
 
     def __init__(self, total: int, rows: int) -> None:
@@ -127,6 +129,7 @@ class _Curves:
         shown = [self._training, *(name for name in self._series if name.startswith(VALIDATION))]
         shown = [name for name in shown if name in self._series]
         width, height = console.size
+        # At least 40 columns for a curve; the last ones, so that validation is kept.
         shown = shown[-max(1, width // 40) :]
         if not shown or width < 2 * LABEL or height < self._rows + 4:
             return

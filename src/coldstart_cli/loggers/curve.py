@@ -1,4 +1,4 @@
-"""A learning curve in characters: bounded memory while a training goes, and lines of text to look at."""
+"""A learning curve in characters: bounded memory during a training, and lines of text to show."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from itertools import pairwise
 from coldstart_cli.safe_text import printable
 
 BINS = 400
-"""Stretches of a training whose means are kept, however many steps it has."""
+"""Number of stretches of a training whose means are kept, however many steps it has."""
 
 
 LABEL = 10
-"""Columns of the numbers beside a curve."""
+"""Width in columns of the numbers beside a curve."""
 
 _BRAILLE = (
     (0x01, 0x08),
@@ -33,7 +33,7 @@ class Series:
         self._sums, self._counts = [0.0] * BINS, [0] * BINS
 
     def add(self, step: int, value: float) -> None:
-        """Takes a value; one that is not finite is the latest, but no point of the curve."""
+        """Adds a value; one that is not finite becomes the latest, but not a point of the curve."""
         self.latest = value
         if math.isfinite(value):
             stretch = min(BINS - 1, max(0, (step - 1) * BINS // self.total))
@@ -55,7 +55,7 @@ def panel(name: str, series: Series, width: int, rows: int, *, ascii_only: bool)
 
     Args:
         rows: height of the curve itself; a line above names it, a line below has the first and last step.
-        ascii_only: for terminals that know no other characters.
+        ascii_only: for terminals that cannot show other characters.
     """
     columns = min(width - LABEL - 2, BINS // 2)
     values = series.means(columns if ascii_only else 2 * columns)
@@ -76,12 +76,12 @@ def panel(name: str, series: Series, width: int, rows: int, *, ascii_only: bool)
 def drawing(values: Sequence[float], rows: int, *, ascii_only: bool) -> list[str]:
     """`rows` lines, from the largest value to the smallest; neighbours are joined, also across nan.
 
-    A character has 2 x 4 dots (Braille), or 1 x 2 in ASCII: so many values a column, so many levels a row.
+    A character has 2 x 4 dots (Braille), or 1 x 2 in ASCII: values per column x levels per row.
     """
     across, down = (1, 2) if ascii_only else (2, 4)
     points = [(x, value) for x, value in enumerate(values) if math.isfinite(value)]
     low = min((value for _, value in points), default=0.0)
-    half = max((value for _, value in points), default=0.0) / 2 - low / 2  # halves do not overflow
+    half = max((value for _, value in points), default=0.0) / 2 - low / 2  # halves, so as not to overflow
 
     def level(value: float) -> int:
         share = (value / 2 - low / 2) / half if half else 0.0
@@ -92,6 +92,7 @@ def drawing(values: Sequence[float], rows: int, *, ascii_only: bool) -> list[str
         start, end, previous = level(before), level(after), level(before)
         for x in range(left + 1, right + 1):
             y = start + round((end - start) * (x - left) / (right - left))
+            # A steep rise fills the column between two levels, so that the curve has no gaps.
             dots |= {(x, between) for between in range(min(previous, y), max(previous, y) + 1)}
             previous = y
     cells = [[0] * -(-len(values) // across) for _ in range(rows)]
@@ -99,5 +100,5 @@ def drawing(values: Sequence[float], rows: int, *, ascii_only: bool) -> list[str
         cells[y // down][x // across] |= 1 << y % down if ascii_only else _BRAILLE[y % down][x % across]
     characters = (
         _ASCII if ascii_only else [" ", *map(chr, range(0x2801, 0x2900))]
-    )  # U+2800 is no space everywhere
+    )  # U+2800, the empty pattern, is not blank in every font
     return ["".join(characters[cell] for cell in line) for line in cells]

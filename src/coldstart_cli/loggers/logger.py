@@ -1,4 +1,4 @@
-"""Who is told of a run while it goes: what a logger does, and one that cannot end a run.
+"""What a logger does, and a wrapper for loggers so that none can end a run.
 
 The run directory's own files (history.jsonl, timings.jsonl, records.jsonl) are written in any case.
 """
@@ -12,23 +12,23 @@ from typing import Protocol
 
 class Logger(Protocol):
     def start(self, title: str, total: int, done: int) -> None:
-        """A phase of `total` units begins, of which `done` were done before."""
+        """A phase of `total` units begins, `done` of which were done earlier."""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Numbers of a training step."""
+        """The numbers of a training step."""
 
     def advance(self, done: int) -> None:
-        """So many units are done now."""
+        """`done` units are finished by now."""
 
     def summary(self, step: int, values: Mapping[str, float]) -> None:
-        """Numbers of a finished evaluation, after so many steps of training."""
+        """The numbers of a finished evaluation, after `step` steps of training."""
 
     def close(self) -> None:
-        """The run ended, well or not."""
+        """The run has ended, successfully or not."""
 
 
 class Tolerated:
-    """A logger that cannot end a run: its first error is a warning, and nothing more is sent to it."""
+    """A logger that cannot end a run: its first error becomes a warning, and nothing more is sent to it."""
 
     def __init__(self, key: str, logger: Logger) -> None:
         self._key, self._logger, self._failed = key, logger, False
@@ -46,7 +46,7 @@ class Tolerated:
         self._tell(self._logger.summary, step, values)
 
     def close(self) -> None:
-        """Closes also what has failed: it may hold a process or the terminal."""
+        """Closes a failed logger too: it may hold a process or the terminal."""
         failed, self._failed = self._failed, False
         self._tell(self._logger.close, silently=failed)
 
@@ -60,5 +60,5 @@ class Tolerated:
             if not silently:
                 what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                 warnings.warn(
-                    f"{self._key}: {what}; the run goes on without it", RuntimeWarning, stacklevel=3
+                    f"{self._key}: {what}; the run continues without it", RuntimeWarning, stacklevel=3
                 )

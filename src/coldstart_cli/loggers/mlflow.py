@@ -1,4 +1,4 @@
-"""Runs told to MLflow."""
+"""Sends runs to MLflow."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from coldstart_cli.loggers.tracker_ids import _allowed, keep_id, kept_id, scalar
 
 
 class MLflow:
-    """A run of MLflow; needs the extra `mlflow`.
+    """A run in MLflow; needs the extra `mlflow`.
 
     Args:
-        run_path, config, resumed: the run directory, its config, whether its training goes on; from the run.
-        tracking_uri: sqlite:///FILE, a server's address, or None for what MLFLOW_TRACKING_URI says.
-        experiment: runs that stand together; made where it is missing.
-        flush_seconds: between two deliveries.
+        run_path, config, resumed: the run directory, its config, whether training continues; from the run.
+        tracking_uri: sqlite:///FILE, a server's address, or None for the value of MLFLOW_TRACKING_URI.
+        experiment: name that groups runs; created where it is missing.
+        flush_seconds: time between two deliveries.
     """
 
     extra: ClassVar = "mlflow"
@@ -44,18 +44,19 @@ class MLflow:
                 "tracking_uri: holds a password, which a config would show; set MLFLOW_TRACKING_URI in the "
                 "environment and give tracking_uri=null"
             )
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing leaves this machine unasked
-        # A server that is gone holds training up once, a quarter of a minute; by default it would be four.
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing is sent unless asked for
+        # A server that is gone delays training once, by a quarter of a minute; by default by four minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
         from mlflow import MlflowClient
         from mlflow.entities import Metric
 
-        logging.getLogger("mlflow").setLevel(logging.WARNING)  # it would speak of each table it makes
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # it would report each table that it creates
         self.tracking_uri, self.experiment, self.flush_seconds = tracking_uri, experiment, flush_seconds
         self._metric, self._waiting, self._flushed = Metric, list[Any](), time.monotonic()
+        # Until a summary arrives, which only a run that ends well sends.
         self._status = "KILLED"
-        with locked(run_path.parent / ".mlflow.lock"):  # two processes cannot make one database's tables
+        with locked(run_path.parent / ".mlflow.lock"):  # two processes must not create its tables at once
             self._client = MlflowClient(tracking_uri=tracking_uri)
             found = self._client.get_experiment_by_name(experiment)
             place = self._client.create_experiment(experiment) if found is None else found.experiment_id
@@ -85,7 +86,7 @@ class MLflow:
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for i in range(0, len(waiting), 1000):  # no more go in one delivery
+        for i in range(0, len(waiting), 1000):  # MLflow's limit for one delivery
             self._client.log_batch(self._id, metrics=waiting[i : i + 1000])
         self._flushed = time.monotonic()
 
@@ -94,13 +95,13 @@ class MLflow:
 
         identity = str(self._client.create_run(experiment_id, run_name=run_path.name).info.run_id)
         parameters = [Param(_allowed(name), str(value)) for name, value in scalars(config).items()]
-        for i in range(0, len(parameters), 100):  # no more go in one delivery
+        for i in range(0, len(parameters), 100):  # MLflow's limit for one delivery
             self._client.log_batch(identity, params=parameters[i : i + 100])
         keep_id(run_path, "mlflow", identity)
         return identity
 
     def _known(self, run_path: Path) -> str | None:
-        """The run's id in this store, if it is there: the store may be another one than before."""
+        """The run's id in this store, if it has the run: the store may be a different one than before."""
         from mlflow.exceptions import MlflowException
 
         known = kept_id(run_path, "mlflow")

@@ -11,12 +11,12 @@ from annotated_types import Gt
 
 
 class TensorBoard:
-    """Scalars below tensorboard/ in the run directory; needs the extra `tensorboard`.
+    """Scalars in the folder tensorboard/ of the run directory; needs the extra `tensorboard`.
 
     Args:
         run_path: the run directory; from the run.
-        resumed: whether its training goes on; one that begins anew removes what was there; from the run.
-        flush_seconds: between two writes to disk.
+        resumed: whether its training continues; otherwise earlier scalars are removed; from the run.
+        flush_seconds: time between two writes to disk.
     """
 
     extra: ClassVar = "tensorboard"
@@ -28,6 +28,7 @@ class TensorBoard:
         self.flush_seconds = flush_seconds
         folder = run_path / "tensorboard"
         if not resumed:
+            # TensorBoard would draw the events of the old training and of the new one as one curve.
             shutil.rmtree(folder, ignore_errors=True)
         self._writer = SummaryWriter(str(folder), flush_secs=int(flush_seconds) or 1)
 

@@ -1,8 +1,8 @@
-"""What the loggers share that keep runs side by side in a store of their own: MLflow, W&B, Trackio.
+"""What loggers with a store of many runs share: MLflow, W&B, Trackio.
 
-What a constructor cannot open is refused before training. A run that goes on continues the tracker's run,
-which is named in the run directory. Keys and passwords come from the trackers' own environment variables
-(MLFLOW_TRACKING_URI, WANDB_API_KEY, HF_TOKEN), never from a config, which is written down and shown.
+A store that cannot be opened is refused before training. A run that is resumed continues the tracker's run,
+whose name is kept in the run directory. Keys and passwords come from the trackers' own environment variables
+(MLFLOW_TRACKING_URI, WANDB_API_KEY, HF_TOKEN), never from a config, which is stored and shown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def scalars(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def keep_id(run_path: Path, tracker: str, identity: str) -> None:
-    """Notes in the run directory what the tracker calls this run."""
+    """Writes into the run directory what the tracker calls this run."""
     path = run_path / "trackers.json"
     known = read_json(path, "run") if path.exists() else {}
     write_json(path, {**known, tracker: identity})

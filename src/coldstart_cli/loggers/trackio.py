@@ -1,4 +1,4 @@
-"""Runs told to Trackio."""
+"""Sends runs to Trackio."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from coldstart_cli.loggers.tracker_ids import scalars
 
 
 class Trackio:
-    """A run of Trackio, in its folder (TRACKIO_DIR) or on a Space; needs the extra `trackio`.
+    """A run in Trackio, in its folder (TRACKIO_DIR) or on a Space; needs the extra `trackio`.
 
     Args:
         quiet: print nothing; from the run.
-        run_path, config, resumed: the run directory, its config, whether its training goes on; from the run.
-        project: runs that stand together.
+        run_path, config, resumed: the run directory, its config, whether training continues; from the run.
+        project: name that groups runs.
         space_id: a Hugging Face Space, which needs HF_TOKEN or a login; None stays on this machine.
     """
 
@@ -47,6 +47,7 @@ class Trackio:
                     name=run_path.name,
                     space_id=space_id,
                     config=scalars(config),
+                    # `never`: a new run must not be appended to one of the same name.
                     resume="allow" if resumed else "never",
                     embed=False,
                 )
@@ -71,7 +72,7 @@ class Trackio:
 
     @contextlib.contextmanager
     def _aside(self) -> Iterator[None]:
-        """What Trackio prints goes to standard error: standard output holds the report alone."""
+        """What Trackio prints goes to standard error, because standard output is for the report only."""
         with (
             open(os.devnull, "w") as nowhere,
             contextlib.redirect_stdout(nowhere if self._quiet else sys.stderr),

@@ -1,4 +1,4 @@
-"""Runs told to Weights & Biases."""
+"""Sends runs to Weights & Biases."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from coldstart_cli.loggers.tracker_ids import keep_id, kept_id
 
 
 class WandB:
-    """A run of Weights & Biases, its files below wandb/ in the run directory; needs the extra `wandb`.
+    """A run in Weights & Biases, with its files in wandb/ of the run directory; needs the extra `wandb`.
 
     Args:
         quiet: print nothing; from the run.
-        run_path, config, resumed: the run directory, its config, whether its training goes on; from the run.
-        project: runs that stand together.
+        run_path, config, resumed: the run directory, its config, whether training continues; from the run.
+        project: name that groups runs.
         entity: user or team, None for your own.
         mode: `offline` writes files that `wandb sync` delivers; `online` needs WANDB_API_KEY or a login.
     """
@@ -41,6 +41,7 @@ class WandB:
         import wandb
 
         self.project, self.entity, self.mode = project, entity, mode
+        # A failure, until a summary arrives, which only a run that ends well sends.
         self._exit_code = 1
         known = kept_id(run_path, "wandb") if resumed else None
         self._run = wandb.init(
@@ -54,7 +55,7 @@ class WandB:
             config=None if known else dict(config),
             settings=wandb.Settings(console="off", silent=quiet),
         )
-        # W&B drops a step that it has seen, and after a crash some come again: the axis is a metric of ours.
+        # W&B drops steps it has seen, and after a crash some come again, so the axis is our own metric.
         self._run.define_metric("*", step_metric="step")
         keep_id(run_path, "wandb", self._run.id)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Protocol
 
 from annotated_types import Ge, Gt
 
-from coldstart_cli.metrics.json_edge import to_json
 from coldstart_cli.metrics.results import Costs, Verdict
 
-BATCH = "1"
+BATCH = 1
 """The batch whose time is limited: what one user waits for."""
 
 
@@ -19,7 +19,7 @@ BATCH = "1"
 class Budget:
     """What the adapted predictor may cost on the hardware target; None where there is no limit.
 
-    Limits change no measurement, so an evaluation on disk is judged by whatever limits are asked for.
+    Limits change no measurement, so an evaluation on disk can be judged by any limits.
 
     Attributes:
         p50_ms, p95_ms: of a call with one input, in milliseconds.
@@ -40,34 +40,61 @@ class Budget:
 
     @property
     def limits(self) -> dict[str, float]:
-        """Those that are set, by name."""
+        """The limits that are set, by name."""
         values = asdict(self)
         del values["enforce"]
         return {name: limit for name, limit in values.items() if limit is not None}
 
     def verdicts(self, costs: Costs) -> dict[str, Verdict]:
-        """limit -> its verdict, of every limit that is set."""
-        found = measured(to_json(costs), str(max(costs.adaptation_ms)))
+        """The verdict on each limit that is set, by its name."""
+        # The most shots take longest, and the limit is on the longest adaptation.
+        found = measured(costs, max(costs.adaptation_ms))
+        # What was not measured is nan, which is above no limit and below none: the limit was not kept.
+        known = {name: math.nan if value is None else value for name, value in found.items()}
         return {
-            name: Verdict(limit, found[name], found[name] <= limit) for name, limit in self.limits.items()
+            name: Verdict(limit, known[name], known[name] <= limit) for name, limit in self.limits.items()
         }
 
 
-def measured(costs: Mapping[str, Any], k: str) -> dict[str, Any]:
+class Timed(Protocol):
+    """Times of a call, of one run or over several."""
+
+    @property
+    def p50_ms(self) -> float | None: ...
+    @property
+    def p95_ms(self) -> float | None: ...
+
+
+class Costly(Protocol):
+    """What a predictor costs, in one run or over several: `metrics.results.Costs` says what each is."""
+
+    @property
+    def inference(self) -> Mapping[int, Timed]: ...
+    @property
+    def adaptation_ms(self) -> Mapping[int, float | None]: ...
+    @property
+    def parameters(self) -> float | None: ...
+    @property
+    def flops(self) -> float | None: ...
+    @property
+    def peak_memory(self) -> float | None: ...
+
+
+def measured(costs: Costly, k: int) -> dict[str, float | None]:
     """What a predictor costs, by the names of the limits; None where it was not measured.
 
     Args:
-        costs: as a summary.json or a comparison has them, with adaptation_ms by k_shot.
-        k: the k_shot whose adaptation counts.
+        k: the number of shots whose adaptation counts.
     """
-    one = costs["inference"].get(BATCH, {})
+    one = costs.inference.get(BATCH)
+    memory = costs.peak_memory
     return {
-        "p50_ms": one.get("p50_ms"),
-        "p95_ms": one.get("p95_ms"),
-        "adaptation_ms": costs["adaptation_ms"].get(k),
-        "parameters": costs["parameters"],
-        "flops": costs["flops"],
-        "peak_memory_mib": costs["peak_memory"] / 2**20,
+        "p50_ms": None if one is None else one.p50_ms,
+        "p95_ms": None if one is None else one.p95_ms,
+        "adaptation_ms": costs.adaptation_ms.get(k),
+        "parameters": costs.parameters,
+        "flops": costs.flops,
+        "peak_memory_mib": None if memory is None else memory / 2**20,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TypeVar
@@ -13,26 +14,50 @@ from scipy.special import stdtrit
 from coldstart_cli.digests import digest
 from coldstart_cli.metrics.records import Record, Score
 from coldstart_cli.metrics.results import Calibration, Interval
+from coldstart_cli.metrics.significance import by_origin, n_origins
 
 Place = TypeVar("Place", int, float)
 
 
-def interval(values: Sequence[float] | np.ndarray, confidence: float) -> Interval:
-    """mean +- t_(n-1) sd / sqrt(n). With one value, or one that is not finite, the half-width is infinite."""
-    n = len(values)
-    if n < 2 or not np.all(np.isfinite(values)):
-        return Interval(sum(values) / n if n else math.nan, math.inf, n)
-    quantile = stdtrit(n - 1, 0.5 + confidence / 2)
-    return Interval(float(np.mean(values)), float(quantile * np.std(values, ddof=1) / math.sqrt(n)), n)
+def interval(
+    values: Mapping[str, float], confidence: float, origins: Mapping[str, str | None] | None = None
+) -> Interval:
+    """mean +- t_(n-1) sd / sqrt(n) over tasks, or over their origins as `significance.by_origin` says.
+
+    With one value, or one that is not finite, the half-width is infinite.
+
+    Args:
+        values: of each task.
+        origins: of each task that has one; no others where it is None.
+    """
+    n, of_task = len(values), [(origins or {}).get(task) for task in values]
+    groups = n_origins(of_task)
+    if n < 2 or not np.all(np.isfinite(list(values.values()))):
+        return Interval(sum(values.values()) / n if n else math.nan, math.inf, n, groups)
+    table = by_origin(np.asarray(list(values.values())), of_task)
+    # scipy.special rather than scipy.stats, which takes several times as long to import.
+    quantile = stdtrit(len(table) - 1, 0.5 + confidence / 2)
+    half_width = float(quantile * np.std(table, ddof=1) / math.sqrt(len(table)))
+    return Interval(float(np.mean(list(values.values()))), half_width, n, groups)
 
 
 def paired_gain(
-    ours: Mapping[str, float], theirs: Mapping[str, float], higher_is_better: bool, confidence: float
+    ours: Mapping[str, float],
+    theirs: Mapping[str, float],
+    higher_is_better: bool,
+    confidence: float,
+    origins: Mapping[str, str | None] | None = None,
 ) -> Interval:
-    """Mean over the tasks both have of how much better we do; positive is better for every metric."""
+    """How much better `ours` is, as a mean over the tasks of both; positive is better for every metric."""
     sign = 1.0 if higher_is_better else -1.0
+    # Sorted: the order of a set may differ between processes, and with it the rounding of a sum.
     shared = sorted(ours.keys() & theirs.keys())
-    return interval([sign * (ours[task] - theirs[task]) for task in shared], confidence)
+    return interval({task: sign * (ours[task] - theirs[task]) for task in shared}, confidence, origins)
+
+
+def origins_of(records: Iterable[Score]) -> dict[str, str | None]:
+    """task -> its origin, or None."""
+    return {record.task: record.origin for record in records}
 
 
 def area_under(curve: Mapping[Place, float]) -> float:
@@ -41,26 +66,28 @@ def area_under(curve: Mapping[Place, float]) -> float:
     if len(steps) == 1:
         return curve[steps[0]]
     heights = [curve[step] for step in steps]
+    # Divided by the width: curves over different steps, such as 0-5 and 0-10, can then be compared.
     return float(np.trapezoid(heights, steps)) / (steps[-1] - steps[0])
 
 
 def steps_to(curve: Mapping[int, float], share: float) -> int | None:
     """The first step at which the curve has gone `share` of the way from its start to its end.
 
-    For the way from the start, so that metrics which fall (mse) and rise are served alike. None where the
-    way has no length: an end of it is not finite.
+    Measured along the way from the start, so that it serves falling metrics (mse) and rising ones alike. None
+    where an end of the curve is not finite.
     """
     steps = sorted(curve)
     start, end = curve[steps[0]], curve[steps[-1]]
     if start == end:
         return steps[0]
+    # With nan at an end every comparison is false, and so there is no such step.
     return next((s for s in steps if (curve[s] - start) / (end - start) >= share), None)
 
 
 def label_efficiency(target: float, curve: Mapping[int, float], higher_is_better: bool) -> float:
     """Shots at which the baseline's curve over k reaches `target`, by linear interpolation.
 
-    Infinite where it does not reach it; the smallest k measured where it is there at once.
+    Infinite where the curve does not reach it; the smallest k where the curve starts there.
     """
     sign = 1.0 if higher_is_better else -1.0
     shots = sorted(curve)
@@ -68,6 +95,7 @@ def label_efficiency(target: float, curve: Mapping[int, float], higher_is_better
         return float(shots[0])
     for low, high in pairwise(shots):
         if sign * curve[high] >= sign * target:
+            # Between two measured k the curve is taken as a straight line.
             return low + (high - low) * (target - curve[low]) / (curve[high] - curve[low])
     return math.inf
 
@@ -100,11 +128,11 @@ def calibration(rows: Sequence[Score]) -> Calibration | None:
     """How far probabilities can be believed, from the rows of one role, split, k_shot and step.
 
     ECE = sum_m |right_m - confidences_m| / n (Guo et al. 2017, arXiv:1706.04599, equation 3) over the queries
-    of all tasks together: of one task's few queries it would be far too high (Roelofs et al. 2022,
+    of all tasks together: over one task's few queries it would be far too high (Roelofs et al. 2022,
     arXiv:2012.08668). It is nan where an answer was not finite.
 
     Returns:
-        Means over tasks, and the ECE; None for rows without probabilities, as those of a regression.
+        Means over tasks, and the ECE; None for rows without probabilities, such as those of a regression.
     """
     believed = [row.believed for row in rows if row.believed is not None]
     if not rows or len(believed) < len(rows):
@@ -141,6 +169,7 @@ def choose(records: Sequence[Record], higher_is_better: bool) -> tuple[str, int]
         for variant in dict.fromkeys(r.variant for r in rows)
         for step, mean in mean_by_step([r for r in rows if r.variant == variant]).items()
     }
+    # `max` keeps the first of equals: the first variant, and its earliest step.
     return max(means, key=lambda choice: means[choice])
 
 
@@ -154,6 +183,18 @@ def mean_by_step(records: Iterable[Score]) -> dict[int, float]:
 def by_task(records: Iterable[Score], step: int) -> dict[str, float]:
     """task -> its value at `step`."""
     return {r.task: r.value for r in records if r.step == step}
+
+
+def reported(records: Sequence[Record], step: int) -> list[Record]:
+    """The rows that a result is of: at the steps that tasks chose themselves, or else all at `step`."""
+    chosen = [r for r in records if r.chosen]
+    return chosen or [r for r in records if r.step == step]
+
+
+def counted_steps(records: Iterable[Record]) -> dict[int, int] | None:
+    """Step -> how many tasks chose it themselves, by step; None where validation tasks chose for all."""
+    counts = Counter(r.step for r in records if r.chosen)
+    return dict(sorted(counts.items())) or None
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:

@@ -1,7 +1,7 @@
-"""How numbers are written, in one place: intervals, units, times, sizes, and what is not known.
+"""How numbers are written, in one place: intervals, units, times, sizes, and unknown values.
 
-It lies on this floor because sentences (`comparison`) and tables (`reports`) write the same numbers. Every
-function takes None and what is not finite, for JSON has null for both.
+It is on this floor because sentences (`comparison`) and tables (`reports`) write the same numbers. Every
+function accepts None and numbers that are not finite, for JSON has null for both.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Protocol, TypeGuard
 
 UNKNOWN = "-"
-"""Not measured, or not to be had."""
+"""Not measured, or not available."""
 DIVERGED = "diverged"
 """A metric that was measured and is not finite."""
 DECIMALS = 3
-"""Of an error, at least: a paired gain has a much narrower interval than the errors of the same table."""
+"""The fewest for an error: a paired gain has a much narrower interval than the errors in the same table."""
 
 
 class Estimated(Protocol):
@@ -31,7 +31,7 @@ class Estimated(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MeanInterval:
-    """The same as JSON keeps it."""
+    """An `Estimated` as it was read from JSON."""
 
     mean: float | None
     half_width: float | None
@@ -50,10 +50,11 @@ class Numbers:
 
     @classmethod
     def of(cls, percent: bool, half_widths: Iterable[float | None]) -> Numbers:
-        """One decimal of a percentage; of errors three, or what gives the typical half-width two digits."""
+        """One decimal for percentages; for errors three, or two digits of the typical half-width."""
         known = [width for width in half_widths if is_known(width) and width > 0]
         if percent or not known:
             return cls(percent, 1 if percent else DECIMALS)
+        # log10 finds the place of the first digit; one more shows the second.
         wanted = 1 - math.floor(math.log10(statistics.median(known)))
         return cls(percent, min(9, max(DECIMALS, wanted)))
 
@@ -87,8 +88,9 @@ class Numbers:
         return f"{self.value(value)} points" if self.percent else f"{value:.3g}"
 
     def zone(self, *zones: float | None) -> str:
-        """A zone of equivalence; of several the smallest and the largest."""
+        """A zone of equivalence; where there are several, the smallest and the largest."""
         known = sorted({zone for zone in zones if is_known(zone)})
+        # The smallest and the largest; a dict, because they may be written alike.
         ends = dict.fromkeys(f"{100 * z:g}" if self.percent else f"{z:.2g}" for z in known[:1] + known[-1:])
         return f"{' to '.join(ends)}{' points' if self.percent else ''}" if known else "not known"
 
@@ -97,8 +99,13 @@ def is_known(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
+def known(value: float | None) -> float | None:
+    """The same as JSON keeps it: None where it is not finite."""
+    return float(value) if is_known(value) else None
+
+
 def significant(value: float | None, digits: int = 3) -> str:
-    """So many significant digits, or all of a whole number."""
+    """`digits` significant digits, or all digits of a whole number."""
     if not is_known(value):
         return UNKNOWN
     whole = abs(value) >= 10 ** (digits - 1) or value == int(value)
@@ -107,6 +114,7 @@ def significant(value: float | None, digits: int = 3) -> str:
 
 def told_apart(value: float | None, other: float | None) -> tuple[str, str]:
     """Two numbers with as many digits as it takes to see that they differ."""
+    # 17 digits tell any two floats apart.
     for digits in range(3, 17):
         texts = significant(value, digits), significant(other, digits)
         if value == other or texts[0] != texts[1]:
@@ -115,12 +123,12 @@ def told_apart(value: float | None, other: float | None) -> tuple[str, str]:
 
 
 def percent(share: float | None) -> str:
-    """`95` of .95, `97.5` of .975: of a confidence or a coverage that somebody chose."""
+    """A chosen confidence or coverage: .95 is written `95`, .975 `97.5`."""
     return f"{100 * share:g}" if is_known(share) else UNKNOWN
 
 
 def duration(value: float | None) -> str:
-    """Milliseconds or seconds: three digits, but none finer than a hundredth, which no clock repeats."""
+    """Milliseconds or seconds: three digits, none finer than a hundredth, which differs from run to run."""
     if not is_known(value):
         return UNKNOWN
     if 0 < value < 0.01:
@@ -132,6 +140,7 @@ def scaled(value: float | None, unit: str = "") -> str:
     """`112 k`, `5.27 MFLOP`: three significant digits."""
     if not is_known(value):
         return UNKNOWN
+    # Rounded first: 999,900 is 1 M, not 1e+03 k.
     rounded = float(f"{value:.3g}")
     for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if rounded >= size:
@@ -144,7 +153,7 @@ def mebibytes(n_bytes: float | None) -> str:
 
 
 def p_value(p: float | None, name: str = "") -> str:
-    """`0.012`, or `p = 0.012` with a name; small ones by a bound, for their digits say nothing."""
+    """`0.012`, or `p = 0.012` with a name; small ones are given as a bound: their digits mean nothing."""
     if is_known(p) and p < 1e-4:
         return f"{name} < 0.0001".lstrip()
     text = f"{p:.2g}" if is_known(p) else "not known" if name else UNKNOWN
@@ -156,7 +165,7 @@ def correlation(rho: float | None, unknown: str = UNKNOWN) -> str:
 
 
 def calibration(name: str, value: float | None) -> str:
-    """A measure of calibration by its name in records: shares in percent, the others as they are."""
+    """A measure of calibration, named as in records: shares in percent, others as they are."""
     if not is_known(value):
         return UNKNOWN
     if name in ("ece", "coverage"):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, final
 
 Row = Mapping[str, Any]
-"""A row as JSON has it."""
+"""A row as a JSON object."""
 
 
 @final
@@ -32,16 +32,20 @@ class Score:
     """What one predictor said to one task's query set.
 
     Attributes:
-        beside: role of a predictor that the strategy gave to be scored beside its own; None for its own.
+        beside: role of a predictor that the strategy has scored beside its own; None for its own.
         value: of the headline metric.
-        metrics: the objective's other metrics by name; none on tasks that only choose.
-        believed: None where outputs are not probabilities, and on tasks that only choose.
+        metrics: the objective's other metrics by name; none for tasks that only serve to choose a step.
+        origin: of the task (`Task.origin`).
+        chosen: whether the task itself chose this step, where validation tasks cannot choose for it.
+        believed: None where outputs are not probabilities, and for tasks that only serve to choose a step.
         notes: numbers that the strategy noted of its predictor.
-        adapt_seconds: inside the strategy's generator so far.
+        adapt_seconds: time spent inside the strategy's generator up to this step.
     """
 
     task: str
     task_hash: str
+    origin: str | None = None
+    chosen: bool = False
     step: int
     value: float
     loss: float
@@ -52,12 +56,14 @@ class Score:
     notes: Mapping[str, float]
 
     def row(self) -> dict[str, Any]:
-        """As JSON has it; there is no column for what there is none of."""
+        """As a JSON object, without columns for what is absent."""
         believed = self.believed
         return {
             "task": self.task,
             "task_hash": self.task_hash,
+            **({} if self.origin is None else {"origin": self.origin}),
             "step": self.step,
+            **({"chosen": True} if self.chosen else {}),
             **({} if self.beside is None else {"beside": self.beside}),
             "value": self.value,
             "loss": self.loss,
@@ -74,7 +80,7 @@ class Record(Score):
 
     Attributes:
         role: `strategy`, `baseline`, or that of a predictor beside the strategy's own (`teacher`).
-        variant: which of the baseline's configurations it is of.
+        variant: the one of the baseline's configurations that it belongs to.
     """
 
     role: str
@@ -109,12 +115,15 @@ def record_of(row: Row) -> Record:
 
 def _scored(row: Row) -> dict[str, Any]:
     believed = None
+    # Rows of regressions, and of tasks that only choose, have no such column.
     if "confidence_bins" in row:
         brier, coverage, set_size = (_number(row[name]) for name in ("brier", "coverage", "set_size"))
         believed = Believed(brier, coverage, set_size, row["confidence_bins"])
     return {
         **{name: row[name] for name in ("task", "task_hash", "step", "adapt_seconds")},
         **{name: _number(row[name]) for name in ("value", "loss")},
+        "origin": row.get("origin"),
+        "chosen": row.get("chosen", False),
         "beside": row.get("beside"),
         "metrics": {name: _number(value) for name, value in row.get("metrics", {}).items()},
         "believed": believed,
@@ -123,7 +132,7 @@ def _scored(row: Row) -> dict[str, Any]:
 
 
 def _number(value: float | None) -> float:
-    """JSON has null for what is not finite."""
+    """The number, or nan for the null that JSON has for numbers that are not finite."""
     return math.nan if value is None else value
 
 

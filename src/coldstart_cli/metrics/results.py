@@ -1,6 +1,6 @@
-"""What an evaluation says, as `summary.json` keeps it: values alone, so that showing them needs no numpy.
+"""What an evaluation says, as `summary.json` keeps it: plain values, so that showing them needs no numpy.
 
-Where a number is read back that was not finite, it is nan: JSON does not know which.
+A number that was not finite is read back as nan: JSON does not say which it was.
 """
 
 from __future__ import annotations
@@ -18,11 +18,17 @@ Unit = Literal["%", ""]
 @final
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean over n tasks and the half-width of its t interval."""
+    """A mean over n tasks and the half-width of its t interval.
+
+    Attributes:
+        origins: of the tasks, the clusters that the interval is over; None where each has its own. Of one
+            origin alone the interval is over its tasks and says nothing of other origins.
+    """
 
     mean: float
     half_width: float
     n: int
+    origins: int | None = field(default=None, metadata=ABSENT)
 
     def excludes_zero(self) -> bool:
         return abs(self.mean) > self.half_width
@@ -45,14 +51,16 @@ class Outcome:
     """How one role did on the tasks of a split at one k.
 
     Attributes:
-        step: the adaptation step that validation tasks chose.
+        step: the adaptation step that validation tasks chose, or most tasks did where each chose its own.
         before, after: the headline at the first step and at `step`.
         curve: the headline at every step.
         area: mean height of the curve.
-        steps_to_95: the step at which 95 % of the way to `step` is gone; None where there is no way.
+        steps_to_95: the step at which the curve has gone 95 % of its way to `step`; None where it has none.
         calibration: at `step`; None where outputs are not probabilities.
         metrics: the other metrics at `step`, by name.
         metrics_before: the same at the first step.
+        chosen_by_tasks: step -> how many tasks chose it themselves (`evaluation.step_choice`); `after` and
+            all else that is said to be at `step` is then at each task's own. None: validation tasks chose.
     """
 
     step: int
@@ -64,6 +72,7 @@ class Outcome:
     calibration: Calibration | None = field(default=None, metadata=EMPTY)
     metrics: Mapping[str, Interval]
     metrics_before: Mapping[str, Interval]
+    chosen_by_tasks: Mapping[int, int] | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,7 @@ class Shot:
         gain: over the baseline, paired over tasks.
         beside: role -> a predictor that was scored beside the strategy's own.
         notes: name -> mean over new tasks before and after adaptation.
-        baseline_shots: that the baseline needs for the same; not finite where it never gets there.
+        baseline_shots: shots with which the baseline does as well; not finite where it never does.
     """
 
     source_test: Outcome | None
@@ -104,7 +113,7 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class RoleOverShots:
-    """Area under the curve over log2(k), and the shots to 95 % of its way, unknown of two points."""
+    """Area under the curve over log2(k), and the shots to 95 % of its way, which two points do not tell."""
 
     area: Interval
     shots_to_95: float | None
@@ -122,7 +131,7 @@ class OverShots:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Of a call at one batch size; early versions did not count the calls."""
+    """Times of a call at one batch size; early versions did not count the calls."""
 
     p50_ms: float
     p95_ms: float
@@ -186,7 +195,7 @@ class TrainingFacts:
 
 @dataclass(frozen=True, slots=True)
 class BaselineRead:
-    """How many sets of the baseline's records came from the cache, and since when they lie there."""
+    """How many sets of the baseline's records came from the cache, and when they were measured."""
 
     sets: int
     of: int
@@ -218,7 +227,7 @@ class Summary:
     Attributes:
         units: metric -> its unit, the headline first.
         n_way: classes of a task; None for a regression.
-        coverage: what a prediction set was to hold.
+        coverage: the probability with which a prediction set was to hold the right class.
         variants: k_shot -> the baseline's configuration that validation tasks chose.
         budgets: limit -> its verdict.
         source: split -> what the data set says of it.
@@ -253,6 +262,19 @@ class Summary:
         return self.units[self.headline]
 
     @property
+    def origins(self) -> int | None:
+        """Persons, sites or speakers that the new tasks come from, the fewest at any k; None: not known."""
+        known = [shot.new.after.origins for shot in self.shots.values()]
+        return min((n for n in known if n is not None), default=None)
+
+    @property
+    def of_origins(self) -> str:
+        """` of 5 origins`, to stand behind a number of tasks; nothing where origins are unknown."""
+        if self.origins is None:
+            return ""
+        return f" of {self.origins} origin{'' if self.origins == 1 else 's'}"
+
+    @property
     def broken(self) -> list[str]:
         """The names of the limits that were broken."""
         return [name for name, verdict in self.budgets.items() if not verdict.kept]
@@ -263,16 +285,17 @@ OLDER: Mapping[type, Mapping[str, object]] = {
     Outcome: {"metrics": {}, "metrics_before": {}},
     TrainingFacts: {"examples": None},
 }
-"""class -> what earlier versions did not measure, as nothing was found."""
+"""class -> the fields that earlier versions did not write, with values that mean "not measured"."""
 
 
 def summary_of(value: Mapping[str, object]) -> Summary:
     """The summary of a summary.json, of this version or an earlier one.
 
     Raises:
-        KeyError, TypeError: where a key is missing or holds something else; `untrusted.shaped` says it.
+        KeyError, TypeError: where a key is missing or its value has another type; `untrusted.shaped` makes a
+            message of either.
     """
-    # Early summaries do not say what their metric is like; they knew accuracy and mse.
+    # Early summaries do not describe their metric; it was accuracy or mse.
     is_accuracy = value["headline"] == "accuracy"
     units = {str(value["headline"]): "%" if is_accuracy else ""}
     return from_json(Summary, {"higher_is_better": is_accuracy, "units": units, **value}, OLDER)

@@ -1,8 +1,8 @@
-"""Comparing strategies honestly: what another set of seeds and another set of tasks would have shown.
+"""Comparing strategies honestly: what other seeds and other tasks would have shown.
 
 Every seed sees the same tasks, so that the values of a strategy, or the paired differences of two, are a
 table (n_seeds, n_tasks) with two random effects, value = mean + seed + task + residual. A test over tasks
-alone takes the luck of the seeds for a property of the strategy: at a spread of half a point between
+alone mistakes the luck of the seeds for a property of the strategy: at a spread of half a point between
 seeds it calls equal strategies different in 29 % of cases.
 """
 
@@ -22,13 +22,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over seeds and tasks, in the units of the values, and how sure it is.
+    """A mean over seeds and tasks, in the units of the values, and its uncertainty.
 
     Attributes:
-        mean, half_width: of the two-sided t interval; infinite where nothing can be said.
+        mean, half_width: of the two-sided t interval; the half-width is infinite where nothing can be said.
         standard_error, df: of the mean, and the degrees of freedom of its t.
         p: two-sided, against a mean of 0.
-        n_seeds, n_tasks: with one seed, the interval holds for that seed's weights alone.
+        n_seeds, n_tasks: with one seed, the interval holds only for that seed's weights.
         seed_sd, task_sd, residual_sd: estimated components; nan where they cannot be told apart. With
             one seed `task_sd` is the spread of its values over tasks, residual included.
     """
@@ -46,7 +46,7 @@ class Estimate:
 
 
 class MeanSquares(NamedTuple):
-    """Of a two-way table without replicates, each of shape (...).
+    """The mean squares of a two-way table without replicates, each of shape (...).
 
     Their expectations, with n_seeds = S and n_tasks = T, are seeds: residual² + T seed², tasks:
     residual² + S task², rest: residual² (Searle, Casella and McCulloch 1992, Variance Components).
@@ -57,9 +57,39 @@ class MeanSquares(NamedTuple):
     rest: Array
 
 
+def by_origin(values: NDArray[np.floating], origins: Sequence[str | None]) -> Array:
+    """The tasks of each origin made one: (..., n_tasks) -> (..., n_origins), in order of first appearance.
+
+    Of the G origins, one that has n of the N tasks gets the value m + G (n / N) (its mean - m), where m is
+    the grand mean: its own mean where all have equally many. The mean over origins is then m, and its
+    variance the cluster-robust G / (G - 1) sum over origins of (sum of its residuals / N)^2 (Liang and
+    Zeger 1986, Biometrika 73:13). A task without an origin is its own. Where all tasks have one origin they
+    stay as they are: what follows is conditional on it, as it is on a single seed.
+
+    Args:
+        origins: of each task.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    names = [("task", str(i)) if o is None else ("origin", o) for i, o in enumerate(origins)]
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    if len(number) in (1, len(names)):
+        return table
+    shares = np.zeros((len(names), len(number)))
+    shares[np.arange(len(names)), [number[name] for name in names]] = 1 / len(names)
+    mean = table.mean()
+    return np.asarray(mean + len(number) * ((table - mean) @ shares))
+
+
+def n_origins(origins: Sequence[str | None]) -> int | None:
+    """How many different origins tasks have, or None where some has none."""
+    return None if None in origins or not origins else len(set(origins))
+
+
 def mean_squares(values: Array) -> MeanSquares:
-    """Those of tables (..., n_seeds, n_tasks), both at least 2."""
+    """The mean squares of tables (..., n_seeds, n_tasks), both sizes at least 2."""
     n_seeds, n_tasks = values.shape[-2:]
+    # Centred first: squares of the values themselves would cancel where the mean is large against the
+    # spread.
     centred = values - values.mean((-2, -1), keepdims=True)
     seeds, tasks = centred.mean(-1, keepdims=True), centred.mean(-2, keepdims=True)
     rest = centred - seeds - tasks
@@ -79,7 +109,7 @@ def variance_of_mean(squares: MeanSquares, n_seeds: int, n_tasks: int) -> tuple[
     1 / df = w / (levels_few - 1) + (1 - w) / (levels_many - 1).
 
     Satterthwaite 1946 (Biometrics Bulletin 2:110) has the squares of the shares here. For 2 degrees of
-    freedom that is too sure: where the spread of three seeds dominates, its 95 % intervals cover in 92.1 %.
+    freedom that is too narrow: where the spread of three seeds dominates, its 95 % intervals cover in 92.1 %.
     The shares themselves give, to first order in 1 / df, the quantile of Cochran and Cox 1950
     (Experimental Designs), the mean of the two t quantiles weighted by the variances; they cover in 94.2 %.
     The term u (1 - u) is ours, for the rest. Over 60 mixtures of the three spreads, from none to nearly all
@@ -89,8 +119,10 @@ def variance_of_mean(squares: MeanSquares, n_seeds: int, n_tasks: int) -> tuple[
     few, many, n_few, n_many = squares.seeds, squares.tasks, n_seeds, n_tasks
     if n_tasks < n_seeds:
         few, many, n_few, n_many = many, few, n_many, n_few
+    # `few` keeps its residual and `many` loses its own, or the residual would be counted twice.
     many = np.maximum(many - squares.rest, 0.0)
     total = few + many
+    # Var(mean) = seed² / S + task² / T + residual² / (S T); (seeds + tasks - rest) / (S T) is unbiased.
     return total / (n_seeds * n_tasks), _df(few, many, n_few, n_many)
 
 
@@ -104,8 +136,8 @@ def _df(few: Array, many: Array, n_few: Array | int, n_many: Array | int) -> Arr
 def crossed(values: NDArray[np.floating], confidence: float) -> Estimate:
     """The mean of a table (n_seeds, n_tasks) with seeds and tasks both random: see `variance_of_mean`.
 
-    One seed, or one task, leaves the ordinary t over the other factor, conditional on it. The half-width
-    is infinite and p is nan where a value is not finite or there are fewer than two.
+    With one seed, or one task, it is the ordinary t over the other factor, conditional on that. The
+    half-width is infinite and p is nan where a value is not finite or there are fewer than two.
 
     Raises:
         ValueError: where values are not a table.
@@ -115,6 +147,7 @@ def crossed(values: NDArray[np.floating], confidence: float) -> Estimate:
         raise ValueError(f"values: {table.ndim} dimensions; give a table (n_seeds, n_tasks)")
     n_seeds, n_tasks = table.shape
     if table.size < 2 or not np.isfinite(table).all():
+        # An infinity among the values would make the mean one; nan says that there is none.
         mean = float(table.mean()) if table.size and not np.isinf(table).any() else math.nan
         nothing = (math.inf, math.inf, math.nan, math.nan)
         return Estimate(mean, *nothing, n_seeds, n_tasks, math.nan, math.nan, math.nan)
@@ -128,6 +161,7 @@ def crossed(values: NDArray[np.floating], confidence: float) -> Estimate:
         squares = mean_squares(table)
         variance, degrees = variance_of_mean(squares, n_seeds, n_tasks)
         error, df, rest = math.sqrt(variance), float(degrees), float(squares.rest)
+        # By the expectations of the mean squares. Differences below 0 are noise around no spread at all.
         seed_sd = math.sqrt(max(float(squares.seeds) - rest, 0.0) / n_tasks)
         task_sd = math.sqrt(max(float(squares.tasks) - rest, 0.0) / n_seeds)
         residual_sd = math.sqrt(rest)
@@ -138,7 +172,7 @@ def crossed(values: NDArray[np.floating], confidence: float) -> Estimate:
 
 
 def t_test(mean: float, standard_error: float, df: float) -> float:
-    """Two-sided p of a mean against 0; of a mean without any spread, 1 or 0."""
+    """Two-sided p of a mean against 0; without any spread, 1 where the mean is 0 and else 0."""
     if standard_error == 0.0:
         return float(mean == 0.0)
     return 2 * float(stdtr(df, -abs(mean) / standard_error))
@@ -149,10 +183,10 @@ def crossed_bootstrap(
 ) -> tuple[float, float]:
     """Percentile interval of the mean, rows and columns of (n_seeds, n_tasks) resampled independently.
 
-    The pigeonhole bootstrap of Owen 2007 (Annals of Applied Statistics 1:386). It assumes no normality,
-    and stands beside `crossed` rather than in its place, for a handful of seeds cannot stand for all: of 95 %
-    intervals dominated by the spread of seeds, those of 3 seeds cover in 74 %, of 5 in 83 %, of 10 in 90 %;
-    of those dominated by the residual, in more than 99 %.
+    The pigeonhole bootstrap of Owen 2007 (Annals of Applied Statistics 1:386). It does not assume
+    normality, but accompanies `crossed` rather than replacing it, for a few seeds cannot represent all: of
+    95 % intervals dominated by the spread of seeds, those of 3 seeds cover in 74 %, of 5 in 83 %, of 10 in
+    90 %; of those dominated by the residual, more than 99 %.
     Infinite where a value is not finite or there is none.
     """
     table = np.asarray(values, dtype=np.float64)
@@ -162,6 +196,7 @@ def crossed_bootstrap(
     generator = np.random.default_rng(seed)
     counts = generator.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=n_resamples)
     means = []
+    # `some @ table` is the task means of resampled seeds: weights of rows are cheaper than drawn rows.
     for some in np.array_split(counts / n_seeds, math.ceil(n_resamples / 1000)):  # bounds the memory
         columns = generator.integers(n_tasks, size=(len(some), n_tasks))
         means.append(np.take_along_axis(some @ table, columns, 1).mean(1))
@@ -172,9 +207,9 @@ def crossed_bootstrap(
 def wilcoxon(differences: NDArray[np.floating]) -> float:
     """Two-sided p of Wilcoxon's signed-rank test over tasks, of differences (n_tasks,) of seed means.
 
-    It asks less of the differences than t, but like every test over tasks alone it is conditional on the
+    It assumes less of the differences than t, but like every test over tasks alone it is conditional on the
     seeds (Demsar 2006, JMLR 7, for tests over data sets). Zeros are ranked, then dropped (Pratt 1959).
-    Differences that differ by rounding alone count as ties. 1 where all are zero, nan where one is not
+    Differences that differ only by rounding count as ties. p is 1 where all are zero, nan where one is not
     finite or there is none.
     """
     values = np.asarray(differences, dtype=np.float64).ravel()
@@ -185,18 +220,20 @@ def wilcoxon(differences: NDArray[np.floating]) -> float:
         return 1.0
     from scipy.stats import wilcoxon as signed_rank
 
+    # Relative to the largest, 12 digits: 0.3 - 0.2 and 0.2 - 0.1 are a tie to the ranks.
     return float(signed_rank(np.round(values / largest, 12), zero_method="pratt").pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusted p, in the order given: max over j <= i of min(1, (m - j + 1) p_(j)) (Holm 1979).
 
-    A nan stays one and is not counted in m.
+    A nan stays nan and is not counted in m.
     """
     adjusted = list(map(float, p_values))
     order = sorted((i for i, p in enumerate(adjusted) if not math.isnan(p)), key=adjusted.__getitem__)
     highest = 0.0
     for rank, i in enumerate(order):
+        # The running maximum: an adjusted p may not fall below that of a smaller p.
         highest = max(highest, min(1.0, (len(order) - rank) * adjusted[i]))
         adjusted[i] = highest
     return adjusted
@@ -215,11 +252,12 @@ def verdict(estimate: Estimate, p_adjusted: float, zone: float, confidence: floa
     Returns:
         tie: the (1 - 2 alpha) interval lies within +-zone (two one-sided tests, Schuirmann 1987), even
         where p is small: a difference for certain, and too small to matter. Else win or loss where
-        p_adjusted < alpha. Else undecided: absence of evidence is no tie. Ties are not adjusted for
+        p_adjusted < alpha. Else undecided: absence of evidence does not make a tie. Ties are not adjusted for
         their number.
     """
     reach = abs(estimate.mean)
     if estimate.standard_error > 0.0:
+        # One-sided quantile at `confidence`: the (1 - 2 alpha) interval of two one-sided tests.
         reach += float(stdtrit(estimate.df, confidence)) * estimate.standard_error
     if math.isfinite(estimate.half_width) and reach <= zone:
         return "tie"
@@ -229,19 +267,19 @@ def verdict(estimate: Estimate, p_adjusted: float, zone: float, confidence: floa
 
 
 def ranks(names: Sequence[str], beats: Collection[tuple[str, str]]) -> dict[str, int]:
-    """Name -> 1 + number of contestants that beat it, of (winner, loser) pairs: ties share a rank."""
+    """Name -> 1 + number of contestants that beat it, from (winner, loser) pairs: ties share a rank."""
     return {name: 1 + len({winner for winner, loser in beats if loser == name}) for name in names}
 
 
 class Design(NamedTuple):
-    """So many seeds, each of which sees so many tasks."""
+    """A number of seeds, each of which sees the same number of tasks."""
 
     n_seeds: int
     n_tasks: int
 
 
 class Needed(NamedTuple):
-    """The smallest designs that would do: tasks alone, seeds alone, seeds with all tasks possible."""
+    """The smallest designs that would suffice: more tasks, more seeds, or more seeds with all tasks."""
 
     tasks: Design | None
     seeds: Design | None
@@ -249,18 +287,19 @@ class Needed(NamedTuple):
 
 
 MOST_SEEDS = 1000
-"""No more are looked for: who needs them should ask another question."""
+"""The search ends here: a difference that needs more seeds than this is of no use to anyone."""
 
 
 def needed(
     estimate: Estimate, target_half_width: float, confidence: float, *, n_tasks_possible: int
 ) -> Needed:
-    """What would bring the half-width down to the target, if the components are what they were estimated.
+    """What would bring the half-width down to the target, if the components are as estimated.
 
-    They are not, those of three seeds least of all: say "about". To tell a difference from 0 the target
+    Estimates are rough, above all from three seeds: say "about". To tell a difference from 0 the target
     is |mean|; to call it a tie, zone - |mean| with the confidence 2 c - 1; after `holm` over m
-    comparisons, |mean| with the confidence 1 - (1 - c) / m. None where nothing of the kind would do: no
-    number of tasks makes up for few seeds that differ. One seed tells nothing of others, so tasks only.
+    comparisons, |mean| with the confidence 1 - (1 - c) / m. None where no such design would
+    suffice: no number of tasks makes up for few seeds that differ. One seed says nothing about others, so
+    then only tasks can be added.
     """
     if not math.isfinite(estimate.half_width):
         return Needed(None, None, None)
@@ -270,6 +309,7 @@ def needed(
 
     def first(n_seeds: NDArray[np.int64], n_tasks: NDArray[np.int64]) -> Design | None:
         enough = predicted_half_width(estimate, n_seeds, n_tasks, confidence) <= target_half_width
+        # argmax of booleans is the first True.
         at = int(enough.argmax())
         return Design(int(n_seeds[at]), int(n_tasks[at])) if enough.any() else None
 
@@ -283,7 +323,7 @@ def needed(
 def predicted_half_width(
     estimate: Estimate, n_seeds: NDArray[np.int64], n_tasks: NDArray[np.int64], confidence: float
 ) -> Array:
-    """That of designs (n,) with the components of `estimate`; nan where these say nothing of them."""
+    """The half-width of designs (n,) with the components of `estimate`; nan where these do not tell it."""
     if estimate.n_seeds == 1:
         width = (
             stdtrit(np.maximum(n_tasks - 1, 1), 0.5 + confidence / 2) * estimate.task_sd / np.sqrt(n_tasks)
@@ -291,6 +331,7 @@ def predicted_half_width(
         return np.where(n_seeds == 1, width, np.nan)
     rest = estimate.residual_sd**2 / (n_seeds * n_tasks)
     of_seeds, of_tasks = estimate.seed_sd**2 / n_seeds, estimate.task_sd**2 / n_tasks
+    # Which factor has fewer levels may change from one design to the next; cf. `variance_of_mean`.
     seeds_few = n_seeds <= n_tasks
     few, many = np.where(seeds_few, [of_seeds, of_tasks], [of_tasks, of_seeds])
     n_few, n_many = np.where(seeds_few, [n_seeds, n_tasks], [n_tasks, n_seeds])

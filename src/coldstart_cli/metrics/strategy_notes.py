@@ -1,4 +1,4 @@
-"""What strategies note beside their predictions: means over tasks, and what a similarity was worth."""
+"""What strategies note beside their predictions: means over tasks, and what similarities foretold."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from coldstart_cli.metrics.records import Score
 from coldstart_cli.metrics.results import Similarity
 
 Noted = tuple[str, Mapping[str, float]]
-"""A task, and what the strategy noted of its predictor there."""
+"""A task, and what the strategy noted of its predictor for it."""
 
 SIMILARITY = "similarity of "
-"""Begins the note of a source group's resemblance to a task; the group's name follows, and is the role of
-the predictor that learned from that group alone."""
+"""Prefix of the note of a source group's resemblance to a task. The group's name follows; it is also the role
+of the predictor that learned from that group alone."""
 
 
 def mean_notes(rows: Sequence[Score], step: int) -> dict[str, list[float | None]]:
-    """Note -> its mean over tasks [at the first step, at `step`]; None where it is not noted there."""
+    """Note -> its means over tasks at the first step and at `step`; None where it was not noted then."""
     first = min((r.step for r in rows), default=0)
     names = dict.fromkeys(name for r in rows for name in r.notes)
 
@@ -36,10 +36,10 @@ def similarity_check(
     baseline: Mapping[str, float],
     higher_is_better: bool,
 ) -> Similarity | None:
-    """Whether a similarity told the gain: Spearman's rank correlation over (source group, new task) pairs.
+    """Whether a similarity foretold the gain: Spearman's rank correlation over pairs of group and task.
 
     Args:
-        noted: by the strategy, among it `similarity of GROUP`.
+        noted: notes of the strategy for each task, with `similarity of GROUP` among them.
         beside: (group, task) -> value of the predictor that learned from the group alone.
         baseline: task -> value from scratch; the real gain of a pair is measured against it.
 
@@ -47,7 +47,7 @@ def similarity_check(
         rho and its two-sided p over all pairs, as if they were independent, which pairs of one task are
         not; their number; the mean rho within a task (does it rank the groups for one task? nan where no
         task has two different values of both); the mean gain lost by taking the most similar group instead
-        of the best. None where there are no pairs, or no two different values of either.
+        of the best. None where there are no pairs, or all similarities or all gains are equal.
     """
     from scipy.stats import spearmanr
 
@@ -55,12 +55,14 @@ def similarity_check(
     for task, _, similarity, gain in similarity_pairs(noted, beside, baseline, higher_is_better):
         pairs.setdefault(task, []).append((similarity, gain))
     flat = np.array([pair for task in pairs.values() for pair in task]).reshape(-1, 2)
+    # A constant has no ranks to correlate: scipy would warn and give nan. Empty columns end here as well.
     if any(len(np.unique(column)) < 2 for column in flat.T):
         return None
     whole = spearmanr(flat[:, 0], flat[:, 1])
     several = [np.array(task) for task in pairs.values() if len(task) > 1]
     varied = [t for t in several if all(len(np.unique(column)) > 1 for column in t.T)]
     within = [float(spearmanr(t[:, 0], t[:, 1]).statistic) for t in varied]
+    # The gain of the best group for the task less that of the group that the similarity would choose.
     regret = [float(t[:, 1].max() - t[t[:, 0].argmax(), 1]) for t in several]
     return Similarity(
         rho=float(whole.statistic),

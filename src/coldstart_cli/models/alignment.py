@@ -1,4 +1,4 @@
-"""The model that reads how a source model and a target model see a class and finds source classes like it.
+"""A model that reads how a source and a target model see a class, and finds source classes that resemble it.
 
 Attention as in Vaswani et al. 2017, arXiv:1706.03762, equation 1, with cosines instead of products.
 """
@@ -17,8 +17,8 @@ class Knowledge(NamedTuple):
 
     Attributes:
         attention: (n_way, n_source), rows sum to 1.
-        points: (n_way, feature_dim), where the classes should lie by the source's knowledge.
-        beta: (n_way,) in (0, 1), how far to trust that against the class's own examples.
+        points: (n_way, feature_dim), where the classes should be according to the source.
+        beta: (n_way,) in (0, 1), how far to trust these points against the class's own examples.
     """
 
     attention: Tensor
@@ -46,6 +46,8 @@ class AlignmentModel(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(10.0).log())
         self.trust = nn.Linear(2, 1)
         with torch.no_grad():
+            # So untrained attention is that of plain cosines between source features, a sensible place to
+            # start from.
             self.query.weight.copy_(torch.eye(feature_dim, 2 * feature_dim))
             self.key.weight.copy_(torch.eye(feature_dim))
             self.value.weight.copy_(torch.eye(feature_dim))
@@ -55,16 +57,20 @@ class AlignmentModel(nn.Module):
     def forward(
         self, source_means: Tensor, target_means: Tensor, counts: Tensor, known: Tensor, hidden: Tensor
     ) -> Knowledge:
-        """(n_way, feature_dim) twice, (n_way,), known p (n_source, feature_dim), hidden (n_way, n_source).
+        """Both means (n_way, feature_dim), counts (n_way,), known p (n_source, feature_dim).
 
         Args:
-            hidden: the source classes that a class may not attend to.
+            hidden: (n_way, n_source), the source classes that a class may not attend to.
         """
+        # Features after a ReLU are all positive: without centring, every cosine would be near 1.
         centre = known.mean(0)
         query = self.query(torch.cat([source_means - centre, target_means - centre], -1))
         cosines = F.normalize(query, dim=-1) @ F.normalize(self.key(known - centre), dim=-1).T
+        # -inf before the softmax: the remaining classes share the whole attention.
         attention = (self.log_scale.exp() * cosines).masked_fill(hidden, -torch.inf).softmax(-1)
         points = self.value(attention @ known)
         read = torch.stack([attention.amax(-1), F.cosine_similarity(points, target_means, dim=-1)], -1)
+        # tau examples' worth of prior against n_c examples: the posterior mean of a Gaussian with known
+        # variance.
         tau = self.trust(read).squeeze(-1).exp()
         return Knowledge(attention, points, tau / (tau + counts))

@@ -1,6 +1,6 @@
 """Conv4, the network of Vinyals et al. (2016, arXiv:1606.04080) and of most few-shot papers since.
 
-Images lie in memory with the channel last: a step takes about two thirds of the time on a CPU.
+Images are stored with the channel last, which reduces a step on a CPU to about two thirds of its time.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ N_BLOCKS = 4
 
 @final
 class Convolution(nn.Conv2d):
-    """torch's own with a bias, differentiated faster.
+    """torch's convolution with a bias, differentiated faster.
 
-    Asked for the gradients of weight and bias together, oneDNN takes 2.8 times as long for images of one
-    channel, and 1.15 times as long for 64, as for the weight's alone.
+    For the gradients of weight and bias together, oneDNN takes 2.8 times as long as for the weight's alone
+    with images of one channel, and 1.15 times as long with 64 channels.
 
     Args:
-        bias_cancels: the next layer subtracts each channel's mean: the bias's gradient is zero, and is not
-            summed up from rounding errors.
+        bias_cancels: the next layer subtracts each channel's mean, so the bias's gradient is zero and is
+            not summed up from rounding errors.
     """
 
     def __init__(self, channels: int, width: int, *, stride: int, bias_cancels: bool) -> None:
@@ -38,16 +38,17 @@ class Convolution(nn.Conv2d):
         self.bias_cancels = bias_cancels
 
     def forward(self, maps: Tensor) -> Tensor:
-        if not torch.is_grad_enabled() or torch.compiler.is_compiling():  # as where a network is exported
+        if not torch.is_grad_enabled() or torch.compiler.is_compiling():  # as when a network is exported
             return super().forward(maps)
         assert self.bias is not None
+        # Detached: oneDNN adds the bias in the same pass, and its gradient is `_BiasApart`'s.
         convolved = F.conv2d(maps, self.weight, self.bias.detach(), self.stride, self.padding)
         with_bias: Tensor = _BiasApart.apply(convolved, self.bias, self.bias_cancels)  # type: ignore[no-untyped-call]
         return with_bias
 
 
 class _BiasApart(Function):
-    """(maps with the bias already in them, bias) -> maps: the bias has its gradient apart."""
+    """(maps that already contain the bias, bias) -> maps; the bias gets its gradient separately."""
 
     generate_vmap_rule = True
 
@@ -57,11 +58,12 @@ class _BiasApart(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
-        """The bias acts linearly: its values are not needed."""
+        """The bias acts linearly, so its values are not needed for the gradient."""
         ctx.cancels = inputs[2]
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, None]:
+        # A zero rather than None: gradients are requested for every parameter.
         return g, g.new_zeros(g.shape[1]) if ctx.cancels else g.sum((0, 2, 3)), None
 
 
@@ -82,7 +84,7 @@ class Conv4(Encoder):
         downsample: `pool` or `stride`.
 
     Raises:
-        ValueError: where inputs are not images, or too small to be halved four times.
+        ValueError: where inputs are not images, or are too small to be halved four times.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Conv4(Encoder):
     ) -> None:
         super().__init__()
         channels, height, width = _image_shape(input_shape)
+        # Pooling rounds down at each block, which four shifts of one bit do as well.
         pooled = (height >> N_BLOCKS) * (width >> N_BLOCKS)
         if downsample == "pool" and not pooled:
             raise ValueError(
@@ -113,6 +116,7 @@ class Conv4(Encoder):
                 hidden if block else channels,
                 hidden,
                 stride=stride,
+                # With `batch`, adaptation uses running statistics, under which the bias has a gradient.
                 bias_cancels=norm == "batch_transductive",
             )
             nn.init.xavier_uniform_(conv.weight)
@@ -132,10 +136,11 @@ class Conv4(Encoder):
         return maps.flatten(1) if self.downsample == "pool" else maps.mean((2, 3))
 
     def _pooled(self, conv: nn.Module, norm: nn.Module, maps: Tensor) -> Tensor:
-        """Before ReLU: the same values from a quarter of the work."""
+        """Pools before ReLU: the same values, and a quarter of the work for ReLU."""
         if not (isinstance(conv, Convolution) and isinstance(norm, BatchNorm) and folds(conv, norm)):
             return F.max_pool2d(norm(conv(maps)), 2)
         maps, shift = normalised(conv, norm, maps)
+        # Max-pooling commutes with a shift, so its gradient is summed over a quarter of the values.
         shifted: Tensor = _BiasApart.apply(F.max_pool2d(maps, 2), shift, False)  # type: ignore[no-untyped-call]
         return shifted
 
@@ -152,8 +157,8 @@ def _image_shape(input_shape: InputShape) -> tuple[int, int, int]:
 def _channels_last(images: Tensor) -> Tensor:
     """The same images (n, C, H, W) with the channel's stride 1, also where C is 1.
 
-    `contiguous(memory_format=channels_last)` leaves images of one channel as they are, for they count
-    as both, and cannot be called under vmap.
+    `contiguous(memory_format=channels_last)` cannot be called under vmap, and leaves images of one channel as
+    they are, since their layout counts as both.
     """
     if images.shape[1] == 1:
         return images.squeeze(1).contiguous().unsqueeze(-1).movedim(-1, 1)

@@ -16,20 +16,21 @@ class CosineHead(nn.Linear):
 
     Gidaris and Komodakis 2018, arXiv:1804.09458; Chen et al. 2019, arXiv:1904.04232, section 3.2.
     A linear layer without bias that reads features of length 1. As in the code of Chen et al. its weight is
-    normalised in the sense of Salimans and Kingma (2016, arXiv:1602.07868): each class also learns a norm,
-    of which the text of the paper does not speak. w starts at torch's initial weights, norm_c at |w_c|.
+    normalised as by Salimans and Kingma (2016, arXiv:1602.07868): each class also learns a norm, which the
+    text of the paper does not mention. w starts at torch's initial weights, norm_c at |w_c|.
 
     Args:
         feature_dim: width of the features.
         n_outputs: classes.
-        scale: of the cosines, which softmax could not tell apart without.
-        seed: of the initial weights; torch's own state is of no use to heads made in several threads.
+        scale: of the cosines; without it softmax could hardly tell them apart.
+        seed: of the initial weights, since torch's global state is shared by threads that make heads.
     """
 
     def __init__(self, feature_dim: int, n_outputs: int, scale: float, seed: int) -> None:
         super().__init__(feature_dim, n_outputs, bias=False)
         self.scale = scale
         generator = torch.Generator().manual_seed(seed)
+        # The distribution that nn.Linear starts from, drawn again from a generator of its own.
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5), generator=generator)
         self.norm = nn.Parameter(self.weight.detach().norm(dim=1))
 

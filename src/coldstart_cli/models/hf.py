@@ -1,12 +1,13 @@
-"""Pretrained networks through transformers, the only module that imports it: weights are data, code is ours.
+"""Pretrained networks by transformers, which only this module imports: weights are data, code is ours.
 
 A model is a folder with `config.json` and `*.safetensors`. Weights in pickles and a repository's own code are
-never read. A folder is loaded without a network; a hub name is looked up in the hub's cache first, and
-HF_HUB_OFFLINE=1 forbids the rest.
+never read. Loading a folder needs no network; a hub name is looked up in the hub's cache first, and
+HF_HUB_OFFLINE=1 forbids to look further.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import re
@@ -26,6 +27,9 @@ PACKAGE = "package:"
 
 ModelPath = Annotated[str, doc(f"a folder, {PACKAGE}NAME/FOLDER, or a hub name")]
 
+# No *.bin and no *.pt: loading a pickle may run code.
+WEIGHTS = ("*.safetensors", "config.json")
+"""Files of a folder that say what its network computes."""
 _READ = ("*.json", "*.safetensors", "*.txt", "*.model")
 _TRUE = ("1", "true", "yes", "on")
 
@@ -37,7 +41,7 @@ def folder_of(path: str) -> Path:
         path: a folder, `package:NAME/FOLDER`, or a hub name (`owner/name`).
 
     Raises:
-        ValueError: where it is none of them, or a hub name that cannot be had.
+        ValueError: where it is none of them, or a hub name that is not available.
     """
     if path.startswith(PACKAGE):
         return _packaged(path.removeprefix(PACKAGE))
@@ -50,7 +54,7 @@ def folder_of(path: str) -> Path:
 
 
 def network_of(folder: Path, part: str | None) -> tuple[nn.Module, frozenset[str]]:
-    """The network of a folder in evaluation mode and float32, and the weights that its files lack.
+    """The network of a folder in evaluation mode and float32, and the names of weights that its files lack.
 
     Attention is computed step by step ("eager"): torch's fused kernels have no second derivative on a CPU.
 
@@ -62,7 +66,7 @@ def network_of(folder: Path, part: str | None) -> tuple[nn.Module, frozenset[str
     """
     if not any(folder.glob("*.safetensors")):
         pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
-        reason = "has weights as pickles alone, which may run code" if pickled else "has no *.safetensors"
+        reason = "has its weights only as pickles, which may run code" if pickled else "has no *.safetensors"
         raise ValueError(f"path: {folder} {reason}; give a model that was saved as safetensors")
     transformers = imported()
     config = config_of(folder)
@@ -71,6 +75,7 @@ def network_of(folder: Path, part: str | None) -> tuple[nn.Module, frozenset[str
         network, info = transformers.AutoModel.from_pretrained(
             str(folder),
             config=config,
+            # No code of the repository is run and no pickle is opened, whatever the folder asks for.
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
@@ -78,7 +83,7 @@ def network_of(folder: Path, part: str | None) -> tuple[nn.Module, frozenset[str
             dtype=torch.float32,
             output_loading_info=True,
         )
-    except Exception as error:  # files of others: nearly anything is raised
+    except Exception as error:  # files from elsewhere can raise nearly anything
         raise ValueError(_unreadable(folder, error)) from error
     return network.eval(), frozenset(info["missing_keys"])
 
@@ -87,7 +92,7 @@ def config_of(folder: Path) -> Any:
     """The configuration of a folder, as transformers reads it.
 
     Raises:
-        ValueError: where there is none, or none that transformers knows without foreign code.
+        ValueError: where there is none, or one that transformers cannot read without foreign code.
     """
     if not (folder / "config.json").is_file():
         raise ValueError(f"path: {folder} has no config.json; give the folder of a transformers model")
@@ -100,10 +105,10 @@ def config_of(folder: Path) -> Any:
 
 
 def tokenizer_of(folder: Path) -> Any:
-    """The tokenizer of a folder; it fills up on the right.
+    """The tokenizer of a folder; it pads on the right.
 
     Raises:
-        ValueError: where there is none, or it has no token to fill up with.
+        ValueError: where there is none, or it has no padding token.
     """
     try:
         tokenizer = imported().AutoTokenizer.from_pretrained(
@@ -118,7 +123,7 @@ def tokenizer_of(folder: Path) -> Any:
 
 
 def imported() -> Any:
-    """transformers, which then says nothing of its own.
+    """transformers, with its own messages and progress bars switched off.
 
     Raises:
         RequestError: where it is not installed.
@@ -137,8 +142,31 @@ def imported() -> Any:
 
 def content_digest(folder: Path, patterns: Iterable[str]) -> str:
     """Sixteen hexadecimal digits over the files of a folder that match, their names included."""
+    # A set, since a file may match two patterns; sorted, since the order of `glob` is the file system's.
     files = sorted({file for pattern in patterns for file in folder.glob(pattern)})
-    return digest(f"{file.name} {file_digest(file)}" for file in files)
+    return digest(f"{file.name} {_digest_of(file)}" for file in files)
+
+
+def revision_of(path: str) -> str | None:
+    """The commit of the hub's repository that a model was loaded from; None where it is a folder's.
+
+    Raises:
+        ValueError: as `folder_of`.
+    """
+    folder = folder_of(path)
+    return folder.name if folder.parent.name == "snapshots" else None  # as the hub's cache lays them out
+
+
+def _digest_of(file: Path) -> str:
+    status = file.stat()
+    facts = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return _digest_while(file, facts)
+
+
+@functools.lru_cache(maxsize=256)
+def _digest_while(file: Path, facts: tuple[int, ...]) -> str:
+    """The digest of a file while its facts are these: several parts of a model read one file of gigabytes."""
+    return file_digest(file)
 
 
 def used_parameters(output: Tensor) -> set[int]:
@@ -150,6 +178,7 @@ def used_parameters(output: Tensor) -> set[int]:
         if function is None or function in seen:
             continue
         seen.add(function)
+        # Leaves of the graph are AccumulateGrad nodes, which know their parameter.
         if hasattr(function, "variable"):
             found.add(id(function.variable))
         waiting.extend(following for following, _ in function.next_functions)
@@ -157,21 +186,22 @@ def used_parameters(output: Tensor) -> set[int]:
 
 
 def make_constant(module: nn.Module, names: Sequence[str]) -> None:
-    """Turns parameters into constants that no gradient reaches and no state dict holds; its files do."""
+    """Turns parameters into constants, without gradient and outside the state dict: the files have them."""
     for name in names:
         owner, _, leaf = name.rpartition(".")
         holder = module.get_submodule(owner)
         tensor = getattr(holder, leaf).detach()
+        # Parameter and buffer of one name cannot coexist in a module.
         delattr(holder, leaf)
         holder.register_buffer(leaf, tensor, persistent=False)
 
 
 def keep_used(network: nn.Module, output: Tensor, missing: frozenset[str], hint: str) -> None:
-    """Leaves as parameters those that an output depends on: a gradient exists for every one of them.
+    """Keeps as parameters only those that an output depends on, so that every parameter has a gradient.
 
     Args:
         output: computed by the network, with its graph.
-        missing: names of weights that the files lack, and that are random therefore.
+        missing: names of weights that the files lack, and which are therefore random.
         hint: what to do where the output depends on one of them.
 
     Raises:
@@ -186,6 +216,7 @@ def keep_used(network: nn.Module, output: Tensor, missing: frozenset[str], hint:
 
 def _packaged(place: str) -> Path:
     name, _, below = place.partition("/")
+    # Of a name without dots, find_spec imports nothing.
     spec = importlib.util.find_spec(name) if name.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise ValueError(
@@ -206,7 +237,11 @@ def _from_hub(name: str) -> Path:
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
     try:
         folder: str = huggingface_hub.snapshot_download(
-            name, allow_patterns=list(_READ), ignore_patterns=["*/*"], local_files_only=offline
+            # No subfolders: they hold other formats (onnx/, openvino/), often gigabytes.
+            name,
+            allow_patterns=list(_READ),
+            ignore_patterns=["*/*"],
+            local_files_only=offline,
         )
     except Exception as error:
         reason = "not in the hub's cache, and HF_HUB_OFFLINE is set" if offline else type(error).__name__

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 def matrices(module: nn.Module) -> dict[str, Tensor]:
     """The parameters that have a low-rank update, by name.
 
-    All whose name says weight (`weight`, `in_proj_weight`, `weight_ih_l0`) and that are matrices: two or
-    more dimensions, more than one row and one column. So linear layers, convolutions, attention and
-    recurrent layers; not biases, norms and embeddings, which stay frozen.
+    All whose name contains weight (`weight`, `in_proj_weight`, `weight_ih_l0`) and that are matrices: two or
+    more dimensions, more than one row and one column. These are linear layers, convolutions, attention and
+    recurrent layers; biases, norms and embeddings stay frozen.
     """
+    # By identity: a table may be shared with a linear layer, and is then looked up all the same.
     tables = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)}
     return {
         name: w
@@ -34,13 +35,14 @@ def sides(weight: Tensor) -> tuple[int, int]:
 
 
 def check_rank(rank: int, weights: Mapping[str, Tensor]) -> None:
-    """Refuses a rank that no longer restricts one of the updates.
+    """Refuses a rank that would not restrict one of the updates.
 
     Raises:
         ValueError: where the rank is above the smaller side of a weight.
     """
     if not weights:
         return
+    # The narrowest weight limits the rank of all.
     name = min(weights, key=lambda name: min(sides(weights[name])))
     out, rest = sides(weights[name])
     if rank > min(out, rest):
@@ -51,7 +53,7 @@ def check_rank(rank: int, weights: Mapping[str, Tensor]) -> None:
 
 
 def low_rank(weights: Mapping[str, Tensor], rank: int, seed: int) -> dict[str, Tensor]:
-    """The factors with which an update begins, at zero: `NAME.lora_A` Gaussian and `NAME.lora_B` zero.
+    """The factors that an update starts from: `NAME.lora_A` Gaussian and `NAME.lora_B` zero, so B A is zero.
 
     The paper gives no variance; here it is 1 / rest, so that A x is of the size of x.
     """
@@ -59,6 +61,7 @@ def low_rank(weights: Mapping[str, Tensor], rank: int, seed: int) -> dict[str, T
     factors = {}
     for name, weight in weights.items():
         out, rest = sides(weight)
+        # Drawn on the CPU and then moved, so that every device starts from the same numbers.
         gaussian = torch.randn(rank, rest, generator=generator) / rest**0.5
         factors[f"{name}.lora_A"] = gaussian.to(weight)
         factors[f"{name}.lora_B"] = weight.new_zeros(out, rank)
@@ -66,7 +69,7 @@ def low_rank(weights: Mapping[str, Tensor], rank: int, seed: int) -> dict[str, T
 
 
 def merged(weights: Mapping[str, Tensor], factors: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
-    """W + scale B A for each of the weights: a network with them costs what it cost before."""
+    """W + scale B A for each of the weights; a network with them costs no more than before."""
     return {
         name: weight + scale * (factors[f"{name}.lora_B"] @ factors[f"{name}.lora_A"]).view(weight.shape)
         for name, weight in weights.items()

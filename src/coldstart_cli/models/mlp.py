@@ -7,7 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Literal, final
 
-from annotated_types import Ge, Len
+import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from coldstart_cli.core.tasks import Inputs
@@ -22,7 +23,7 @@ class MLP(Encoder):
 
     Args:
         input_shape: shape of one input; uint8 inputs are scaled to [0, 1].
-        hidden: units of each layer.
+        hidden: units of each layer; none: the inputs themselves, flattened, so that a head on them is linear.
         activation: after every layer.
 
     Raises:
@@ -33,7 +34,7 @@ class MLP(Encoder):
         self,
         input_shape: InputShape,
         *,
-        hidden: Annotated[list[Annotated[int, Ge(1)]], Len(1)],
+        hidden: list[Annotated[int, Ge(1)]],
         activation: Literal["relu", "tanh"],
     ) -> None:
         super().__init__()
@@ -42,11 +43,9 @@ class MLP(Encoder):
             raise ValueError(
                 f"model: MLP reads one tensor, this data set gives {names}; choose a model that reads them"
             )
-        if not hidden:
-            raise ValueError("hidden: [] is too short; give the units of at least one layer")
         self.input_shape, self.hidden, self.activation = input_shape, hidden, activation
-        self.feature_dim = hidden[-1]
         widths = [math.prod(input_shape), *hidden]
+        self.feature_dim = widths[-1]
         self.layers = nn.Sequential()
         for narrow, wide in itertools.pairwise(widths):
             self.layers.append(nn.Linear(narrow, wide))
@@ -54,9 +53,9 @@ class MLP(Encoder):
 
     def forward(self, inputs: Inputs) -> Tensor:
         assert isinstance(inputs, Tensor)
-        first = self.layers[0]
-        assert isinstance(first, nn.Linear)
-        features: Tensor = self.layers(scaled(inputs, first.weight.dtype).flatten(1))
+        weight = next(self.layers.parameters(), None)
+        dtype = torch.float32 if weight is None else weight.dtype
+        features: Tensor = self.layers(scaled(inputs, dtype).flatten(1))
         return features
 
 
@@ -71,7 +70,7 @@ def perceptron(widths: Sequence[int]) -> nn.Sequential:
 
 
 def zeroed(layers: nn.Sequential) -> nn.Sequential:
-    """The same, in place, its last layer at zero: what it makes starts at nothing."""
+    """Sets the last layer to zero, in place: the output starts at zero."""
     last = layers[-1]
     assert isinstance(last, nn.Linear)
     nn.init.zeros_(last.weight)

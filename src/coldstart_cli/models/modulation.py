@@ -1,9 +1,9 @@
-"""Feature-wise modulation of a network by its weights, and what task encoders share.
+"""Feature-wise modulation of a network through its weights, and functions that task encoders share.
 
 FiLM (Perez, Strub, de Vries, Dumoulin and Courville 2018, arXiv:1709.07871, equation 2) scales and
 shifts the channels of a layer z = W x + b: z' = (1 + gamma) z + beta. Written into the weights,
 W' = (1 + gamma) W and b' = (1 + gamma) b + beta, it costs nothing once the task is known, and any
-encoder can be modulated. Around 1 rather than around 0, so that modulation at 0 changes nothing.
+encoder can be modulated. The scale is 1 + gamma rather than gamma, so that a modulation of 0 changes nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 def modulated_layers(module: nn.Module) -> dict[str, int]:
     """The layers that a task modulates: name -> number of channels.
 
-    Norm layers, known by a weight of one dimension, where the module has any, as in CNAPs (Requeima
+    Norm layers, recognised by a weight of one dimension, where the module has any, as in CNAPs (Requeima
     et al. 2019, arXiv:1906.07697, section 2.2); else every layer with a weight (channels, ...) and a bias.
 
     Raises:
@@ -55,6 +55,7 @@ def modulate(
         layers, torch.split(gammas, widths), torch.split(betas, widths), strict=True
     ):
         weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+        # One gamma per output channel, broadcast over the other dimensions of the weight.
         modulated[f"{name}.weight"] = (1 + gamma).view(-1, *[1] * (weight.ndim - 1)) * weight
         modulated[f"{name}.bias"] = (1 + gamma) * bias + beta
     return modulated

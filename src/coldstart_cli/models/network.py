@@ -24,8 +24,8 @@ class Encoder(nn.Module, ABC):
 
     Attributes:
         feature_dim: width of the features.
-        vectorizable: torch.func.vmap can lift it; where not, tasks are computed one after another.
-        reads: fingerprint of the preprocess whose inputs it reads, or None where it reads any.
+        vectorizable: whether torch.func.vmap can lift it; if not, tasks are computed one after another.
+        reads: fingerprint of the preprocess whose output it reads, or None where it reads anything.
     """
 
     feature_dim: int
@@ -41,8 +41,8 @@ class Encoder(nn.Module, ABC):
 class Network(nn.Module):
     """head(encoder(inputs)): (n, ...) -> (n, n_outputs).
 
-    The functional forms take tensors by their name in the network, `encoder.*` and `head.*`; those
-    that are missing are the network's own. All can be lifted by torch.func.vmap if the encoder can.
+    The functional forms take tensors by their name in the network, `encoder.*` and `head.*`; for
+    missing ones the network's own are used. All can be lifted by torch.func.vmap if the encoder can.
     """
 
     def __init__(self, encoder: Encoder, head: nn.Linear) -> None:
@@ -98,8 +98,8 @@ def linear_head(feature_dim: int, n_outputs: int) -> nn.Linear:
 
 
 def blank_head(feature_dim: int, n_outputs: int) -> nn.Linear:
-    """A head for weights that are yet to come. It draws no random numbers, so adaptation can be recorded."""
-    head = nn.Linear.__new__(nn.Linear)  # its constructor draws some
+    """A head whose weights will be replaced. It draws no random numbers, so adaptation can be recorded."""
+    head = nn.Linear.__new__(nn.Linear)  # its constructor draws random weights
     nn.Module.__init__(head)
     head.in_features, head.out_features = feature_dim, n_outputs
     head.weight = nn.Parameter(torch.zeros(n_outputs, feature_dim))
@@ -111,9 +111,9 @@ def blank_head(feature_dim: int, n_outputs: int) -> nn.Linear:
 class Predictor(nn.Module):
     """The network with some of its tensors replaced, in evaluation mode; the network stays as it is.
 
-    A module tree of its own rather than a functional call on the network's: calls cost what the
-    network's cost, parameters are counted once, and `eval()` or `to()` cannot reach the network. The
-    tensors that were not replaced are shared, so a predictor is valid until the network learns on.
+    A separate module tree rather than a functional call on the network: a call costs as much as the
+    network's, parameters are counted once, and `eval()` or `to()` cannot reach the network. Tensors that
+    were not replaced are shared, so a predictor is valid until the network is trained further.
 
     Args:
         network: (n, ...) -> (n, n_outputs).
@@ -127,6 +127,7 @@ class Predictor(nn.Module):
             owner, _, leaf = name.rpartition(".")
             module = self.network.get_submodule(owner)
             adapted = tensor.detach()
+            # A buffer stays a buffer, or parameters would be counted wrongly.
             is_parameter = isinstance(getattr(module, leaf), nn.Parameter)
             setattr(module, leaf, nn.Parameter(adapted, requires_grad=False) if is_parameter else adapted)
         self.eval()
@@ -137,13 +138,14 @@ class Predictor(nn.Module):
 
 
 def tree_of(network: nn.Module) -> nn.Module:
-    """A module tree of its own around the same tensors.
+    """A separate module tree around the same tensors.
 
-    Where modules hold nothing but tensors, modules and plain values, their dictionaries are copied, at a
-    tenth of what a deep copy costs: evaluation makes a predictor for every step that it scores.
+    Where modules hold only tensors, modules and plain values, their dictionaries are copied, at a tenth of
+    the cost of a deep copy: evaluation makes a predictor for every step that it scores.
     """
     modules = list(network.modules())
     if all(_is_plain(module) for module in modules):
+        # By identity: a module that is used in two places stays one module.
         trees = {id(module): copy.copy(module) for module in modules}
         for tree in trees.values():
             for name in ("_parameters", "_buffers"):
@@ -152,7 +154,9 @@ def tree_of(network: nn.Module) -> nn.Module:
             tree.__dict__["_modules"] = {n: None if m is None else trees[id(m)] for n, m in below}
         return trees[id(network)]
     shared = {id(t): t for t in (*network.parameters(), *network.buffers())}
-    return copy.deepcopy(network, shared)  # every tensor found in the memo is taken for its own copy
+    return copy.deepcopy(
+        network, shared
+    )  # deepcopy returns what its memo holds for an object: here the tensor itself
 
 
 _OWN = frozenset(vars(nn.Module()))
@@ -161,8 +165,9 @@ _PLAIN = (bool, int, float, str, torch.dtype, torch.device, type(None), *_FUNCTI
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """Whether nothing in it is a hook, or an object that might hold another module or tensor."""
+    """Whether it has no hooks, and no object that might hold another module or tensor."""
     own = vars(module)
+    # Hooks may refer to the module that they were registered on, which a shallow copy would still share.
     if any(own[name] for name in _OWN if "hooks" in name and name in own):
         return False
     values = (value for name, value in own.items() if name not in _OWN)
@@ -173,7 +178,7 @@ def _is_plain(module: nn.Module) -> bool:
 
 
 def scaled(inputs: Tensor, dtype: torch.dtype) -> Tensor:
-    """Numbers of the weights' type; uint8 is scaled from [0, 255] to [0, 1]."""
+    """The inputs in the weights' type; uint8 is scaled from [0, 255] to [0, 1]."""
     numbers = inputs.to(dtype)
     return numbers / 255 if inputs.dtype == torch.uint8 else numbers
 

@@ -1,9 +1,9 @@
 """Normalisation whose derivatives are exact to second order, in a loop and under torch.func.vmap.
 
-torch's own batch norm, differentiated inside vmap, forgets that the statistics depend on the input
-when it is differentiated again: a wrong meta-gradient without a warning (pytorch/functorch#534).
-Here the first and the second derivative are written out. That also makes a second-order step
-faster, for the second derivative is one combination of three images instead of a chain of products.
+torch's own batch norm, differentiated twice inside vmap, forgets the second time that the statistics depend
+on the input: a wrong meta-gradient without a warning (pytorch/functorch#534). Here the first and the second
+derivative are written out. That also makes a second-order step faster, because the second derivative is one
+combination of three images instead of a chain of products.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ _ALL = [True, True, True]
 def norm_layer(norm: Norm, width: int, groups: int) -> nn.Module:
     """The layer that normalises (n, width, H, W).
 
-
     Raises:
         ValueError: where `groups` does not divide `width`.
     """
@@ -56,11 +55,11 @@ def refuse_running_statistics(encoder: nn.Module) -> None:
 
 
 def learn_affine_alone(encoder: nn.Module) -> None:
-    """Lets gradients ask for the weights of an encoder's group norms and not for the layers before them.
+    """Allows gradients of an encoder's group norms without gradients of the layers before them.
 
-    torch's kernel for images whose channels lie last writes the gradient of the images in any case: where
-    nobody asked for it, the process dies (seen with torch 2.13). A norm so marked scales and shifts apart,
-    where gradients are kept; elsewhere nothing changes.
+    torch's kernel for images with the channel last always writes the gradient of the images: where it was not
+    requested, the process crashes (seen with torch 2.13). A norm marked here scales and shifts in a separate
+    step where gradients are kept; elsewhere nothing changes.
     """
     for module in encoder.modules():
         if isinstance(module, GroupNorm):
@@ -71,8 +70,8 @@ def learn_affine_alone(encoder: nn.Module) -> None:
 class GroupNorm(nn.Module):
     """Group normalisation (Wu and He 2018, arXiv:1803.08494, equation 7) of (n, width, H, W).
 
-    As torch.nn.GroupNorm, which is exact to second order but refuses, under vmap, images whose
-    channels lie last. The operation below it has a rule for vmap and takes both layouts.
+    Like torch.nn.GroupNorm, which is exact to second order but refuses, under vmap, images with the
+    channel last. The operation underneath has a rule for vmap and accepts both layouts.
 
     Args:
         width: number of channels.
@@ -113,13 +112,13 @@ class BatchNorm(nn.Module):
 
     Args:
         width: number of channels.
-        mode: `batch` takes the batch's statistics in training, moving running ones, and those at
-            evaluation: inductive, but not for gradient inner loops. `batch_transductive` takes the
-            batch's statistics always, as MAML's code does: a prediction depends on its neighbours.
+        mode: `batch` uses the batch's statistics in training, where it updates running ones, and the
+            running ones at evaluation: inductive, but not for gradient inner loops. `batch_transductive`
+            always uses the batch's statistics, as MAML's code does: a prediction depends on its neighbours.
 
     Attributes:
         batch_dependent: a prediction depends on the other inputs of its batch.
-        running_statistics: a forward pass in training moves buffers, which an inner loop and vmap
+        running_statistics: a forward pass in training changes buffers, which an inner loop and vmap
             must refuse.
         settling: the next forward pass keeps the statistics of its batch for all that follow.
     """
@@ -148,6 +147,7 @@ class BatchNorm(nn.Module):
             return self._by_whole_batch(images)
         outputs, mean, inverse_std = _BatchNorm.apply(images, self.weight, self.bias)  # type: ignore[no-untyped-call]
         if self.running_statistics:
+            # The kernel returns 1 / sqrt(var + epsilon), from which the variance is recovered.
             self.move(mean, inverse_std**-2 - EPSILON, images.numel() // images.shape[1])
         normalised: Tensor = outputs
         return normalised
@@ -164,7 +164,7 @@ class BatchNorm(nn.Module):
         return torch.addcmul(_over_images(shift, images), images, _over_images(scale, images))
 
     def _by_whole_batch(self, images: Tensor) -> Tensor:
-        """By the statistics of a mini-batch of which other processes have parts (to first order only)."""
+        """Uses the statistics of a mini-batch that is spread over processes (exact to first order only)."""
         mean, var, n_values = batch_parts.moments(images)
         if self.running_statistics:
             self.move(mean.detach(), var.detach(), n_values)
@@ -175,8 +175,8 @@ class BatchNorm(nn.Module):
 
     @torch.no_grad()
     def move(self, mean: Tensor, var: Tensor, n_values: int) -> None:
-        """The running statistics, towards a batch's mean and biased variance of n values a channel."""
-        # The running variance is the unbiased one, as torch's, so that checkpoints can be exchanged.
+        """Moves the running statistics towards a batch's mean and biased variance of n values a channel."""
+        # The running variance is unbiased, as in torch, so that checkpoints can be exchanged.
         batch_parts.move(self.running_mean, mean, MOMENTUM)
         batch_parts.move(self.running_var, var * n_values / max(1, n_values - 1), MOMENTUM)
 
@@ -233,9 +233,11 @@ class _BatchNormGradient(Function):
         dz -> r (h - <h> - z <h z>), and through r, where dr = -r^2 z / N:
         K = <a g> - <a> <g> - <a z> <g z> gives -weight r^2 K z. Last, dL/dweight = N r K.
         """
+        # Detached: below is plain arithmetic, and `_LastDerivative` ties the results to the sources again.
         sources = (a, a_weight, a_bias, *ctx.saved_tensors)
         a, a_weight, a_bias, g, x, weight, mean, r, g_weight, g_bias = (t.detach() for t in sources)
         n_values = x.numel() // x.shape[1]
+        # G applied to a gives weight r (a - <a> - z <a z>), and on the way N <a z> and N <a>.
         own, az, a_mean = torch.ops.aten.native_batch_norm_backward(
             a, x, weight, None, None, mean, r, True, EPSILON, _ALL
         )
@@ -246,6 +248,8 @@ class _BatchNormGradient(Function):
         hz = a_weight * gz - 2 * scale * az * gz
         by_x = _combination(
             x,
+            # z is not stored: z = (x - mean) r is expanded, so that x itself is a term and the rest is
+            # constant.
             constant=r * (r * mean * (hz + scale * k) - h),
             terms=[(-r * r * (hz + scale * k), x), (-r * scale * gz, a), (r * (a_weight - scale * az), g)],
         )
@@ -257,7 +261,7 @@ class _BatchNormGradient(Function):
 class _LastDerivative(Function):
     """The result, refusing to be differentiated by its sources: a third derivative is not written out.
 
-    torch's `once_differentiable` would be silent here: torch.autograd.grad goes around its error.
+    torch's `once_differentiable` would not help here: torch.autograd.grad bypasses its error.
     """
 
     generate_vmap_rule = True
@@ -268,7 +272,7 @@ class _LastDerivative(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        """Nothing is kept."""
+        """Saves nothing: `backward` only raises."""
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
@@ -276,7 +280,7 @@ class _LastDerivative(Function):
 
 
 def _combination(images: Tensor, *, constant: Tensor, terms: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """Constant + sum of coefficient * image, with a coefficient for each channel."""
+    """constant + the sum of coefficient * image, with a coefficient for each channel."""
     total = _over_images(constant, images)
     for coefficient, image in terms:
         total = torch.addcmul(total, _over_images(coefficient, images), image)
@@ -284,5 +288,5 @@ def _combination(images: Tensor, *, constant: Tensor, terms: list[tuple[Tensor, 
 
 
 def _over_images(channels: Tensor, images: Tensor) -> Tensor:
-    """(width,) in the shape and type that meets (n, width, H, W)."""
+    """(width,) in the shape and type that broadcasts with (n, width, H, W)."""
     return channels[:, None, None].to(images.dtype)

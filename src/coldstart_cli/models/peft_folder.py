@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files.outputs import write_output
 from coldstart_cli.models.network import Network
 from coldstart_cli.models.pretrained import Pretrained
 
@@ -19,21 +20,21 @@ def peft_folder(network: Network, changed: Mapping[str, Tensor], folder: Path, *
     """Writes `adapter_config.json`, `adapter_model.safetensors` and, of the head, `head.safetensors`.
 
     `peft.PeftModel.from_pretrained(transformers.AutoModel.from_pretrained(path), folder)` is then the adapted
-    encoder before pooling; peft knows no head of ours, whose `weight` and `bias` lie beside.
+    encoder before pooling; peft has no place for our head, whose `weight` and `bias` are stored beside it.
 
     Args:
         network: a head on a pretrained encoder.
         changed: what a low-rank strategy made: `encoder.body.NAME.weight.lora_A` (rank, rest), `.lora_B`
             (out, rank), and `head.*`.
-        folder: made where it is missing.
+        folder: created where it is missing.
         alpha: of the strategy; updates are scaled by alpha / rank.
 
     Raises:
         RequestError: where safetensors is missing.
-        ValueError: where the encoder is not pretrained, or a weight is of a kind that peft has no format for.
+        ValueError: where the encoder is not pretrained, or peft has no format for the kind of a weight.
     """
     try:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
     except ImportError as error:
         raise RequestError(
             "peft: safetensors is not installed; run pip install 'coldstart-cli[hf]'"
@@ -54,22 +55,23 @@ def peft_folder(network: Network, changed: Mapping[str, Tensor], folder: Path, *
         tensors[f"base_model.model.{name}.lora_A.weight"] = a.detach().cpu().contiguous()
         tensors[f"base_model.model.{name}.lora_B.weight"] = b.detach().cpu().contiguous()
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
+    write_output(folder / "adapter_model.safetensors", save(tensors, {"format": "pt"}), "file")
     rank = len(changed[f"{prefix}{names[0]}{_A}"])
     config = _config(rank, alpha, sorted(names), encoder)
-    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_output(folder / "adapter_config.json", (json.dumps(config, indent=2) + "\n").encode(), "file")
     head = {
         n.removeprefix("head."): t.detach().cpu().contiguous() for n, t in changed.items() if "head." in n[:5]
     }
     if head:
-        save_file(head, folder / "head.safetensors", {"format": "pt"})
+        write_output(folder / "head.safetensors", save(head, {"format": "pt"}), "file")
 
 
 def _as_layers(layer: nn.Module, name: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """The factors as the weights of the two layers that peft puts beside `layer`."""
+    """The factors as the weights of the two layers that peft adds beside `layer`."""
     if isinstance(layer, nn.Linear):
         return a, b
     if isinstance(layer, nn.Conv2d) and layer.groups == 1:
+        # peft makes A a convolution like the layer's own, with `rank` outputs, and B one of 1 x 1.
         return a.view(len(a), *layer.weight.shape[1:]), b.view(*b.shape, 1, 1)
     raise ValueError(f"peft: {name} is a {type(layer).__name__}, for which it has no format; choose another")
 

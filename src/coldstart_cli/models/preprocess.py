@@ -1,8 +1,8 @@
 """What a model does to raw examples once, before they are drawn into tasks.
 
-A preprocess belongs to the model, since the model sets what it reads: a tokenizer, an image size, or the
-features of a frozen encoder. The data set gets it, applies it to all its examples once, and keeps the result.
-What it makes is what the network's `forward` reads.
+A preprocess belongs to the model, since the model determines what it reads: tokens, images of one size, or
+the features of a frozen encoder. The data set is given it, applies it to all its examples once, and keeps the
+result, which is what the network's `forward` reads.
 """
 
 from __future__ import annotations
@@ -17,32 +17,35 @@ from coldstart_cli.core.tasks import Inputs
 
 
 class Preprocess(ABC):
-    """Raw examples to inputs; each kind that the model does not read is refused with the reason.
+    """Turns raw examples into inputs; kinds that the model does not read are refused with the reason.
 
     Attributes:
         fingerprint: what determines its output, for caches and bundles.
-        base: folder of the pretrained weights and vocabulary it reads, or None.
+        content: a digest of the pretrained weights and vocabulary it reads; None where it reads no files.
         image_size: height and width in pixels that images should come in, or None for the data set's.
         image_channels: 1 or 3, or None for what the files have.
         max_length: tokens of a text that are read, or None where all are.
     """
 
     fingerprint: str
-    base: str | None = None
+    content: str | None = None
     image_size: int | None = None
     image_channels: int | None = None
     max_length: int | None = None
 
     def cut(self, texts: Sequence[str]) -> tuple[int, int]:
-        """How many texts are longer than `max_length`, and the tokens of the longest of these; or (0, 0)."""
+        """How many texts are longer than `max_length`, and a length that is enough for them; or (0, 0)."""
         return 0, 0
+
+    def load(self) -> None:  # noqa: B027 - most read nothing
+        """Reads now what it otherwise reads at its first use: its files may be gone by then."""
 
     @abstractmethod
     def images(self, images: Tensor) -> Inputs:
         """(n, C, H, W) uint8 -> inputs of n examples.
 
         Raises:
-            ValueError: where the model reads no images.
+            ValueError: where the model does not read images.
         """
 
     @abstractmethod
@@ -50,7 +53,7 @@ class Preprocess(ABC):
         """n texts -> inputs of n examples.
 
         Raises:
-            ValueError: where the model reads no text.
+            ValueError: where the model does not read text.
         """
 
     @abstractmethod
@@ -58,7 +61,7 @@ class Preprocess(ABC):
         """(n, ...) numbers (tables, signals, features) -> inputs of n examples.
 
         Raises:
-            ValueError: where the model reads none.
+            ValueError: where the model does not read numbers.
         """
 
 
@@ -72,7 +75,7 @@ class Plain(Preprocess):
         return images
 
     def texts(self, texts: Sequence[str]) -> Inputs:
-        raise ValueError("model: it reads no text; choose one that does (model=hf_text)")
+        raise ValueError("model: it does not read text; choose one that does (model=hf_text)")
 
     def vectors(self, values: Tensor) -> Inputs:
         return values

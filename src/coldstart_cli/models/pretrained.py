@@ -2,28 +2,89 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Annotated, Any, Protocol, final
 
 import torch
 from annotated_types import Ge
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Inputs, map_inputs, n_examples
 from coldstart_cli.digests import Part, digest, whole_digest
 from coldstart_cli.errors import RequestError
-from coldstart_cli.models.hf import ModelPath, make_constant
+from coldstart_cli.models.hf import ModelPath, make_constant, revision_of
 from coldstart_cli.models.network import Encoder, InputShape
 from coldstart_cli.models.preprocess import Preprocess
 
 AT_ONCE = 64
 """Examples of a call that keeps no graph."""
 WORTH_KEEPING = 256
-"""Examples from which features are kept on disk: fewer are soon computed, and predictions leave nothing."""
+"""Number of examples from which features are kept on disk: fewer are quick to compute, as in a prediction."""
+
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesRead:
+    """The files at `model.path` that a predictor reads each time it is built, which are not its own.
+
+    Attributes:
+        contents: digests of them, one for each part that reads some: weights, vocabulary.
+        revision: the commit of a hub model, or None.
+    """
+
+    contents: tuple[str, ...]
+    revision: str | None
+
+
+def files_read(model: Mapping[str, Any], preprocess: Preprocess, module: nn.Module) -> FilesRead | None:
+    """What a predictor takes from `model.path`, by content; None where it takes nothing.
+
+    Args:
+        model: the config's node.
+        module: the strategy or its predictor.
+    """
+    parts = {part.content for part in module.modules() if isinstance(part, Pretrained)}
+    parts |= {preprocess.content} if preprocess.content is not None else set()
+    if not parts:
+        return None
+    path = model.get("path")
+    return FilesRead(contents=tuple(sorted(parts)), revision=revision_of(path) if path else None)
+
+
+def check_files(known: FilesRead | None, now: FilesRead | None, what: str, path: object) -> None:
+    """Compares the files that a run or a bundle was made with to those that lie at `path` now.
+
+    Args:
+        known: of all its parts, of which `now` may have some; None where an older version made it, which did
+            not keep this; then one warning says so.
+        what: names it, as `run: outputs/RUN`.
+
+    Raises:
+        RequestError: where they are others, which would change predictions without a word.
+    """
+    if now is None:
+        return
+    if known is None:
+        _log.warning(
+            "%s was made by an older coldstart, which kept no digest of the files at %s; they are taken as "
+            "they are",
+            what,
+            path,
+        )
+    elif not set(now.contents) <= set(known.contents):
+        of = f" (revision {known.revision})" if known.revision else ""
+        raise RequestError(
+            f"{what} was made with other files than those at {path}; put the model{of} back that it was made "
+            "with, or make it again"
+        )
 
 
 class Cached(Protocol):
@@ -34,28 +95,32 @@ class Cached(Protocol):
 class Pretrained(Encoder):
     """An encoder whose weights begin as a folder's; it is always in evaluation mode.
 
-    So dropout is off and batch statistics are the folder's, in training too: tasks are compared on equal
-    terms, and gradient steps see the network that predicts.
+    Dropout is therefore off and batch statistics are the folder's, in training too: tasks are compared on
+    equal terms, and gradient steps see the network that predicts.
 
     Attributes:
         path: where it was loaded from.
+        content: a digest of the files that its weights were read from.
         body: the network of transformers.
     """
 
     vectorizable = False
     path: str
-    body: torch.nn.Module
+    content: str
+    body: nn.Module
 
     @abstractmethod
     def encoded(self, inputs: Inputs) -> Tensor:
         """Features (n, feature_dim) of n examples in one call."""
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Features (n, feature_dim); where no gradient is asked for, a few examples at a time.
+        """Features (n, feature_dim); without gradients, a few examples at a time.
 
-        So a query set of thousands of texts takes the memory of a few, and each part is trimmed to its
-        longest.
+        A query set of thousands of texts then needs the memory of a few, and each part is trimmed to its
+        longest text.
         """
+        # An exported graph has no loop over a length that changes, and a graph for gradients needs all
+        # anyway.
         whole = torch.compiler.is_exporting() or torch.is_grad_enabled()
         if whole or (n := n_examples(inputs)) <= AT_ONCE:
             return self.encoded(inputs)
@@ -63,13 +128,14 @@ class Pretrained(Encoder):
         return torch.cat([self.encoded(map_inputs(itemgetter(part), inputs)) for part in parts])
 
     def freeze(self) -> None:
-        """Makes every weight a constant; the state then has none of them, but a digest to check them by.
+        """Makes every weight a constant: the state then holds a digest to check them by, not the weights.
 
         Loading such a state into an encoder with other weights raises RequestError.
         """
         names = [name for name, _ in self.body.named_parameters()]
         make_constant(self.body, names)
         known = whole_digest(self.body.get_buffer(name) for name in names)
+        # As a tensor, because a state dict that is loaded safely has only tensors.
         self.register_buffer("digest", torch.frombuffer(bytearray(known), dtype=torch.uint8))
 
     def train(self, mode: bool = True) -> Pretrained:
@@ -80,25 +146,27 @@ class Pretrained(Encoder):
     def _load_from_state_dict(
         self, state: Mapping[str, Tensor], prefix: str, metadata: Any, strict: bool, *lists: Any
     ) -> None:
+        # Before the values are copied: a state of other weights must not overwrite the digest that exposes
+        # it.
         saved = state.get(f"{prefix}digest")
         own = getattr(self, "digest", None)
         if saved is not None and own is not None and not torch.equal(saved.cpu(), own.cpu()):
             raise RequestError(
-                f"model.path: the weights at {self.path} are not those that this was trained over; "
+                f"model.path: the weights at {self.path} are not those that this run was trained on; "
                 "give the same model"
             )
         super()._load_from_state_dict(state, prefix, metadata, strict, *lists)
 
 
 class FrozenFeatures(Preprocess):
-    """Raw examples to features (n, feature_dim), by a frozen encoder, once for each content.
+    """Turns raw examples into features (n, feature_dim) by a frozen encoder, once for each content.
 
-    They are kept under the fingerprint and the examples' content, so that the second command over the same
-    data loads no encoder.
+    They are kept under the fingerprint and the examples' content, so that a second command over the same
+    data need not load the encoder.
 
     Attributes:
-        device: where they are computed; they lie on the CPU.
-        cached: keeps arrays.
+        device: where features are computed; the results are on the CPU.
+        cached: keeps arrays on disk.
         batch_size: examples in one call of the encoder.
         encoder: what computes them.
         before: makes the encoder's inputs.
@@ -121,7 +189,7 @@ class FrozenFeatures(Preprocess):
         """Features (n, feature_dim) float32 of n raw examples, by the encoder."""
 
     def features(self, examples: Any, content: Iterable[Part]) -> Tensor:
-        """The same, kept under the content's digest."""
+        """The features, kept under the content's digest."""
         if len(examples) < WORTH_KEEPING:
             return self.computed(examples)
         name = f"features-{digest([*content, self.fingerprint], 24)}"
@@ -129,12 +197,12 @@ class FrozenFeatures(Preprocess):
         return torch.from_numpy(arrays["features"])
 
     def vectors(self, values: Tensor) -> Inputs:
-        raise ValueError("model: it reads no tables; choose one that does (model=mlp)")
+        raise ValueError("model: it does not read tables; choose one that does (model=mlp)")
 
 
 @final
 class Features(Encoder):
-    """Features (n, feature_dim) as they come from a frozen encoder: nothing to learn here.
+    """Passes on features (n, feature_dim) of a frozen encoder; it has nothing to learn.
 
     Args:
         input_shape: (feature_dim,).

@@ -1,6 +1,7 @@
-"""Text: token ids, a pretrained encoder of them, its features, and a small student.
+"""Encoders of text: token ids, a pretrained encoder, its frozen features, and a small student.
 
-Mean pooling and length 1 as in sentence-transformers: Reimers and Gurevych 2019, arXiv:1908.10084, section 3.
+Mean pooling and scaling to length 1 are as in sentence-transformers (Reimers and Gurevych 2019,
+arXiv:1908.10084, section 3).
 """
 
 from __future__ import annotations
@@ -15,8 +16,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Inputs, map_inputs
-from coldstart_cli.digests import whole_digest
-from coldstart_cli.models.hf import ModelPath, content_digest, folder_of, keep_used, network_of, tokenizer_of
+from coldstart_cli.digests import digest, whole_digest
+from coldstart_cli.models.hf import (
+    WEIGHTS,
+    ModelPath,
+    content_digest,
+    folder_of,
+    keep_used,
+    network_of,
+    tokenizer_of,
+)
 from coldstart_cli.models.network import Encoder, InputShape
 from coldstart_cli.models.preprocess import Preprocess
 from coldstart_cli.models.pretrained import BatchSize, Cached, FrozenFeatures, Pretrained
@@ -30,13 +39,13 @@ _TOKENIZER = ("tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.t
 
 @final
 class Tokens(Preprocess):
-    """Texts to `input_ids` (n, L) int32 and `attention_mask` (n, L) bool, filled up to the longest, L.
+    """Turns texts into `input_ids` (n, L) int32 and `attention_mask` (n, L) bool, padded to the longest, L.
 
-    What reads them does not depend on L: texts of a data set and of a prediction may differ in it.
+    Encoders give the same features for any L, so a data set and a prediction may differ in it.
 
     Args:
-        path: the model whose tokenizer it is; see `hf.folder_of`.
-        max_length: tokens of one text; the rest is cut off.
+        path: the model that the tokenizer belongs to; see `hf.folder_of`.
+        max_length: most tokens of a text; the rest is cut off.
     """
 
     max_length: int
@@ -44,11 +53,30 @@ class Tokens(Preprocess):
     def __init__(self, *, path: ModelPath, max_length: Annotated[int, Ge(4)]) -> None:
         self.path, self.max_length = path, max_length
         self.folder = folder_of(path)
-        self.fingerprint = f"tokens-{content_digest(self.folder, _TOKENIZER)}-{max_length}"
+        self.content: str = content_digest(self.folder, _TOKENIZER)
+        self.fingerprint = f"tokens-{self.content}-{max_length}"
+
+    def load(self) -> None:
+        _ = self.tokenizer
 
     @cached_property
     def tokenizer(self) -> Any:
         return tokenizer_of(self.folder)
+
+    def as_json(self) -> str | None:
+        """The tokenizer as a tokenizer.json by which other programs cut and fill up as `texts` does.
+
+        None where it is not of the kind that has such a file.
+        """
+        tokenizer = self.tokenizer
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return None
+        copied = type(backend).from_str(backend.to_str())
+        copied.enable_truncation(self.max_length, direction=tokenizer.truncation_side)
+        copied.enable_padding(pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
+        text: str = copied.to_str()
+        return text
 
     @property
     def n_tokens(self) -> int:
@@ -72,13 +100,16 @@ class Tokens(Preprocess):
             ids = self.tokenizer(long[start : start + _COUNTED], verbose=False)["input_ids"]
             lengths = [n for n in map(len, ids) if n > self.max_length]
             n_cut, longest = n_cut + len(lengths), max([longest, *lengths])
-        return n_cut, longest
+        if not n_cut:
+            return 0, 0
+        # The next power of two, or what the model was made for: longer texts have no place in it.
+        return n_cut, min(1 << (longest - 1).bit_length(), self.tokenizer.model_max_length)
 
     def images(self, images: Tensor) -> Inputs:
-        raise ValueError("model: it reads text, no images; choose one that does (model=conv4)")
+        raise ValueError("model: it reads text, not images; choose one that does (model=conv4)")
 
     def vectors(self, values: Tensor) -> Inputs:
-        raise ValueError("model: it reads text, no numbers; choose one that does (model=mlp)")
+        raise ValueError("model: it reads text, not numbers; choose one that does (model=mlp)")
 
 
 @final
@@ -91,10 +122,10 @@ class HFText(Pretrained):
         preprocess: its tokenizer.
         pooling: `mean` over a text's tokens, or `cls`, its first.
         normalise: scale features to length 1.
-        frozen: its weights are constants: no strategy changes them, no checkpoint holds them.
+        frozen: the weights are constants, which no strategy changes and no checkpoint holds.
 
     Raises:
-        ValueError: where inputs are not text, or `path` holds no such model.
+        ValueError: where inputs are not text, or there is no such model at `path`.
     """
 
     def __init__(
@@ -111,9 +142,12 @@ class HFText(Pretrained):
         check_reads_tokens(input_shape, path, preprocess)
         self.path, self.reads = path, preprocess.fingerprint
         self.pooling, self.normalise, self.frozen = pooling, normalise, frozen
+        self.content = content_digest(preprocess.folder, WEIGHTS)
         self.body, missing = network_of(preprocess.folder, None)
         if getattr(self.body, "pooler", None) is not None:
+            # Its weights are often missing from files, and would then be random; we pool ourselves.
             setattr(self.body, "pooler", None)  # noqa: B010
+        # A call with a graph: it tells the width of the features, and which parameters they depend on.
         output = self._pooled(torch.zeros(1, 4, dtype=torch.int64), torch.ones(1, 4, dtype=torch.bool))
         self.feature_dim = output.shape[1]
         keep_used(self.body, output, missing, "give a model whose files are complete")
@@ -132,13 +166,13 @@ class HFText(Pretrained):
 
 @final
 class FrozenText(FrozenFeatures):
-    """Texts to features (n, hidden size) float32 of a frozen `HFText`, not yet scaled.
+    """Turns texts into features (n, hidden size) float32 of a frozen `HFText`, before any scaling.
 
     Args:
         cached: from the run.
         path, max_length: of its tokens.
         pooling: of its encoder.
-        batch_size: texts in one call; those of a call are of similar length.
+        batch_size: texts in one call, which are of similar length.
     """
 
     def __init__(
@@ -153,10 +187,17 @@ class FrozenText(FrozenFeatures):
         self.cached, self.path, self.max_length = cached, path, max_length
         self.pooling, self.batch_size = pooling, batch_size
         self.tokens = Tokens(path=path, max_length=max_length)
-        weights = content_digest(self.tokens.folder, ("*.safetensors", "config.json"))
+        weights = content_digest(self.tokens.folder, WEIGHTS)
+        self.content = digest([weights, self.tokens.content])
         self.fingerprint = f"features-{weights}-{self.tokens.fingerprint}-{pooling}"
 
+    def load(self) -> None:
+        self.tokens.load()
+        _ = self.encoder
+
     def texts(self, texts: Sequence[str]) -> Inputs:
+        # A digest each: joined texts would not show where one ends. Files from elsewhere may hold lone
+        # surrogates.
         content = (whole_digest([text.encode("utf-8", "surrogatepass")]) for text in texts)
         return self.features(list(texts), content)
 
@@ -167,6 +208,7 @@ class FrozenText(FrozenFeatures):
         return self.tokens.images(images)
 
     def computed(self, examples: Sequence[str]) -> Tensor:
+        # Texts of similar length in one call: little of it is padding.
         order = sorted(range(len(examples)), key=lambda i: len(examples[i]))
         encoder = self.encoder.to(self.device)
         features = torch.zeros(len(examples), encoder.feature_dim)
@@ -197,7 +239,7 @@ class FrozenText(FrozenFeatures):
 class EmbeddingBag(Encoder):
     """Token ids with their mask -> features (n, hidden): the mean of the tokens' vectors, then one layer.
 
-    A student for large encoders of text: it looks up and adds, and ignores the order of words.
+    A student for large encoders of text: it looks vectors up and adds them, ignoring the order of words.
 
     Args:
         input_shape: of `input_ids` and `attention_mask`.
@@ -224,7 +266,9 @@ class EmbeddingBag(Encoder):
         self.path, self.reads = path, preprocess.fingerprint
         self.embedding_dim, self.hidden, self.feature_dim = embedding_dim, hidden, hidden
         self.tokens = nn.Embedding(preprocess.n_tokens, embedding_dim)
-        nn.init.normal_(self.tokens.weight, std=0.1)  # means of some ten vectors, so that they begin small
+        nn.init.normal_(
+            self.tokens.weight, std=0.1
+        )  # features are means of some ten vectors, which should start small
         self.layer = nn.Linear(embedding_dim, hidden)
 
     def forward(self, inputs: Inputs) -> Tensor:
@@ -236,7 +280,7 @@ class EmbeddingBag(Encoder):
 def check_reads_tokens(input_shape: InputShape, path: str, preprocess: Tokens) -> None:
     """
     Raises:
-        ValueError: where a data set gives no token ids, or the two paths of a config differ.
+        ValueError: where the data set does not give token ids, or the config names two paths.
     """
     if isinstance(input_shape, tuple) or set(input_shape) != {"input_ids", "attention_mask"}:
         raise ValueError(
@@ -250,17 +294,18 @@ def check_reads_tokens(input_shape: InputShape, path: str, preprocess: Tokens) -
 
 
 def trimmed(inputs: Inputs) -> tuple[Tensor, Tensor]:
-    """Ids (n, l) and mask (n, l) without the columns that no text fills: they cost time, change nothing."""
+    """Ids (n, l) and mask (n, l) without columns of padding only, which cost time and change nothing."""
     assert isinstance(inputs, Mapping)
     ids, mask = inputs["input_ids"].long(), inputs["attention_mask"].bool()
     tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    if torch.compiler.is_compiling() or tracing:  # one call's length is not that of all calls
+    if torch.compiler.is_compiling() or tracing:  # the length of this call must not be fixed for all calls
         return ids, mask
     length = max(1, int(mask.sum(1).max())) if len(mask) else 1
     return ids[:, :length], mask[:, :length]
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """The mean of (n, L, d) over the L that the mask (n, L) lets through: (n, d)."""
+    """The mean of (n, L, d) over the positions L where the mask (n, L) is true: (n, d)."""
     weights = mask.to(values.dtype).unsqueeze(-1)
+    # At least 1: a text without tokens has the mean 0, not 0 / 0.
     return (values * weights).sum(1) / weights.sum(1).clamp(min=1)

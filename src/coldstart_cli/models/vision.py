@@ -1,4 +1,4 @@
-"""Images: a pretrained encoder of them (ViT, DINOv2, CLIP, ResNet, ConvNeXt, ...) and its features."""
+"""Encoders of images: a pretrained one (ViT, DINOv2, CLIP, ResNet, ConvNeXt, ...) and its frozen features."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Inputs
-from coldstart_cli.models.hf import ModelPath, content_digest, folder_of, keep_used, network_of
+from coldstart_cli.digests import digest
+from coldstart_cli.models.hf import WEIGHTS, ModelPath, content_digest, folder_of, keep_used, network_of
 from coldstart_cli.models.network import InputShape
 from coldstart_cli.models.preprocess import Preprocess
 from coldstart_cli.models.pretrained import BatchSize, Cached, FrozenFeatures, Pretrained
@@ -35,13 +36,15 @@ class Pixels(Preprocess):
     def __init__(self, *, path: str) -> None:
         self.path = path
         self.folder = folder_of(path)
-        self.fingerprint = f"pixels-{content_digest(self.folder, ('config.json', _PROCESSOR))}"
+        self.content = content_digest(self.folder, ("config.json", _PROCESSOR))
+        self.fingerprint = f"pixels-{self.content}"
         config = (
             json.loads((self.folder / "config.json").read_text("utf-8")) if self._has("config.json") else {}
         )
+        # CLIP keeps the vision tower's settings in a part of their own.
         config = config.get(_PART, config)
         processor = json.loads((self.folder / _PROCESSOR).read_text("utf-8")) if self._has(_PROCESSOR) else {}
-        self.image_channels = config.get("num_channels", 3)  # what transformers leaves out is 3
+        self.image_channels = config.get("num_channels", 3)  # transformers leaves out its default, 3
         self.image_size = _side(config) or _side(processor)
         if self.image_size is None or "image_mean" not in processor:
             raise ValueError(
@@ -54,10 +57,10 @@ class Pixels(Preprocess):
         return images
 
     def texts(self, texts: Sequence[str]) -> Inputs:
-        raise ValueError("model: it reads images, no text; choose one that does (model=hf_text)")
+        raise ValueError("model: it reads images, not text; choose one that does (model=hf_text)")
 
     def vectors(self, values: Tensor) -> Inputs:
-        raise ValueError("model: it reads images, no tables; choose one that does (model=mlp)")
+        raise ValueError("model: it reads images, not tables; choose one that does (model=mlp)")
 
     def _has(self, name: str) -> bool:
         return (self.folder / name).is_file()
@@ -74,12 +77,12 @@ class HFImage(Pretrained):
         path: the model; see `hf.folder_of`.
         preprocess: size and normalisation.
         pooling: `pooled`, as the network itself does it (`pooler_output`), `cls`, its first token, or `mean`
-            over patches or places.
+            over patches or positions.
         normalise: scale features to length 1.
-        frozen: its weights are constants: no strategy changes them, no checkpoint holds them.
+        frozen: the weights are constants, which no strategy changes and no checkpoint holds.
 
     Raises:
-        ValueError: where inputs are not images, or `path` holds no such model.
+        ValueError: where inputs are not images, or there is no such model at `path`.
     """
 
     mean: Tensor
@@ -102,6 +105,7 @@ class HFImage(Pretrained):
         self.channels, self.size = int(preprocess.image_channels or 3), int(preprocess.image_size or 1)
         for name, values in (("mean", preprocess.mean), ("std", preprocess.std)):
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
+        self.content = content_digest(preprocess.folder, WEIGHTS)
         self.body, missing = network_of(preprocess.folder, _PART)
         output = self._pooled(torch.zeros(1, self.channels, self.size, self.size))
         self.feature_dim = output.shape[1]
@@ -114,8 +118,10 @@ class HFImage(Pretrained):
         images = inputs.to(self.mean.dtype)
         images = images / 255 if inputs.dtype == torch.uint8 else images
         if images.shape[1] == 1 and self.channels > 1:
+            # A view, without memory for the repeated channel.
             images = images.expand(-1, self.channels, -1, -1)
         if images.shape[2:] != (self.size, self.size):
+            # Bicubic interpolation overshoots at edges, hence the clamp.
             images = F.interpolate(images, (self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
         features = self._pooled((images - self.mean) / self.std)
         return F.normalize(features, dim=-1) if self.normalise else features
@@ -128,16 +134,17 @@ class HFImage(Pretrained):
             if pooled is None:
                 raise ValueError("pooling: this model has no pooled output; choose cls or mean")
             return pooled.flatten(1)
-        if hidden.ndim == 4:  # a map of places: (n, d, h, w)
+        if hidden.ndim == 4:  # a map of positions: (n, d, h, w)
             if self.pooling == "cls":
                 raise ValueError("pooling: this model has no first token; choose pooled or mean")
             return hidden.mean((2, 3))
+        # Token 0 is the class token; the mean is over the patches alone.
         return hidden[:, 0] if self.pooling == "cls" else hidden[:, 1:].mean(1)
 
 
 @final
 class FrozenImage(FrozenFeatures):
-    """Images to features (n, feature_dim) float32 of a frozen `HFImage`, not yet scaled.
+    """Turns images into features (n, feature_dim) float32 of a frozen `HFImage`, before any scaling.
 
     Args:
         cached: from the run.
@@ -152,8 +159,12 @@ class FrozenImage(FrozenFeatures):
         self.cached, self.path, self.pooling, self.batch_size = cached, path, pooling, batch_size
         self.pixels = Pixels(path=path)
         self.image_size, self.image_channels = self.pixels.image_size, self.pixels.image_channels
-        weights = content_digest(self.pixels.folder, ("*.safetensors", "config.json"))
+        weights = content_digest(self.pixels.folder, WEIGHTS)
+        self.content = digest([weights, self.pixels.fingerprint])
         self.fingerprint = f"features-{weights}-{self.pixels.fingerprint}-{pooling}"
+
+    def load(self) -> None:
+        _ = self.encoder
 
     def images(self, images: Tensor) -> Inputs:
         return self.features(images, [f"{images.dtype} {tuple(images.shape)}", images])
@@ -184,7 +195,7 @@ class FrozenImage(FrozenFeatures):
 
 
 def _side(config: Mapping[str, Any]) -> int | None:
-    """Pixels of a side, in the ways that configurations and image processors write it."""
+    """Pixels of a side, in any of the ways in which configurations and image processors write it."""
     for name in ("image_size", "crop_size", "size"):
         value = config.get(name)
         if isinstance(value, Mapping):
@@ -199,7 +210,7 @@ def _side(config: Mapping[str, Any]) -> int | None:
 def _check_reads_images(input_shape: InputShape, path: str, preprocess: Pixels) -> None:
     """
     Raises:
-        ValueError: where a data set gives no images, or the two paths of a config differ.
+        ValueError: where the data set does not give images, or the config names two paths.
     """
     if not isinstance(input_shape, tuple) or len(input_shape) != 3:
         raise ValueError(

@@ -3,40 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-Record = Mapping[str, Any]
+from coldstart_cli.metrics.benchmark import Benchmark, Machine, StepTime
+from coldstart_cli.reports.plain_text import terminal
 
 
-def show(record: Record, console: Console | None = None) -> None:
-    """Prints a record as `bench.main` makes it."""
-    console = console or _terminal()
-    console.print(Text(_title(record["machine"])), style="bold", soft_wrap=True)
-    console.print(Text(_peaks(record["peaks"])), soft_wrap=True)
+def show(record: Benchmark, console: Console | None = None) -> None:
+    """Prints a record as `bench` makes it."""
+    console = console or terminal(160)
+    console.print(Text(_title(record.machine)), style="bold", soft_wrap=True)
+    console.print(Text(_peaks(record.peaks)), soft_wrap=True)
     heads = ("outer step", "ms", "quartiles", "GFLOP", "of peak", "beside the first of its kind")
-    console.print(_table(heads, [_step(row) for row in record["steps"]]))
+    console.print(_table(heads, [_step(row) for row in record.steps]))
     console.print()
     rates = [
-        (f"tasks a second, {name}, one core", f"{n:,.0f}") for name, n in record["tasks_per_second"].items()
+        (f"tasks a second, {name}, one core", f"{n:,.0f}") for name, n in record.tasks_per_second.items()
     ]
-    waits = [(f"seconds, coldstart {name}", f"{s['middle']:.2f}") for name, s in record["startup"].items()]
+    waits = [(f"seconds, coldstart {name}", f"{s.middle:.2f}") for name, s in record.startup.items()]
     console.print(_table(("beside the steps", "median"), [*rates, *waits]))
 
 
-def _terminal() -> Console:
-    """Standard output; where it is no terminal, wide enough that nothing is cut."""
-    console = Console(highlight=False, emoji=False)
-    return console if console.is_terminal else Console(highlight=False, emoji=False, width=160)
-
-
-def _title(machine: Record) -> str:
+def _title(machine: Machine) -> str:
     return (
-        f"{machine['name']} ({machine['device']}), {machine['threads']} threads of {machine['cores']} cores, "
-        f"torch {machine['torch']}"
+        f"{machine.name} ({machine.device}), {machine.threads} threads of {machine.cores} cores, "
+        f"torch {machine.torch}"
     )
 
 
@@ -49,15 +43,15 @@ def _peaks(peaks: Mapping[str, float]) -> str:
     return f"peak, GFLOP/s: {', '.join(words)}; a multiply-add is 2 FLOPs"
 
 
-def _step(row: Record) -> tuple[str, ...]:
-    ms = row["ms"]
-    times = "" if row["times"] is None else f"{row['times']['middle']:.2f} x {row['beside']}"
+def _step(row: StepTime) -> tuple[str, ...]:
+    ms = row.ms
+    times = "" if row.times is None else f"{row.times.middle:.2f} x {row.beside}"
     return (
-        row["name"],
-        f"{ms['middle']:.1f}",
-        f"{ms['low']:.1f} to {ms['high']:.1f}",
-        f"{row['flops'] / 1e9:.3g}",
-        f"{row['of_peak']:.0%}" if row["of_peak"] >= 0.1 else f"{row['of_peak']:.1%}",
+        row.name,
+        f"{ms.middle:.1f}",
+        f"{ms.low:.1f} to {ms.high:.1f}",
+        f"{row.flops / 1e9:.3g}",
+        f"{row.of_peak:.0%}" if row.of_peak >= 0.1 else f"{row.of_peak:.1%}",
         times,
     )
 

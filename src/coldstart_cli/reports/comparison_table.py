@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from coldstart_cli.comparison.comparison import other_metrics
+from coldstart_cli.comparison.findings import Comparison, Costs, Setting, Training
+from coldstart_cli.comparison.verdict import starred
+from coldstart_cli.metrics.budgets import BATCH
 from coldstart_cli.metrics.numbers import (
     UNKNOWN,
-    MeanInterval,
     Numbers,
     correlation,
     duration,
@@ -20,31 +20,33 @@ from coldstart_cli.metrics.numbers import (
     percent,
     scaled,
 )
-from coldstart_cli.reports.plain_text import plain
-
-Dict = Mapping[str, Any]
+from coldstart_cli.reports.plain_text import plain, terminal
 
 
-def numbers_of(setting: Dict) -> Numbers:
+def numbers_of(setting: Setting) -> Numbers:
     """The writer of a setting's metric."""
-    widths = [row["half_width"] for shot in setting["shots"].values() for row in shot["results"].values()]
-    return Numbers.of(setting["percent"], widths)
+    # All k share one number of decimals, so that the columns of a table can be read against one another.
+    widths = [standing.half_width for at in setting.shots.values() for standing in at.results.values()]
+    return Numbers.of(setting.percent, widths)
 
 
-def show(comparison: Dict, console: Console | None = None) -> None:
-    """Prints the verdict, two tables for each setting, and what a reader must know."""
+def show(comparison: Comparison, console: Console | None = None) -> None:
+    """Prints the verdict, the tables of each setting, and what a reader must know."""
     console = console or terminal()
     console.print()
-    for sentence in comparison["sentences"]:
+    for sentence in comparison.sentences:
         console.print(plain(_capital(sentence) + "."), style="bold", soft_wrap=True)
-    for setting in comparison["settings"]:
-        if not setting["shots"]:
+    for setting in comparison.settings:
+        if not setting.shots:
             continue
         console.print()
-        console.print(plain(_title(setting, comparison["confidence"])), style="bold", soft_wrap=True)
+        console.print(plain(_title(setting, comparison.confidence)), style="bold", soft_wrap=True)
         console.print(_accuracy(setting))
-        console.print("[dim]* nothing beats it; contestants of one rank are beaten by equally many[/dim]")
-        if others := other_metrics(setting):
+        console.print(
+            "[dim]* nothing beats it, and it gains over scratch; contestants of one rank are beaten by "
+            "equally many[/dim]"
+        )
+        if others := setting.other_metrics:
             console.print()
             console.print(_others(setting, others))
         console.print()
@@ -52,14 +54,8 @@ def show(comparison: Dict, console: Console | None = None) -> None:
         for line in _similarity(setting):
             console.print(plain(line), soft_wrap=True)
     console.print()
-    for note in comparison["notes"]:
+    for note in comparison.notes:
         console.print(plain(_capital(note) + "."), style="dim", soft_wrap=True)
-
-
-def terminal() -> Console:
-    """Standard output; where it is no terminal, wide enough that nothing is cut."""
-    console = Console(highlight=False, soft_wrap=False, emoji=False)
-    return console if console.is_terminal else Console(highlight=False, emoji=False, width=240)
 
 
 def show_difference(
@@ -79,112 +75,114 @@ def show_difference(
     console.print(table)
 
 
-def _title(setting: Dict, confidence: float) -> str:
-    unit = ", %" if setting["percent"] else ""
-    tasks = sorted({shot["n_tasks"] for shot in setting["shots"].values()})
+def _title(setting: Setting, confidence: float) -> str:
+    unit = ", %" if setting.percent else ""
+    tasks = sorted({at.n_tasks for at in setting.shots.values()})
     return (
-        f"{setting['title']}: {setting['headline']}{unit} on {' to '.join(map(str, tasks))} new tasks, "
-        f"{percent(confidence)} % intervals, rank"
+        f"{setting.title}: {setting.headline}{unit} on {' to '.join(map(str, tasks))} new tasks"
+        f"{_of_origins(setting)}, {percent(confidence)} % intervals, rank"
     )
 
 
-def _accuracy(setting: Dict) -> Table:
+def _of_origins(setting: Setting) -> str:
+    """` of 5 origins`, which intervals and tests are over; of one, that they say nothing of others."""
+    known = [at.n_origins for at in setting.shots.values() if at.n_origins is not None]
+    if not known:
+        return ""
+    return " of one origin (nothing is said of others)" if min(known) == 1 else f" of {min(known)} origins"
+
+
+def _accuracy(setting: Setting) -> Table:
     """Result and rank of every contestant at each k."""
-    table = _columns(*(f"k = {k}" for k in setting["shots"]), "seeds")
+    table = _columns(*(f"k = {k}" for k in setting.shots), "seeds")
     numbers = numbers_of(setting)
-    for contestant in setting["contestants"]:
-        name = contestant["name"]
-        cells = [plain(name + (" (transductive)" if contestant["transductive"] else ""))]
-        for shot in setting["shots"].values():
-            row = shot["results"].get(name)
-            winner = name in shot["winners"]
-            text = f"{numbers.interval(_at(row))}  {row['rank']:>2}" if row else "-   "
+    for contestant in setting.contestants:
+        name = contestant.name
+        cells = [plain(name + (" (transductive)" if contestant.transductive else ""))]
+        for at in setting.shots.values():
+            standing = at.results.get(name)
+            winner = name in starred(setting, at)
+            text = "-   " if standing is None else f"{numbers.interval(standing)}  {standing.rank:>2}"
             cells.append(Text(text + ("*" if winner else " "), style="bold" if winner else ""))
-        table.add_row(*cells, Text(str(len(contestant["seeds"]))))
+        table.add_row(*cells, Text(str(len(contestant.seeds))))
     return table
 
 
-def metric_numbers(setting: Dict, name: str) -> Numbers:
+def metric_numbers(setting: Setting, name: str) -> Numbers:
     """The writer of a metric beside the headline."""
-    rows = [
-        row["metrics"].get(name) for shot in setting["shots"].values() for row in shot["results"].values()
-    ]
-    return Numbers.of(setting["units"].get(name) == "%", [row["half_width"] for row in rows if row])
+    standings = [standing for at in setting.shots.values() for standing in at.results.values()]
+    intervals = [standing.metrics.get(name) for standing in standings]
+    return Numbers.of(setting.units.get(name) == "%", [one.half_width for one in intervals if one])
 
 
-def titled(setting: Dict, name: str) -> str:
+def titled(setting: Setting, name: str) -> str:
     """`macro F1, %` of macro_f1."""
-    return metric_title(name, setting["units"].get(name))
+    return metric_title(name, setting.units.get(name))
 
 
-def _others(setting: Dict, names: Sequence[str]) -> Table:
+def _others(setting: Setting, names: Sequence[str]) -> Table:
     """The metrics beside the headline, adapted, a column for each at each k."""
-    table = _columns(*(f"{titled(setting, name)}, k = {k}" for name in names for k in setting["shots"]))
-    for contestant in setting["contestants"]:
-        rows = [shot["results"].get(contestant["name"]) for shot in setting["shots"].values()]
+    table = _columns(*(f"{titled(setting, name)}, k = {k}" for name in names for k in setting.shots))
+    for contestant in setting.contestants:
+        standings = [at.results.get(contestant.name) for at in setting.shots.values()]
         cells = [
-            metric_numbers(setting, name).interval(_at(row["metrics"].get(name) if row else None))
+            metric_numbers(setting, name).interval(standing and standing.metrics.get(name))
             for name in names
-            for row in rows
+            for standing in standings
         ]
-        table.add_row(plain(contestant["name"]), *map(Text, cells))
+        table.add_row(plain(contestant.name), *map(Text, cells))
     return table
 
 
-def _costs(setting: Dict) -> Table:
+def _costs(setting: Setting) -> Table:
     """Paired gain over scratch at each k, and what adapting and answering costs."""
-    shots = setting["shots"]
+    shots = setting.shots
     numbers = numbers_of(setting)
-    gains = any(row["gain"] for shot in shots.values() for row in shot["results"].values())
+    gains = any(standing.gain for at in shots.values() for standing in at.results.values())
     gain = [f"gain at k = {k}" for k in shots] if gains else []
     table = _columns(*gain, "adapt ms", "p95 ms", "parameters", "train s")
-    for contestant in setting["contestants"]:
-        name, costs = contestant["name"], contestant["costs"]
-        cells = [plain(name)]
+    for contestant in setting.contestants:
+        cells = [plain(contestant.name)]
         if gains:
-            rows = [shot["results"].get(name) for shot in shots.values()]
-            cells += [Text(numbers.interval(_at(row["gain"] if row else None), signed=True)) for row in rows]
-        table.add_row(*cells, *map(Text, _numbers(costs, contestant["training"])))
+            standings = [at.results.get(contestant.name) for at in shots.values()]
+            cells += [Text(numbers.interval(one and one.gain, signed=True)) for one in standings]
+        table.add_row(*cells, *map(Text, _numbers(contestant.costs, contestant.training)))
     return table
 
 
-def _numbers(costs: Dict | None, training: Dict | None) -> list[str]:
+def _numbers(costs: Costs | None, training: Training | None) -> list[str]:
     """Adaptation at the largest k, p95 at batch 1, parameters, seconds of training."""
-    if costs is None:
+    if costs is None:  # a baseline beside other runs, whose costs are not measured
         return [UNKNOWN] * 4
-    adapting = [ms for ms in costs["adaptation_ms"].values() if ms is not None]
-    p95 = (costs["inference"].get("1") or {}).get("p95_ms")
-    seconds = (training or {}).get("seconds")
+    adapting = [ms for ms in costs.adaptation_ms.values() if ms is not None]
+    one = costs.inference.get(BATCH)
     return [
         duration(adapting[-1] if adapting else None),
-        duration(p95),
-        scaled(costs["parameters"]),
-        duration(seconds),
+        duration(one and one.p95_ms),
+        scaled(costs.parameters),
+        duration(training and training.seconds),
     ]
 
 
 def _columns(*names: str) -> Table:
     table = Table(box=None, pad_edge=False)
+    # In a narrow terminal names are cut, and numbers never are: a cut number is a wrong one.
     table.add_column("", no_wrap=True, overflow="ellipsis", min_width=12)
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
-def _similarity(setting: Dict) -> list[str]:
+def _similarity(setting: Setting) -> list[str]:
     """A similarity is never shown without what it was worth here."""
     return [
-        f"similarity by {row['contestant']} at k = {row['k']}: rank correlation with the real gain "
-        f"{correlation(row['rho'])} over {row['pairs']} pairs of source group and new task, within a task "
-        f"{correlation(row['within_task_rho'], 'not known')}; "
-        f"taking the most similar group loses {numbers_of(setting).loss(row['regret'])}"
-        for row in setting["similarity"]
-        if row["rho"] is not None
+        f"similarity by {row.contestant} at k = {row.k}: rank correlation with the real gain "
+        f"{correlation(row.rho)} over {row.pairs} pairs of source group and new task, within a task "
+        f"{correlation(row.within_task_rho, 'not known')}; "
+        f"taking the most similar group loses {numbers_of(setting).loss(row.regret)}"
+        for row in setting.similarity
+        if row.rho is not None
     ]
-
-
-def _at(row: Dict | None) -> MeanInterval | None:
-    return None if row is None else MeanInterval(row["mean"], row["half_width"])
 
 
 def _capital(text: str) -> str:

@@ -74,6 +74,7 @@ def values(summary: Summary) -> dict[str, float]:
     def add(name: str, interval: Interval) -> None:
         found[name], found[f"{name}_half_width"] = interval.mean, interval.half_width
 
+    # Names with slashes: trackers group their charts by what stands before one.
     for k, shot in summary.shots.items():
         place = f"{k}-shot/"
         for role, of in (("", shot.new), ("source_", shot.source_test), ("baseline_", shot.baseline)):
@@ -104,7 +105,7 @@ def _title(summary: Summary) -> str:
     ways = f"{summary.n_way}-way, " if summary.n_way else ""
     return (
         f"{names.strategy} ({names.model}) on {names.dataset}: {ways}"
-        f"{summary.n_tasks} new tasks, {percent(summary.confidence)} % intervals"
+        f"{summary.n_tasks} new tasks{summary.of_origins}, {percent(summary.confidence)} % intervals"
     )
 
 
@@ -144,8 +145,21 @@ def _learning_curve(shots: Sequence[Shot], numbers: Numbers) -> list[Line]:
             "steps to 95 % of the way",
             [significant(of.steps_to_95) for of in new],
         ),
-        ("steps chosen by validation", [str(of.step) for of in new]),
+        *_chosen(new),
     ]
+
+
+def _chosen(new: Sequence[Outcome]) -> list[Line]:
+    """The steps that the table's results are of; of several choices the commonest and the range."""
+    if not any(of.chosen_by_tasks for of in new):
+        return [("steps chosen by validation", [str(of.step) for of in new])]
+
+    def cell(of: Outcome) -> str:
+        counts = of.chosen_by_tasks or {of.step: 1}
+        ends = [min(counts), max(counts)]
+        return str(of.step) if len(counts) == 1 else f"{of.step} ({ends[0]} to {ends[1]})"
+
+    return [("steps chosen by each task for itself", [cell(of) for of in new])]
 
 
 def _other_metrics(summary: Summary, shots: Sequence[Shot]) -> list[Section]:
@@ -191,7 +205,14 @@ def _calibration(summary: Summary, shots: Sequence[Shot]) -> list[Section]:
 
 def _caveat(summary: Summary) -> str:
     mode = "Transductive: a prediction may depend on its batch. " if summary.transductive else ""
-    return f"{mode}One training seed ({summary.seed}): the intervals are over tasks, conditional on it."
+    origins = summary.origins
+    if origins is None:
+        over = "the intervals are over tasks, conditional on it."
+    elif origins == 1:
+        over = "the intervals are over tasks of one origin, conditional on both: they say nothing of others."
+    else:
+        over = f"the intervals are over the {origins} origins of the tasks, conditional on it."
+    return f"{mode}One training seed ({summary.seed}): {over}"
 
 
 def _transfer(summary: Summary, numbers: Numbers) -> list[Line]:

@@ -13,6 +13,7 @@ from coldstart_cli.metrics.numbers import (
     told_apart,
 )
 from coldstart_cli.metrics.results import PredictorCosts, Summary
+from coldstart_cli.metrics.strategy_notes import SIMILARITY
 
 
 def numbers_of(summary: Summary) -> Numbers:
@@ -22,7 +23,12 @@ def numbers_of(summary: Summary) -> Numbers:
 
 def footnotes(summary: Summary, numbers: Numbers) -> list[str]:
     """The lines below the table, in order."""
-    parts = (_over_shots(summary, numbers), _similarity(summary, numbers), _calibration(summary))
+    parts = (
+        _choice(summary),
+        _over_shots(summary, numbers),
+        _similarity(summary, numbers),
+        _calibration(summary),
+    )
     above = [line for part in parts for line in part]
     return [
         *above,
@@ -31,6 +37,17 @@ def footnotes(summary: Summary, numbers: Numbers) -> list[str]:
         *_budgets(summary),
         *_training(summary),
         *_read(summary),
+    ]
+
+
+def _choice(summary: Summary) -> list[str]:
+    """How the number of steps was chosen, where it was not by validation tasks."""
+    if not any(shot.new.chosen_by_tasks for shot in summary.shots.values()):
+        return []
+    return [
+        "Validation tasks are not like the new ones here, so each new task chose its steps itself: by "
+        "cross-validation on its labels from two a class on, else by the mutual information of inputs and "
+        "answers on its unlabelled examples, else the last"
     ]
 
 
@@ -62,7 +79,8 @@ def _similarity(summary: Summary, numbers: Numbers) -> list[str]:
     """A similarity is never shown without what it was worth here."""
     lines = []
     for k, shot in summary.shots.items():
-        if not any(name.startswith("similarity of ") for name in shot.notes):
+        # A strategy notes one for each source group; without any, there is nothing to judge.
+        if not any(name.startswith(SIMILARITY) for name in shot.notes):
             continue
         check = shot.similarity
         if check is None:
@@ -89,6 +107,7 @@ def _costs(summary: Summary) -> list[str]:
     ]
     lines += [_costs_beside(role, other, costs) for role, other in costs.beside.items()]
     adapting = ", ".join(f"{duration(ms)} ms at k={k}" for k, ms in costs.adaptation_ms.items())
+    # On a GPU torch counts its own memory; elsewhere only the whole process can be asked.
     of = "allocated on the device" if hardware.device == "cuda" else "of the whole process"
     lines += [
         f"  adaptation to one task: {adapting}",
@@ -144,7 +163,7 @@ def _training(summary: Summary) -> list[str]:
 
 
 def _read(summary: Summary) -> list[str]:
-    """Time that this run did not spend is not its own saving: whoever compares runs must know."""
+    """Time that was not spent because another run had measured: a reader who compares runs must know."""
     read = summary.baseline_read
     if read is None:
         return []

@@ -1,7 +1,7 @@
 """Curves of a run as pictures in its folder plots/: of its training, and of each evaluation.
 
-PNG, because every viewer, chat, notebook and LaTeX takes it; whoever wants vectors has the numbers in
-history.jsonl and summary.json. Colours are Okabe and Ito's, which colour-blind people tell apart, and marks
+PNG, because every viewer, chat, notebook and LaTeX takes it; for vectors, the numbers are in history.jsonl
+and summary.json. Colours are Okabe and Ito's, which colour-blind people tell apart, and marks
 and dashes say the same. Names are text: neither formulas nor escapes in them are obeyed.
 """
 
@@ -59,13 +59,13 @@ def draw(run: Run, evaluation: str | None = None) -> None:
             if figure is not None:
                 path.parent.mkdir(exist_ok=True)
                 write_bytes(path, png(figure))
-    except Exception as error:
+    except Exception as error:  # a missing font, a full disk, a broken matplotlib: the run is worth more
         what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         warnings.warn(f"{run.path}: all is there but its plots ({what})", RuntimeWarning, stacklevel=2)
 
 
 def training(rows: Sequence[Row], best_step: int, names: Mapping[str, str]) -> Figure | None:
-    """Each metric of a training against its steps, in axes of its own; None where there is no metric.
+    """Each metric of a training against its steps, in axes of its own; None without a metric.
 
     Args:
         rows: of history.jsonl: step, and metrics, of which one that was not finite is None.
@@ -112,7 +112,9 @@ def learning_curve(summary: Summary) -> Figure:
     one_scale = {summary.units.get(name, "") for name in others} <= {summary.unit}
     figure = Figure(figsize=(2.5 + 3.5 * n_panels, 4), layout="constrained")
     ways = f"{summary.n_way}-way, " if summary.n_way else ""
-    asked = f"{ways}{summary.n_tasks} new tasks, {percent(summary.confidence)} % intervals"
+    asked = (
+        f"{ways}{summary.n_tasks} new tasks{summary.of_origins}, {percent(summary.confidence)} % intervals"
+    )
     figure.suptitle(f"{_title(asdict(summary.names))}: {asked}", fontsize=10)
     panels = figure.subplots(1, n_panels, sharey=one_scale, squeeze=False)[0]
     _against_steps(panels[0], summary, scale)
@@ -155,6 +157,7 @@ def _against_steps(axes: Axes, summary: Summary, scale: float) -> None:
     if any(row.baseline for row in summary.shots.values()):
         axes.plot([], [], "--", color="grey", label=f"baseline {_short(str(summary.names.baseline), 30)}")
     axes.plot([], [], "o", color="grey", markerfacecolor="none", markersize=9, label="chosen by validation")
+    # Steps are 0, 1, 5, 10, 100: a logarithm that has room for 0.
     axes.set_xscale("symlog", linthresh=1, linscale=0.4)
     axes.set_xticks(_apart(ticks), minor=False)
     axes.xaxis.set_major_formatter("{x:g}")
@@ -185,7 +188,9 @@ def _other_metrics(axes: Axes, summary: Summary, names: Sequence[str]) -> None:
 
 def _bars(axes: Axes, intervals: Mapping[int, Interval], scale: float, label: str, **style: Any) -> None:
     means, widths = _values(list(intervals.values()), scale)
-    known = [0.0 if math.isnan(width) else width for width in widths]
+    known = [
+        0.0 if math.isnan(width) else width for width in widths
+    ]  # a mean without an interval is still drawn
     axes.errorbar(
         list(intervals),
         means,
@@ -230,6 +235,7 @@ def _running_mean(values: Sequence[float]) -> list[float] | None:
     if window < 3:
         return None
     kernel = np.ones(window)
+    # Divided by how many points lie under the kernel, so that the ends are not drawn towards 0.
     return list(np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same"))
 
 

@@ -17,7 +17,7 @@ from coldstart_cli.processes import ranks
 class Checkpoints:
     """States of a training, each written whole or not at all, each checked when read.
 
-    A file is the SHA-256 of its payload, then the payload. The last two are kept, and the best.
+    A file is the SHA-256 of its payload, then the payload. The last two states and the best one are kept.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -26,6 +26,7 @@ class Checkpoints:
     @ranks.alone
     def save(self, state: Mapping[str, Any], step: int) -> None:
         self._write(state, f"step-{step:09d}.ckpt")
+        # Two, so that damage to the newest costs only the steps since the one before.
         for old in self._steps()[:-2]:
             remove(old)
 
@@ -34,7 +35,7 @@ class Checkpoints:
         self._write(state, "best.ckpt")
 
     def latest(self) -> dict[str, Any] | None:
-        """The newest state that is whole; a damaged one is named in a warning and passed over."""
+        """The newest intact state; damaged ones are named in a warning and skipped."""
         for path in reversed(self._steps()):
             state = self._read(path)
             if state is not None:
@@ -42,10 +43,10 @@ class Checkpoints:
         return None
 
     def best(self) -> dict[str, Any]:
-        """The best state, of its own file or, where that is damaged, of the newest checkpoint.
+        """The best state, from its own file or, if that is damaged, from the newest checkpoint.
 
         Raises:
-            RequestError: if both are missing or damaged.
+            RequestError: where both are missing or damaged.
         """
         state = self._read(self.folder / "best.ckpt")
         steps = self._steps()
@@ -63,12 +64,13 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*.ckpt"))
 
     def _write(self, state: Mapping[str, Any], name: str) -> None:
-        import torch  # late: whoever only reads results need not wait for it
+        import torch  # late, since reading results does not need it
 
         file = io.BytesIO(bytes(N_BYTES))
         file.seek(N_BYTES)
         torch.save(dict(state), file)
-        whole = file.getbuffer()  # not a copy: a state may be large
+        whole = file.getbuffer()  # no copy: a state may be large
+        # Room was left for it at the front, so that the digest needs no second copy.
         whole[:N_BYTES] = whole_digest([whole[N_BYTES:]])
         with writing(self.folder / name, len(whole)):
             self.folder.mkdir(exist_ok=True)
@@ -80,17 +82,19 @@ class Checkpoints:
         except OSError:
             data = b""
         if len(data) < N_BYTES or whole_digest([memoryview(data)[N_BYTES:]]) != data[:N_BYTES]:
-            warnings.warn(f"{path}: damaged; passed over", RuntimeWarning, stacklevel=3)
+            warnings.warn(f"{path}: damaged; skipped", RuntimeWarning, stacklevel=3)
             return None
         import torch
 
         file = io.BytesIO(data)
         file.seek(N_BYTES)
         try:
+            # weights_only: tensors and plain values, no pickled code, for a run may come from somebody
+            # else.
             state = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception:  # whoever writes a hostile file can write its digest, too
+        except Exception:  # a hostile file may have the right digest too
             state = None
         if not isinstance(state, dict):
-            warnings.warn(f"{path}: holds more than values; passed over", RuntimeWarning, stacklevel=3)
+            warnings.warn(f"{path}: contains more than values; skipped", RuntimeWarning, stacklevel=3)
             return None
         return state

@@ -1,4 +1,4 @@
-"""What an older coldstart wrote, as today's reads it: run.json by its format, configs by what they lack."""
+"""What older versions wrote, made readable: run.json by its format number, configs by the keys they lack."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import yaml
 
 from coldstart_cli.errors import RequestError
 from coldstart_cli.package import packaged_conf
+from coldstart_cli.renamed import RENAMED, as_first_named
 
 FORMAT = 2
 """Written into run.json. A reader migrates older formats and refuses newer ones."""
@@ -19,20 +20,21 @@ def migrated(state: dict[str, Any], path: Path) -> dict[str, Any]:
     """A run.json, of the run at `path`, in this version's format.
 
     Raises:
-        RequestError: if it has no format, or a newer one.
+        RequestError: where it has no format, or a newer one.
     """
     version = state.get("format")
     if not isinstance(version, int) or not 1 <= version <= FORMAT:
         raise RequestError(
             f"run: {path} has format {version}, this coldstart reads up to {FORMAT}; install a newer one"
         )
+    # One format at a time, so that each migration knows only its neighbour.
     for step in range(version, FORMAT):
         state = MIGRATIONS[step](state)
     return state
 
 
 def _examples_unknown(state: dict[str, Any]) -> dict[str, Any]:
-    """Format 2 counts the labelled source examples that training drew."""
+    """To format 2, which counts the labelled source examples that training drew."""
     return {**state, "format": 2, "examples": None}
 
 
@@ -40,7 +42,17 @@ MIGRATIONS: dict[int, Any] = {1: _examples_unknown}
 """format n -> a function that turns a run.json of format n into one of n + 1."""
 
 
-_WRITTEN: dict[str, Any] = {"delimiter": "auto", "quoted": None, "header": True, "group_column": None}
+NEUTRAL: dict[str, dict[str, Any]] = {
+    "coldstart_cli.datasets.arrays": {"channel_axis": None, "standardise": False, "shared_labels": False},
+    "coldstart_cli.datasets.image_folder": {"invert": False, "shared_labels": False},
+    "coldstart_cli.datasets.tabular": {"shared_labels": False, "group_column": None},
+    "coldstart_cli.datasets.text": {"shared_labels": False, "group_column": None},
+}
+"""class -> keys that it has gained since, with the values that change nothing: a hash leaves them out there.
+
+So a run keeps its name when a class gains a key, and the same command finds the run of an older coldstart.
+"""
+_WRITTEN: dict[str, Any] = {"delimiter": "auto", "quoted": None, "header": True}
 _OWN = {
     f"coldstart_cli.datasets.{layout}": {"unequal": False, **more}
     for layout, more in {
@@ -56,15 +68,36 @@ GAINED: dict[str, dict[str, Any]] = {
     "coldstart_cli.strategies.R2D2": {"source_training": True},
     **_OWN,
 }
-"""class -> keys that it has gained, with the values that change nothing."""
+"""class -> keys gained before `NEUTRAL`, with the values that change nothing; hashes hold them."""
+
+
+def as_hashed(node: Any) -> Any:
+    """A config for a hash: by its first names, and without the keys that a class gained at neutral values."""
+    return _without_neutral(as_first_named(node))
+
+
+def _without_neutral(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_without_neutral(item) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    target = str(node.get("_target_"))
+    neutral = NEUTRAL.get(RENAMED.get(target, target), {})
+    # The type as well: False == 0, and a key that is 0 need not be neutral where False is.
+    kept = {
+        key: value
+        for key, value in node.items()
+        if not (key in neutral and type(value) is type(neutral[key]) and value == neutral[key])
+    }
+    return {key: _without_neutral(value) for key, value in kept.items()}
 
 
 def completed(config: dict[str, Any]) -> dict[str, Any]:
-    """A run's config with all that its evaluation can be asked today.
+    """A run's config with every key that this version has.
 
-    Keys that `EvaluationPlan` has gained since the run was written get their values of
-    conf/evaluation/standard.yaml, which are chosen so that they leave what was asked as it was; keys that a
-    strategy or a data set has gained (`GAINED`), the values that do what it did without them.
+    Keys that `EvaluationPlan` has gained since the run was written get their values from
+    conf/evaluation/standard.yaml, which do not change what an earlier evaluation asked for; keys that a
+    strategy or a data set has gained (`GAINED`, `NEUTRAL`) get the values that keep its earlier behaviour.
     """
     config = {name: _as_it_was(node) for name, node in config.items()}
     hardware = config.get("hardware")
@@ -78,7 +111,7 @@ def completed(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _filled(given: Mapping[str, Any], standard: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` and what `standard` has beyond it, in nested objects of the same class as well."""
+    """`given`, completed by what only `standard` has, also in nested objects of the same class."""
     filled = {**standard, **given}
     for key, value in given.items():
         if isinstance(value, dict) and "_target_" in value:
@@ -89,10 +122,11 @@ def _filled(given: Mapping[str, Any], standard: Mapping[str, Any]) -> dict[str, 
 
 
 def _as_it_was(node: Any) -> Any:
-    """The node, and all below it, with the keys that its class has gained."""
+    """The node, and everything below it, with the keys that its class has gained."""
     if isinstance(node, list):
         return [_as_it_was(item) for item in node]
     if not isinstance(node, dict):
         return node
     below = {key: _as_it_was(value) for key, value in node.items()}
-    return {**GAINED.get(str(node.get("_target_")), {}), **below}
+    target = str(node.get("_target_"))
+    return {**GAINED.get(target, {}), **NEUTRAL.get(target, {}), **below}

@@ -1,4 +1,4 @@
-"""The run directory: what it is called, what it holds, and how it survives a crash.
+"""The run directory: its name, its contents, and how it survives a crash.
 
     <outputs>/<strategy>-<data set>-<model>-s<seed>-<hash>/
         run.json            format number, state (unfinished | finished), steps, best step
@@ -9,7 +9,7 @@
         checkpoints/        the last two states and the best by validation tasks
         evaluations/<hash>/ config.yaml, records.jsonl, summary.json
 
-A run is identified by what determines its weights: the hash covers that and nothing else.
+A run is identified by what determines its weights; the hash covers exactly that.
 """
 
 from __future__ import annotations
@@ -42,25 +42,26 @@ from coldstart_cli.files.locks import held
 from coldstart_cli.files.untrusted import LARGEST_YAML, Foreign, read_text, shaped, yaml_values
 from coldstart_cli.metrics.results import Summary, summary_of
 from coldstart_cli.processes import ranks
-from coldstart_cli.renamed import as_first_named, renamed
+from coldstart_cli.renamed import renamed
 from coldstart_cli.runs.checkpoints import Checkpoints
-from coldstart_cli.runs.migrations import FORMAT, completed, migrated
+from coldstart_cli.runs.migrations import FORMAT, as_hashed, completed, migrated
 
 DETERMINING = ("strategy", "model", "optimizer", "training", "seed", "dataset")
 PLACES = ("root", "unlabelled", "delimiter", "quoted", "header", "decimal", "keep", "target")
-"""Keys of a data set that say where it lies and how it is written; its content is in the fingerprint."""
+"""Keys of a data set that say where it is stored and how it is written; its content is in the fingerprint."""
 REPORTING = ("log_every", "checkpoint_seconds")
 """Keys of `training` that do not change the trained weights."""
 JUDGING = ("budget", "beyond", "reuse_baseline")
-"""Keys of `evaluation` that change no result: limits, what is done about shots beyond the data, and whether
+"""Keys of `evaluation` that change no result: limits, the treatment of shots beyond the data, and whether
 records of the baseline may come from an earlier run."""
 
 
 def run_name(config: Mapping[str, Any], fingerprint: str) -> str:
     """The directory name that determines, and is determined by, the training."""
-    determining = {key: as_first_named(config[key]) for key in DETERMINING}
+    determining = {key: as_hashed(config[key]) for key in DETERMINING}
     determining["dataset"] = {k: v for k, v in determining["dataset"].items() if k not in PLACES}
     determining["training"] = {k: v for k, v in determining["training"].items() if k not in REPORTING}
+    # Of the hardware only the precision changes weights beyond rounding.
     determining |= {"fingerprint": fingerprint, "precision": config["hardware"]["precision"]}
     names = config["names"]
     parts = [
@@ -74,20 +75,20 @@ def run_name(config: Mapping[str, Any], fingerprint: str) -> str:
 
 
 def folder_name(name: str) -> str:
-    """A name that may be anything as a part of a folder's name: [A-Za-z0-9._-]{1,60}, no leading . or -."""
+    """Any name as a part of a folder's name: [A-Za-z0-9._-]{1,60}, without a leading . or -."""
     text = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:60]
     return f"_{text[1:]}" if text[:1] in ("", ".", "-") else text
 
 
 def evaluation_hash(config: Mapping[str, Any], fingerprint: str) -> str:
-    """The name of an evaluation inside its run: what is asked, of which data, beside which baseline."""
+    """The name of an evaluation inside its run, from its plan, its data and its baseline."""
     data = {k: v for k, v in config["dataset"].items() if k not in PLACES}
     asked = {k: v for k, v in config["evaluation"].items() if k not in JUDGING}
-    return json_digest(as_first_named([asked, config["baseline"], data, fingerprint]))
+    return json_digest(as_hashed([asked, config["baseline"], data, fingerprint]))
 
 
 def best_on_validation(path: Path, metric: str, higher_is_better: bool) -> float | None:
-    """The best value that a run's history has of a validation metric, or None where it has none."""
+    """The best value of a validation metric in a run's history, or None where there is none."""
     values = [row[metric] for row in read_jsonl(path / "history.jsonl") if row.get(metric) is not None]
     if not values:
         return None
@@ -95,7 +96,7 @@ def best_on_validation(path: Path, metric: str, higher_is_better: bool) -> float
 
 
 class Run:
-    """One run directory. Creating the object touches nothing; `open` reads, `create` writes."""
+    """One run directory. Creating the object touches nothing on disk; `create` writes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -109,7 +110,7 @@ class Run:
         """run.json, migrated to this version's format.
 
         Raises:
-            RequestError: if it is no run, damaged, or of a newer format.
+            RequestError: where there is no run.json, or it is damaged or of a newer format.
         """
         return migrated(read_json(self.path / "run.json", "run"), self.path)
 
@@ -119,12 +120,32 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """config.yaml, with the values of today for what an evaluation could not ask when it was written.
+        """config.yaml, completed by the keys that were added since it was written.
 
         Raises:
-            RequestError: as `read_config`.
+            RequestError: as for `read_config`.
         """
         return completed(read_config(self.path / "config.yaml"))
+
+    def check_name(self) -> None:
+        """Refuses a directory whose name says that it holds one training, while it holds another.
+
+        Somebody copied or renamed it: the name is determined by what was trained, so it can be computed anew.
+
+        Raises:
+            RequestError: naming the run that is there.
+        """
+        try:
+            config = read_config(self.path / "config.yaml")
+            fingerprint = str(read_json(self.path / "environment.json", "run")["fingerprint"])
+            held = run_name(config, fingerprint)
+        except (RequestError, LookupError, TypeError):
+            return  # damaged: what reads it says so
+        if held != self.path.name:
+            raise RequestError(
+                f"run: {self.path} holds another run, {held}, copied or renamed; give it that name back, or "
+                "train anew with again=true"
+            )
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -132,8 +153,8 @@ class Run:
 
     @ranks.alone
     def create(self, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
-        """Starts a run anew in this directory: whatever training was here is gone."""
-        # run.json goes first and comes last: a crash in between leaves no run, rather than half of one.
+        """Starts a new run in this directory; any earlier training in it is removed."""
+        # run.json is removed first and written last: a crash in between leaves no run rather than half a one.
         for name in ("run.json", "history.jsonl", "timings.jsonl", "checkpoints", "evaluations", "plots"):
             remove(self.path / name)
         write_config(self.path / "config.yaml", config)
@@ -146,10 +167,10 @@ class Run:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other processes from writing here; the lock goes with the process, however it ends.
+        """Keeps other processes from writing here; the lock ends with the process, however that ends.
 
         Raises:
-            RequestError: if another process holds it, or the folder cannot be written.
+            RequestError: where another process holds the lock, or the folder cannot be written.
         """
         if not ranks.first():
             yield
@@ -164,7 +185,7 @@ class Run:
                     f"outputs: {self.path} cannot be written ({error.strerror}); choose another with "
                     "outputs=DIR"
                 ) from error
-            for partial in self.path.rglob(f".*{PARTIAL}"):  # of processes that were killed while they wrote
+            for partial in self.path.rglob(f".*{PARTIAL}"):  # of processes that were killed
                 remove(partial)
             yield
 
@@ -175,20 +196,20 @@ class Run:
         )
 
     def _check_links(self) -> None:
-        """A run of somebody else's may hold a link to a file of the user's, which writing would change."""
+        """Refuses links that leave a run: in one from elsewhere, writing could change a user's own file."""
         inside = self.path.resolve()
         for path in self.path.rglob("*"):
             if path.is_symlink() and not path.resolve().is_relative_to(inside):
-                raise RequestError(f"run: {path} is a link to elsewhere; remove it, if you trust the rest")
+                raise RequestError(f"run: {path} is a link out of the run; remove it if you trust the rest")
 
     def evaluation(self, name: str) -> Path:
         return self.path / "evaluations" / name
 
     def summary(self, evaluation: str) -> Summary:
-        """What an evaluation said, of this version or an earlier one.
+        """The summary of an evaluation, written by this version or an earlier one.
 
         Raises:
-            RequestError: if it is missing, damaged, or holds what no summary does.
+            RequestError: where it is missing, damaged, or not a summary.
         """
         place = self.evaluation(evaluation) / "summary.json"
         value = read_json(place, "run")
@@ -199,10 +220,10 @@ class Run:
     def write_evaluation(
         self, name: str, config: Mapping[str, Any], records: Iterable[object], summary: Mapping[str, Any]
     ) -> None:
-        """All of an evaluation appears at once or not at all.
+        """Writes an evaluation, which appears at once and complete, or not at all.
 
         Raises:
-            RequestError: if it cannot be written, naming path and bytes.
+            RequestError: where it cannot be written, naming path and bytes.
         """
         folder = self.evaluation(name)
         lines = "".join(json.dumps(finite(record)) + "\n" for record in records).encode()
@@ -210,12 +231,14 @@ class Run:
             folder.parent.mkdir(parents=True, exist_ok=True)
             partial = Path(tempfile.mkdtemp(prefix=f".{name}-", suffix=PARTIAL, dir=folder.parent))
         try:
+            # mkdtemp makes folders for their owner alone; a run has the permissions of other files.
             partial.chmod(0o777 & ~umask())
             write_config(partial / "config.yaml", config)
             write_bytes(partial / "records.jsonl", lines)
             write_json(partial / "summary.json", summary)
             with writing(folder, len(lines)):
                 remove(folder)
+                # On one file system a rename is atomic: readers see the old evaluation or the new one.
                 partial.rename(folder)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -227,10 +250,10 @@ def write_config(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A run's config: values only, whoever wrote it.
+    """A run's config, read as plain values, since a run may come from anywhere.
 
     Raises:
-        RequestError: if it is missing, no YAML, or more than values (`foreign.yaml_values`).
+        RequestError: where it is missing, not YAML, or has more than plain values (`untrusted.yaml_values`).
     """
     try:
         config = yaml_values(read_text(path, LARGEST_YAML))

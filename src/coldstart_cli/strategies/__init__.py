@@ -1,4 +1,4 @@
-"""Ways out of a cold start, by family; everything by its public name."""
+"""Ways out of a cold start, by family, each under its public name."""
 
 from coldstart_cli.faces import face
 

@@ -10,7 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from coldstart_cli.comparison.comparison import compare, csv_of
+from coldstart_cli.comparison.comparison import compare
+from coldstart_cli.comparison.flat_table import csv_of
 from coldstart_cli.comparison.results import read
 from coldstart_cli.config import composition
 from coldstart_cli.config.building import build
@@ -79,6 +80,7 @@ def _checked(overrides: Sequence[str], options: running.Options) -> list[Job]:
         except RequestError as error:
             raise RequestError(f"{error} (in the job {label})") from error
         known = Run(outputs / run_name(config, experiment.source.fingerprint))
+        running.check_found(known, experiment)
         job = Job(label, config, known.path, log)
         place = known.evaluation(evaluation_hash(config, experiment.source.fingerprint))
         if known.finished and place.exists() and not config["again"] and not options.dry_run:
@@ -185,7 +187,7 @@ def _compare(folder: Path, jobs: Sequence[Job]) -> None:
     write_bytes(folder / "summary.csv", csv_of(found).encode())
     write_html(found, folder / "report.html")
     print()
-    for sentence in found["sentences"]:
+    for sentence in found.sentences:
         print(printable(f"{sentence[:1].upper()}{sentence[1:]}."))
     print(f"\nMore: coldstart compare {folder}, {folder / 'report.html'} and summary.csv beside it")
 

@@ -17,7 +17,7 @@ LAWS = [
 
 
 def laws_for(trial: Trial) -> list[Law]:
-    """Those that concern a strategy, by what it says of itself.
+    """The laws that apply to a strategy, judging by its own attributes.
 
     Raises:
         RequestError: where the strategy cannot be built.
@@ -26,12 +26,12 @@ def laws_for(trial: Trial) -> list[Law]:
 
 
 def check_strategy(strategy: str, dataset: str | None = None, overrides: Sequence[str] = ()) -> list[str]:
-    """Tries every law on a strategy: a line for each that is broken, none where all are kept.
+    """Tries every law on a strategy and returns a line for each that is broken.
 
     Args:
         strategy: the path of a YAML file that describes it, or the name of a config.
-        dataset: config of a data set, in place of the small images that it is tried on.
-        overrides: further words as `coldstart train` takes them. A class outside this package has to be
+        dataset: config of a data set to try it on; None for the package's small images.
+        overrides: further overrides as for `coldstart train`. A class outside this package has to be
             trusted: `trust=[my_package]`.
 
     Raises:

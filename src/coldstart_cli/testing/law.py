@@ -1,4 +1,4 @@
-"""What a law is: a sentence, a way to see whether a strategy keeps it, and what to do where it does not."""
+"""A law: a sentence, a way to see whether a strategy keeps it, and what to do if it does not."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Law:
     """One promise of a strategy.
 
     Attributes:
-        name: how it is called where a person picks laws: `pytest -k adapt_changes_nothing`.
+        name: by which laws are selected: `pytest -k adapt_changes_nothing`.
         sentence: the promise.
-        mend: what to do where it is broken.
-        seen_against: tries it; the evidence against it, or None where it is kept.
-        concerns: whether a strategy makes this promise at all, by what it says of itself.
+        mend: what to do if it is broken.
+        seen_against: tries it and returns the evidence against it, or None where it is kept.
+        concerns: whether a strategy makes this promise at all, judging by its own attributes.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Law:
         Raises:
             RequestError: where the strategy cannot be built for it.
         """
+        # A law builds hardware and seeds torch; the next one must not notice.
         with torch_as_it_was():
             seen = self.seen_against(trial)
         return seen and line(f"{trial.name}: {self.sentence} ({self.name}), but {seen}; {self.mend}")
@@ -48,7 +49,7 @@ def everyone(trial: Trial) -> bool:
 def law(
     sentence: str, mend: str, concerns: Callable[[Trial], bool] = everyone
 ) -> Callable[[Callable[[Trial], str | None]], Law]:
-    """Makes a law of the function that tries it."""
+    """Makes a law from the function that tries it."""
     return lambda tried: Law(tried.__name__, sentence, mend, tried, concerns)
 
 
@@ -65,7 +66,7 @@ def _same(one: object, other: object) -> bool:
 
 
 def apart(one: Tensor, other: Tensor, *, rtol: float, atol: float) -> float | None:
-    """The greatest difference, or None where there is none beyond rounding."""
+    """The largest difference, or None where there is none beyond rounding."""
     if torch.allclose(one, other, rtol=rtol, atol=atol, equal_nan=True):
         return None
     return float((one - other).abs().max())

@@ -16,5 +16,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--override", action="append", default=[], metavar="KEY=VALUE",
-        help="a further word as `coldstart train` takes it, such as trust=[my_package]; may be given again",
+        help="a further override as for `coldstart train`, such as trust=[my_package]; may be given again",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What `pytest --pyargs coldstart_cli.testing --strategy FILE` runs: each law that concerns a strategy."""
+"""What `pytest --pyargs coldstart_cli.testing --strategy FILE` runs: each law that applies to a strategy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from coldstart_cli.testing.trial import Trial
 
 
 def cases(trials: Iterable[Trial]) -> Iterator[object]:
-    """A pytest.param for each law that concerns each strategy."""
+    """A pytest.param for each law that applies to each strategy."""
     for trial in trials:
         for law in laws_for(trial):
             yield pytest.param(trial, law, id=f"{trial.name}-{law.name}")

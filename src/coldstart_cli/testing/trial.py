@@ -1,4 +1,4 @@
-"""A strategy on trial: built from its config on a small problem, as often and as changed as a law asks."""
+"""A strategy on trial: built from its config on a small problem, anew for each change that a law needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import copy
 import shutil
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -28,15 +28,15 @@ REGRESSION = ("dataset=sinusoid", "model=mlp", "dataset.n_unlabelled=3")
 
 
 class Trial:
-    """One strategy, on a data set small enough that a law takes a second.
+    """One strategy, on a data set so small that a law takes a second.
 
-    Every task has unlabelled examples, for strategies that need some, and a teacher is as small as the run's
+    Every task has unlabelled examples, for strategies that need them, and a teacher is as small as the run's
     model.
 
     Args:
         strategy: the name of a config, or the path of a YAML file that describes a strategy.
-        dataset: config of a data set; None for the small images that the package brings along.
-        overrides: further words as `coldstart train` takes them: `model=mlp`, `trust=[my_package]`.
+        dataset: config of a data set; None for the package's small images.
+        overrides: further overrides as for `coldstart train`: `model=mlp`, `trust=[my_package]`.
 
     Raises:
         RequestError: where there is no such file.
@@ -50,40 +50,41 @@ class Trial:
             of_data, more = self._chosen("dataset", dataset)
             words, folders = [of_data, *words], [*folders, *more]
         images = () if any(word.startswith("dataset=") for word in words) else IMAGES
-        self._search = composition.search_path(list(dict.fromkeys(folders)))
-        self._words = [*images, "dataset.n_unlabelled=3", *words]
-        kept = [word for word in overrides if word.startswith(("trust=", "strategy."))]
-        self._regression = [*REGRESSION, chosen, *kept]
-        self._configs: dict[tuple[str, ...], Mapping[str, Any]] = {}
+        search = composition.search_path(list(dict.fromkeys(folders)))
+        self._words = (*search, *images, "dataset.n_unlabelled=3", *words)
 
     def __repr__(self) -> str:
         return self.name
 
     @cached_property
     def strategy(self) -> Strategy:
-        """As it is built, to be asked what it says of itself; no law trains or adapts it."""
+        """The strategy as built, for reading its attributes; no law trains or adapts it."""
         return self.experiment().strategy
 
     @cached_property
     def facts(self) -> set[str]:
         """The facts of a run that its constructor names."""
-        config = self._composed(self._words)
-        return runtime_parameters(config["strategy"], "strategy", config["trust"])
+        return runtime_parameters(self._config["strategy"], "strategy", self._config["trust"])
 
-    def experiment(self, *groups: str, regression: bool = False, **parts: Mapping[str, Any]) -> Experiment:
-        """Built anew from the same initial weights.
+    def experiment(
+        self, *, optimizer_name: str | None = None, regression: bool = False, **parts: Mapping[str, Any]
+    ) -> Experiment:
+        """A new experiment with the same initial weights.
 
         Args:
-            groups: configs to choose besides, such as `optimizer=sgd`.
-            regression: on sinusoids in place of the data set.
+            optimizer_name: a config of the package's in place of the optimizer, such as `sgd`.
+            regression: use sinusoids instead of the data set.
             parts: values to change: `training={"steps": 4}`. Those of `strategy` are set wherever the
                 strategy, or one that is nested in it, has such a key, and skipped where none has.
 
         Raises:
             RequestError: where the config cannot be built.
         """
-        words = [*(self._regression if regression else self._words), *groups]
-        config = copy.deepcopy(dict(self._composed(words)))
+        own = {key: self._config[key] for key in ("strategy", "trust")}
+        # A copy: the composed config serves the next law too.
+        config = copy.deepcopy({**_composed(*REGRESSION), **own} if regression else dict(self._config))
+        if optimizer_name is not None:
+            config["optimizer"] = _composed(f"optimizer={optimizer_name}")["optimizer"]
         of_strategy = {"teacher": config["model"], **parts.pop("strategy", {})}
         config["strategy"] = replaced(config["strategy"], of_strategy)
         for part, values in parts.items():
@@ -91,21 +92,19 @@ class Trial:
         return assemble(config)
 
     def value(self, name: str) -> Any:
-        """Of a hyper-parameter of the strategy; `transfer.weight` is that of a nested one."""
-        node: Any = self._composed(self._words)["strategy"]
+        """The value of a hyper-parameter of the strategy; `transfer.weight` is one of a nested strategy."""
+        node: Any = self._config["strategy"]
         for key in name.split("."):
             node = node[key]
         return node
 
-    def _composed(self, words: Sequence[str]) -> Mapping[str, Any]:
-        """Composing takes longer than building: once for each choice of configs."""
-        key = tuple(words)
-        if key not in self._configs:
-            ((_, self._configs[key]),) = composition.points([*self._search, *SMALL, *words])
-        return self._configs[key]
+    @cached_property
+    def _config(self) -> Mapping[str, Any]:
+        ((_, config),) = composition.points([*SMALL, *self._words])
+        return config
 
     def _chosen(self, group: str, named: str) -> tuple[str, list[str]]:
-        """(the override that chooses it, folders of configs to look in)."""
+        """(the override that chooses it, folders of configs to search)."""
         if not named.endswith(".yaml"):
             return f"{group}={named}", []
         file = Path(named).expanduser().resolve()
@@ -113,15 +112,23 @@ class Trial:
             raise RequestError(f"{named}: there is no such file; name a YAML file or a config (coldstart ls)")
         if file.parent.name == group:  # the configs beside it can be chosen, and inherited from
             return f"{group}={file.stem}", [str(file.parents[1])]
-        folder = mkdtemp(prefix="coldstart-")  # Hydra looks for it in a folder with the name of the group
+        folder = mkdtemp(prefix="coldstart-")  # Hydra looks for it in a folder named like the group
+        # Removed with the trial, at the latest when the process ends.
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         Path(folder, group).mkdir()
         shutil.copy(file, Path(folder, group))
         return f"{group}={file.stem}", [folder]
 
 
+@cache
+def _composed(*words: str) -> Mapping[str, Any]:
+    """What the package's own configs compose: it takes longer than building, and serves every trial."""
+    ((_, config),) = composition.points([*SMALL, *words])
+    return config
+
+
 def replaced(node: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same tree with other values wherever it has such a key."""
+    """The tree with the given values wherever it has such a key."""
     return {
         key: values[key]
         if key in values
@@ -134,7 +141,7 @@ def replaced(node: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, An
 
 @contextlib.contextmanager
 def torch_as_it_was() -> Iterator[None]:
-    """Building hardware sets torch up for it; afterwards torch is as it was."""
+    """Restores torch's settings, which building hardware changes."""
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     state = torch.get_rng_state()
     try:

@@ -1,1 +1,1 @@
-"""Computations recorded once and replayed; arithmetic counted."""
+"""Computations that are recorded once and replayed, and counts of their arithmetic."""

@@ -1,4 +1,4 @@
-"""What sees every operation of torch, as it comes out of autograd and vmap."""
+"""A mode that sees every operation of torch below autograd and vmap."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """torch's own, which does not import a second's worth of compiler in order not to use it."""
+    """torch's own mode, without its import of a compiler (a second) that is then not used."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

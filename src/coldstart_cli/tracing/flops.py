@@ -1,4 +1,4 @@
-"""Arithmetic of a call, by torch's own table of formulas."""
+"""The arithmetic of a call, counted by torch's own table of formulas."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from coldstart_cli.tracing.dispatch import Mode
 
 
 def flops(call: Callable[[], object]) -> int:
-    """Operations of the convolutions and matrix products in a call; a multiply-add is 2, all else is 0."""
+    """Operations of the convolutions and matrix products in a call; a multiply-add counts as 2."""
     counter = _Counter()
     with counter:
         call()
@@ -29,7 +29,8 @@ class _Counter(Mode):
         kwargs = kwargs or {}
         formula = flop_registry.get(func.overloadpacket)
         if formula is None:
-            with self:  # an operation that torch knows by its parts, such as attention where it has no kernel
+            # `self` is inactive inside its own dispatch, so it has to be entered again to see the parts.
+            with self:  # made of other operations, as attention is where it has no kernel of its own
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts

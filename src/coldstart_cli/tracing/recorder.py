@@ -1,4 +1,4 @@
-"""The operations of a computation, below autograd and vmap, and which of them its results need."""
+"""The operations of a computation below autograd and vmap, and those among them that its results need."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Values = list[Tensor | None]
 _aten = torch.ops.aten
 _active: ContextVar[Recorder | None] = ContextVar("_active", default=None)
 LONGEST = 20_000
-"""Calls of a recording: a longer one would take seconds to write down."""
+"""The most calls of a recording: a longer one would take seconds to compile."""
 _READING = {Tensor.numpy, Tensor.tolist, Tensor.__array__}
 _SCALINGS = {_aten.mul.Scalar, _aten.mul.Tensor, _aten.div.Scalar, _aten.div.Tensor}
 
 
 class UnrecordableError(Exception):
-    """What a computation does that a replay would not do again, or would do otherwise."""
+    """The computation does something that a replay would leave out, or do differently."""
 
 
 def refuse(what: str) -> None:
-    """Called by what acts on more than its result: ends a recording.
+    """Ends a recording; for functions whose effect goes beyond their result.
 
     Raises:
         UnrecordableError: inside a recording.
@@ -40,7 +40,7 @@ def refuse(what: str) -> None:
 
 
 def call(function: Callable[[], None]) -> None:
-    """Calls it now and, from inside a recording, at this place of every replay."""
+    """Calls the function now and, inside a recording, at this place of every replay."""
     recorder = _active.get()
     if recorder is not None:
         recorder.calls.append(Call(function, (), {}, (), several=False))
@@ -59,7 +59,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a tensor's values lie, and how they are read."""
+    """Where in memory a tensor's values are, and how they are laid out."""
 
     address: int
     reading: tuple[object, ...]
@@ -85,7 +85,7 @@ class Call:
 
 
 class _Outside(TorchFunctionMode):
-    """Refuses what reads values without an operation of torch, and so would be read once for all."""
+    """Refuses to read values without an operation of torch: a replay would never see them change."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _READING and _active.get() is not None:
@@ -95,7 +95,8 @@ class _Outside(TorchFunctionMode):
 
 @contextlib.contextmanager
 def aside() -> Iterator[None]:
-    """What runs inside is not part of the computation that is recorded around it, and may read values."""
+    """Code that runs inside is not part of a recording around it, and may read values."""
+    # A context variable rather than a global: threads that replay must not see another thread's recorder.
     token = _active.set(None)
     try:
         yield
@@ -104,19 +105,20 @@ def aside() -> Iterator[None]:
 
 
 def _by_numbers(func: Any, args: Any) -> bool:
-    """Whether it indexes by numbers, whose shapes are the result's; by a mask, their values are."""
+    """Whether an index is by numbers, so that shapes alone give the result's; with a mask, values do."""
     return func is _aten.index.Tensor and not any(
         index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
     )
 
 
 class Recorder(Mode):
-    """Writes down each operation below autograd and vmap, and finds those that change nothing."""
+    """Writes down each operation below autograd and vmap, and notes those that change nothing."""
 
     def __init__(self, inputs: Iterable[Tensor]) -> None:
         super().__init__()
         self.calls: list[Call] = []
         self.read: dict[Name, Tensor] = {}
+        # Weak: a recording must not keep alive what autograd would free.
         self._named = WeakTensorKeyDictionary()  # by identity
         self._places: list[Place] = []
         self._memories: dict[int, tuple[StorageWeakRef, list[Name]]] = {}
@@ -124,10 +126,12 @@ class Recorder(Mode):
         self._scaled: dict[Name, Name] = {}
         self.view_of: dict[Name, Name] = {}
         self._changing: set[Name] = set()
+        # Inputs are named first, x0 to xn: the placeholders of the replay have these names.
         self._given = {self._new(tensor) for tensor in inputs}
 
     def __enter__(self) -> Recorder:
         self._token, self._outside = _active.set(self), _Outside()
+        # Both modes: `_Outside` sees methods that never reach the dispatcher, such as `numpy()`.
         self._outside.__enter__()  # type: ignore[no-untyped-call]
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -150,10 +154,13 @@ class Recorder(Mode):
         named = (self._of(args), {name: self._of(value) for name, value in kwargs.items()})
         if func._schema.is_mutable:
             self._refuse_changed(func, named[0])
+            # An in-place change is replayed as it is, on the replay's own tensor (`_refuse_changed` saw to
+            # that).
             if torch.Tag.inplace_view not in func.tags:
                 self._changing.add(self._root(named[0][0]))
                 self.calls.append(Call(func, *named, (), several=False))
                 return func(*args, **kwargs)
+            # Made before the call: afterwards the tensor itself has the new shape.
             given = args[0].detach()  # a new shape of the same values is recorded as a view of its own
             out, func = func(*args, **kwargs), _out_of_place(func)
             args = (given, *args[1:])
@@ -169,7 +176,8 @@ class Recorder(Mode):
         return out
 
     def needed(self, results: Values) -> tuple[list[Call], list[Name | None]]:
-        """The calls that the results need, each once, and the results' names."""
+        """The calls that the results need, without repetitions, and the results' names."""
+        # Three passes: drop what changes nothing, merge equal calls, then walk back from the results.
         same, calls = dict(self._same), list[Call]()
         same |= {name: whole for name, whole in self._scaled.items() if self._lasting(name, whole)}
         known: dict[object, tuple[Name | None, ...]] = {}
@@ -178,6 +186,8 @@ class Recorder(Mode):
                 continue
             args, kwargs = _renamed(call.args, same), _renamed(call.kwargs, same)
             call = Call(call.operation, args, kwargs, call.results, call.several)
+            # Equal operations on equal names give equal values, unless one of them is changed in place
+            # between.
             key = (call.operation, repr(args), repr(kwargs))
             lasting = bool(call.results) and self._lasting(*call.arguments, *filter(None, call.results))
             if lasting and key in known:
@@ -196,6 +206,8 @@ class Recorder(Mode):
             if call.results:
                 needed = bool(waiting.intersection(call.results))
             else:
+                # A change in place is needed where memory that is needed changes, whichever view it goes
+                # through.
                 needed = not call.args or self._root(call.args[0]) in roots
             if needed:
                 kept.append(call)
@@ -210,6 +222,7 @@ class Recorder(Mode):
         storage = tensor.untyped_storage()
         if storage.data_ptr() == 0:  # it has no values: of size 0, or on the meta device
             return name
+        # An address may be used again once its storage is freed, hence the weak reference beside it.
         known, names = self._memories.get(storage.data_ptr(), (None, []))
         if known is None or known.expired():  # type: ignore[no-untyped-call]
             self._memories[storage.data_ptr()] = (StorageWeakRef(storage), [name])  # type: ignore[no-untyped-call]
@@ -226,7 +239,7 @@ class Recorder(Mode):
         return value
 
     def _unknown(self, tensor: Tensor) -> Name:
-        """What was there before, or a tensor of the recording under another wrapper (`nn.Parameter(x)`)."""
+        """The name of a tensor from before the recording, or of a known one rewrapped (`nn.Parameter(x)`)."""
         storage, names = self._memories.get(tensor.untyped_storage().data_ptr(), (None, []))
         if storage is None or storage.expired():  # type: ignore[no-untyped-call]
             name = self._new(tensor)
@@ -246,27 +259,29 @@ class Recorder(Mode):
         return name
 
     def _lasting(self, *names: Name) -> bool:
-        """Whether their values are never changed in place."""
+        """Whether none of them is ever changed in place."""
         return self._changing.isdisjoint(map(self._root, names))
 
     def _refuse_changed(self, operation: Any, args: tuple[Any, ...]) -> None:
-        """Refuses a change in place of what was there before, or of more than the first argument."""
+        """Refuses in-place changes of earlier tensors, and of more than the first argument."""
         writes = [bool(a.alias_info and a.alias_info.is_write) for a in operation._schema.arguments]
         root = self._root(args[0]) if args and isinstance(args[0], Name) else None
         if not writes[0] or any(writes[1:]) or root is None or root in self._given or root in self.read:
-            raise UnrecordableError(f"{operation} changes in place what was there before")
+            raise UnrecordableError(f"{operation} changes a tensor from before in place")
 
     def _compare(self, operation: Any, args: Any, given: Tensor, result: Name, tensor: Tensor) -> None:
-        """Notes where a result is a tensor that was there before: the same values, read in the same way."""
+        """Notes a result that is an earlier tensor again: the same values in the same layout."""
         place, earlier = self._places[result.number], args[0]
         if tensor.untyped_storage().data_ptr() == given.untyped_storage().data_ptr() != 0:
             self.view_of[result] = earlier
+            # A view of a view may read as the first tensor does: a transpose that is transposed back.
             while place != self._places[earlier.number]:
                 if earlier not in self.view_of:
                     return
                 earlier = self.view_of[earlier]
             self._same[result] = earlier
             return
+        # Times 1 gives the same bits; autograd multiplies by a gradient of 1 at every start.
         by_one = operation in _SCALINGS and not isinstance(args[1], Name) and args[1] == 1
         if by_one and place.reading == self._places[earlier.number].reading:
             self._scaled[result] = earlier

@@ -1,9 +1,9 @@
 """A computation recorded once and replayed: the same operations on other values, without what chose them.
 
-Autograd, vmap and the Python of a network decide which operations to call, and decide the same for every
-task of one shape. A recording is their decisions, written down as a function of straight lines: two fifths of
-the time of a small network's step, five sixths of a convolutional one's, with the same bits. Values that are
-no longer needed are freed at once, which autograd does later.
+Autograd, vmap and the Python code of a network decide which operations to call, and decide the same for every
+task of one shape. A recording has these decisions as a function without branches: it takes two fifths of the
+time of a small network's step, five sixths of a convolutional one's, and gives the same bits. Values that are
+no longer needed are freed at once; autograd frees them later.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ FUNCTIONS: Final[Mapping[Any, Callable[..., Any]]] = {
     _aten.unsqueeze.default: torch.unsqueeze,
 }
 METHODS: Final[Mapping[Any, str]] = {_aten.expand.default: "expand", _aten.view.default: "view"}
-"""What calls the same operation half a microsecond sooner."""
+"""Calls of the same operation that are half a microsecond faster."""
 
 
 class Recording:
     """The operations of `function`, to be called with other inputs of the same shapes, strides and types.
 
-    Tensors that it read beside its inputs, such as parameters and buffers, are read where they lie. The
-    results are new tensors, of which none shares memory with another. Several threads may call it at once.
+    Tensors that it read beside its inputs, such as parameters and buffers, are read in place. The results are
+    new tensors that do not share memory. Several threads may call it at once.
 
     Args:
-        function: tensors -> tensors, a function of its arguments and of the values of tensors: no chance,
-            no decision by a value, no change in place of what it has not made.
-        inputs: with which it is called, once.
+        function: tensors -> tensors, a function of its arguments and of the values of tensors: no random
+            numbers, no decision by a value, no in-place change of tensors that it has not made.
+        inputs: the arguments of the one call that is recorded.
 
     Attributes:
-        results: those of that call.
-        convolves: whether it has a convolution.
+        results: the results of that call.
+        convolves: whether a convolution is among the operations.
         code: the recorded lines.
 
     Raises:
-        UnrecordableError: where the function is none of that kind.
+        UnrecordableError: where the function is not of that kind.
     """
 
     def __init__(self, function: Callable[..., Values], inputs: Sequence[Tensor]) -> None:
@@ -71,16 +71,18 @@ class Recording:
 
     def __call__(self, *inputs: Tensor) -> Values:
         with torch.no_grad():
+            # The lines were recorded below autograd, with the backward pass among them: no graph is needed.
             return self._replay(*inputs)
 
 
 class _Graph:
-    """Calls as a torch.fx graph, which writes and compiles the lines."""
+    """The calls as a torch.fx graph, which writes and compiles the lines."""
 
     def __init__(self, n_inputs: int, read: Mapping[Name, Tensor]) -> None:
         self.graph, self.read = fx.Graph(), nn.Module()
         self._nodes = {Name(i): self.graph.placeholder(f"x{i}") for i in range(n_inputs)}
         for name, tensor in read.items():
+            # The tensor itself, not a copy: an optimizer changes it in place and a replay sees that.
             setattr(self.read, repr(name), tensor)
             self._nodes[name] = self.graph.get_attr(repr(name))
 
@@ -98,7 +100,7 @@ class _Graph:
                 self._nodes[name] = self.graph.call_function(operator.getitem, (node, i))
 
     def end(self, wanted: Sequence[Name | None], views: Mapping[Name, Name]) -> None:
-        """Results, each a tensor of its own: a copy of what is a view, or was given, or is another result."""
+        """Adds the results; views, inputs and repeated results are copied, so that none share memory."""
         made = {node for node in self._nodes.values() if node.op not in ("placeholder", "get_attr")}
         made -= {self._nodes[name] for name in views if name in self._nodes}
         results: list[fx.Node | None] = []

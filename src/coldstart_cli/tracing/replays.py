@@ -1,8 +1,8 @@
 """Functions computed for one task after another: recorded on the way, compared, and replayed from then on.
 
-A recording may not lie, whatever a function reads beside its inputs. What a `Watch` sees belongs to what a
-recording holds for; what it does not see, such as globals of what is called, is found by comparing a replay
-with what is computed, bit for bit, again and again.
+A recording must not give wrong results, whatever a function reads beside its inputs. A recording is valid for
+one state of what a `Watch` sees; what it does not see, such as globals of called functions, is found by
+repeatedly comparing a replay with the plain computation, bit for bit.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from coldstart_cli.tracing.recording import Recording
 from coldstart_cli.tracing.watch import State, Watch
 
 N_KINDS = 16
-"""Kinds of inputs of which recordings are kept; further ones are computed as they are written."""
+"""Most kinds of inputs whose recordings are kept; further kinds are computed as written."""
 COMPARED_AGAIN = 10
 COMPARED_EVERY = 100
-"""Replays of a kind between two that are compared: comparing takes up to four replays' time."""
+"""Replays of a kind between two that are compared; comparing takes up to four replays' time."""
 N_STATES, LASTING = 4, 20
-"""After so many states of which each lasted fewer calls than that, recordings are not worth their making."""
+"""After more than N_STATES states that lasted fewer than LASTING calls each, recording is not worth it."""
 _log = logging.getLogger(__name__)
 _on = True
 Key = tuple[int, bool, Hashable]
@@ -35,7 +35,7 @@ Key = tuple[int, bool, Hashable]
 
 
 def switch(on: bool) -> None:
-    """Whether functions are recorded in this process from now on: `hardware.replay`."""
+    """Sets whether functions are recorded in this process from now on (`hardware.replay`)."""
     global _on
     _on = on
 
@@ -43,17 +43,17 @@ def switch(on: bool) -> None:
 class Replays:
     """Recordings of functions, one for each kind of inputs and each state of what a function reads.
 
-    Where a replay differs from what is computed, or a function cannot be recorded, all is computed as it is
-    written from then on. Several threads may ask at once.
+    Where a replay differs from the plain computation, or a function cannot be recorded, everything is
+    computed as written from then on. Several threads may call it at once.
 
     Args:
-        of: what is computed, for whoever reads that it is not replayed: "the gradient of a task".
-        after: how many of a kind are computed first, without a record.
-        quiet: what cannot be recorded is not worth a line.
+        of: what is computed, for messages: "the gradient of a task".
+        after: how many of a kind are computed before one is recorded.
+        quiet: do not report what cannot be recorded.
 
     Attributes:
-        recordable: nothing has ruled it out so far.
-        on: whether what is recorded is replayed; else it is known to be recordable, no more.
+        recordable: nothing has ruled recording out so far.
+        on: whether recordings are replayed; otherwise they only show what is recordable.
     """
 
     def __init__(self, of: str, after: int = 0, *, quiet: bool = False) -> None:
@@ -71,17 +71,18 @@ class Replays:
     def __call__(
         self, kind: Hashable, function: Callable[..., Values], inputs: Sequence[Tensor], watch: Watch
     ) -> Values:
-        """What the function gives for the inputs.
+        """The function's values for the inputs.
 
         Args:
-            kind: what inputs have in common for which the function calls the same operations.
-            watch: of all that the function reads beside its inputs.
+            kind: equal for inputs for which the function calls the same operations.
+            watch: watches what the function reads beside its inputs.
         """
         key = self._key(kind, inputs, watch)
         if key is None:
             return function(*inputs)
         n = self._counted(key)
         recording = self._recordings.get(key)
+        # The count was taken under the lock, so only one thread can see this one and record.
         if recording is None and n == self.after + 1 and len(self._recordings) < N_KINDS:
             return self._recorded(key, function, inputs, watch)
         if recording is None or not self.on:
@@ -89,13 +90,15 @@ class Replays:
             return function(*inputs)
         if key in self._trusted and not _is_due(n - self.after - 1):
             return _without_autocast(recording, inputs)
+        # What is computed is returned in any case, so a comparison never changes a result.
         plain = function(*inputs)
         self._compare(key, n, plain, _without_autocast(recording, inputs))
         return plain
 
     def ready(self, kind: Hashable, inputs: Sequence[Tensor], watch: Watch) -> Callable[[], Values] | None:
-        """What replays the next of a kind, on any thread; None where it is to be computed, by `__call__`."""
+        """A replay for the next of a kind, for any thread; None where it has to be computed by `__call__`."""
         key = self._key(kind, inputs, watch)
+        # A call that is due for comparison needs the plain computation, and so the main thread.
         if key is None or key not in self._trusted or _is_due(self._met[key] - self.after):
             return None
         self._counted(key)
@@ -106,7 +109,7 @@ class Replays:
         return any(known == kind for *_, known in self._trusted)
 
     def convolves(self, kind: Hashable) -> bool | None:
-        """Whether such inputs were recorded once, with a convolution among the operations; None: not met."""
+        """Whether a recording of such inputs has a convolution; None where there has been none yet."""
         return self._convolves.get(kind)
 
     def _key(self, kind: Hashable, inputs: Sequence[Tensor], watch: Watch) -> Key | None:
@@ -130,12 +133,13 @@ class Replays:
             self._n_states += 1
             if before is not None and self._n_states > N_STATES and self._n_calls < LASTING * self._n_states:
                 self._give_up(f"{state.differs(before)} changes from step to step")
-            elif len(self._recordings) >= N_KINDS:  # those of earlier states, which may never come back
+            # Bounds the memory where states keep changing.
+            elif len(self._recordings) >= N_KINDS:  # drops those of earlier states, which may never come back
                 self._forget()
             return self._numbers.setdefault(state, self._n_states)
 
     def _counted(self, key: Key) -> int:
-        """How many of a kind there are with this one, whichever thread asks."""
+        """The number of calls of a kind so far, this one included, over all threads."""
         with self._lock:
             self._n_calls += 1
             self._met[key] += 1
@@ -145,14 +149,14 @@ class Replays:
         self, key: Key, function: Callable[..., Values], inputs: Sequence[Tensor], watch: Watch
     ) -> Values:
         before = watch.state
-        torch.clear_autocast_cache()  # a weight that was cast before would be read as it was then
+        torch.clear_autocast_cache()  # a weight that was cast earlier would be recorded as a constant
         try:
             recording = Recording(function, inputs)
         except UnrecordableError as error:
             self._give_up(str(error))
             return function(*inputs)
         self._convolves[key[-1]] = recording.convolves
-        if watch.state == before:  # else it has changed what it reads, as where something is cached
+        if watch.state == before:  # otherwise it changes what it reads, as when it caches something
             self._recordings[key] = recording
         return recording.results
 
@@ -192,7 +196,7 @@ def _is_due(n: int) -> bool:
 
 
 def _without_autocast(recording: Recording, inputs: Sequence[Tensor]) -> Values:
-    """What autocast chose is in the recording."""
+    """Replays with autocast off: its choices are in the recording."""
     device = inputs[0].device.type
     if not torch.is_autocast_enabled(device):
         return recording(*inputs)

@@ -1,11 +1,10 @@
-"""Whether what a computation can read has changed, beside the values of tensors: its attributes, in the main.
+"""Whether anything that a computation can read has changed, except the values of tensors: mainly attributes.
 
-A recording holds for one state of the objects that its function reaches: attributes of a strategy and of its
-modules, what they hold in turn, arguments of a `partial`, what a closure holds, class attributes, and globals
-that methods name. Looking at all of them takes a millisecond, which a small network's step cannot
-afford; so a state remembers each object that it met, in order, and is found unchanged where all are the same
-objects, compared in C. Only where one is not, values are looked at again: a float may be equal and another
-object.
+A recording is valid for one state of the objects that its function can reach: attributes of a strategy and of
+its modules, what these hold in turn, arguments of a `partial`, what a closure holds, class attributes, and
+globals that methods name. Visiting all of them takes a millisecond, too long for a step of a small network;
+so a state remembers every object that it met, in order, and counts as unchanged if all are still the same
+objects, which is compared in C. Only if one is not, values are visited again: a new float may equal the old.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ from torch import Tensor, nn
 from coldstart_cli.tracing.recorder import UnrecordableError
 
 MOST: Final = 100_000
-"""Values of a state: more would take longer to compare than many a step does."""
+"""Most values of a state: comparing more would take longer than many steps do."""
 LARGEST_ARRAY: Final = 1 << 16
-"""Bytes of an array of numpy that is compared; one beyond is known by its identity."""
+"""Most bytes of a numpy array that is compared by value; a larger one is compared by identity."""
 _PLAIN: Final = frozenset(
     {bool, int, float, complex, str, bytes, type(None), range, torch.dtype, torch.device}
 )
@@ -38,19 +37,19 @@ _MAPPINGS: Final = (dict, OrderedDict, defaultdict, types.MappingProxyType)
 _LISTS: Final = (list, tuple, set, frozenset, deque, torch.Size)
 _CALLED: Final = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
 _FOREIGN: Final = frozenset({*sys.stdlib_module_names, "torch", "numpy"})
-"""Packages whose classes and functions hold nothing that a strategy changes."""
+"""Packages whose classes and functions have no state that a strategy changes."""
 _NAMES: Final = "names"
 _placed: Final = attrgetter("requires_grad", "dtype", "shape")
 
 
 class State:
-    """What was found: equal to another where a function of it would do the same."""
+    """What was found; equal to another state if a function that reads it would do the same."""
 
     def __init__(
         self, tokens: Iterable[tuple[Any, ...]], paths: Iterable[str], held: Iterable[object]
     ) -> None:
         self.tokens, self.paths = tuple(tokens), tuple(paths)
-        self._held = tuple(held)  # what is known by its identity lives as long
+        self._held = tuple(held)  # what is compared by identity must live as long
         self._hash = hash(self.tokens)
 
     def __hash__(self) -> int:
@@ -60,18 +59,18 @@ class State:
         return self is other or (isinstance(other, State) and self.tokens == other.tokens)
 
     def differs(self, before: State) -> str:
-        """The name of the first thing that is not as it was before: `encoder.scale`."""
+        """The name of the first thing that differs: `encoder.scale`."""
         for token, path, old, old_path in zip_longest(self.tokens, self.paths, before.tokens, before.paths):
             if token == old:
                 continue
-            if token and old and token[0] == old[0] == _NAMES:  # one has come, or gone
+            if token and old and token[0] == old[0] == _NAMES:  # an attribute was added or removed
                 path = f"{path}.{min({*token} ^ {*old})}"
             return str(path or old_path).removeprefix(".")
         return "nothing"
 
 
 class Watch:
-    """Watches what can be reached from `roots`.
+    """Watches everything that can be reached from `roots`.
 
     Args:
         roots: such as a bound method, a `partial`, a module, a mapping of tensors.
@@ -84,10 +83,10 @@ class Watch:
 
     @property
     def state(self) -> State:
-        """That of now: the same object, where nothing has changed since it was asked for last.
+        """The present state: the same object as last time, if nothing has changed since.
 
         Raises:
-            UnrecordableError: where there is too much of it.
+            UnrecordableError: where there are too many values.
         """
         state = self._state
         if state is None or not self._unchanged():
@@ -97,6 +96,8 @@ class Watch:
     def _unchanged(self) -> bool:
         try:
             return (
+                # Sizes first, because `map` stops at the shorter of its iterables. All in C: this runs at
+                # every step.
                 list(map(len, self._sized)) == self._sizes
                 and all(map(is_, chain.from_iterable(self._views), self._items))
                 and all(map(is_, self._named(), self._values))
@@ -143,20 +144,25 @@ class Watch:
     def _see(self, value: object, path: str) -> None:
         kind = type(value)
         if kind in _PLAIN:
+            # By repr: nan then equals itself, and -0.0 differs from 0.0.
             self._note(path, kind, repr(value) if kind in (float, complex) else value)
         elif id(value) in self._seen:
+            # A cycle or a shared object, noted as the n-th that was met.
             self._note(path, "again", self._seen[id(value)])
         else:
             self._seen[id(value)] = len(self._seen)
+            # Kept alive, or another object might be given its id.
             self._held.append(value)
             self._see_new(value, path)
 
     def _see_new(self, value: Any, path: str) -> None:
         if isinstance(value, Tensor):
+            # A tensor's values may change: a replay reads them where they are.
             self._tensors.append(value)
             strides = value.stride() if value.layout is torch.strided else None
             self._note(path, id(value), *_placed(value), strides, value.device)
         elif isinstance(value, np.ndarray) and value.nbytes <= LARGEST_ARRAY:
+            # An array's may not: numpy computes outside torch, so a recording has its results as constants.
             self._arrays.append(value)
             self._note(path, value.dtype.str, value.shape, value.tobytes())
         elif isinstance(value, np.generic | PurePath):
@@ -179,20 +185,21 @@ class Watch:
         elif isinstance(value, type):
             self._see_class(value, path)
         elif isinstance(value, torch.optim.Optimizer):
-            self._note(path, "optimizer")  # what it counts, no loss reads
+            self._note(path, "optimizer")  # no loss reads what it counts
         elif isinstance(value, (Enum, types.ModuleType, *self._closed)) or _opaque(value):
             self._note(path, id(value))
         else:
             self._see_object(value, path)
 
     def _see_object(self, value: object, path: str) -> None:
-        """Attributes, wherever an object has them, and those of its class."""
+        """Attributes, in `__dict__` and in slots, and those of its class."""
         self._note(path, type(value))
         if hasattr(value, "__dict__"):
             attributes = vars(value)
             self._see_through(attributes, attributes.values())
             self._note(path, _NAMES, *attributes)
             for name, part in attributes.items():
+                # Paths as in a state dict: `encoder.scale`, not `encoder._parameters.scale`.
                 inner = isinstance(value, nn.Module) and name in ("_parameters", "_buffers", "_modules")
                 self._see(part, path if inner else f"{path}.{name}")
         for cls in type(value).__mro__:
@@ -224,6 +231,7 @@ class Watch:
                 self._see(part, f"{path}.{name}")
 
     def _see_function(self, function: types.FunctionType, path: str) -> None:
+        # By its code: a lambda is a new object at every call, with the same code.
         self._note(path, id(function.__code__))
         if _foreign(function):
             return
@@ -235,7 +243,7 @@ class Watch:
         self._see_globals(function)
 
     def _see_globals(self, function: types.FunctionType) -> None:
-        """Values that it names, not what it calls: functions, classes and modules."""
+        """Globals that it names, except what it calls: functions, classes and modules."""
         space = function.__globals__
         for name in _names(function.__code__):
             value = space.get(name)
@@ -264,17 +272,17 @@ class Watch:
 
 
 def _foreign(thing: Any) -> bool:
-    """Whether a class or a function comes from a package that holds nothing of a strategy's."""
+    """Whether a class or a function comes from a package without any state of a strategy."""
     return str(thing.__module__).partition(".")[0] in _FOREIGN
 
 
 def _opaque(value: object) -> bool:
-    """An iterator, a lock, a generator of random numbers: known by its identity."""
+    """Whether it can only be compared by identity: an iterator, a lock, a generator of random numbers."""
     return _foreign(type(value)) and not isinstance(value, nn.Module | types.SimpleNamespace)
 
 
 def _function_of(attribute: object) -> types.FunctionType | None:
-    """The function of a method or a property, as a class holds it."""
+    """The function of a method or a property, given the attribute of its class."""
     if isinstance(attribute, property):
         attribute = attribute.fget
     if isinstance(attribute, staticmethod | classmethod):
@@ -283,7 +291,7 @@ def _function_of(attribute: object) -> types.FunctionType | None:
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
-    """Globals and attributes that a function names, and functions inside it."""
+    """The globals and attributes that a function names, including functions inside it."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -292,6 +300,7 @@ def _names(code: types.CodeType) -> Iterator[str]:
 
 def _is_full(cell: types.CellType) -> bool:
     try:
+        # Reading the contents of an empty cell raises.
         return cell.cell_contents is not cell
     except ValueError:
         return False
@@ -299,6 +308,7 @@ def _is_full(cell: types.CellType) -> bool:
 
 def _address(tensor: Tensor) -> int:
     try:
+        # Wrappers, as under vmap, have no memory of their own.
         return tensor.data_ptr()
     except RuntimeError:
         return -1

@@ -1,6 +1,6 @@
-"""One real task with few labels: what can be learned of a learner from its support set alone.
+"""One real task with few labels: what its support set alone tells about a learner.
 
-Shimabucoro, Hospedales and Gouk 2023, arXiv:2307.02732, compared the ways on few-shot tasks: few folds
+Shimabucoro, Hospedales and Gouk 2023, arXiv:2307.02732, compared such methods on few-shot tasks: few folds
 estimate best how good one learner is, many folds choose best among several.
 
 To estimate, what counts is the error of the number. Folds that hold out equally many examples of each class
@@ -128,6 +128,7 @@ def to_select(
     totals: dict[str, float] = {}
     for seen, held_out in dealt(targets, min(max_folds, n_groups), seed, groups):
         for name, value in score(seen, held_out).items():
+            # Weighted by size: the sum over examples does not depend on how they fall into folds.
             totals[name] = totals.get(name, 0.0) + value * len(held_out)
     sign = 1.0 if higher_is_better else -1.0
     return max(totals, key=lambda name: sign * totals[name], default=None)

@@ -1,7 +1,7 @@
-"""torch's optimizers without torch._dynamo, whose import takes longer than all else before the first step.
+"""torch's optimizers without torch._dynamo, whose import takes longer than all other work before step 1.
 
-Their constructor and every step import it, only to switch it off: 1.2 s for nothing where nothing is
-compiled. The arithmetic is torch's own function, by its own name.
+Their constructor and every step import it only to switch it off: 1.2 s for nothing where nothing is
+compiled. The arithmetic is still torch's own function.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _METHODS = ("add_param_group", "state_dict", "load_state_dict", "zero_grad")
 
 
 def eagerly(optimizer: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
-    """The class without the import; where torch has changed inside, the class itself."""
+    """The class without the import, or the class itself where torch's internals have changed."""
     raw = inspect.unwrap(optimizer.step)
     inner = [inspect.unwrap(getattr(torch.optim.Optimizer, name)) for name in _METHODS]
     if raw is optimizer.step:
@@ -23,6 +23,7 @@ def eagerly(optimizer: type[torch.optim.Optimizer]) -> Callable[..., torch.optim
     for function in inner:
         # What torch's wrapper would put here on the first call, after the import.
         function.__dict__.setdefault("__dynamo_disable", function)
+    # torch's own `step` runs without gradients too, but through the wrapper that is left out here.
     made: type[torch.optim.Optimizer] = type(
         optimizer.__name__, (optimizer,), {"step": torch.no_grad()(raw), "__module__": __name__}
     )

@@ -26,21 +26,27 @@ Rule = Callable[[Weights, Weights, State], tuple[Weights, State]]
 def descend(
     loss: Callable[[Weights], Tensor], weights: Weights, rule: Rule, *, second_order: bool
 ) -> Iterator[Weights]:
-    """Yields the weights before the first step, then after each step, for ever.
+    """Yields the weights before the first step, then after each step, without end.
 
     Args:
         loss: weights -> scalar, or (n_tasks,) where the weights are stacked over tasks.
         weights: what is adapted; every tensor requires a gradient.
         rule: the update, such as `sgd(0.4, momentum=0.0)`.
         second_order: keep the graph of the gradients, so that the result can be differentiated
-            through them; else they are constants, as in first-order MAML.
+            through them; otherwise they are constants, as in first-order MAML.
     """
     state: State = {}
     while True:
         yield weights
+        # The caller may evaluate under no_grad. The block ends before the yield, or the mode would leak
+        # out.
         with torch.enable_grad():
             gradients = torch.autograd.grad(
-                loss(weights).sum(), list(weights.values()), create_graph=second_order
+                # The sum over tasks: each loss depends on its own task's weights alone, so gradients do not
+                # mix.
+                loss(weights).sum(),
+                list(weights.values()),
+                create_graph=second_order,
             )
             weights, state = rule(weights, dict(zip(weights, gradients, strict=True)), state)
 
@@ -57,11 +63,13 @@ def sgd(
         if weight_decay > 0:
             gradients = {name: g + weight_decay * weights[name] for name, g in gradients.items()}
         velocity = gradients
+        # As torch does it: the first velocity is the gradient itself, without dampening.
         if momentum > 0 and state:
             velocity = {
                 name: momentum * state["velocity"][name] + (1 - dampening) * g
                 for name, g in gradients.items()
             }
+        # Meta-SGD has a rate for each weight, which may be learned and so carries a graph.
         rates = lr if isinstance(lr, Mapping) else dict.fromkeys(weights, lr)
         moved = {name: w - rates[name] * velocity[name] for name, w in weights.items()}
         return moved, {"velocity": velocity}
@@ -85,6 +93,8 @@ def adam(lr: float, *, beta1: float) -> Rule:
         mean = {n: beta1 * state["mean"][n] + (1 - beta1) * g for n, g in gradients.items()}
         square = {n: beta2 * state["square"][n] + (1 - beta2) * g * g for n, g in gradients.items()}
         scale, root = lr / (1 - beta1**step), (1 - beta2**step) ** 0.5
+        # Corrections of bias in scale and root, in torch's order of operations, so that rounding agrees
+        # with it.
         moved = {n: w - scale * mean[n] / (square[n].sqrt() / root + epsilon) for n, w in weights.items()}
         return moved, {"mean": mean, "square": square, "step": step}
 
@@ -92,14 +102,14 @@ def adam(lr: float, *, beta1: float) -> Rule:
 
 
 def rule_named(name: Literal["sgd", "adam"], lr: float, momentum: float) -> Rule:
-    """The rule a config asks for; momentum belongs to sgd alone."""
+    """The rule that a config names; momentum is used by sgd only."""
     return adam(lr, beta1=0.9) if name == "adam" else sgd(lr, momentum)
 
 
 def canonical(support: Examples) -> Examples:
     """The same examples in an order that does not depend on the order they came in.
 
-    By target, then by content: mini-batches drawn from it are those of every permutation.
+    By target, then by content: mini-batches drawn from it are the same for every permutation.
     """
     return support.take(canonical_order(support))
 
@@ -109,16 +119,18 @@ def canonical_order(support: Examples) -> Tensor:
     recorder.refuse("the examples are put in an order that depends on their values")
     inputs = [support.inputs] if isinstance(support.inputs, Tensor) else list(support.inputs.values())
     columns = [tensor.detach().cpu().flatten(1).numpy() for tensor in (*inputs, _column(support.targets))]
+    # The order of the bytes has no meaning, but it is the same for every permutation.
     keys = [b"".join(column[i].tobytes() for column in reversed(columns)) for i in range(len(support))]
     order = sorted(range(len(support)), key=keys.__getitem__)
     return torch.tensor(order, dtype=torch.int64, device=support.targets.device)
 
 
 def batches(n: int, batch_size: int, seed: int) -> Iterator[Tensor]:
-    """Indices into n examples, (min(batch_size, n),) each, for ever: each epoch in a new random order.
+    """Indices into n examples, (min(batch_size, n),) each, without end: each epoch in a new random order.
 
-    An epoch's rest that fills no batch is joined by the beginning of the next.
+    What is left of an epoch and does not fill a batch is completed from the next epoch.
     """
+    # manual_seed refuses seeds of more than 64 bits, and its generator reads 32 of them.
     generator = torch.Generator().manual_seed(seed % 2**32)
     size, waiting = min(batch_size, n), torch.zeros(0, dtype=torch.int64)
     while True:

@@ -19,7 +19,7 @@ from coldstart_cli.training.randomness import seeded, step_seed
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What tasks add to a step: sums of their metrics, and the gradient of their share by each parameter."""
+    """What tasks contribute to a step: sums of their metrics, and a gradient for each parameter."""
 
     metrics: dict[str, Tensor]
     gradients: Values
@@ -31,13 +31,13 @@ def same(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class TaskGradients:
-    """Gradients of tasks of one shape at a time.
+    """Computes gradients of tasks that have the same shape.
 
     Args:
         task_loss, weights: as in `training.episodic`.
-        parameters: by which gradients are asked for.
-        n: the number of tasks where these are all of a batch; else what makes the mean over ranks, of which
-            each has a part of the batch, the mean over all tasks.
+        parameters: with respect to which gradients are taken.
+        n: the number of tasks in a batch; where each rank has a part of the batch, the number by which the
+            mean over ranks becomes the mean over all tasks.
 
     Attributes:
         replays: recordings of the task loss and its gradient.
@@ -54,28 +54,30 @@ class TaskGradients:
         self._names: list[str] = []
 
     def __call__(self, tasks: Sequence[Task]) -> Found:
-        """Of one task, or of several of one shape in one call under vmap."""
+        """The gradients of one task, or of several of one shape in one call under vmap."""
         function = partial(self._values, tasks[0], len(tasks))
         return self._found(self.replays(kind(tasks), function, _tensors(tasks), self.watch))
 
     def ready(self, tasks: Sequence[Task]) -> Callable[[], Found] | None:
-        """The same by a replay, for any thread; None where it takes a call, for which one thread is free."""
+        """The same by a replay, on any thread; None where a call on the main thread is needed."""
         replay = self.replays.ready(kind(tasks), _tensors(tasks), self.watch)
         return None if replay is None else lambda: self._found(replay())
 
     def _found(self, values: Values) -> Found:
         n = len(self._names)
+        # A replay gives a flat list, metrics first; their names were noted when it was recorded.
         metrics = {name: cast("Tensor", v) for name, v in zip(self._names, values[:n], strict=True)}
         return Found(metrics, values[n:])
 
     def _values(self, task: Task, n_tasks: int, *inputs: Tensor) -> Values:
-        """Metrics, then gradients, none sharing memory.
+        """Metrics, then gradients; none of them share memory.
 
-        Random numbers are the task's own: the trainer seeds torch by (seed, step), this by the task as well.
+        Random numbers are the task's own: the trainer seeds torch by (seed, step), and the task is added.
         """
         seed = step_seed(torch.initial_seed(), task.support.seed)
         with seeded(seed, inputs[0].device) as chance:
             values = self._computed(task, n_tasks, *inputs)
+        # Known only after the computation; from then on tasks are computed one by one.
         self.random |= chance.drawn
         return values
 
@@ -85,23 +87,27 @@ class TaskGradients:
         each, weights = same, self.weights
         if n_tasks > 1:
             each = partial(torch.func.vmap, randomness="different")
+            # A stride of 0 along the tasks: the weights are shared, and autograd sums their gradients over
+            # tasks.
             weights = {name: w.expand(n_tasks, *w.shape) for name, w in weights.items()}
         metrics = self.task_loss(each, weights, task.support.objective, support, query)
         loss = metrics["loss"].sum() / self.n
         self._names = list(metrics)
-        learning = [p for p in self.parameters if p.requires_grad]  # one may be frozen on the way
+        learning = [p for p in self.parameters if p.requires_grad]  # one may have been frozen since
         found = iter(torch.autograd.grad(loss, learning, allow_unused=True))
         gradients = [next(found) if p.requires_grad else None for p in self.parameters]
         sums = [value.detach().sum() for value in metrics.values()]
+        # Cloned: autograd may give two parameters one tensor, and a replay's results must not share memory.
         return [*sums, *(None if g is None else g.clone() for g in gradients)]
 
 
 def add_gradients(found: Iterable[Found], parameters: Sequence[Tensor], n: float) -> dict[str, float]:
-    """Adds each task's to the parameters' gradients, in the order of the tasks; the means of the metrics."""
+    """Adds up the tasks' gradients, in the order of the tasks, and returns the means of the metrics."""
     totals: dict[str, float] = {}
     for one in found:
         for parameter, gradient in zip(parameters, one.gradients, strict=True):
             if parameter.grad is None:
+                # The first gradient becomes `.grad` itself; later ones are added to it in place.
                 parameter.grad = gradient
             elif gradient is not None:
                 parameter.grad.add_(gradient)
@@ -119,11 +125,11 @@ def one_after_another(gradients: TaskGradients, tasks: Sequence[Task]) -> Iterat
 def in_one_call(gradients: TaskGradients, tasks: Sequence[Task]) -> Iterator[Found]:
     """The gradient of all tasks together, under vmap, where all have one shape and none draws at random.
 
-    In one call they would draw from one generator, and what a task draws would depend on those beside it.
+    In one call they would draw from one generator, and a task's draws would depend on the tasks beside it.
     """
     if len({_shape(task) for task in tasks}) == 1 and not gradients.random:
         found = gradients(tasks)
-        if not gradients.random:  # seen at the first step of all
+        if not gradients.random:  # known only after the very first call
             return iter([found])
     return one_after_another(gradients, tasks)
 
@@ -136,7 +142,7 @@ def _name(function: object) -> str:
 
 
 def kind(tasks: Sequence[Task]) -> Hashable:
-    """What tasks must have in common to be computed by the same operations; strides decide about copies."""
+    """What tasks must have in common to be computed by the same operations; strides decide what is copied."""
     strides = tuple(t.stride() for t in tensors_of(*_sets(tasks[0]))) if len(tasks) == 1 else len(tasks)
     return strides, _shape(tasks[0])
 
@@ -148,12 +154,13 @@ def _tensors(tasks: Sequence[Task]) -> list[Tensor]:
 
 
 def _sets(task: Task) -> tuple[Examples, Examples]:
-    """What a task loss may see."""
+    """All that a task loss may see."""
     return Examples(task.support.inputs, task.support.targets), task.query
 
 
 def _shape(task: Task) -> tuple[object, ...]:
     """What tasks must have in common to be stacked."""
+    # The objective too: a regression's scale is a constant of a recording.
     shapes: list[object] = [task.support.objective]
     for examples in _sets(task):
         named = {"": examples.inputs} if isinstance(examples.inputs, Tensor) else examples.inputs
@@ -177,10 +184,10 @@ class TaskLoss(Protocol):
     ) -> dict[str, Tensor]:
         """Scalars by name with `loss` first; (n_tasks,) each where everything is stacked over tasks.
 
-        What it calls for the first tasks of a shape is replayed for the others (tracing/), as long as all
-        that it reads beside its arguments is as it was: attributes of its strategy and of modules, what they
-        hold, what a closure holds. Those may change at any step. What it reads elsewhere (a global of a
-        function that it calls, a clock) is compared at every 100th replay, so that up to 99 tasks take the
-        old loss before that is said; a loss that calls `recorder.refuse` is called every time.
-        Random operations draw from torch's default generator, which is seeded for each task.
+        The operations that it calls for the first tasks of a shape are replayed for the others (tracing/), as
+        long as all that it reads beside its arguments is unchanged: attributes of its strategy and of
+        modules, what they hold, what a closure holds. Those may change at any step. What it reads elsewhere
+        (a global of a function that it calls, a clock) is compared at every 100th replay, so up to 99 tasks
+        may take the old loss before a warning says so; a loss that calls `recorder.refuse` is called every
+        time. Random operations draw from torch's default generator, which is seeded for each task.
         """

@@ -1,4 +1,4 @@
-"""Optimizers by name, each with its schedule."""
+"""The optimizers that a config can name, each with its schedule."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from coldstart_cli.training.schedules import Schedule, lr_factor, scheduled
 
 
 def optimizers(strategy: Strategy) -> list[tuple[str, torch.optim.Optimizer]]:
-    """The optimizers that a strategy, and every module in it, keeps as attributes, by their names."""
+    """The optimizers that a strategy, and every module in it, keeps as attributes, by name."""
     return [
         (f"{prefix}.{name}" if prefix else name, value)
         for prefix, module in strategy.named_modules()
@@ -95,5 +95,5 @@ class SGD:
 
 
 def _group(parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
-    """Those that learn as a group, which torch takes empty too."""
+    """The parameters that learn, as a group: torch accepts an empty group, but not an empty list."""
     return [{"params": [p for p in parameters if p.requires_grad]}]

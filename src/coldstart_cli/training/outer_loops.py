@@ -35,8 +35,8 @@ _drawn: ContextVar[Callable[[int], None]] = ContextVar("_drawn", default=lambda 
 def counting(count: Callable[[int], None]) -> Iterator[None]:
     """Calls `count` with the number of labelled source examples that each step of an outer loop draws.
 
-    Support and query of every task, or the mini-batch; an example counts each time it is drawn. The loops
-    tell it beside their metrics, so that it passes through whatever a strategy wraps around them.
+    Support and query of every task, or the mini-batch; an example counts each time it is drawn. The count
+    does not pass through the metrics, so it arrives whatever a strategy wraps around the loops.
     """
     token = _drawn.set(count)
     try:
@@ -56,22 +56,25 @@ def episodic(
     start: int,
     prepare: Callable[[Task], Task] = lambda task: task,
 ) -> Iterator[dict[str, float]]:
-    """One optimizer step on the mean loss of `meta_batch_size` training tasks, for ever.
+    """Optimizer steps without end, each on the mean loss of `meta_batch_size` training tasks.
 
-    Not one, where the optimizer has nothing to move.
+    There are none where the optimizer has nothing to move.
 
     Args:
-        prepare: what is done to each task before it is stacked with others: there its own seed is
-            known, and so random choices can differ between tasks that are computed in one call.
-        vectorize: all tasks in one call under vmap (right for small networks and for GPUs), else
-            one task after another with a backward pass each, which keeps memory flat: convolutions on a
-            CPU on several threads, a task on each. Tasks of unequal shape are never stacked.
+        prepare: is applied to each task before it is stacked with others: its own seed is still known
+            there, so random choices can differ between tasks that are computed in one call.
+        vectorize: all tasks in one call under vmap (best for small networks and for GPUs); otherwise
+            one task after another with a backward pass each, which keeps memory flat; convolutions on a
+            CPU then run on several threads, a task on each. Tasks of unequal shape are never stacked.
     """
     if not learns(optimizer):
         return
     device = next(iter(weights.values())).device
     n_mine = len(range(meta_batch_size)[ranks.mine()])
+    # Ranks average their gradients afterwards: sum over mine / (all / world), averaged, is the mean over
+    # all.
     n = meta_batch_size / ranks.world()
+    # The optimizer's: what a strategy froze before it made the optimizer is not among them.
     parameters = [w for group in optimizer.param_groups for w in group["params"] if w.requires_grad]
     gradients = TaskGradients(task_loss, weights, parameters, n)
     with contextlib.ExitStack() as stack:
@@ -81,13 +84,19 @@ def episodic(
         if not vectorize and device.type == "cpu" and min(n_mine, torch.get_num_threads()) > 1:
             computed = stack.enter_context(contextlib.closing(TaskThreads(torch.get_num_threads(), n_mine)))
         for step in itertools.count(start):
+            # A function of the step alone, so that a resumed run and any number of ranks see the same
+            # tasks.
             indices = range(step * meta_batch_size, (step + 1) * meta_batch_size)
             drawn = source.tasks("train", indices[ranks.mine()])
             tasks = [prepare(task) for task in drawn]
-            if device.type != "cpu":  # where they are: for tiny networks a tenth of the step
+            if device.type != "cpu":  # even a copy to the same place costs a tenth of a tiny network's step
                 tasks = [task.to(device) for task in tasks]
             optimizer.zero_grad(set_to_none=True)
+            # Gradients were set to None: the optimizer skips a parameter that no task reaches, its decay as
+            # well.
             metrics = add_gradients(computed(gradients, tasks), parameters, n)
+            # Ranks exchange how their tasks moved batch norm's running statistics, and all make the same
+            # moves.
             batch_parts.settle(len(tasks), meta_batch_size)
             optimizer.step()
             yield _told(metrics, sum(len(task.support) + len(task.query) for task in drawn))
@@ -104,20 +113,22 @@ def supervised(
     start: int,
     divisible: bool = True,
 ) -> Iterator[dict[str, float]]:
-    """One optimizer step on `batch_size` examples drawn from the pool with replacement, for ever.
+    """Optimizer steps without end, each on `batch_size` examples drawn from the pool with replacement.
 
-    Not one, where the optimizer has nothing to move.
+    There are none where the optimizer has nothing to move.
 
     Args:
-        divisible: the loss of a batch is the mean of its parts' losses. One that relates its examples to
-            each other is not, and is computed whole wherever it is computed.
+        divisible: the loss of a batch is the mean of its parts' losses. A loss that relates examples to
+            each other is not, and every rank then computes the whole batch.
     """
     if not learns(optimizer):
         return
     generator = torch.Generator()
     for step in itertools.count(start):
+        # Seeded anew at each step rather than once: a checkpoint then holds no generator.
         generator.manual_seed(step_seed(seed, step))
         indices = torch.randint(len(pool), (batch_size,), generator=generator)
+        # All ranks draw all indices and take their slice, so the batch does not depend on their number.
         part = indices[ranks.mine()] if divisible else indices
         share = ranks.weight(len(part), batch_size) if divisible else 1.0
         optimizer.zero_grad(set_to_none=True)
@@ -125,7 +136,9 @@ def supervised(
             metrics = batch_loss(pool.objective, pool.examples(part).to(device))
             torch.autograd.backward(metrics["loss"] * share)
         optimizer.step()
+        # Weighted by the rank's part of the batch, so that the mean over ranks is the mean over examples.
         values = {name: float(value.detach()) * share for name, value in metrics.items()}
+        # A batch that every rank computed whole was drawn once, so only one rank counts it.
         yield _told(values, len(part) if divisible or ranks.first() else 0)
 
 
@@ -134,13 +147,13 @@ def _parts(divisible: bool) -> contextlib.AbstractContextManager[None]:
 
 
 def _chance_of(seed: int, step: int, divisible: bool) -> int:
-    """The seed of what a loss draws: another one for each part of a batch, or their draws would be equal."""
+    """The seed of what a loss draws: a different one for each part of a batch, or all would draw the same."""
     seed, rank = step_seed(seed, step), ranks.place().rank
     return step_seed(seed, rank) if divisible and rank else seed
 
 
 def _told(metrics: Mapping[str, float], n_examples: int) -> dict[str, float]:
-    """Metrics over all ranks; the examples of all ranks are counted."""
+    """Metrics averaged over all ranks; reports how many examples all ranks drew."""
     values, total = ranks.averaged(metrics, n_examples)
     _drawn.get()(total)
     return values
@@ -149,16 +162,17 @@ def _told(metrics: Mapping[str, float], n_examples: int) -> dict[str, float]:
 def in_turn(
     phases: Sequence[tuple[int, Callable[[int], Iterator[dict[str, float]]]]], start: int
 ) -> Iterator[dict[str, float]]:
-    """Trainings one after another: which one a step belongs to is a function of the step.
+    """Trainings one after another; the step alone decides which one it belongs to, so a run can resume.
 
     Args:
         phases: (steps, a function from the phase's first step, 0 for its beginning, to its steps); the
-            last goes on for ever, whatever its number says.
+            last has no end, whatever its number says.
         start: steps already taken, of all phases together.
     """
     for n_steps, begin in phases[:-1]:
         if start < n_steps:
             yield from itertools.islice(begin(start), n_steps - start)
+        # What remains of `start` belongs to the next phase; 0 begins it.
         start = max(0, start - n_steps)
     yield from phases[-1][1](start)
 

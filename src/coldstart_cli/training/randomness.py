@@ -1,6 +1,6 @@
-"""What random operations of a loss draw from, such as dropout: a generator seeded for this loss alone.
+"""Random operations of a loss, such as dropout, draw from a generator that is seeded for this loss alone.
 
-So a training that goes on from a checkpoint draws what it would have drawn, a task draws the same whichever
+A training that resumes from a checkpoint thus draws what it would have drawn, a task draws the same whatever
 tasks were computed before it, and nothing outside the loss is disturbed.
 """
 
@@ -19,18 +19,19 @@ from coldstart_cli.tracing import recorder
 
 @dataclass(slots=True)
 class Chance:
-    """Whether anything was drawn, once the block is over."""
+    """Whether anything was drawn, known at the end of the block."""
 
     drawn: bool = False
 
 
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[Chance]:
-    """Inside, torch's generators of the CPU and of `device` begin at `seed`; after, they go on as before."""
+    """Inside, torch's generators of the CPU and of `device` begin at `seed`; later they go on as before."""
     chance = Chance()
     places = [torch] if device.type == "cpu" else [torch, torch.get_device_module(device)]
     before = [place.get_rng_state() for place in places]
     torch.manual_seed(seed)
+    # A state that has moved on shows that something was drawn; torch has no other way to tell.
     begun = [place.get_rng_state() for place in places]
     try:
         yield chance
@@ -43,10 +44,11 @@ def seeded(seed: int, device: torch.device) -> Iterator[Chance]:
 
 
 def _differ(before: Tensor, after: Tensor) -> bool:
-    # By their bytes: to compare tensors would be an operation of the loss, which a recorder refuses.
+    # By their bytes: comparing tensors would count as an operation of the loss, which a recorder refuses.
     return before.numpy().tobytes() != after.numpy().tobytes()
 
 
 def step_seed(seed: int, step: int) -> int:
-    """32 bits that depend on both: torch's CPU generator reads no more of a seed than that."""
+    """32 bits that depend on both; torch's CPU generator reads no more of a seed."""
+    # A digest rather than seed + step: run 1 at step 2 must not draw what run 2 draws at step 1.
     return int.from_bytes(whole_digest([f"{seed}/{step}"])[:4])

@@ -18,21 +18,24 @@ def lr_factor(step: int, *, n_steps: float, schedule: Schedule, warmup: float) -
     """The share of the peak learning rate at `step`, in (0, 1]."""
     rising = warmup * n_steps
     if step < rising:
+        # Step 0 moves already: a rate of 0 would waste it.
         return (step + 1) / (rising + 1)
     if schedule == "constant":
         return 1.0
     done = min(1.0, (step - rising) / max(1.0, n_steps - rising))
+    # Not quite 0 at the end, so that steps beyond the planned number still move.
     return max(1e-4, 1 - done if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def scheduled(
     optimizer: torch.optim.Optimizer, factor: Callable[[int], float], clip_norm: float | None
 ) -> torch.optim.Optimizer:
-    """Lets every `optimizer.step()` set its rate, average its gradients over ranks and clip them first.
+    """Makes each `optimizer.step()` first set its rate, average its gradients over ranks and clip them.
 
-    The count of steps lies in the parameter groups, where `state_dict` and so a checkpoint finds it.
+    The count of steps is kept in the parameter groups, so `state_dict` and a checkpoint include it.
     """
     for group in optimizer.param_groups:
+        # In the groups rather than in a closure, so that `load_state_dict` restores both.
         group.update(peak_lr=group["lr"], steps_taken=0)
 
     def before_step(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:

@@ -235,7 +235,7 @@ def test_audit_finds_any_copied_example(source: Episodes, data: st.DataObject) -
         for number, quarter in enumerate(
             [0] * len(table) if table.quarter_turns is None else table.quarter_turns
         ):
-            turns |= dict.fromkeys(table.members[number, : table.sizes[number]].tolist(), int(quarter))
+            turns |= dict.fromkeys(table.members(number).tolist(), int(quarter))
     copied.shares_labels = source.shares_labels
     kinds = leaking(audited(copied)).keys() & {
         "examples of different splits are disjoint",

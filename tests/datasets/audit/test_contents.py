@@ -41,7 +41,7 @@ def test_turned_classes_are_other_content() -> None:
     tables = splits()
     turned = tables["new"]
     tables["new"] = type(turned)(
-        turned.members, turned.sizes, None, 0, np.array([1, 2, 3, 0]), turned.room, (), ()
+        turned.ids, turned.sizes, None, 0, np.array([1, 2, 3, 0]), turned.room, (), ()
     )
     assert len(twins(holdings(episodes(tables)))) == 0
     tables["validation"] = split_table(range(8, 12), range(PER_CLASS))

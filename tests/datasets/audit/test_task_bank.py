@@ -12,8 +12,8 @@ import torch
 from coldstart_cli.config import composition
 from coldstart_cli.core.tasks import Split, Task, TaskShape, TaskSource
 from coldstart_cli.datasets.audit.contents import holdings
-from coldstart_cli.datasets.audit.findings import Leaks
-from coldstart_cli.datasets.audit.task_bank import Asked, BankAudit, BankRow, bank_digest, described, nested
+from coldstart_cli.datasets.audit.findings import BankRow, Leaks
+from coldstart_cli.datasets.audit.task_bank import Asked, BankAudit, bank_digest, described, nested
 from coldstart_cli.evaluation.loop import evaluate
 from coldstart_cli.experiment.assembly import assemble
 from coldstart_cli.processes.signals import StopOnSignal

@@ -23,7 +23,7 @@ def made(**changes: Any) -> Episodes:
 
 def faces(source: Episodes, split: str) -> set[int]:
     table = source.splits[split]  # type: ignore[index]
-    return {int(i) // N_JITTERS % len(FACES) for i in table.members[table.filled()]}
+    return {int(i) // N_JITTERS % len(FACES) for i in table.ids}
 
 
 def test_glyph_shift_families_have_four_faces_each() -> None:
@@ -51,7 +51,7 @@ def test_glyph_shift_says_which_source_classes_a_task_has() -> None:
     table, pool = source.splits["new"], source.pool("train")
     assert len(pool.groups) == pool.objective.n_outputs == len(table)
     for place, number in enumerate(classes.tolist()):
-        members = source.inputs[torch.from_numpy(table.members[number]).long()]  # type: ignore[index]
+        members = source.inputs[torch.from_numpy(table.members(number)).long()]  # type: ignore[index]
         image = task.support.inputs[task.support.targets == place][0]  # type: ignore[index]
         assert (members == image).flatten(1).all(1).any()
 

@@ -35,11 +35,11 @@ def test_glyphs_has_about_470_classes_of_48_images(source: Episodes) -> None:
 
 def test_splits_share_no_class_and_source_test_no_face(source: Episodes) -> None:
     tables = source.splits
-    classes = {split: set((table.members // PER_CLASS).ravel().tolist()) for split, table in tables.items()}
+    classes = {split: set((table.ids // PER_CLASS).tolist()) for split, table in tables.items()}
     assert classes["train"] == classes["source_test"]
     assert not classes["train"] & classes["validation"]
     assert not (classes["train"] | classes["validation"]) & classes["new"]
-    faces = {split: set((t.members % PER_CLASS // N_JITTERS).ravel().tolist()) for split, t in tables.items()}
+    faces = {split: set((t.ids % PER_CLASS // N_JITTERS).tolist()) for split, t in tables.items()}
     assert not faces["train"] & faces["source_test"]
     assert [len(faces[split]) for split in ("train", "source_test", "new")] == [8, 4, 12]
 
@@ -102,8 +102,8 @@ def test_queries_on_source_test_do_not_depend_on_k_shot(source: Episodes) -> Non
 
 def test_another_split_seed_moves_validation_alone(source: Episodes, settings: Settings) -> None:
     other = glyphs(**{**settings("glyphs"), "split_seed": 1})
-    assert np.array_equal(other.splits["new"].members, source.splits["new"].members)
-    assert not np.array_equal(other.splits["validation"].members, source.splits["validation"].members)
+    assert np.array_equal(other.splits["new"].ids, source.splits["new"].ids)
+    assert not np.array_equal(other.splits["validation"].ids, source.splits["validation"].ids)
     assert other.fingerprint != source.fingerprint
 
 

@@ -62,7 +62,7 @@ def test_unequal_classes_have_disjoint_parts_and_queries_that_k_does_not_move(
         query = parts.query[0, number][asked[0, number]].tolist()
         everything = query + parts.support[0, number].tolist() + parts.unlabelled[0, number].tolist()
         assert len(set(everything)) == len(everything)
-        members = known.members[of_class, : sizes[of_class]].tolist()
+        members = known.members(of_class).tolist()
         assert set(everything) <= set(members)
         assert 1 <= len(query) <= n_query
         asked = np.ones(fewer.query.shape, bool) if fewer.asked is None else fewer.asked
@@ -99,3 +99,32 @@ def test_classes_of_a_task_have_one_origin_and_all_that_are_rich_enough_occur() 
 def test_shapes_beyond_unequal_classes_are_refused(shape: TaskShape, reason: str) -> None:
     said = reserve_shortage("x/new", table([5, 30]), shape, 1)
     assert said is not None and re.search(reason, said)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(12, 60), min_size=2, max_size=5), st.integers(1, 3), st.integers(0, 9))
+def test_draws_that_keep_the_prior_are_equally_many_and_apart(
+    sizes: list[int], free: int, index: int
+) -> None:
+    known, shape = table(sizes), TaskShape(2, 2, 4, free)
+    keys = task_keys(0, "new", [index, index + 1])
+    classes = drawn_classes(known, keys, 2, one_origin=False)
+    parts = draw(known, classes, keys, shape, 2 + free, keep_prior=True)
+    assert parts.free is not None
+    for task in range(2):
+        unlabelled = parts.unlabelled[task][parts.free[task]].tolist()
+        query = parts.query[task] if parts.asked is None else parts.query[task][parts.asked[task]]
+        other = [*parts.support[task].ravel().tolist(), *query.ravel().tolist()]
+        assert len(set(unlabelled)) == len(unlabelled) == 2 * free
+        assert not set(unlabelled) & set(other)
+
+
+def test_draws_keep_the_prior_of_classes_of_unequal_size() -> None:
+    known, shape = table([300, 30]), TaskShape(2, 1, 5, 5)
+    keys = task_keys(0, "new", range(200))
+    classes = drawn_classes(known, keys, 2, one_origin=False)
+    parts = draw(known, classes, keys, shape, 6, keep_prior=True)
+    assert parts.free is not None
+    common = parts.free.sum(axis=-1)[classes == 0].mean() / 10
+    # A class has min(5, size - kept) queries, 1 support example and 25 kept: what is left is 294 to 24.
+    assert common == pytest.approx(294 / (294 + 24), abs=0.02)

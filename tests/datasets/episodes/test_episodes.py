@@ -86,11 +86,10 @@ def test_tasks_hold_different_examples_of_distinct_classes(
     source: Episodes, split: Split, indices: list[int]
 ) -> None:
     table = source.splits[split]
-    class_of = {int(i): c for c in range(len(table)) for i in table.members[c, : table.sizes[c]]}
+    class_of = {int(i): c for c in range(len(table)) for i in table.members(c)}
     group_of = {}
     if table.groups is not None:
-        filled = table.filled()
-        group_of = dict(zip(table.members[filled].tolist(), table.groups[filled].tolist(), strict=True))
+        group_of = dict(zip(table.ids.tolist(), table.groups.tolist(), strict=True))
     for task in source.tasks(split, indices):
         support, query, unlabelled = parts(task)
         everything = support + query + unlabelled

@@ -150,3 +150,47 @@ def test_raw_arrays_have_the_shape_of_the_source(read: Read, tmp_path: Path) -> 
                 labelled.recipe, Plain(), str(tmp_path / "new.npz"), problems=Problems("stop"), chunk=3
             )
         )
+
+
+def test_channels_last_are_asked_about_and_read_as_said(read: Read) -> None:
+    x = np.random.default_rng(0).integers(0, 255, (20, 9, 8, 3)).astype(np.uint8)
+    with pytest.raises(RequestError, match=r"x has shape \(20, 9, 8, 3\), channels last as it seems"):
+        read(x=x, y=Y)
+    last = read(x=x, y=Y, changes={"channel_axis": "last"})
+    assert last.recipe["images"] and np.array_equal(tensor(last.inputs).numpy(), x.transpose(0, 3, 1, 2))
+    first = read(x=x, y=Y, changes={"channel_axis": "first"})
+    assert not first.recipe["images"] and tensor(first.inputs).shape == (20, 9, 8, 3)
+    (raw,) = layouts.raw_values(last.recipe, Plain(), x[:5], chunk=9)
+    assert torch.equal(tensor(raw.inputs), tensor(last.inputs)[:5])
+
+
+def test_a_recipe_of_before_reads_channels_first_without_a_question(read: Read, tmp_path: Path) -> None:
+    x = np.zeros((20, 9, 8, 3), np.float32)
+    recipe = dict(read(x=x, y=Y, changes={"channel_axis": "first"}).recipe)
+    for key in ("channel_axis", "standardise", "scale"):
+        del recipe[key]
+    again = layouts.read_labelled(recipe, Plain(), str(tmp_path / "data.npz"), unlabelled=None, on_bad="stop")
+    assert tensor(again.inputs).shape == (20, 9, 8, 3)
+
+
+@pytest.mark.parametrize("shape", [(20, 3), (20, 3, 5)])
+def test_standardised_numbers_have_mean_0_and_deviation_1_and_so_have_further_ones(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    x = np.random.default_rng(0).normal(1e4, 7, shape)
+    x[:, 2] = 0.1  # constant: its deviation of rounding must not be divided by
+    np.savez(tmp_path / "one.npz", x=x, y=Y)
+    node = {"x_key": "x", "y_key": "y", "task_key": None, "split_key": None, "channel_axis": None}
+    recipe = layouts.fresh_recipe("arrays", {**node, "standardise": True})
+    found = layouts.read_labelled(recipe, Plain(), str(tmp_path / "one.npz"), unlabelled=None, on_bad="stop")
+    values = tensor(found.inputs).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(values.mean(1), torch.zeros(3), atol=1e-3, rtol=0)
+    torch.testing.assert_close(values.std(1, correction=0)[:2], torch.ones(2), atol=1e-3, rtol=0)
+    (raw,) = layouts.raw_values(found.recipe, Plain(), x[:4], chunk=9)
+    torch.testing.assert_close(tensor(raw.inputs), tensor(found.inputs)[:4])
+
+
+def test_features_of_very_different_scales_deserve_a_word(read: Read) -> None:
+    x = np.random.default_rng(0).normal(0, 1, (20, 3)) * [1, 1, 1000]
+    with pytest.warns(RuntimeWarning, match=r"x is read as it is, with deviations from .*standardise=true"):
+        read(x=x, y=Y)

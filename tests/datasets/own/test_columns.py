@@ -46,18 +46,19 @@ RANDOM = np.random.default_rng(0).normal(size=20).tolist()
 @pytest.mark.parametrize(
     ("name", "values", "what"),
     [
-        ("", RANDOM, "has no name"),
-        ("Unnamed: 0", RANDOM, "has no name"),
-        ("row", range(1, 21), "counts the rows"),
-        ("when", np.cumsum(np.abs(RANDOM)).tolist(), "counts the rows"),
-        ("copy", ["a", "b"] * 10, "alone decides the label"),
-        ("code", [0, 1] * 10, "alone decides the label"),
+        ("", RANDOM, "no name"),
+        ("Unnamed: 0", RANDOM, "no name"),
+        ("row", range(1, 21), "like a row number"),
+        ("when", np.cumsum(np.abs(RANDOM)).tolist(), "like a row number"),
+        ("copy", ["a", "b"] * 10, "beside one label alone"),
+        ("code", [0, 1] * 10, "beside one label alone"),
         ("c", [7] * 20, "has one value in all rows"),
     ],
 )
 def test_suspicious_columns_are_named(name: str, values: Sequence[object], what: str) -> None:
     (line,) = suspicions({name: cells(list(values)), "f": cells(RANDOM)}, LABELS, 1)
     assert what in line and (name or "''") in line
+    assert name or "\"dataset.ignore=['']\"" in line  # as a shell has to have it
 
 
 def test_ordinary_columns_are_not_suspicious() -> None:
@@ -71,4 +72,4 @@ def test_ordinary_columns_are_not_suspicious() -> None:
 
 def test_an_index_begins_anew_in_each_file() -> None:
     twice = {"i": cells([*range(10), *range(10)])}
-    assert suspicions(twice, [], 1) == [] and "counts the rows" in suspicions(twice, [], 2)[0]
+    assert suspicions(twice, [], 1) == [] and "like a row number" in suspicions(twice, [], 2)[0]

@@ -111,8 +111,33 @@ def test_bad_layouts_are_refused_in_one_line(
     with pytest.raises(RequestError, match="holds no images in folders named after their class"):
         image_folder(Plain(), **values)
     draw("a", "t/b")
+    (tmp_path / "data" / "empty").rmdir()
     with pytest.raises(RequestError, match=r"holds a/0.png and t/b/0.png, at different depths"):
         image_folder(Plain(), **values)
+
+
+def test_folders_named_after_splits_are_read_as_these(
+    values: dict[str, Any], draw: Callable[..., None]
+) -> None:
+    draw("train/a", "train/b", "test/a", "test/b")
+    labelled = image_folder(Plain(), **values).labelled
+    assert labelled.classes == ("a", "b") and labelled.tasks == () and labelled.splits == ("new", "train")
+    assert sorted(
+        {p.split("/")[0] for p, s in zip(labelled.places, labelled.split_of, strict=True) if s}
+    ) == ["train"]
+
+
+def test_inverted_images_are_black_for_white(values: dict[str, Any], draw: Callable[..., None]) -> None:
+    draw(*CLASSES)
+    plain, inverted = (image_folder(Plain(), **{**values, "invert": i}).labelled for i in (False, True))
+    assert torch.equal(tensor(inverted.inputs), 255 - tensor(plain.inputs))
+    (raw, *_) = layouts.read_raw(
+        inverted.recipe, Plain(), values["root"], problems=Problems("stop"), chunk=99
+    )
+    assert torch.equal(tensor(raw.inputs), tensor(inverted.inputs))
+    older = {key: value for key, value in plain.recipe.items() if key != "invert"}
+    again = layouts.read_labelled(older, Plain(), values["root"], unlabelled=None, on_bad="stop")
+    assert torch.equal(tensor(again.inputs), tensor(plain.inputs))
 
 
 def test_one_class_is_a_support_set_but_no_source(values: dict[str, Any], draw: Callable[..., None]) -> None:
@@ -128,7 +153,6 @@ def test_bad_file_stops_or_is_skipped_with_a_warning(
 ) -> None:
     draw(*CLASSES)
     (tmp_path / "data" / "class03" / "2.png").write_bytes(b"")
-    (tmp_path / "data" / "class03" / "notes.txt").write_text("no image, and none by its name")
     with pytest.raises(
         RequestError, match=r"class03/2.png: it is empty \(0 bytes\); repair or remove it, or"
     ):

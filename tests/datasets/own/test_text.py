@@ -152,7 +152,7 @@ def test_file_that_cannot_be_written_to_is_read_and_stays(
 
 def test_model_without_text_is_refused(values: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text(CSV)
-    with pytest.raises(ValueError, match="model: it reads no text"):
+    with pytest.raises(ValueError, match="model: it does not read text"):
         text(Plain(), **{**values, "root": str(tmp_path / "data.csv")})
 
 
@@ -237,7 +237,7 @@ def test_texts_of_a_file_of_another_kind_are_refused(read: Read, bag: Preprocess
 
 def test_texts_that_are_cut_are_counted(read: Read, bag: Preprocess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bag, "max_length", 2)
-    monkeypatch.setattr(bag, "cut", lambda texts: (sum(len(t.split()) > 2 for t in texts), 3), raising=False)
+    monkeypatch.setattr(bag, "cut", lambda texts: (sum(len(t.split()) > 2 for t in texts), 4), raising=False)
     with pytest.warns(
         RuntimeWarning, match=r"45 of 45 texts are longer than 2 tokens and were cut; .*length=4"
     ):

@@ -100,7 +100,9 @@ def test_unusable_home_falls_back_to_temporary_files(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.fault("R13")
-def test_a_read_only_folder_serves_what_it_holds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_folder_serves_what_it_holds_and_what_is_made_is_not_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     load_or_make("things", make)
     read_only = lambda path, mode: not mode & os.W_OK  # noqa: E731
     monkeypatch.setattr("os.access", read_only)
@@ -109,9 +111,44 @@ def test_a_read_only_folder_serves_what_it_holds(folder: Path, monkeypatch: pyte
     def no_file(*_: object, **__: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("tempfile.NamedTemporaryFile", no_file)
-    with pytest.raises(RequestError, match=r"COLDSTART_CACHE: .*other.npz cannot be written \(Read-only"):
-        load_or_make("other", make)
+    monkeypatch.setattr("coldstart_cli.files.durable.open", no_file, raising=False)
+    with caplog.at_level(logging.WARNING):
+        assert load_or_make("other", make)["names"].tolist() == ["a", "bc"]
+    (said,) = caplog.records
+    assert "other.npz cannot be written (Read-only file system); what" in said.getMessage()
+
+
+def test_what_is_kept_can_be_read_by_others_as_the_umask_says(folder: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        load_or_make("things", make)
+    finally:
+        os.umask(before)
+    assert (folder / "things.npz").stat().st_mode & 0o777 == 0o644
+
+
+def test_what_cannot_be_read_is_said_and_made_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_or_make("things", make)
+    path, opened = folder / "things.npz", Path.open
+
+    def another_users(self: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        if self == path and "r" in mode:
+            raise PermissionError(13, "Permission denied")
+        return opened(self, mode, *rest, **options)
+
+    monkeypatch.setattr(Path, "open", another_users)
+    with caplog.at_level(logging.WARNING):
+        assert load_or_make("things", make)["names"].tolist() == ["a", "bc"]
+    assert "it cannot be read (PermissionError); it is made again" in caplog.text
+
+
+def test_what_a_killed_process_left_is_swept(folder: Path) -> None:
+    folder.mkdir()
+    (folder / ".things.npz.77.partial").write_text("half")
+    load_or_make("things", make)
+    assert not list(folder.glob(".*"))
 
 
 def test_unusable_named_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,8 +64,28 @@ GREY = np.linspace(0, 255, 64).reshape(8, 8).round().astype(np.uint8)
             np.full((8, 8), 255),
         ),
         (encoded(Image.merge("LA", (Image.fromarray(GREY), Image.new("L", (8, 8), 255)))), GREY),
+        (encoded(Image.fromarray(GREY), "BMP"), GREY),
+        (encoded(Image.fromarray(GREY.astype(np.uint16) * 257), "TIFF"), GREY),
+        (encoded(Image.fromarray(GREY), "GIF"), GREY),
+        (
+            encoded(Image.fromarray(GREY), "GIF", save_all=True, append_images=[Image.new("L", (8, 8), 255)]),
+            GREY,  # the first picture
+        ),
     ],
-    ids=["grey", "16-bit", "rgb", "webp", "palette", "1-bit", "transparent", "opaque"],
+    ids=[
+        "grey",
+        "16-bit",
+        "rgb",
+        "webp",
+        "palette",
+        "1-bit",
+        "transparent",
+        "opaque",
+        "bmp",
+        "tiff",
+        "gif",
+        "animated",
+    ],
 )
 @pytest.mark.parametrize("channels", [1, 3])
 def test_image_of_any_kind_has_the_same_grey_values(
@@ -101,15 +121,16 @@ def test_image_is_cut_or_stretched() -> None:
     ("content", "reason"),
     [
         (b"", r"it is empty \(0 bytes\)"),
-        (b"hello", "it is no PNG, JPEG or WebP image"),
+        (b"hello", "it is none of PNG, JPEG, WebP, BMP, TIFF, GIF"),
         (encoded(Image.new("RGB", (400, 400), "red"), "JPEG")[:600], "it is damaged"),
         (encoded(Image.fromarray(GREY))[:70], "it is damaged"),
         (bomb(1_000_000, 1), "it has 1,000,000 x 1 pixels, and sides end at 30,000"),
         (bomb(25_000, 5_000), "more than 89 million pixels"),
         (bomb(2**31 - 1, 2**31 - 1), "more than 89 million pixels"),
-        (encoded(Image.new("L", (4, 4)), "GIF"), "it is no PNG, JPEG or WebP image"),
+        (encoded(Image.new("L", (4, 4)), "PPM"), "it is none of PNG"),
+        (encoded(Image.new("F", (4, 4)), "TIFF"), "its pixels are real numbers; save it with 8 or 16"),
     ],
-    ids=["empty", "text", "cut jpeg", "cut png", "wide", "large", "bomb", "gif"],
+    ids=["empty", "text", "cut jpeg", "cut png", "wide", "large", "bomb", "ppm", "reals"],
 )
 def test_image_that_cannot_be_read_says_why(content: bytes, reason: str) -> None:
     with pytest.raises(Unreadable, match=reason):
@@ -137,10 +158,33 @@ def test_images_are_decoded_once_and_mapped_from_disk(
     assert first.images.shape == (7, 1, 6, 6) and np.array_equal(first.images, again.images)
     assert torch.from_numpy(again.images).index_select(0, torch.tensor([3]))[0, 0, 0, 0] == 30
     assert decoded(files, 5, 1, "crop", Problems("stop")).images.shape == (7, 1, 5, 5) and len(counted) == 14
-    os.utime(files[0].path, ns=(1, 1))  # a file that was changed is decoded anew
-    decoded(files, 6, 1, "crop", Problems("stop"))
-    assert len(counted) == 21
     assert not list(own_cache.glob(".*"))
+
+
+def test_a_file_of_other_content_and_equal_size_and_time_is_decoded_anew(
+    tmp_path: Path, own_cache: Path
+) -> None:
+    files = [ImageFile(tmp_path / f"{i}.bmp", f"{i}.bmp") for i in range(2)]
+    for i, file in enumerate(files):
+        Image.new("L", (8, 8), 10 * i).save(file.path)
+    before = files[0].path.stat()
+    assert decoded(files, 6, 1, "crop", Problems("stop")).images[:, 0, 0, 0].tolist() == [0, 10]
+    content = [file.path.read_bytes() for file in files]
+    assert len(content[0]) == len(content[1])
+    files[0].path.write_bytes(content[1])
+    os.utime(files[0].path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert decoded(files, 6, 1, "crop", Problems("stop")).images[:, 0, 0, 0].tolist() == [10, 10]
+
+
+def test_a_copy_of_a_folder_and_a_cache_that_can_only_be_read_need_no_decoding(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = folder_of(tmp_path, 2)
+    first = decoded(files, 6, 1, "crop", Problems("stop")).images
+    copied = [ImageFile(file.path.rename(tmp_path / f"moved{file.name}"), file.name) for file in files]
+    monkeypatch.setattr(module, "_make", lambda *_: pytest.fail("it is decoded again"))
+    monkeypatch.setattr(module, "locked", lambda _: pytest.fail("a lock is taken to read"))
+    assert np.array_equal(decoded(copied, 6, 1, "crop", Problems("stop")).images, first)
 
 
 def test_decoding_holds_one_image_at_a_time(tmp_path: Path) -> None:

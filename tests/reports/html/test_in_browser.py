@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from coldstart_cli.reports.html.report import write_html
 from tests.kit.browser import Browser, Page, find
-from tests.kit.comparisons import HOSTILE, comparison
+from tests.kit.comparisons import HOSTILE, comparison, typed
 
 CASES: dict[str, dict[str, Any]] = {
     "usual": {"n": 5},
@@ -50,7 +51,7 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
 
     def call(made: dict[str, Any], **window: Any) -> Page:
         path = tmp_path / f"report {len(pages)}.html"
-        write_html(made, path)
+        write_html(typed(made), path)
         page = browser.page(**window).open(path)
         pages.append(page)
         assert page.requests == [path.resolve().as_uri()]
@@ -313,9 +314,10 @@ def test_names_are_text_in_the_browser(show: Callable[..., Page]) -> None:
 
 
 def test_chart_that_fails_leaves_the_others(browser: Browser, tmp_path: Path) -> None:
-    made = comparison(2)
-    made["settings"][0]["similarity"][0]["points"] = [None]
-    write_html(made, tmp_path / "report.html")
+    made = typed(comparison(2, ks=(1,)))
+    (setting,) = made.settings
+    spoiled = replace(setting.similarity[0], points=[None])  # type: ignore[list-item]
+    write_html(replace(made, settings=[replace(setting, similarity=[spoiled])]), tmp_path / "report.html")
     page = browser.page().open(tmp_path / "report.html")
     drawn = page(
         "[...document.querySelectorAll('[data-chart]')].map(p => p.querySelectorAll('.mark').length > 0)"
@@ -327,7 +329,7 @@ def test_chart_that_fails_leaves_the_others(browser: Browser, tmp_path: Path) ->
 
 
 def test_policy_refuses_what_the_file_does_not_hold(browser: Browser, tmp_path: Path) -> None:
-    write_html(comparison(2), tmp_path / "report.html")
+    write_html(typed(comparison(2)), tmp_path / "report.html")
     page = browser.page().open(tmp_path / "report.html")
     page("window.ran = 0")
     page(

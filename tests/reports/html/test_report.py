@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from coldstart_cli.errors import RequestError
 from coldstart_cli.reports.html import report
 from coldstart_cli.reports.html.report import render, write_html
-from tests.kit.comparisons import HOSTILE, comparison
+from tests.kit.comparisons import HOSTILE, comparison, typed
 
 TEMPLATES = Path(report.__file__).parent / "templates"
 
@@ -56,7 +56,7 @@ def test_report_leads_with_the_verdict_and_what_limits_it() -> None:
     made = comparison(3)
     made["sentences"] = ["at k <= 5 maml wins", "from k = 20 the two tie", "maml is 4x faster to adapt."]
     made["notes"], made["left_out"] = ["one seed"], [{"path": "outputs/x", "reason": "it is damaged"}]
-    html = render(made)
+    html = render(typed(made))
     told = (
         "At k &lt;= 5 maml wins.",
         "From k = 20 the two tie.",
@@ -71,7 +71,7 @@ def test_report_leads_with_the_verdict_and_what_limits_it() -> None:
 
 def test_report_holds_every_number_of_the_results() -> None:
     made = comparison(3, ks=(1, 5))
-    text = Parsed(render(made)).text
+    text = Parsed(render(typed(made))).text
     for shot in made["settings"][0]["shots"].values():
         for row in shot["results"].values():
             assert f"{100 * row['mean']:.1f} ± {100 * row['half_width']:.1f}" in text
@@ -82,7 +82,7 @@ def test_report_holds_every_number_of_the_results() -> None:
 
 
 def test_report_needs_nothing_else() -> None:
-    html = render(comparison(len(HOSTILE), names=HOSTILE, gaps=True))
+    html = render(typed(comparison(len(HOSTILE), names=HOSTILE, gaps=True)))
     parsed = Parsed(html)
     links = [value for _, attributes in parsed.tags for name, value in attributes.items()
              if name in ("src", "href", "action", "srcset", "data", "poster")]  # fmt: skip
@@ -93,7 +93,7 @@ def test_report_needs_nothing_else() -> None:
 
 
 def test_policy_allows_the_script_and_style_of_the_file_alone() -> None:
-    parsed = Parsed(render(comparison(2)))
+    parsed = Parsed(render(typed(comparison(2))))
     metas = [attributes for tag, attributes in parsed.tags if tag == "meta"]
     policy = next(m["content"] for m in metas if m.get("http-equiv") == "Content-Security-Policy")
     data, script = parsed.raw["script"]
@@ -122,7 +122,7 @@ def hostile() -> dict[str, Any]:
 
 
 def test_names_appear_as_text_everywhere() -> None:
-    html = render(hostile())
+    html = render(typed(hostile()))
     parsed = Parsed(html)
     kinds = [tag for tag, _ in parsed.tags]
     assert kinds.count("script") == 2
@@ -142,8 +142,8 @@ def test_names_appear_as_text_everywhere() -> None:
 @settings(max_examples=25, deadline=None)
 def test_any_name_is_one_text(name: str) -> None:
     made = comparison(2, ks=(1,), names=[name, f"{name}2"], points=0)
-    usual = Parsed(render(comparison(2, ks=(1,), names=["a", "a2"], points=0)))
-    parsed = Parsed(render(made))
+    usual = Parsed(render(typed(comparison(2, ks=(1,), names=["a", "a2"], points=0))))
+    parsed = Parsed(render(typed(made)))
     assert [tag for tag, _ in parsed.tags] == [tag for tag, _ in usual.tags]
     assert len(json.loads(parsed.raw["script"][0])["settings"][0]["contestants"]) == 2
 
@@ -166,7 +166,7 @@ def test_numbers_that_are_not_known_are_dashes(seed: int, regression: bool, shar
     dice = random.Random(seed)
     made = comparison(dice.randint(1, 5), regression=regression, gaps=bool(seed % 2))
     settings_ = [punched(setting, dice, share) for setting in made["settings"]]
-    parsed = Parsed(render(made | {"settings": settings_}))
+    parsed = Parsed(render(typed(made | {"settings": settings_})))
     assert not re.search(r"\b(None|nan|inf|Undefined|undefined)\b", parsed.text)
     assert "–" in parsed.texts
 
@@ -175,7 +175,7 @@ def test_numbers_that_are_not_finite_are_dashes() -> None:
     made = comparison(2)
     row = next(iter(made["settings"][0]["shots"]["1"]["results"].values()))
     row |= {"mean": float("nan"), "half_width": float("inf")}
-    assert not re.search(r"\b(NaN|nan|inf|Infinity)\b", Parsed(render(made)).text)
+    assert not re.search(r"\b(NaN|nan|inf|Infinity)\b", Parsed(render(typed(made))).text)
 
 
 def test_errors_are_not_in_percent() -> None:
@@ -183,7 +183,7 @@ def test_errors_are_not_in_percent() -> None:
     for shot in made["settings"][0]["shots"].values():
         for row in shot["results"].values():
             row |= {"mean": 0.123456, "half_width": 0.0021}
-    text = Parsed(render(made)).text
+    text = Parsed(render(typed(made))).text
     assert "0.1235 ± 0.0021" in text
     assert "12.3" not in text
 
@@ -192,7 +192,7 @@ def test_settings_of_one_title_are_told_apart() -> None:
     made = comparison(2, settings=2, ks=(1,))
     made["settings"][1]["title"] = made["settings"][0]["title"]
     made["settings"][1]["shots"] = {"7": made["settings"][1]["shots"]["1"]}
-    text = Parsed(render(made)).texts
+    text = Parsed(render(typed(made))).texts
     assert "glyphs, 5-way, k = 1" in text
     assert "glyphs, 5-way, k = 7" in text
 
@@ -200,26 +200,26 @@ def test_settings_of_one_title_are_told_apart() -> None:
 def test_same_comparison_gives_the_same_file() -> None:
     made = comparison(4, gaps=True)
     before = copy.deepcopy(made)
-    assert render(made) == render(copy.deepcopy(made))
+    assert render(typed(made)) == render(typed(copy.deepcopy(made)))
     assert made == before
 
 
 def test_report_of_200_runs_is_small() -> None:
     made = comparison(20, ks=(1, 2, 5, 10, 20), seeds=10, n_tasks=600)
     config = made["runs"][0]["config"]
-    html = render(made)
+    html = render(typed(made))
     assert len(html) < 1_000_000
     assert html.count(config[-200:]) == 1  # what all runs share stands there once
 
 
 def test_write_html_refuses_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"--html: .* is a folder; name a file in it"):
-        write_html(comparison(2), tmp_path)
+        write_html(typed(comparison(2)), tmp_path)
     with pytest.raises(RequestError, match=r"--html: .*missing is not a folder; make it first"):
-        write_html(comparison(2), tmp_path / "missing" / "report.html")
-    write_html(comparison(2), tmp_path / "report.html")
+        write_html(typed(comparison(2)), tmp_path / "missing" / "report.html")
+    write_html(typed(comparison(2)), tmp_path / "report.html")
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
-    assert (tmp_path / "report.html").read_text(encoding="utf-8") == render(comparison(2))
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == render(typed(comparison(2)))
 
 
 def test_scripts_are_plain_and_all_used() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from coldstart_cli.reports.html import run_tables, tables
-from coldstart_cli.reports.html.chart_data import best_first, costs, visible
-from tests.kit.comparisons import comparison
+from coldstart_cli.comparison.verdict import starred
+from coldstart_cli.reports.html import tables
+from tests.kit.comparisons import comparison, typed_setting
 
 
 def setting(n: int = 3, **changes: Any) -> dict[str, Any]:
@@ -20,10 +20,11 @@ def column(table: tables.Table, name: str) -> list[str]:
 
 def test_results_star_the_winners_and_name_the_tasks() -> None:
     made = setting(3, ks=(1, 5))
-    table = tables.results(made)
-    for k, shot in made["shots"].items():
-        starred = [row[0] for row in table.rows if row[table.head.index(f"k = {k}")].endswith("★")]
-        assert sorted(starred) == sorted(shot["winners"])
+    of = typed_setting(made)
+    table = tables.results(of)
+    for k, at in of.shots.items():
+        marked = [row[0] for row in table.rows if row[table.head.index(f"k = {k}")].endswith("★")]
+        assert sorted(marked) == sorted(starred(of, at))
     assert table.rows[-1][1] == f"30 ({made['shots']['1']['bank']})"
 
 
@@ -32,7 +33,7 @@ def test_transfer_shows_gain_and_label_efficiency() -> None:
     name = made["contestants"][0]["name"]
     made["shots"]["1"]["results"][name]["gain"] = {"mean": 0.05, "half_width": 0.01}
     made["contestants"][0]["over_shots"]["label_efficiency"] = {"1": 5.2, "5": None}
-    table = tables.transfer(made)
+    table = tables.transfer(typed_setting(made))
     rows = [row for row in table.rows if row[1] == name]
     assert rows[0][table.head.index("gain over scratch")] == "+5.0 ± 1.0"
     assert [row[table.head.index("shots scratch needs")] for row in rows] == ["5.2", "–"]
@@ -40,36 +41,34 @@ def test_transfer_shows_gain_and_label_efficiency() -> None:
 
 def test_calibration_is_left_out_where_nobody_measured_it() -> None:
     made = setting(2)
-    assert tables.calibrations(made) is not None
+    assert tables.calibrations(typed_setting(made)) is not None
     for shot in made["shots"].values():
         for row in shot["results"].values():
-            row["calibration"] = {"nll": None}
-    assert tables.calibrations(made) is None
-    assert tables.calibrations(setting(3, regression=True, gaps=True)) is None
+            row["calibration"] = dict.fromkeys(row["calibration"])
+    assert tables.calibrations(typed_setting(made)) is None
+    assert tables.calibrations(typed_setting(setting(3, regression=True, gaps=True))) is None
 
 
 def test_costs_name_hardware_where_it_differs() -> None:
     made = setting(3)
-    assert "hardware" not in tables.costs(made).head
-    assert tables.hardware(made) == "cpu: AMD EPYC, 2 threads"
-    made["contestants"][0]["hardware"] = {"device": "cuda", "name": "H100", "threads": 1}
-    table = tables.costs(made)
+    assert "hardware" not in tables.costs(typed_setting(made)).head
+    assert tables.hardware(typed_setting(made)) == "cpu: AMD EPYC, 2 threads"
+    made["contestants"][0]["hardware"] = {
+        "device": "cuda",
+        "name": "H100",
+        "threads": 1,
+        "precision": "fp32",
+        "deterministic": True,
+    }
+    table = tables.costs(typed_setting(made))
     assert column(table, "hardware")[0] == "cuda: H100, 1 thread"
-    assert "different hardware" in tables.hardware(made)
-
-
-def test_costs_without_a_value_are_no_choice() -> None:
-    made = setting(3)
-    assert [cost["name"] for cost in costs(made)][:3] == ["answer, batch 1", "answer, batch 64", "adapt"]
-    for contestant in made["contestants"]:
-        contestant["costs"], contestant["training"] = None, None
-    assert costs(made) == []
+    assert "different hardware" in tables.hardware(typed_setting(made))
 
 
 def test_pairs_say_what_would_decide() -> None:
     made = setting(2, ks=(1,))
     made["shots"]["1"]["pairs"][0] |= {"seeds_needed": 7, "tasks_needed": 1200, "p": 1e-7, "p_holm": None}
-    table = tables.pairs(made)
+    table = tables.pairs(typed_setting(made))
     assert column(table, "needed to decide") == ["7 seeds or 1,200 tasks"]
     assert column(table, "p") == ["< 0.0001"]
     assert column(table, "p, Holm") == ["–"]
@@ -82,7 +81,7 @@ def test_budgets_say_which_limits_were_kept() -> None:
         "parameters": {"limit": 1000, "measured": 112000, "kept": False},
     }
     made["contestants"][1]["budgets"] = {}
-    said = column(tables.budgets(made, ""), "limits: measured of allowed")
+    said = column(tables.budgets(typed_setting(made), ""), "limits: measured of allowed")
     assert said == ["p95_ms 0.5 of 5: kept; parameters 112,000 of 1,000: exceeded", "–"]
 
 
@@ -91,46 +90,3 @@ def test_numbers_are_typeset_and_names_are_not() -> None:
         "", ["a-b", "n", "m"], [["x-y", "-2.5", "-"], ["-", "+3.1 ± ?", "1e-05"]], (0,)
     )
     assert table.rows == [["x-y", "−2.5", "–"], ["–", "+3.1 ± ?", "1e−05"]]
-
-
-def test_colours_go_to_winners_at_any_k_first() -> None:
-    made = setting(20, ks=(1, 5, 20))
-    late = made["contestants"][-1]["name"]
-    made["shots"]["20"]["results"][late]["rank"] = 1
-    order = best_first(made)
-    assert sorted(order) == list(range(20))
-    assert order.index(19) < 3
-    baselines = [i for i, contestant in enumerate(made["contestants"]) if contestant["baseline"]]
-    assert min(order.index(i) for i in baselines) < 8
-
-
-def test_shared_entries_are_said_once() -> None:
-    common, rest = run_tables.shared([{"a": 1, "b": 2, "c": None}, {"a": 1, "b": 3}])
-    assert (common, rest) == ({"a": 1}, [{"b": 2, "c": None}, {"b": 3}])
-
-
-def test_runs_of_a_contestant_share_its_settings() -> None:
-    contestants, runs = run_tables.settings(comparison(2, seeds=2))
-    assert [row[0] for row in contestants.rows] == list(dict.fromkeys(row[1] for row in runs.rows))
-    assert all("strategy.inner_lr: 0.1" in row[1] and "seed" not in row[1] for row in contestants.rows)
-    assert column(runs, "settings of its own") == ["seed: 0", "seed: 1"] * 2
-    assert column(runs, "command line")[0].startswith("coldstart train strategy=")
-
-
-def test_environments_are_grouped() -> None:
-    made = comparison(2, seeds=2)
-    (table, groups) = run_tables.environments(made)
-    assert groups is None
-    assert dict(table.rows)["packages.torch"] == "2.13.0"
-    made["runs"][0]["environment"] = made["runs"][0]["environment"] | {"python": "3.13.0"}
-    (table, groups) = run_tables.environments(made)
-    assert "python" not in dict(table.rows)
-    assert groups is not None
-    assert [row[:2] for row in groups.rows] == [["python: 3.13.0", "1"], ["python: 3.11.7", "3"]]
-
-
-def test_visible_escapes_what_is_not_seen() -> None:
-    assert visible({"a\x1b": ["b\u202e", 1, None, ("c\ud800\n",)]}) == {
-        r"a\x1b": [r"b\u202e", 1, None, ["c\\ud800\n"]]
-    }
-    assert visible("Ünïcode 漢字 👩‍🔬") == "Ünïcode 漢字 👩‍🔬"

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.strategies.alignment.adversarial import DomainAdversarial, rising
 from coldstart_cli.strategies.building_blocks.two_domains import Domains
@@ -78,6 +77,16 @@ def test_cdan_projects_products_that_are_too_wide_at_random(experiment: Make) ->
     assert {"of_features", "of_probabilities"} <= strategy.state_dict().keys()
 
 
-def test_entropy_without_class_probabilities_is_refused(experiment: Make) -> None:
-    with pytest.raises(RequestError, match=r"entropy: .*set conditional=true"):
-        experiment("strategy=dann", "dataset.n_unlabelled=3", "strategy.entropy=true")
+def test_entropy_weighs_confident_examples_more_without_conditioning_too(experiment: Make) -> None:
+    strategy = experiment("strategy=dann", "dataset.n_unlabelled=3", "strategy.entropy=true").strategy
+    assert isinstance(strategy, DomainAdversarial)
+    assert strategy.needs_classes
+    (_, _, last), domains, _ = step(strategy.double(), 4)
+    features = torch.cat([domains.source, domains.unlabelled]).detach()
+    classes = strategy.network.head(features).softmax(-1).detach()
+    weights = 1 + (classes * classes.log()).sum(-1).exp()  # equation 10: 1 + exp(-H)
+    of_source = strategy.discriminator(features).squeeze(-1).sigmoid()
+    losses = torch.cat([-of_source[:3].log(), -(1 - of_source[3:]).log()]) * weights
+    loss = (losses[:3].sum() / weights[:3].sum() + losses[3:].sum() / weights[3:].sum()) / 2
+    (plain,) = torch.autograd.grad(loss, [strategy.discriminator[4].weight])
+    torch.testing.assert_close(last, plain)

@@ -40,7 +40,9 @@ def test_co_tuning_equals_plain_torch(experiment: Make) -> None:
         soft = source_head(encoder(support.inputs)).softmax(-1)
         relationship = torch.stack([soft[support.targets == c].mean(0) for c in range(3)])
     modules = nn.ModuleList([encoder, source_head, head])
-    optimizer = torch.optim.SGD(modules.parameters(), lr=strategy.lr, momentum=strategy.momentum)
+    optimizer = torch.optim.SGD(
+        modules.parameters(), lr=strategy.tuning["lr"], momentum=strategy.tuning["momentum"]
+    )
     for _ in range(3):
         optimizer.zero_grad()
         features = encoder(support.inputs)

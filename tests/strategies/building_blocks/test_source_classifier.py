@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from coldstart_cli.config.catalog import catalogue, search_roots
+from coldstart_cli.config.families import by_family
 from coldstart_cli.core.tasks import Support, Task
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.strategies.building_blocks.source_classifier import (
@@ -17,14 +19,10 @@ from coldstart_cli.strategies.building_blocks.source_classifier import (
     weights_of,
 )
 from coldstart_cli.strategies.transfer.fine_tune import FineTune
-from tests.kit.strategies import trials
 
 Make = Callable[..., Experiment]
-FAMILY = [
-    trial.name
-    for trial in trials()
-    if ".transfer." in type(trial.strategy).__module__ and not trial.strategy.needs_labels
-]
+GROUPS = catalogue(search_roots())
+FAMILY = [one.name for one in by_family(GROUPS["strategy"], GROUPS)["transfer"]]
 
 
 def sharing(task: Task, n_labelled: int) -> Support:
@@ -42,6 +40,10 @@ def sharing(task: Task, n_labelled: int) -> Support:
 def test_shared_labels_start_from_the_source_model(experiment: Make, name: str, n_labelled: int) -> None:
     made = experiment(f"strategy={name}")
     strategy, task = made.strategy.eval(), made.source.tasks("new", [0])[0]
+    if strategy.needs_labels:  # it learns from them alone, and has no source model to start from
+        bare = made.source.with_shape(replace(made.source.shape, k_shot=0))
+        assert str(strategy.refusal(bare)).startswith("it learns from labels")
+        return
     items = strategy.adapt(sharing(task, n_labelled))
     with torch.no_grad():
         outputs = next(items).module(task.query.inputs)

@@ -181,7 +181,7 @@ def test_teacher_moves_no_running_statistics_while_it_teaches(experiment: Make) 
 
 def test_teacher_beside_equals_the_teacher_adapted_alone(experiment: Make) -> None:
     strategy, made = distilled(experiment)
-    alone = experiment("strategy=finetune", f"strategy.lr={strategy.lr}").strategy.double()
+    alone = experiment("strategy=finetune", f"strategy.lr={strategy.tuning['lr']}").strategy.double()
     assert isinstance(alone, FineTune)
     alone.network.load_state_dict(strategy.teacher.state_dict())
     task = made.source.tasks("new", [0])[0]
@@ -221,7 +221,7 @@ def test_unlabelled_examples_get_the_outputs_of_the_adapted_teacher(experiment: 
             [network.encoder(inputs).numpy() for inputs in (support.inputs, support.unlabelled)]
             for network in (strategy.teacher, strategy.network)
         )
-    labels, lr = np.eye(3)[support.targets.numpy()], strategy.lr
+    labels, lr = np.eye(3)[support.targets.numpy()], strategy.tuning["lr"]
     head, bias = np.zeros((3, t.shape[1])), np.zeros(3)
     for _ in range(2):
         error = (softmax(t @ head.T + bias) - labels) / len(t)

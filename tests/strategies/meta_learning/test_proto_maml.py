@@ -56,7 +56,7 @@ def by_hand(strategy: ProtoMAML, task: Task, steps: int) -> list[Tensor]:
         gradients = torch.autograd.grad(loss, variables)
         with torch.no_grad():
             for variable, gradient in zip(variables, gradients, strict=True):
-                variable -= strategy.inner_lr * gradient
+                variable -= strategy.inner["inner_lr"] * gradient
     found = [v.detach().clone() for v in variables]
     with torch.no_grad():
         for parameter, value in zip(encoder.parameters(), kept, strict=True):

@@ -1,4 +1,4 @@
-"""Prototypes, distances and the loss against values worked by hand."""
+"""Distances and the loss against values worked by hand."""
 
 from __future__ import annotations
 
@@ -12,17 +12,10 @@ from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.strategies.building_blocks.discrepancy import squared_distances
 from coldstart_cli.strategies.building_blocks.embedding import task_scores
-from coldstart_cli.strategies.building_blocks.prototypes import prototypes
 from coldstart_cli.strategies.meta_learning.protonet import ProtoNet, logits_by_prototypes
 from coldstart_cli.training.meta_batch import same
 
 Make = Callable[..., Experiment]
-
-
-def test_prototypes_are_class_means() -> None:
-    features = torch.tensor([[0.0, 2.0], [4.0, 0.0], [2.0, 2.0]])
-    means = prototypes(features, torch.tensor([1, 0, 1]), 3)
-    assert means.tolist() == [[4.0, 0.0], [1.0, 2.0], [0.0, 0.0]]
 
 
 def test_squared_distances_by_hand() -> None:

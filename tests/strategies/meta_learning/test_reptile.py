@@ -32,7 +32,7 @@ def made_with(experiment: Make, *overrides: str) -> tuple[Reptile, Experiment]:
 def trained(strategy: Reptile, inputs: Tensor, targets: Tensor, size: int, steps: int, seed: int) -> Reptile:
     """A copy whose network torch.optim.Adam has trained on mini-batches."""
     mine = copy.deepcopy(strategy)
-    adam = torch.optim.Adam(mine.network.parameters(), mine.inner_lr, betas=(0.0, 0.999))
+    adam = torch.optim.Adam(mine.network.parameters(), mine.inner["inner_lr"], betas=(0.0, 0.999))
     for chosen in islice(batches(len(targets), size, seed), steps):
         adam.zero_grad()
         F.cross_entropy(mine.network(inputs[chosen]), targets[chosen]).backward()  # type: ignore[no-untyped-call]

@@ -77,10 +77,10 @@ def test_lp_ft_is_a_probe_followed_by_fine_tuning(experiment: Make) -> None:
     support = made.source.tasks("new", [0])[0].support
     items = list(islice(strategy.adapt(support), 6))
     network = network_of(strategy, support)
-    phases = [(network[1].parameters(), 0.2, 2), (network.parameters(), strategy.lr, 3)]
+    phases = [(network[1].parameters(), 0.2, 2), (network.parameters(), strategy.tuning["lr"], 3)]
     step = 0
     for parameters, lr, n_steps in phases:
-        optimizer = torch.optim.SGD(parameters, lr, momentum=strategy.momentum)
+        optimizer = torch.optim.SGD(parameters, lr, momentum=strategy.tuning["momentum"])
         for _ in range(n_steps):
             optimizer.zero_grad()
             nn.functional.cross_entropy(network(support.inputs), support.targets).backward()
@@ -98,7 +98,7 @@ def test_l2_sp_equals_torch_sgd_with_the_penaltys_gradient(experiment: Make) -> 
     support = made.source.tasks("new", [0])[0].support
     network = network_of(strategy, support)
     start = [w.detach().clone() for w in network[0].parameters()]
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.2, momentum=strategy.momentum)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.2, momentum=strategy.tuning["momentum"])
     for _ in range(4):
         optimizer.zero_grad()
         nn.functional.cross_entropy(network(support.inputs), support.targets).backward()

@@ -19,7 +19,7 @@ from coldstart_cli.training.meta_batch import Each
 from coldstart_cli.training.optimizers import OptimizerFactory
 from coldstart_cli.training.outer_loops import episodic
 
-Broken = Literal["none", "changes_self", "reads_batch", "reads_order", "forgets", "notes"]
+Broken = Literal["none", "changes_self", "reads_batch", "reads_order", "forgets", "rests", "notes"]
 
 
 class Nearest(Strategy):
@@ -82,7 +82,8 @@ class Nearest(Strategy):
             features = functional_call(self.encoder, dict(weights), (q,))
             if self.broken == "forgets":  # how far its generator is, no checkpoint knows
                 features = features + 0.1 * torch.randn((), generator=self.generator)
-            return objective.loss(-squared_distances(features, means), u)
+            value = objective.loss(-squared_distances(features, means), u)
+            return value.detach() + 0 * value if self.broken == "rests" else value
 
         return {
             "loss": each(loss)(weights, support.inputs, support.targets, query.inputs, query.targets),

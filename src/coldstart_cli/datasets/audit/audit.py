@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from coldstart_cli.core.tasks import Split, TaskShape, TaskSource
 from coldstart_cli.datasets.audit.contents import Holding, Twins, coincidences, holdings, is_regression, twins
-from coldstart_cli.datasets.audit.findings import FIRST, Finding, Leaks, counted, finding
-from coldstart_cli.datasets.audit.task_bank import Asked, BankAudit, BankRow, nested
+from coldstart_cli.datasets.audit.findings import FIRST, BankRow, Finding, Leaks, counted, finding
+from coldstart_cli.datasets.audit.task_bank import Asked, BankAudit, nested
 
 COMPARED = (1, 5)
 """Shots that are compared beside those of the evaluation."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 FIRST = 10
 """Leaks of each kind that are told one by one; the others are counted."""
@@ -38,6 +40,49 @@ class Finding:
     n_leaks: int
     leaks: tuple[str, ...]
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class BankRow:
+    """The first tasks of a split in one shape.
+
+    Attributes:
+        n_distinct: different ones among them, unlabelled examples apart.
+        digest: equal on two machines exactly when all these tasks are.
+    """
+
+    uses: tuple[str, ...]
+    split: str
+    shape: str
+    n_tasks: int
+    n_distinct: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataAudit:
+    """All of an audit, as `data check --json` prints it.
+
+    Attributes:
+        name: of the data set's config.
+        settings: that config.
+        fingerprint: of the data's content.
+        facts: split -> what it holds, in words.
+        n_leaks: of all findings.
+        not_served: what a run leaves out, and why.
+        unreadable: what your own data hold that could not be read, a line each.
+        bank: of the tasks of each use.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    fingerprint: str
+    facts: Mapping[str, str]
+    n_leaks: int
+    findings: Sequence[Finding]
+    not_served: Sequence[str]
+    unreadable: Sequence[str]
+    bank: Sequence[BankRow]
 
 
 def finding(check: str, checked: str, leaks: Leaks, note: str) -> Finding:

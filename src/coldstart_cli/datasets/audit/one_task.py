@@ -7,6 +7,7 @@ examples that say the same, which an estimate by cross-validation takes for inde
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,29 @@ class Observation:
     n_found: int
     first: tuple[str, ...]
     note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskAudit:
+    """What is to be known of one task, as `data check --adapt --json` prints it.
+
+    Attributes:
+        name, root: of the data set's config.
+        fingerprint: of the data's content.
+        facts: how many examples and classes there are, in words.
+        remarks: what was guessed or left aside in reading, a line each.
+        unreadable: what could not be read, a line each.
+        n_found: of all observations and all that could not be read.
+    """
+
+    name: str
+    root: str | None
+    fingerprint: str
+    facts: str
+    observations: Sequence[Observation]
+    remarks: Sequence[str]
+    unreadable: Sequence[str]
+    n_found: int
 
 
 def observations(labelled: Labelled) -> list[Observation]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from coldstart_cli.core.tasks import Examples, Split, Task, TaskShape, TaskSource, content_hash
 from coldstart_cli.datasets.audit.contents import Holding, Lookup, coincidences, is_regression
-from coldstart_cli.datasets.audit.findings import Finding, Leaks, counted, finding
+from coldstart_cli.datasets.audit.findings import BankRow, Finding, Leaks, counted, finding
 from coldstart_cli.datasets.readers.equality import Hashes, hashes_of
 from coldstart_cli.digests import Part, digest, tensor_parts
 from coldstart_cli.metrics.measures import bank_digest
@@ -38,23 +38,6 @@ class Asked:
     split: Split
     shape: TaskShape
     n_tasks: int
-
-
-@dataclass(frozen=True, slots=True)
-class BankRow:
-    """The first tasks of a split in one shape.
-
-    Attributes:
-        n_distinct: different ones among them, unlabelled examples apart.
-        digest: equal on two machines exactly when all these tasks are.
-    """
-
-    uses: tuple[str, ...]
-    split: str
-    shape: str
-    n_tasks: int
-    n_distinct: int
-    digest: str
 
 
 def described(shape: TaskShape) -> str:

@@ -81,7 +81,8 @@ def without_duplicates(
 def by_intent(name: str, preprocess: Preprocess, utterances: Sequence[Utterance], plan: Plan) -> Own:
     """Intents are split; where there are domains, they are the groups that sources may be chosen from."""
     domains = [utterance.domain for utterance in utterances]
-    return Own(name, _labelled(preprocess, utterances, domains if any(domains) else None, None), plan)
+    labelled = _labelled(preprocess, utterances, domains if any(domains) else None, None)
+    return Own(name, labelled, plan, [utterance.part for utterance in utterances])
 
 
 def by_domain(
@@ -100,7 +101,8 @@ def by_domain(
 
     domains = [utterance.domain for utterance in utterances]
     splits = [split(utterance) for utterance in utterances]
-    return Own(name, _labelled(preprocess, utterances, domains, splits), plan)
+    labelled = _labelled(preprocess, utterances, domains, splits)
+    return Own(name, labelled, plan, [utterance.part for utterance in utterances])
 
 
 def all_at_once(name: str, preprocess: Preprocess, utterances: Sequence[Utterance], plan: Plan) -> Draws:
@@ -125,6 +127,7 @@ def all_at_once(name: str, preprocess: Preprocess, utterances: Sequence[Utteranc
         k_shot=plan.shape.k_shot,
         n_unlabelled=plan.shape.n_unlabelled,
         bank_seed=plan.bank_seed,
+        published=parts.tolist(),
     )
 
 

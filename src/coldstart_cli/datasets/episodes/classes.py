@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coldstart_cli.core.tasks import TaskShape
+from coldstart_cli.core.tasks import Split, TaskShape, Validation
 from coldstart_cli.datasets.episodes.shapes import no_task
+
+_DENSE_CHUNK = 1 << 18
+"""Ids of a dense row that a digest sees at once: a megabyte."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassTable:
-    """The classes of one split and their examples.
+    """The classes of one split and their examples, one class after another: memory is linear in examples.
 
     Attributes:
-        members: (n_classes, widest) int32 example ids, each row filled up with its first id.
+        ids: (n,) int32 example ids, class by class.
         sizes: (n_classes,) examples of each class.
-        groups: (n_classes, widest) int16 group of each example, in [0, n_groups), or None. A task's
-            support and query never share a group.
+        groups: (n,) int16 group of each example of `ids`, in [0, n_groups), or None. A task's support and
+            query never share a group.
         n_groups: groups of the split, 0 without.
         quarter_turns: (n_classes,) int64 counter-clockwise turns by 90 degrees that make the class
             out of its images, or None.
@@ -29,9 +33,14 @@ class ClassTable:
         origins: (n_classes,) where each class comes from (alphabet, script), or empty: the groups that a
             strategy may choose its source from.
         names: (n_classes,) of the classes, one name for one class in every split; or empty.
+        labels: (n_classes,) the label of each class, where classes of several origins share their labels
+            (walking of one person, and of another); None where each class is a label of its own.
+        label_names: of the labels, in their order; the same in every split.
+        starts: (n_classes,) where the examples of each class begin in `ids`.
+        widest: examples of the largest class.
     """
 
-    members: NDArray[np.int32]
+    ids: NDArray[np.int32]
     sizes: NDArray[np.int64]
     groups: NDArray[np.int16] | None
     n_groups: int
@@ -39,6 +48,14 @@ class ClassTable:
     room: tuple[int, int]
     origins: tuple[str, ...]
     names: tuple[str, ...] = ()
+    labels: NDArray[np.int64] | None = None
+    label_names: tuple[str, ...] = ()
+    starts: NDArray[np.int64] = field(init=False)
+    widest: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "starts", np.cumsum(self.sizes) - self.sizes)  # it is frozen
+        object.__setattr__(self, "widest", int(self.sizes.max(initial=0)))
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -48,24 +65,50 @@ class ClassTable:
         """Groups on the support side of a task: half, rounded down (queries are more in number)."""
         return self.n_groups // 2
 
-    def filled(self) -> NDArray[np.bool_]:
-        """(n_classes, widest): True where `members` holds an example of its own."""
-        return np.asarray(np.arange(self.members.shape[1]) < self.sizes[:, None])
+    def members(self, number: int) -> NDArray[np.int32]:
+        """The example ids of one class."""
+        start = int(self.starts[number])
+        return self.ids[start : start + int(self.sizes[number])]
+
+    @property
+    def n_labels(self) -> int:
+        """Classes of the pooled problem."""
+        return len(self) if self.labels is None else len(self.label_names)
+
+    @property
+    def label_of(self) -> NDArray[np.int64]:
+        """(n_classes,) the class of the pooled problem that each class is."""
+        return np.arange(len(self)) if self.labels is None else self.labels
 
     def flat(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64] | None]:
-        """(n,) example ids, their classes and quarter turns, class by class."""
-        labels = np.repeat(np.arange(len(self), dtype=np.int32), self.sizes)
+        """(n,) example ids, their labels and quarter turns, class by class."""
+        labels = np.repeat(self.label_of.astype(np.int32), self.sizes)
         turns = None if self.quarter_turns is None else np.repeat(self.quarter_turns, self.sizes)
-        return self.members[self.filled()], labels, turns
+        return self.ids, labels, turns
+
+    def dense_parts(self, values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """Values of each example as rows (n_classes, widest) filled up with their first, chunk by chunk.
+
+        Digests that name runs and task banks were first taken over such a table; written out, one large
+        class would make it many times as large as the data.
+        """
+        for start, size in zip(self.starts.tolist(), self.sizes.tolist(), strict=True):
+            yield values[start : start + size]
+            left = self.widest - size
+            padding = np.full(min(left, _DENSE_CHUNK), values[start], values.dtype)
+            for at in range(0, left, _DENSE_CHUNK):
+                yield padding[: left - at]
 
 
 def class_table(
-    classes: Sequence[Sequence[int]],
+    classes: Sequence[Sequence[int] | NDArray[np.integer]],
     *,
     group_of: Sequence[int] | None,
     quarter_turns: Sequence[int] | None,
     origins: Sequence[str],
     names: Sequence[str] = (),
+    labels: Sequence[int] | None = None,
+    label_names: Sequence[str] = (),
 ) -> ClassTable:
     """Makes a table from the example ids of each class.
 
@@ -75,21 +118,31 @@ def class_table(
         quarter_turns: of each class, or None.
         origins: of each class, or empty.
         names: of each class, or empty.
+        labels, label_names: see `ClassTable`.
     """
     sizes = np.array([len(ids) for ids in classes], dtype=np.int64)
-    members = np.zeros((len(sizes), int(sizes.max(initial=0))), dtype=np.int32)
-    for row, ids in zip(members, classes, strict=True):
-        row[:] = ids[0]
-        row[: len(ids)] = ids
+    flat = np.concatenate([np.asarray(ids, dtype=np.int32) for ids in classes])
     least = int(sizes.min())
     groups: NDArray[np.int16] | None = None
     n_groups, room = 0, (least, least)
     if group_of is not None:
-        present, numbered = np.unique(np.asarray(group_of)[members], return_inverse=True)
-        groups, n_groups = numbered.reshape(members.shape).astype(np.int16), len(present)
+        present, of_group = np.unique(np.asarray(group_of)[flat], return_inverse=True)
+        groups, n_groups = of_group.reshape(-1).astype(np.int16), len(present)
         room = _room_beside_groups(groups, sizes, n_groups)
     turns = None if quarter_turns is None else np.asarray(quarter_turns, dtype=np.int64)
-    return ClassTable(members, sizes, groups, n_groups, turns, room, tuple(origins), tuple(names))
+    numbered = None if labels is None else np.asarray(labels, dtype=np.int64)
+    return ClassTable(
+        flat,
+        sizes,
+        groups,
+        n_groups,
+        turns,
+        room,
+        tuple(origins),
+        tuple(names),
+        numbered,
+        tuple(label_names),
+    )
 
 
 def _room_beside_groups(
@@ -97,13 +150,19 @@ def _room_beside_groups(
 ) -> tuple[int, int]:
     """`ClassTable.room`: what the groups with the fewest examples of a class leave on either side."""
     counts = np.zeros((len(sizes), n_groups), dtype=np.int64)
-    classes = np.repeat(np.arange(len(sizes)), sizes)
-    np.add.at(counts, (classes, groups[np.arange(groups.shape[1]) < sizes[:, None]]), 1)
+    np.add.at(counts, (np.repeat(np.arange(len(sizes)), sizes), groups), 1)
     poorest_first = np.sort(counts, axis=1)
     n_support = n_groups // 2
     support = poorest_first[:, :n_support].sum(axis=1).min()
     query = poorest_first[:, : n_groups - n_support].sum(axis=1).min()
     return int(support), int(query)
+
+
+def validation_of(splits: Mapping[Split, object], *, unshifted: bool) -> Validation:
+    """`TaskSource.validation` of a data set with these splits."""
+    if "validation" not in splits:
+        return "none"
+    return "unshifted" if unshifted else "as_new"
 
 
 def queries_left(table: ClassTable, shape: TaskShape) -> int:

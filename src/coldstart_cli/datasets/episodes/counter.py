@@ -51,6 +51,13 @@ def words(keys: Words, stream: int, *counts: int) -> Words:
     return mix(keys[:, None] + steps).reshape(len(keys), *counts)
 
 
+def words_from(keys: Words, stream: int, first: Ids, n: int) -> Words:
+    """The `n` words from number `first` (n_keys,) on of a stream of each key, (n_keys, n)."""
+    start = first.astype(np.uint64) + np.uint64((stream << 32) + 1)
+    numbers = start[:, None] + np.arange(n, dtype=np.uint64)
+    return mix(np.asarray(keys[:, None] + numbers * _GOLDEN, dtype=np.uint64))
+
+
 def uniforms(keys: Words, stream: int, *counts: int) -> NDArray[np.float64]:
     """Uniform reals in [0, 1) with 53 bits, (n_keys, *counts)."""
     return (words(keys, stream, *counts) >> np.uint64(11)).astype(np.float64) * 2.0**-53
@@ -69,14 +76,18 @@ def seeds(keys: Words, stream: int) -> list[int]:
     return drawn
 
 
-def order(priorities: Words) -> Ids:
+def order(priorities: Words, n_positions: int | None = None) -> Ids:
     """The positions of the last axis, sorted by priority: a shuffle where priorities are random.
+
+    Args:
+        n_positions: how many positions the lowest bits hold; None: as many as the axis has. A part of a wider
+            axis is sorted as the whole would be.
 
     The position takes the place of the lowest bits, so that a plain sort (three times as fast as
     argsort) does; ties go to the lower position.
     """
     width = priorities.shape[-1]
-    low = np.uint64((1 << max(1, (width - 1).bit_length())) - 1)
+    low = np.uint64((1 << max(1, ((n_positions or width) - 1).bit_length())) - 1)
     ranked = np.sort((priorities & ~low) | np.arange(width, dtype=np.uint64), axis=-1)
     return (ranked & low).astype(np.int64)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,12 +10,14 @@ from numpy.typing import NDArray
 
 from coldstart_cli.core.tasks import TaskShape
 from coldstart_cli.datasets.episodes.classes import ClassTable, class_shortage
-from coldstart_cli.datasets.episodes.counter import Ids, Words, distinct, order, words
+from coldstart_cli.datasets.episodes.counter import Ids, Words, distinct, order, words, words_from
 
 # Streams of the counter: every kind of choice has its own, so that none moves another.
-_CLASSES, _GROUPS, _EXAMPLES, UNLABELLED, SUPPORT_SEED, _ORIGIN, _OF_ORIGIN = range(7)
+_CLASSES, _GROUPS, _EXAMPLES, UNLABELLED, SUPPORT_SEED, _ORIGIN, _OF_ORIGIN, _PRIOR = range(8)
 _TOP_BIT = np.uint64(1 << 63)
 _LAST = np.uint64(2**64 - 1)
+_AT_ONCE = 1 << 20
+"""Random words that are sorted in one call: 8 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,8 @@ class Parts:
     """Example ids of a batch of tasks: (n_tasks, n_way, k_shot | n_query | n_unlabelled).
 
     `asked` (n_tasks, n_way, n_query) says which of the queries are, where small classes have fewer; `known`
-    (n_tasks, n_way, k_shot) which of the support, where tasks are unequal.
+    (n_tasks, n_way, k_shot) which of the support, where tasks are unequal; `free` (n_tasks, n_way, widest)
+    which of the unlabelled, equally many in each task, where they keep the prior.
     """
 
     support: NDArray[np.int32]
@@ -30,6 +34,7 @@ class Parts:
     unlabelled: NDArray[np.int32]
     asked: NDArray[np.bool_] | None
     known: NDArray[np.bool_] | None = None
+    free: NDArray[np.bool_] | None = None
 
 
 def drawn_classes(table: ClassTable, keys: Words, n_way: int, *, one_origin: bool) -> Ids:
@@ -96,6 +101,11 @@ def _reserve(table: ClassTable, n_query: int, reserved: int) -> int:
     return max(reserved, int(table.sizes.min()) - n_query)
 
 
+def unlabelled_left(table: ClassTable, shape: TaskShape, reserved: int) -> int:
+    """Unlabelled examples a class that its reserve has room for beside the support; may be < 1."""
+    return _reserve(table, shape.n_query, reserved) - shape.k_shot
+
+
 def reserve_shortage(where: str, table: ClassTable, shape: TaskShape, reserved: int) -> str | None:
     """Why classes of unequal size cannot serve the shape, or None; `where` is "data set/split"."""
     name, _, split = where.partition("/")
@@ -112,32 +122,44 @@ def reserve_shortage(where: str, table: ClassTable, shape: TaskShape, reserved: 
     )
 
 
-def draw(table: ClassTable, classes: Ids, keys: Words, shape: TaskShape, reserved: int | None) -> Parts:
-    """Example ids of each task. classes (n_tasks, n_way)."""
-    members, sizes = table.members[classes], table.sizes[classes]
-    priorities = words(keys, _EXAMPLES, *members.shape[1:])
+def draw(
+    table: ClassTable,
+    classes: Ids,
+    keys: Words,
+    shape: TaskShape,
+    reserved: int | None,
+    *,
+    keep_prior: bool = False,
+) -> Parts:
+    """Example ids of each task. classes (n_tasks, n_way).
+
+    keep_prior: the n_way * n_unlabelled unlabelled examples are drawn from all that is left of the classes,
+    a common class more often than a rare one, as whoever collects unlabelled examples meets them.
+    """
+    sizes = table.sizes[classes]
     queries = np.full_like(sizes, shape.n_query)
     if reserved is not None:
         queries = np.minimum(queries, sizes - _reserve(table, shape.n_query, reserved))
-    first_unlabelled = queries
-    if table.groups is not None:
-        supports = _support_side(table, classes, keys)
-        # The top bit sends the examples of the support side behind those of the query side.
-        priorities = (priorities & ~_TOP_BIT) | (supports.astype(np.uint64) << np.uint64(63))
-        first_unlabelled = sizes - supports.sum(axis=-1)
-    if int(table.sizes.min()) < members.shape[-1]:
-        priorities = np.where(np.arange(members.shape[-1]) < sizes[..., None], priorities, _LAST)
-    shuffled: NDArray[np.int32] = np.take_along_axis(members, order(priorities), axis=-1)
-    back = sizes[..., None] - 1 - np.arange(shape.k_shot)
-    between = first_unlabelled[..., None] + np.arange(shape.n_unlabelled)
-    query = shuffled[..., : shape.n_query]
+    free = None
+    if keep_prior and shape.n_unlabelled:
+        drawn = _by_prior(sizes - queries - shape.k_shot, keys, classes.shape[1] * shape.n_unlabelled)
+        shape = replace(shape, n_unlabelled=int(drawn.max()))
+        free = np.arange(shape.n_unlabelled) < drawn[..., None]
+    query, unlabelled, support = _parts(table, classes, keys, shape, queries)
     asked = np.arange(query.shape[-1]) < queries[..., None]
-    return Parts(
-        support=np.take_along_axis(shuffled, back, axis=-1),
-        query=query,
-        unlabelled=np.take_along_axis(shuffled, between, axis=-1),
-        asked=None if asked.all() else asked,
-    )
+    return Parts(support, query, unlabelled, None if asked.all() else asked, free=free)
+
+
+def _by_prior(left: Ids, keys: Words, n: int) -> Ids:
+    """Of n examples drawn from what is `left` (n_tasks, n_way), not put back: how many of each class."""
+    left, drawn = left.copy(), np.zeros_like(left)
+    tasks = np.arange(len(left))
+    for word in words(keys, _PRIOR, n).T:
+        at = (word % left.sum(axis=1).astype(np.uint64)).astype(np.int64)
+        of_class = (left.cumsum(axis=1) <= at[:, None]).sum(axis=1)
+        drawn[tasks, of_class] += 1
+        left[tasks, of_class] -= 1
+    return drawn
 
 
 def unequal_shortage(where: str, table: ClassTable, shape: TaskShape, *, one_origin: bool) -> str | None:
@@ -154,30 +176,84 @@ def draw_unequal(table: ClassTable, classes: Ids, counts: Ids, keys: Words, shap
 
     Half of a class is queries, n_query at most, whatever k is; the rest is support, k_shot at most.
     """
-    members, sizes = table.members[classes], table.sizes[classes]
-    priorities = words(keys, _EXAMPLES, *members.shape[1:])
-    priorities = np.where(np.arange(members.shape[-1]) < sizes[..., None], priorities, _LAST)
-    shuffled: NDArray[np.int32] = np.take_along_axis(members, order(priorities), axis=-1)
+    sizes = table.sizes[classes]
     queries = np.clip(sizes // 2, 1, shape.n_query)
     shots = np.minimum(shape.k_shot, sizes - queries)
-    back = np.maximum(sizes[..., None] - 1 - np.arange(shape.k_shot), 0)
     there = (np.arange(classes.shape[1]) < counts[:, None])[..., None]
-    query = shuffled[..., : shape.n_query]
+    query, unlabelled, support = _parts(table, classes, keys, replace(shape, n_unlabelled=0), queries)
     return Parts(
-        support=np.take_along_axis(shuffled, back, axis=-1),
-        query=query,
-        unlabelled=shuffled[..., :0],
+        support,
+        query,
+        unlabelled,
         asked=there & (np.arange(query.shape[-1]) < queries[..., None]),
         known=there & (np.arange(shape.k_shot) < shots[..., None]),
     )
 
 
-def _support_side(table: ClassTable, classes: Ids, keys: Words) -> NDArray[np.bool_]:
-    """Whether each example is on the support side, (n_tasks, n_way, widest); groups are drawn by task."""
-    assert table.groups is not None
+def _parts(
+    table: ClassTable, classes: Ids, keys: Words, shape: TaskShape, queries: Ids
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """Query, unlabelled and support ids, (n_tasks, n_way, .) each, of one random order of each class.
+
+    Queries are its front, unlabelled examples stand behind the `queries` (n_tasks, n_way) of the class (with
+    groups, at the front of the support side), the support is its back. Where a class ends too soon, its first
+    example fills up.
+    """
+    n_query = min(shape.n_query, table.widest)
+    widths = np.cumsum([n_query, shape.n_unlabelled])
+    found = np.empty((classes.size, n_query + shape.n_unlabelled + shape.k_shot), dtype=np.int32)
+    of_task, of_way = np.divmod(np.arange(classes.size), classes.shape[1])
+    flat, queries = classes.reshape(-1), queries.reshape(-1)
+    all_sizes, starts = table.sizes[flat], table.starts[flat]
+    sides = None if table.groups is None else _support_groups(table, keys)
+    for block in _blocks(all_sizes):
+        sizes, start = all_sizes[block, None], starts[block, None]
+        column = np.arange(int(sizes.max()))
+        # The word of an example is that of a table as wide as the largest class: tasks stay what they were.
+        first = of_way[block] * table.widest
+        priorities = words_from(keys[of_task[block]], _EXAMPLES, first, len(column))
+        unlabelled = queries[block, None]
+        if sides is not None and table.groups is not None:
+            groups = table.groups[start + np.minimum(column, sizes - 1)]
+            support = sides[of_task[block, None], groups] & (column < sizes)
+            # The top bit sends the examples of the support side behind those of the query side.
+            priorities = (priorities & ~_TOP_BIT) | (support.astype(np.uint64) << np.uint64(63))
+            unlabelled = sizes - support.sum(axis=1, keepdims=True)
+        if int(sizes.min()) < len(column):
+            priorities = np.where(column < sizes, priorities, _LAST)
+        places = np.concatenate(
+            [
+                np.broadcast_to(np.arange(n_query), (len(block), n_query)),
+                unlabelled + np.arange(shape.n_unlabelled),
+                np.maximum(sizes - 1 - np.arange(shape.k_shot), 0),
+            ],
+            axis=1,
+        )
+        ranked = order(priorities, table.widest)
+        at = np.take_along_axis(ranked, np.minimum(places, len(column) - 1), axis=1)
+        found[block] = table.ids[start + np.where(places < sizes, at, 0)]
+    query, free, support_ids = np.split(found.reshape(*classes.shape, -1), widths, axis=-1)
+    return query, free, support_ids
+
+
+def _blocks(sizes: Ids) -> Iterator[Ids]:
+    """Numbers of classes to be shuffled in one call: as wide as the largest of them, and of bounded size.
+
+    Sorted by size, so that one large class does not make all small ones as wide as itself.
+    """
+    if len(sizes) * int(sizes.max(initial=0)) <= _AT_ONCE:
+        yield np.arange(len(sizes))
+        return
+    largest_first, at = np.argsort(-sizes, kind="stable"), 0
+    while at < len(sizes):
+        n = max(1, _AT_ONCE // int(sizes[largest_first[at]]))
+        yield largest_first[at : at + n]
+        at += n
+
+
+def _support_groups(table: ClassTable, keys: Words) -> NDArray[np.bool_]:
+    """(n_tasks, n_groups): whether a group is on the support side; groups are drawn by task."""
     ranked = order(words(keys, _GROUPS, table.n_groups))
     chosen = np.zeros((len(keys), table.n_groups), dtype=np.bool_)
     np.put_along_axis(chosen, ranked[:, : table.n_support_groups], True, axis=1)
-    groups = table.groups[classes]
-    side = np.take_along_axis(chosen, groups.reshape(len(keys), -1).astype(np.int64), axis=1)
-    return side.reshape(groups.shape) & table.filled()[classes]
+    return chosen

@@ -9,7 +9,8 @@ queries depend on neither k_shot nor n_unlabelled. Examples stand class by class
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -30,7 +31,7 @@ from coldstart_cli.core.tasks import (
     TaskSource,
     map_inputs,
 )
-from coldstart_cli.datasets.episodes.classes import ClassTable, queries_left, shortage
+from coldstart_cli.datasets.episodes.classes import ClassTable, queries_left, shortage, validation_of
 from coldstart_cli.datasets.episodes.counter import Ids, Words, order, seeds, task_keys, words
 from coldstart_cli.datasets.episodes.drawing import (
     SUPPORT_SEED,
@@ -43,9 +44,10 @@ from coldstart_cli.datasets.episodes.drawing import (
     origin_shortage,
     reserve_shortage,
     unequal_shortage,
+    unlabelled_left,
 )
 from coldstart_cli.datasets.episodes.gathering import gather
-from coldstart_cli.digests import digest, tensor_parts
+from coldstart_cli.digests import Part, digest, tensor_parts
 from coldstart_cli.errors import RequestError
 
 
@@ -59,12 +61,14 @@ class Episodes(TaskSource):
         splits: the classes of each split. `source_test` has the classes of `train` in the same order.
         shape: of its tasks; every number is per class.
         bank_seed: determines the tasks, not the data.
-        shares_labels: every split has the classes of `train`, in the same order (domain shift).
+        shares_labels: every split has the classes of `train`, in the same order, or labels of them by number
+            (domain shift).
         one_origin: the classes of a task have one origin, drawn anew for each task.
         reserved: where classes differ in size, the examples of each that queries of `validation` and `new`
             leave to support and unlabelled; a small class then has fewer queries. None: all have n_query.
         unequal: `shape` says how many classes and support examples a task has at most (with `one_origin` it
             has as many classes as its origin), and queries are half of a class, n_query at most.
+        unshifted: validation tasks are of the source's own domain (`TaskSource.validation`).
 
     Raises:
         RequestError: where `train`, if there is one, or `new` cannot serve the shape.
@@ -82,8 +86,10 @@ class Episodes(TaskSource):
         one_origin: bool = False,
         reserved: int | None = None,
         unequal: bool = False,
+        unshifted: bool = False,
     ) -> None:
         self.name, self.shares_labels, self.has_source = name, shares_labels, "train" in splits
+        self.validation = validation_of(splits, unshifted=unshifted)
         self.one_origin, self.reserved, self.unequal = one_origin, reserved, unequal
         self.inputs = map_inputs(Tensor.contiguous, inputs)
         self.splits = dict(splits)
@@ -107,7 +113,8 @@ class Episodes(TaskSource):
         """Tasks number `indices`: support (n_way * k_shot, ...), query (n_way * n_query, ...).
 
         Targets are 0 0 .. 1 1 ..: class by class. Unlabelled inputs are (n_way * n_unlabelled, ...),
-        shuffled, for their order would tell their classes; training tasks have as many as there are.
+        shuffled, for their order would tell their classes; training tasks have as many as there are. With
+        `reserved` they keep the prior: a common class has more of them than a rare one.
         On validation and source_test n_query is cut down to what is there.
 
         Raises:
@@ -127,7 +134,8 @@ class Episodes(TaskSource):
             parts = draw_unequal(table, classes, counts, keys, shape)
         else:
             classes, counts = drawn_classes(table, keys, n_way, one_origin=self.one_origin), None
-            parts = draw(table, classes, keys, shape, self._reserved(split))
+            reserved = self._reserved(split)
+            parts = draw(table, classes, keys, shape, reserved, keep_prior=reserved is not None)
         return self._assembled(split, indices, keys, table, classes, counts, parts)
 
     def pool(self, split: Split) -> Pool:
@@ -149,7 +157,7 @@ class Episodes(TaskSource):
         if self.one_origin and (reason := origin_shortage(where, table, shape)) is not None:
             return reason
         if reserved is not None:
-            return reserve_shortage(where, table, shape, reserved)
+            return reserve_shortage(where, table, self._served(split, shape), reserved)
         return shortage(where, table, self._served(split, shape))
 
     def _reserved(self, split: Split) -> int | None:
@@ -187,6 +195,11 @@ class Episodes(TaskSource):
             beside = shape.k_shot + (0 if self.splits[split].groups is not None else shape.n_query)
             left = self.splits[split].room[0] - beside
             shape = replace(shape, n_unlabelled=max(0, min(shape.n_unlabelled, left)))
+        reserved = self._reserved(split)
+        if split == "validation" and reserved is not None and shape.n_unlabelled:
+            # A small validation share bounds its own tasks, never those of the new domain.
+            room = unlabelled_left(self.splits[split], shape, reserved)
+            shape = replace(shape, n_unlabelled=max(1, min(shape.n_unlabelled, room)))
         whole = split == "new" or (split == "train" and self.reserved is None)
         if whole or self._reserved(split) is not None or shape.n_query < 1:
             return shape
@@ -206,16 +219,19 @@ class Episodes(TaskSource):
         """One gather a part for the whole batch; tasks are views of it."""
         n_tasks, n_way = classes.shape
         turns = None if table.quarter_turns is None else table.quarter_turns[classes]
-        shuffle = order(words(keys, UNLABELLED, n_way * parts.unlabelled.shape[2]))
+        free = parts.unlabelled
+        if parts.free is not None:
+            free = free[parts.free].reshape(n_tasks, 1, -1)
+        shuffle = order(words(keys, UNLABELLED, free.shape[1] * free.shape[2]))
         support = self._gathered(parts.support, turns, None)
         query = self._gathered(parts.query, turns, None)
-        unlabelled = self._gathered(parts.unlabelled, turns, shuffle)
+        unlabelled = self._gathered(free, turns, shuffle)
         support_targets = _targets(n_tasks, n_way, parts.support.shape[2])
         query_targets = _targets(n_tasks, n_way, parts.query.shape[2])
         supports = _those(list(map(Examples, support, support_targets)), parts.known)
         queries = _those(list(map(Examples, query, query_targets)), parts.asked)
         ways = [n_way] * n_tasks if counts is None else counts.tolist()
-        has_unlabelled = parts.unlabelled.size > 0
+        has_unlabelled = free.size > 0
         return [
             Task(
                 Support(
@@ -224,10 +240,11 @@ class Episodes(TaskSource):
                     Classification(ways[i]),
                     seed,
                     unlabelled[i] if has_unlabelled else None,
-                    torch.from_numpy(classes[i, : ways[i]]) if self.shares_labels else None,
+                    torch.from_numpy(table.label_of[classes[i, : ways[i]]]) if self.shares_labels else None,
                 ),
                 queries[i],
                 f"{split}/{index}",
+                table.origins[classes[i, 0]] if self.one_origin else None,
             )
             for i, (index, seed) in enumerate(zip(indices, seeds(keys, SUPPORT_SEED), strict=True))
         ]
@@ -247,7 +264,11 @@ class _EpisodesPool(Pool):
     """The examples of a table, class by class."""
 
     def __init__(self, inputs: Inputs, table: ClassTable) -> None:
-        self.objective, self.groups, self.names = Classification(len(table)), table.origins, table.names
+        self.objective = Classification(table.n_labels)
+        shared = table.labels is not None  # a label of several origins has no one origin
+        self.groups, self.names = (), table.label_names
+        if not shared:
+            self.groups, self.names = table.origins, table.names
         self._inputs = inputs
         ids, labels, turns = table.flat()
         self._ids, self._turns = ids, turns
@@ -288,10 +309,15 @@ def _described(table: ClassTable) -> str:
 
 
 def _fingerprint(inputs: Inputs, splits: Mapping[Split, ClassTable]) -> str:
-    parts = [*tensor_parts(inputs)]
+    return digest(itertools.chain(tensor_parts(inputs), _split_parts(splits)))
+
+
+def _split_parts(splits: Mapping[Split, ClassTable]) -> Iterator[Part]:
     for split, table in sorted(splits.items()):
-        parts.append(f"{split} {table.members.shape} {table.n_groups}")
-        parts += [
-            "-" if p is None else p for p in (table.members, table.sizes, table.groups, table.quarter_turns)
-        ]
-    return digest(parts)
+        yield f"{split} {(len(table), table.widest)} {table.n_groups}"
+        yield from table.dense_parts(table.ids)
+        yield table.sizes
+        yield from ["-"] if table.groups is None else table.dense_parts(table.groups)
+        yield "-" if table.quarter_turns is None else table.quarter_turns
+        if table.labels is not None:
+            yield table.labels

@@ -23,7 +23,7 @@ from coldstart_cli.core.tasks import (
     TaskSource,
     map_inputs,
 )
-from coldstart_cli.datasets.episodes.classes import ClassTable, queries_left
+from coldstart_cli.datasets.episodes.classes import ClassTable, queries_left, validation_of
 from coldstart_cli.datasets.episodes.counter import seeds, task_keys
 from coldstart_cli.datasets.episodes.drawing import SUPPORT_SEED, draw, drawn_classes
 from coldstart_cli.datasets.episodes.gathering import gather
@@ -64,6 +64,7 @@ class Functions(TaskSource):
         self.name, self.inputs, self.targets, self.splits = name, inputs, targets, dict(splits)
         self.shape, self.bank_seed, self.reserved, self._objective = shape, bank_seed, reserved, objective
         self.fingerprint, self.has_source = fingerprint, "train" in splits
+        self.validation = validation_of(splits, unshifted=False)
         shapes = map_shapes(inputs)
         self.input_shape = shapes
 
@@ -87,13 +88,15 @@ class Functions(TaskSource):
             return []
         table, keys = self.splits[split], task_keys(self.bank_seed, split, indices)
         shape, reserved = self._served(split), self.reserved if self._uneven(split) else None
-        parts = draw(table, drawn_classes(table, keys, 1, one_origin=False), keys, shape, reserved)
+        functions = drawn_classes(table, keys, 1, one_origin=False)
+        parts = draw(table, functions, keys, shape, reserved)
         asked = np.ones(parts.query.shape, dtype=np.bool_) if parts.asked is None else parts.asked
         return [
             Task(
                 self._support(parts.support[i, 0], parts.unlabelled[i, 0], seed),
                 self._examples(parts.query[i, 0][asked[i, 0]]),
                 f"{split}/{index}",
+                table.origins[functions[i, 0]] if table.origins else None,
             )
             for i, (index, seed) in enumerate(zip(indices, seeds(keys, SUPPORT_SEED), strict=True))
         ]

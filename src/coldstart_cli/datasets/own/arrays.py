@@ -1,15 +1,17 @@
 """Your own arrays in an npz file: x (n, ...), y (n,) and maybe task and split. Pickles are refused.
 
-For sensor windows, signals, precomputed features. Numbers become float32; uint8 of shape (n, 1 or 3, H, W) is
-images and stays. A large x is unpacked once into the cache folder and read from there.
+For sensor windows, signals, precomputed features. Numbers become float32, standardised where that is asked;
+uint8 of shape (n, 1 or 3, H, W) is images and stays. A large x is unpacked once into the cache folder and
+read from there.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.labelled import Labelled, Raw, marks
 from coldstart_cli.datasets.own.shared import OwnData, plan_of
 from coldstart_cli.datasets.own.source import Own
+from coldstart_cli.datasets.own.splits import Plan, fitted_rows
 from coldstart_cli.datasets.own.targets import Target, classes_or_reals
 from coldstart_cli.datasets.readers.npz import Archive
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
@@ -27,11 +30,24 @@ from coldstart_cli.errors import RequestError
 from coldstart_cli.models.preprocess import Preprocess
 
 _CHUNK = 8 << 20
+_APART = 100.0
+"""Ratio of the largest to the smallest deviation above which features as they are deserve a word."""
+
+ChannelAxis = Literal["first", "last"]
+Scale = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and deviation of each feature or channel."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayRecipe:
-    """Names of the arrays in the file; `example_shape` and `images` are known once x was read."""
+    """Names of the arrays in the file, and how x is read.
+
+    Attributes:
+        example_shape, images: known once x was read.
+        channel_axis: `last` where x is (n, H, W, C); None: `first`, but where that is in doubt it is asked.
+        standardise: numbers are read as (x - mean) / deviation, for each feature or channel.
+        scale: these means and deviations, once they are fitted.
+    """
 
     x_key: str
     y_key: str
@@ -40,17 +56,25 @@ class ArrayRecipe:
     target: Target
     example_shape: tuple[int, ...] | None
     images: bool
+    channel_axis: ChannelAxis | None = None
+    standardise: bool = False
+    scale: Scale | None = None
 
     def as_json(self) -> dict[str, Any]:
         shape = None if self.example_shape is None else list(self.example_shape)
-        return {"layout": "arrays", **asdict(self), "example_shape": shape}
+        scale = None if self.scale is None else [list(part) for part in self.scale]
+        return {"layout": "arrays", **asdict(self), "example_shape": shape, "scale": scale}
 
     @staticmethod
     def from_json(recipe: Mapping[str, Any]) -> ArrayRecipe:
-        # Recipes that were written earlier leave to the type of y what it is.
-        values = {name: value for name, value in {"target": "auto", **recipe}.items() if name != "layout"}
-        shape = values["example_shape"]
-        return ArrayRecipe(**{**values, "example_shape": None if shape is None else tuple(shape)})
+        # Recipes of before these keys read what they had channels first, without a question, and left to the
+        # type of y what it is.
+        values = {"channel_axis": "first", "scale": None, "target": "auto", **recipe}
+        values.pop("layout", None)
+        shape, scale = values["example_shape"], values["scale"]
+        values["example_shape"] = None if shape is None else tuple(shape)
+        values["scale"] = None if scale is None else (tuple(scale[0]), tuple(scale[1]))
+        return ArrayRecipe(**values)
 
 
 def arrays(
@@ -60,6 +84,8 @@ def arrays(
     y_key: str,
     task_key: str | None,
     split_key: str | None,
+    channel_axis: ChannelAxis | None,
+    standardise: bool,
     target: Target,
     **own: Unpack[OwnData],
 ) -> Own:
@@ -69,6 +95,8 @@ def arrays(
         preprocess: the model's.
         x_key, y_key: names of the arrays.
         task_key, split_key: names of arrays, or None.
+        channel_axis: of x (n, H, W, C) `last`; None: `first`, and where that is in doubt it is asked.
+        standardise: read numbers as (x - mean) / deviation of the training rows.
         target: what y is: `class`, also of whole numbers stored as reals and of rows with a single 1; `real`;
             or `auto`: as its type says.
         own: see `OwnData`.
@@ -76,17 +104,27 @@ def arrays(
     Raises:
         RequestError: naming file and row.
     """
-    recipe = ArrayRecipe(x_key, y_key, task_key, split_key, target, None, False)
+    plan = plan_of(own)
+    recipe = ArrayRecipe(x_key, y_key, task_key, split_key, target, None, False, channel_axis, standardise)
     labelled = read_arrays(
-        preprocess, own["root"], recipe, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
+        preprocess, own["root"], recipe, plan, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
     )
-    return Own("arrays", labelled, plan_of(own))
+    return Own("arrays", labelled, plan)
 
 
 def read_arrays(
-    preprocess: Preprocess, root: str | None, recipe: ArrayRecipe, *, unlabelled: str | None, on_bad: OnBad
+    preprocess: Preprocess,
+    root: str | None,
+    recipe: ArrayRecipe,
+    plan: Plan | None,
+    *,
+    unlabelled: str | None,
+    on_bad: OnBad,
 ) -> Labelled:
     """All examples of the file.
+
+    Args:
+        plan: as of `read_table`: says which rows means and deviations are known from.
 
     Raises:
         RequestError: naming file, array and row.
@@ -126,7 +164,14 @@ def read_arrays(
         texts[recipe.split_key] if recipe.split_key is not None else None,
         [f"{path.name} row {row}" for row in rows.tolist()],
     )
-    inputs = _preprocessed(preprocess, x if good.all() else x[torch.from_numpy(rows)], settled)
+    x = x if good.all() else x[torch.from_numpy(rows)]
+    if settled.scale is None and not settled.images:
+        scale = _scale(x, fitted_rows(marked, plan))
+        if settled.standardise:
+            settled = replace(settled, scale=scale)
+        else:
+            _warn_of_scales(path.name, recipe.x_key, scale)
+    inputs = _preprocessed(preprocess, x, settled)
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, settled, problems)
     return marked.labelled(inputs, free, problems.skipped, settled.as_json())
 
@@ -152,6 +197,7 @@ def raw_array(
     """The same for an array in memory."""
     settled = _settled("input", x.shape, x.dtype, recipe)
     _check_like("input", settled, recipe)
+    x = np.moveaxis(x, -1, 1) if _channels_last(x.shape, recipe) else x
     with np.errstate(over="ignore"):  # what single precision cannot hold is not finite, which is told below
         numbers = np.array(x, dtype=np.uint8 if settled.images else np.float32, order="C")
     yield from _parts(preprocess, torch.from_numpy(numbers), settled, "input", problems, chunk)
@@ -179,7 +225,47 @@ def _parts(
 
 
 def _preprocessed(preprocess: Preprocess, x: Tensor, recipe: ArrayRecipe) -> Inputs:
-    return preprocess.images(x) if recipe.images else preprocess.vectors(x)
+    if recipe.images:
+        return preprocess.images(x)
+    return preprocess.vectors(x if recipe.scale is None else _standardised(x, recipe.scale))
+
+
+def _scale(x: Tensor, rows: NDArray[np.int64]) -> Scale:
+    """Mean and deviation over these rows of each feature (n, d), or of each channel (n, C, ...)."""
+    total = square = torch.zeros(x.shape[1], dtype=torch.float64)
+    step = max(1, _CHUNK // max(1, x[:1].numel() * 8))
+    n = max(1, len(rows) * (x[:1].numel() // max(1, x.shape[1])))
+    parts = [torch.from_numpy(rows[start : start + step]) for start in range(0, len(rows), step)]
+
+    def summed(values: Tensor) -> Tensor:
+        return values.transpose(0, 1).flatten(1).sum(1)
+
+    total = sum((summed(x[part].double()) for part in parts), total)
+    mean = total / n
+    shaped = mean.reshape(-1, *[1] * (x.ndim - 2))
+    # in two passes: the mean of squares less the square of the mean loses all digits far from zero
+    square = sum((summed((x[part].double() - shaped) ** 2) for part in parts), square)
+    deviation = (square / n).sqrt()
+    constant = deviation <= torch.finfo(torch.float32).eps * mean.abs().clamp(min=1)
+    deviation = torch.where(constant, torch.ones_like(deviation), deviation)
+    return tuple(mean.tolist()), tuple(deviation.tolist())
+
+
+def _standardised(x: Tensor, scale: Scale) -> Tensor:
+    mean, deviation = (torch.tensor(part, dtype=x.dtype).reshape(-1, *[1] * (x.ndim - 2)) for part in scale)
+    return (x - mean) / deviation
+
+
+def _warn_of_scales(name: str, key: str, scale: Scale) -> None:
+    """One line where features differ so much that the largest ones alone decide a distance."""
+    deviations = [d for d in scale[1] if d != 1.0]  # that of what is constant
+    if deviations and max(deviations) > _APART * min(deviations):
+        warnings.warn(
+            f"{name}: {key} is read as it is, with deviations from {min(deviations):.3g} to "
+            f"{max(deviations):.3g}; dataset.standardise=true gives its features equal weight",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def _unlabelled(preprocess: Preprocess, path: str, recipe: ArrayRecipe, problems: Problems) -> Inputs | None:
@@ -200,6 +286,8 @@ def _x(archive: Archive, recipe: ArrayRecipe) -> tuple[Tensor, ArrayRecipe]:
     """(n, ...) float32, or uint8 of images; and the recipe with their shape."""
     settled = _settled(str(archive.path), *archive.header(recipe.x_key, "x_key"), recipe)
     array = archive.numbers(recipe.x_key, np.dtype(np.uint8 if settled.images else np.float32))
+    if _channels_last(array.shape, recipe):
+        array = np.ascontiguousarray(np.moveaxis(array, -1, 1))
     return torch.from_numpy(array), settled
 
 
@@ -209,8 +297,19 @@ def _settled(place: str, shape: tuple[int, ...], dtype: np.dtype[Any], recipe: A
         raise RequestError(
             f"{place}: {recipe.x_key} is {dtype} of shape {shape}; give numbers of shape (n, ...)"
         )
+    if _channels_last(shape, recipe):
+        shape = (shape[0], shape[3], *shape[1:3])
+    elif recipe.channel_axis is None and len(shape) == 4 and shape[3] in (1, 3, 4) and shape[1] > 4:
+        raise RequestError(
+            f"{place}: {recipe.x_key} has shape {shape}, channels last as it seems; say dataset.channel_axis="
+            f"last, or first to read {shape[1]} channels of {shape[2]} x {shape[3]}"
+        )
     images = dtype == np.uint8 and len(shape) == 4 and shape[1] in (1, 3)
     return replace(recipe, example_shape=tuple(shape[1:]), images=images)
+
+
+def _channels_last(shape: tuple[int, ...], recipe: ArrayRecipe) -> bool:
+    return recipe.channel_axis == "last" and len(shape) == 4
 
 
 def _finite(name: str, key: str, x: Tensor, problems: Problems) -> NDArray[np.bool_]:

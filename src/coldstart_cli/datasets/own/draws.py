@@ -46,6 +46,7 @@ class Draws(TaskSource):
         k_shot: labelled examples a class.
         n_unlabelled: unlabelled examples a class.
         bank_seed: determines the draws, not the data.
+        published: as of `Own`.
     """
 
     has_source = False
@@ -59,14 +60,19 @@ class Draws(TaskSource):
         k_shot: int,
         n_unlabelled: int,
         bank_seed: int,
+        published: Sequence[str] | None = None,
     ) -> None:
+        self.published = published
         self.name, self.labelled, self.parts, self.bank_seed = name, labelled, dict(parts), bank_seed
         self.n_way = len(labelled.classes)
         n_query = len(parts["new"].queries) // self.n_way
         self.shape = TaskShape(self.n_way, k_shot, n_query, n_unlabelled)
         self.input_shape = map_shapes(labelled.inputs)
-        drawn = [(s, part.table.members, part.queries.targets) for s, part in sorted(self.parts.items())]
-        self.fingerprint = digest([labelled.fingerprint, *itertools.chain.from_iterable(drawn)])
+        drawn = (
+            itertools.chain([s], part.table.dense_parts(part.table.ids), [part.queries.targets])
+            for s, part in sorted(self.parts.items())
+        )
+        self.fingerprint = digest(itertools.chain([labelled.fingerprint], *drawn))
 
     @property
     def objective(self) -> Classification:

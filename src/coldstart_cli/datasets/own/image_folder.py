@@ -1,21 +1,25 @@
 """Images in folders named after their class: `<class>/<file>`, `<task>/<class>/<file>`.
 
-Where the split is `file`, one more folder stands before them: `train`, `validation`, `new` (or `test`).
+Where the split is `file`, or all upper folders are named after splits, one more folder stands before them:
+`train`, `validation`, `new` (or `test`).
 """
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
 import torch
 from annotated_types import Ge
+from numpy.typing import NDArray
 
 from coldstart_cli.core.tasks import Inputs
+from coldstart_cli.datasets.own.folders import below, seen_in
 from coldstart_cli.datasets.own.labelled import Labelled, Raw, marks
 from coldstart_cli.datasets.own.shared import OwnData, plan_of
 from coldstart_cli.datasets.own.source import Own
@@ -29,21 +33,25 @@ from coldstart_cli.datasets.readers.images import (
     pixels,
 )
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
-from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.errors import RequestError
 from coldstart_cli.models.preprocess import Preprocess
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRecipe:
-    """How an image becomes an array (channels, size, size); `split_folders`: splits stand before classes."""
+    """How an image becomes an array (channels, size, size).
+
+    Attributes:
+        split_folders: splits stand before classes, whatever the folders are called.
+        invert: every value v becomes 255 - v.
+    """
 
     size: int
     channels: int | None
     resize: Resize
     exclude: tuple[str, ...]
     split_folders: bool
+    invert: bool = False
 
     def as_json(self) -> dict[str, Any]:
         return {"layout": "image_folder", **asdict(self), "exclude": list(self.exclude)}
@@ -61,6 +69,7 @@ def image_folder(
     channels: Literal[1, 3] | None,
     resize: Resize,
     exclude: list[str],
+    invert: bool,
     **own: Unpack[OwnData],
 ) -> Own:
     """Your own images as tasks.
@@ -71,12 +80,13 @@ def image_folder(
         channels: 1 or 3; None: 1 where all images are grey.
         resize: `crop` or `stretch`.
         exclude: names of classes that are left out.
+        invert: black becomes white.
         own: see `OwnData`.
 
     Raises:
         RequestError: naming folder or file.
     """
-    recipe = ImageRecipe(size, channels, resize, tuple(exclude), own["split_by"] == "file")
+    recipe = ImageRecipe(size, channels, resize, tuple(exclude), own["split_by"] == "file", invert)
     labelled = read_images(
         preprocess, own["root"], recipe, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
     )
@@ -92,12 +102,13 @@ def read_images(
         RequestError: naming folder or file.
     """
     folder, problems = _folder(root), Problems(on_bad)
-    found = list(_listed(folder, recipe))
-    if not found:
-        raise RequestError(
-            f"dataset.root: {folder} holds no images in folders named after their class; put them into "
-            "<class>/<file> (PNG, JPEG, WebP)"
-        )
+    seen = seen_in(folder, recipe.exclude, split_folders=recipe.split_folders)
+    if seen.left_out:
+        message = f"{folder}: left out, for they are no examples: {'; '.join(seen.left_out)}"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    for place, what in seen.classes_without_images:
+        problems.add(place, what, "add some, or leave the class out (dataset.exclude)")
+    found = seen.images
     files = [ImageFile(path, os.path.relpath(path, folder)) for path, _ in found]
     settled = settled_for(preprocess, recipe, files)
     kept, inputs = _inputs(preprocess, files, settled, problems)
@@ -105,9 +116,10 @@ def read_images(
     labels = [found[number][1] for number in kept]
     if not labels:
         raise RequestError(f"dataset.root: no image of {folder} can be read; see what they are")
-    splits = [label.pop(0) for label in labels] if recipe.split_folders else None
+    splits = [label.pop(0) for label in labels] if seen.splits is not None else None
     tasks = [label[0] for label in labels] if len(labels[0]) == 2 else None
-    marked = marks([label[-1] for label in labels], tasks, splits, [files[number].name for number in kept])
+    places = [files[number].name for number in kept]
+    marked = marks([label[-1] for label in labels], tasks, splits, places, by_name=seen.splits == "by name")
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, settled, problems)
     return marked.labelled(inputs, free, problems.skipped, settled.as_json())
 
@@ -120,7 +132,7 @@ def raw_images(
     Raises:
         RequestError: where there is none, or one cannot be read.
     """
-    return raw_pictures(preprocess, _below(Path(path).expanduser()), recipe, problems=problems, chunk=chunk)
+    return raw_pictures(preprocess, below(Path(path).expanduser()), recipe, problems=problems, chunk=chunk)
 
 
 def raw_pictures(
@@ -136,7 +148,7 @@ def raw_pictures(
     rows, names = [], []
     for picture in pictures:
         try:
-            rows.append(pixels(picture, recipe.size, channels, recipe.resize))
+            rows.append(_turned(pixels(picture, recipe.size, channels, recipe.resize), recipe))
             names.append(picture.name)
         except Unreadable as error:
             problems.add(picture.name, str(error), "repair or remove it")
@@ -151,7 +163,12 @@ def settled_for(preprocess: Preprocess, recipe: ImageRecipe, files: Sequence[Ima
     """The recipe with what the model asks, and with as many channels as the files have."""
     size = preprocess.image_size or recipe.size
     channels = preprocess.image_channels or recipe.channels or channels_of(files)
-    return ImageRecipe(size, channels, recipe.resize, recipe.exclude, recipe.split_folders)
+    return replace(recipe, size=size, channels=channels)
+
+
+def _turned(images: NDArray[np.uint8], recipe: ImageRecipe) -> NDArray[np.uint8]:
+    """Black for white where the recipe asks it."""
+    return np.asarray(255 - images) if recipe.invert else images
 
 
 def _inputs(
@@ -159,11 +176,11 @@ def _inputs(
 ) -> tuple[list[int], Inputs]:
     assert recipe.channels is not None
     made = decoded(files, recipe.size, recipe.channels, recipe.resize, problems)
-    return made.kept.tolist(), preprocess.images(torch.from_numpy(made.images))
+    return made.kept.tolist(), preprocess.images(torch.from_numpy(_turned(made.images, recipe)))
 
 
 def _unlabelled(preprocess: Preprocess, path: str, recipe: ImageRecipe, problems: Problems) -> Inputs | None:
-    kept, inputs = _inputs(preprocess, list(_below(Path(path).expanduser())), recipe, problems)
+    kept, inputs = _inputs(preprocess, list(below(Path(path).expanduser())), recipe, problems)
     return inputs if kept else None
 
 
@@ -174,62 +191,3 @@ def _folder(root: str | None) -> Path:
     if not folder.is_dir():
         raise RequestError(f"dataset.root: {folder} is not a folder; name one that holds <class>/<file>")
     return folder
-
-
-def _listed(folder: Path, recipe: ImageRecipe) -> Iterator[tuple[Path, list[str]]]:
-    """Every image with the folders it lies in: ([split], [task], class).
-
-    Raises:
-        RequestError: where images lie at different depths, or an excluded class is not there.
-    """
-    extra = 1 if recipe.split_folders else 0
-    depths: dict[int, str] = {}
-    seen: set[str] = set()
-    for path in _walk(folder, 2 + extra):
-        parts = list(path.relative_to(folder).parts[:-1])
-        if len(parts) <= extra:
-            continue  # beside the class folders
-        seen.add(parts[-1])
-        if parts[-1] in recipe.exclude:
-            continue
-        depths.setdefault(len(parts), str(path.relative_to(folder)))
-        if len(depths) > 1:
-            one, other = depths.values()
-            raise RequestError(
-                f"dataset.root: {folder} holds {one} and {other}, at different depths; lay all images out as "
-                "<class>/<file> or all as <task>/<class>/<file>"
-            )
-        yield path, parts
-    for name in recipe.exclude:
-        if name not in seen:
-            raise RequestError(
-                f"dataset.exclude: {name} is not a class of {folder}; {suggestion(name, seen)}"
-            )
-
-
-def _walk(folder: Path, depth: int) -> Iterator[Path]:
-    """Images in alphabetical order, down to `depth` folders below; hidden ones are none."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise RequestError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            if depth:
-                yield from _walk(Path(entry.path), depth - 1)
-        elif entry.name.lower().endswith(SUFFIXES):
-            yield Path(entry.path)
-
-
-def _below(path: Path) -> Iterator[ImageFile]:
-    if path.is_file():
-        yield ImageFile(path, path.name)
-        return
-    none = True
-    for found in _walk(path, 8) if path.is_dir() else ():
-        none = False
-        yield ImageFile(found, os.path.relpath(found, path))
-    if none:
-        raise RequestError(f"{path}: holds no image (PNG, JPEG, WebP); name a file or folder that does")

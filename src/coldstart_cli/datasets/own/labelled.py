@@ -21,12 +21,13 @@ from coldstart_cli.errors import RequestError
 Recipe = Mapping[str, Any]
 """How raw examples of a layout are read, as JSON holds it; `layout` names the layout."""
 
-_SPLITS: dict[str, Split] = {
+SPLIT_NAMES: dict[str, Split] = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("new", "test", "testing"), "new"),
     "source_test": "source_test",
 }
+"""What files, folders and columns call a split -> the split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,11 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What the files say of n examples beside their content; fields as in `Labelled`."""
+    """What the files say of n examples beside their content; fields as in `Labelled`.
+
+    `by_name`: the splits are those of names of files or folders, which a fingerprint leaves out: the examples
+    are the same, and were read before such names said anything.
+    """
 
     targets: Tensor
     objective: Objective
@@ -113,6 +118,7 @@ class Marks:
     splits: tuple[str, ...]
     split_of: NDArray[np.int64]
     places: Sequence[str]
+    by_name: bool = False
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -156,6 +162,8 @@ def marks(
     tasks: Sequence[str] | None,
     splits: Sequence[str] | None,
     places: Sequence[str],
+    *,
+    by_name: bool = False,
 ) -> Marks:
     """Numbers names in alphabetical order, so that the order of rows and files does not matter.
 
@@ -163,6 +171,7 @@ def marks(
         targets: the label of each example, or (n, n_outputs) reals.
         tasks: the task of each; a class then is a label of one task.
         splits: the split of each, as the files call it.
+        by_name: see `Marks`.
 
     Raises:
         RequestError: at an unknown split.
@@ -172,7 +181,7 @@ def marks(
     split_names, split_of = _numbered(None if splits is None else [split_named(s) for s in splits], n)
     if isinstance(targets, Tensor):
         objective: Objective = Regression(targets.shape[1])
-        return Marks(targets, objective, (), task_names, task_of, split_names, split_of, places)
+        return Marks(targets, objective, (), task_names, task_of, split_names, split_of, places, by_name)
     # pairs, for a/b of task c and b of task c/a would be one text
     pairs = [("", c) for c in targets] if tasks is None else list(zip(tasks, targets, strict=True))
     known = {pair: number for number, pair in enumerate(sorted(set(pairs)))}
@@ -181,7 +190,7 @@ def marks(
     warn_of_names(targets, classes)
     objective = Classification(len(classes))
     target = torch.from_numpy(class_of)
-    return Marks(target, objective, classes, task_names, task_of, split_names, split_of, places)
+    return Marks(target, objective, classes, task_names, task_of, split_names, split_of, places, by_name)
 
 
 def split_named(name: str) -> Split:
@@ -190,10 +199,10 @@ def split_named(name: str) -> Split:
     Raises:
         RequestError: at any other name.
     """
-    if name.lower() not in _SPLITS:
+    if name.lower() not in SPLIT_NAMES:
         known = "train, validation (val, dev), new (test) and source_test"
         raise RequestError(f"dataset.split_by: {name!r} is not a split; splits are {known}")
-    return _SPLITS[name.lower()]
+    return SPLIT_NAMES[name.lower()]
 
 
 def _numbered(names: Sequence[str] | None, n: int) -> tuple[tuple[str, ...], NDArray[np.int64]]:
@@ -204,5 +213,8 @@ def _numbered(names: Sequence[str] | None, n: int) -> tuple[tuple[str, ...], NDA
 
 
 def _fingerprint(inputs: Inputs, marked: Marks) -> str:
-    names = repr((marked.classes, marked.tasks, marked.splits))
-    return digest([*tensor_parts(inputs), marked.targets, marked.task_of, marked.split_of, names])
+    splits, split_of = marked.splits, marked.split_of
+    if marked.by_name:
+        splits, split_of = (), np.zeros_like(split_of)
+    names = repr((marked.classes, marked.tasks, splits))
+    return digest([*tensor_parts(inputs), marked.targets, marked.task_of, split_of, names])

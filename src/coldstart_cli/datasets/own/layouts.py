@@ -6,12 +6,19 @@ read: columns, means, categories, sizes. It is JSON, and is kept in a bundle.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
 
+import numpy as np
+import torch
+
+from coldstart_cli.core.objectives import Classification
+from coldstart_cli.core.tasks import map_inputs
 from coldstart_cli.datasets.own import in_memory
 from coldstart_cli.datasets.own.arrays import ArrayRecipe, raw_array, raw_arrays, read_arrays
 from coldstart_cli.datasets.own.image_folder import ImageRecipe, raw_images, raw_pictures, read_images
-from coldstart_cli.datasets.own.labelled import Labelled, Raw, Recipe
+from coldstart_cli.datasets.own.labelled import Labelled, Marks, Raw, Recipe
 from coldstart_cli.datasets.own.table_rows import TableRecipe
 from coldstart_cli.datasets.own.tabular import raw_rows, raw_table, read_table
 from coldstart_cli.datasets.own.text import TextRecipe, raw_lines, raw_texts, read_texts
@@ -47,7 +54,42 @@ def read_labelled(
             return read_table(preprocess, root, table, None, unlabelled=unlabelled, on_bad=on_bad)
         case _:
             arrays = ArrayRecipe.from_json(recipe)
-            return read_arrays(preprocess, root, arrays, unlabelled=unlabelled, on_bad=on_bad)
+            return read_arrays(preprocess, root, arrays, None, unlabelled=unlabelled, on_bad=on_bad)
+
+
+def fresh_recipe(layout: str, node: Mapping[str, Any]) -> Recipe:
+    """How a data set's config asks its files to be read, before anything is known of them.
+
+    Args:
+        node: of the layout; keys that are no part of a recipe are passed over.
+    """
+    kind = {"arrays": ArrayRecipe, "image_folder": ImageRecipe, "tabular": TableRecipe, "text": TextRecipe}
+    unknown = {"columns": None, "target_scale": None, "example_shape": None, "images": False, "scale": None}
+    unknown["split_folders"] = node.get("split_by") == "file"
+    named = {field.name for field in fields(kind[layout])}
+    return {"layout": layout, **{key: v for key, v in {**unknown, **node}.items() if key in named}}
+
+
+def without_labels(
+    recipe: Recipe, preprocess: Preprocess, path: str, *, classes: Sequence[str], on_bad: OnBad
+) -> Labelled:
+    """Unlabelled examples alone, as a task of these classes without a label.
+
+    Raises:
+        RequestError: naming file and row.
+    """
+    problems = Problems(on_bad)
+    found = list(read_raw(recipe, preprocess, path, problems=problems, chunk=1 << 30))
+    problems.warn(path)
+    if not found:
+        raise RequestError(f"dataset.unlabelled: no example of {path} can be read; see what they are")
+    unlabelled = found[0].inputs
+    none = map_inputs(lambda tensor: tensor[:0], unlabelled)
+    objective = Classification(len(classes))
+    targets = torch.zeros(0, dtype=torch.long)
+    nowhere = np.zeros(0, dtype=np.int64)
+    marked = Marks(targets, objective, tuple(classes), (), nowhere, (), nowhere, [])
+    return marked.labelled(none, unlabelled, problems.skipped, recipe)
 
 
 def read_raw(

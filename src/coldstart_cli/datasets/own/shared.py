@@ -29,6 +29,8 @@ class OwnData(TypedDict):
         new_share: of the classes or tasks, for the cold start.
         held_out_share: of the examples of each training class, kept from training.
         min_examples: classes with fewer are left out; None: those that k_shot and one query would empty.
+        shared_labels: a label means the same in every task (person, site): one label space, which new tasks
+            share with the source; split by task or file.
         on_bad: `stop` at the first example that cannot be read, or `skip` such examples.
     """
 
@@ -46,6 +48,7 @@ class OwnData(TypedDict):
     new_share: Annotated[float, Ge(0), Lt(1)]
     held_out_share: Annotated[float, Ge(0), Lt(1)]
     min_examples: Annotated[int, Ge(2)] | None
+    shared_labels: bool
     on_bad: OnBad
 
 
@@ -61,4 +64,5 @@ def plan_of(own: OwnData) -> Plan:
         own["held_out_share"],
         own["min_examples"],
         own["unequal"],
+        own["shared_labels"],
     )

@@ -6,6 +6,8 @@ refused as data to learn from.
 
 from __future__ import annotations
 
+import itertools
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import final
@@ -14,10 +16,11 @@ import numpy as np
 
 from coldstart_cli.core.objectives import Classification, Regression
 from coldstart_cli.core.tasks import Objective, Pool, Split, Task, TaskShape, TaskSource
-from coldstart_cli.datasets.episodes.classes import ClassTable, queries_left
+from coldstart_cli.datasets.episodes.classes import ClassTable, queries_left, validation_of
 from coldstart_cli.datasets.episodes.drawing import largest_task
 from coldstart_cli.datasets.episodes.episodes import Episodes
 from coldstart_cli.datasets.episodes.functions import Functions, map_shapes
+from coldstart_cli.datasets.own.input_range import ranges_of, shift_from
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.splits import Plan, Shares, share_out
 from coldstart_cli.datasets.readers.problems import warn_of
@@ -41,13 +44,17 @@ class Own(TaskSource):
         name: starts messages.
         labelled: all examples, also those that no split has; `adapt` takes them as they are.
         plan: how they become tasks.
+        published: the publisher's split of each example, which `adapt` learns from and is scored on; or None.
     """
 
-    def __init__(self, name: str, labelled: Labelled, plan: Plan) -> None:
-        self.name, self.labelled, self.plan = name, labelled, plan
+    def __init__(
+        self, name: str, labelled: Labelled, plan: Plan, published: Sequence[str] | None = None
+    ) -> None:
+        self.name, self.labelled, self.plan, self.published = name, labelled, plan, published
         self.shares: Shares = share_out(labelled, plan)
         self.shares_labels = self.shares.shares_labels or not labelled.classes
         self.has_source = "train" in self.shares.tables
+        self.validation = validation_of(self.shares.tables, unshifted=self.shares.unshifted)
         self.one_origin = bool(labelled.classes and labelled.tasks) and plan.split_by != "class"
         self.unequal = plan.unequal and bool(labelled.classes)
         self.input_shape = map_shapes(labelled.inputs)
@@ -107,7 +114,16 @@ class Own(TaskSource):
         if self.shares.reason is not None:
             raise RequestError(f"dataset: {self.name}: {self.shares.reason}")
         warn_of(self.name, self.shares.left_out, "with too few examples are")
+        if self.plan.split_by != "file" and len(self.labelled.splits) > 1:
+            named = ", ".join(self.labelled.splits)
+            warnings.warn(
+                f"dataset.split_by: the files of {self.name} name the splits {named}, which "
+                f"split_by={self.plan.split_by} does not keep apart; split_by=file does",
+                RuntimeWarning,
+                stacklevel=3,
+            )
         labelled, plan = self.labelled, self.plan
+        self._warn_of_shift()
         if isinstance(labelled.objective, Regression):
             return Functions(
                 self.name,
@@ -130,7 +146,18 @@ class Own(TaskSource):
             one_origin=self.one_origin,
             reserved=plan.reserved,
             unequal=self.unequal,
+            unshifted=self.shares.unshifted,
         )
+
+    def _warn_of_shift(self) -> None:
+        """A line where the new domain's inputs lie far outside those of the source."""
+        tables = self.shares.tables
+        if not self.shares.shares_labels or not {"train", "new"} <= tables.keys():
+            return  # other classes look different
+        known = ranges_of(self.labelled.inputs, tables["train"].ids)
+        shift = shift_from(known, self.labelled.inputs, tables["new"].ids)
+        if shift is not None:
+            warnings.warn(f"dataset: {self.name}: of the new domain {shift}", RuntimeWarning, stacklevel=4)
 
     def _resolved(self, shape: TaskShape) -> TaskShape:
         """With n_way: null is as many as every split, or the largest task of every split, has.
@@ -151,16 +178,21 @@ class Own(TaskSource):
         parts: list[Part] = [f"{self.labelled.fingerprint} {self.plan.reserved} {self.one_origin}"]
         if self.unequal:
             parts.append("unequal")
-        for split, table in sorted(self.shares.tables.items()):
-            parts += [split, table.members, table.sizes]
-        return digest(parts)
+        if self.plan.shared_labels:
+            parts.append("shared labels")
+        of_splits = (
+            itertools.chain([split], table.dense_parts(table.ids), [table.sizes])
+            for split, table in sorted(self.shares.tables.items())
+        )
+        return digest(itertools.chain(parts, *of_splits))
 
 
 def _described(table: ClassTable, things: str) -> str:
     least, most = int(table.sizes.min()), int(table.sizes.max())
     examples = f"{least} examples" if least == most else f"{least} to {most} examples"
     tasks = f" of {len(set(table.origins))} tasks" if table.origins else ""
-    return f"{len(table)} {things}{tasks} x {examples} ({_first(table.names)})"
+    shared = f" with {table.n_labels} shared labels" if table.labels is not None else ""
+    return f"{len(table)} {things}{tasks}{shared} x {examples} ({_first(table.names)})"
 
 
 def _first(names: Sequence[str]) -> str:

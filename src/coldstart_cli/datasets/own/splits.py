@@ -37,6 +37,7 @@ class Plan:
         min_examples: classes with fewer are left out; None: those that k_shot and one query would empty.
         unequal: tasks have as many classes, and classes as many support examples, as they have; `shape` says
             how many at most.
+        shared_labels: a label means the same in every task.
     """
 
     shape: TaskShape
@@ -48,6 +49,7 @@ class Plan:
     held_out_share: float
     min_examples: int | None
     unequal: bool
+    shared_labels: bool = False
 
     @property
     def reserved(self) -> int:
@@ -64,13 +66,15 @@ class Shares:
 
     Attributes:
         tables: of each split that there is.
-        shares_labels: `new` has the classes of `train`.
+        shares_labels: `new` has the classes of `train`, or labels of them.
+        unshifted: `validation` was held out of a `train` whose domain is not that of `new`.
         left_out: classes that are too small, one line each.
         reason: why there are no splits, or None.
     """
 
     tables: Mapping[Split, ClassTable] = field(default_factory=dict)
     shares_labels: bool = False
+    unshifted: bool = False
     left_out: tuple[str, ...] = ()
     reason: str | None = None
 
@@ -91,14 +95,39 @@ def share_out(marked: Marks | Labelled, plan: Plan) -> Shares:
         parts, shares_labels, reason = _by_file(units, marked, plan, random)
     else:
         parts, shares_labels, reason = *_by_share(units, units.every(), plan, random), None
+    shared = plan.shared_labels and not units.is_regression
+    if shared and plan.split_by == "class":
+        reason = "shared_labels=true shares classes that split_by=class divides; set split_by=task or file"
     if reason is not None:
         return Shares(reason=reason)
-    parts, left_out = _large_enough(parts, units, plan, shares_labels)
+    parts, left_out = _large_enough(parts, units, plan, shares_labels and not shared)
+    if shared:
+        parts, unknown = _of_known_labels(parts, units)
+        left_out, shares_labels = left_out + unknown, True
     if "source_test" not in parts and plan.held_out_share and parts.get("train"):
         parts, too_small = _held_out(parts, plan, random, shares_labels)
         left_out += tuple(f"{units.names[u]} ({n}, none to hold out)" for u, n in too_small.items())
-    tables = {split: units.table(members) for split, members in parts.items() if members}
-    return Shares(tables, shares_labels, left_out, _too_few(tables, units, left_out, plan))
+    labels = units.labels_of(parts.get("train", {})) if shared else None
+    tables = {split: units.table(members, labels) for split, members in parts.items() if members}
+    # Rows of the very tasks that are trained on; persons of its own, or rows that the files name, are as new.
+    rows_of_train = bool(parts.get("validation", {}).keys() & parts.get("train", {}).keys())
+    unshifted = shares_labels and rows_of_train and "validation" not in marked.splits
+    return Shares(tables, shares_labels, unshifted, left_out, _too_few(tables, units, left_out, plan))
+
+
+def fitted_rows(marked: Marks, plan: Plan | None) -> NDArray[np.int64]:
+    """Examples that means, deviations and categories may be known from: those of the training split.
+
+    Args:
+        plan: None for one task, whose training examples are those that the files call so; all where none are.
+    """
+    if plan is not None:
+        train = share_out(marked, plan).tables.get("train")
+        if train is not None:
+            return train.flat()[0].astype(np.int64)
+    elif "train" in marked.splits:
+        return np.flatnonzero(marked.split_of == marked.splits.index("train"))
+    return np.arange(len(marked))
 
 
 class _Units:
@@ -123,11 +152,29 @@ class _Units:
         numbers, starts = np.unique(self.of[ids], return_index=True)
         return dict(zip(numbers.tolist(), np.split(ids, starts[1:]), strict=True))
 
-    def table(self, members: Members) -> ClassTable:
+    def label(self, unit: int) -> str:
+        """Of a class its name without that of its task."""
+        name = self.names[unit]
+        return name.removeprefix(f"{self.tasks[self.task_of[unit]]}/") if self.by_task else name
+
+    def labels_of(self, members: Members) -> tuple[str, ...]:
+        """The labels of these classes in alphabetical order."""
+        return tuple(sorted({self.label(unit) for unit in members}))
+
+    def table(self, members: Members, labels: tuple[str, ...] | None) -> ClassTable:
+        """A table of these classes; with `labels`, each is one of them."""
         origins = [self.tasks[self.task_of[unit]] for unit in members] if self.by_task else ()
         names = [self.names[unit] for unit in members]
-        ids = [part.tolist() for part in members.values()]
-        return class_table(ids, group_of=None, quarter_turns=None, origins=origins, names=names)
+        number_of = {label: number for number, label in enumerate(labels or ())}
+        return class_table(
+            [*members.values()],
+            group_of=None,
+            quarter_turns=None,
+            origins=origins,
+            names=names,
+            labels=None if labels is None else [number_of[self.label(unit)] for unit in members],
+            label_names=labels or (),
+        )
 
 
 def _by_share(
@@ -165,7 +212,7 @@ def _by_file(
     train, new = parts.get("train", {}), parts.get("new", {})
     both = train.keys() & new.keys()
     shares_labels = bool(both) and train.keys() == new.keys()
-    if both and not shares_labels:
+    if both and not shares_labels and not plan.shared_labels:
         name = units.names[min(both)]
         return (
             {},
@@ -176,11 +223,11 @@ def _by_file(
             ),
         )
     if "validation" not in parts and train and plan.validation_share:
-        if shares_labels:
+        several = units.by_task and len({units.task_of[unit] for unit in train}) > 1
+        if shares_labels or (plan.shared_labels and not several):
             parts["train"], parts["validation"] = _cut(train, plan, plan.validation_share, random)
         else:
-            groups = {units.task_of[unit] for unit in train}
-            split_by: SplitBy = "task" if units.by_task and len(groups) > 1 else "class"
+            split_by: SplitBy = "task" if several else "class"
             inner = replace(plan, bank_seed=0, split_by=split_by, split_seed=0, new_share=0.0)
             parts |= {k: v for k, v in _by_share(units, train, inner, random)[0].items() if k != "new"}
     return parts, shares_labels, None
@@ -221,6 +268,20 @@ def _large_enough(
         held = kept.pop("source_test")
         if kept.get("train") and kept["train"].keys() <= held.keys():
             kept["source_test"] = {unit: held[unit] for unit in kept["train"]}
+    return kept, tuple(lines)
+
+
+def _of_known_labels(
+    parts: dict[Split, Members], units: _Units
+) -> tuple[dict[Split, Members], tuple[str, ...]]:
+    """Without classes of a label that `train` lacks, of which the source's head knows nothing; and which."""
+    known = set(units.labels_of(parts.get("train", {})))
+    lines: dict[str, None] = {}
+    kept = {}
+    for split, members in parts.items():
+        kept[split] = {unit: ids for unit, ids in members.items() if units.label(unit) in known}
+        unknown = (unit for unit in members if unit not in kept[split])
+        lines |= dict.fromkeys(f"{units.names[unit]} (no label of train)" for unit in unknown)
     return kept, tuple(lines)
 
 

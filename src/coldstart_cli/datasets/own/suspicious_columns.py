@@ -29,9 +29,9 @@ def suspicions(columns: Mapping[str, Cells], labels: Sequence[str], n_files: int
     """
     numbers = np.unique(np.array(labels), return_inverse=True)[1] if len(labels) else None
     found: dict[str, list[str]] = {
-        "has no name, as an index has that was written with a table": [],
-        "counts the rows": [],
-        "alone decides the label": [],
+        "no name, like an index that was written with the table": [],
+        "rises from row to row, like a row number": [],
+        "each of its values stands beside one label alone": [],
     }
     nameless, counting, deciding = found.values()
     for name, cells in columns.items():
@@ -44,10 +44,13 @@ def suspicions(columns: Mapping[str, Cells], labels: Sequence[str], n_files: int
     lines = []
     for what, names in found.items():
         words = ",".join(name or "''" for name in names[:_NAMED])
+        ignore, keep = (f"dataset.{key}=[{words}]" for key in ("ignore", "keep"))
+        if "'" in words:  # which a shell would take away
+            ignore, keep = f'"{ignore}"', f'"{keep}"'
         if names:
             lines.append(
-                f"dataset.ignore: column {_shown(names)} {what}; leave it out (dataset.ignore=[{words}]), or "
-                f"say that it is a feature (dataset.keep=[{words}])"
+                f"dataset.ignore: column {_shown(names)}: {what}; leave it out ({ignore}), or say that it is "
+                f"a feature ({keep})"
             )
     same = [name for name in constant(columns) if name]
     if same:

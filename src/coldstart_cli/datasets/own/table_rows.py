@@ -166,7 +166,7 @@ class TableRows:
         """The person, session or document that each good row is from, where a column says so."""
         return [self.groups[row] for row in np.flatnonzero(good).tolist()] if self.groups else None
 
-    def marks(self, good: NDArray[np.bool_], root: str | None) -> Marks:
+    def marks(self, good: NDArray[np.bool_], root: str | None, *, by_name: bool = False) -> Marks:
         if not good.any():
             raise RequestError(f"dataset.root: {root} holds no row that can be read; see what its rows are")
         rows = np.flatnonzero(good).tolist()
@@ -177,8 +177,9 @@ class TableRows:
         places = [self.places[row] for row in rows]
         if self.recipe.target_column is not None:
             reals = torch.tensor(self.targets, dtype=torch.float64)[rows].unsqueeze(1)
-            return marks(reals, chosen(self.tasks), chosen(self.splits), places)
-        return marks(chosen(self.labels) or [], chosen(self.tasks), chosen(self.splits), places)
+            return marks(reals, chosen(self.tasks), chosen(self.splits), places, by_name=by_name)
+        labels = chosen(self.labels) or []
+        return marks(labels, chosen(self.tasks), chosen(self.splits), places, by_name=by_name)
 
 
 def target_scale(targets: Tensor) -> tuple[float, float]:

@@ -30,7 +30,8 @@ from coldstart_cli.datasets.own.columns import (
 from coldstart_cli.datasets.own.labelled import Labelled, Raw
 from coldstart_cli.datasets.own.shared import OwnData, plan_of
 from coldstart_cli.datasets.own.source import Own
-from coldstart_cli.datasets.own.splits import Plan, share_out
+from coldstart_cli.datasets.own.splits import Plan, fitted_rows
+from coldstart_cli.datasets.own.stated_splits import stated_files
 from coldstart_cli.datasets.own.table_rows import TableRecipe, TableRows, target_scale
 from coldstart_cli.datasets.readers.delimited import Delimiter, Row
 from coldstart_cli.datasets.readers.lines import STDIN, opened
@@ -120,26 +121,30 @@ def read_table(
 
     Args:
         recipe: with `columns`, features are made as it says; without, they are fitted: to the training rows
-            of the plan where it leaves any, else to all rows.
+            of the plan where it leaves any; for one task (no plan) to those that the files call train; else
+            to all rows.
 
     Raises:
         RequestError: naming file and row.
     """
     problems = Problems(on_bad)
     table = TableRows(recipe)
-    files = files_of(root, problems)
-    for path in files:
+    by_name = False
+    files = stated_files(root, problems)
+    for path, split in files:
         for place, row in rows_of(path, recipe.form, problems):
             table.add(place, row, problems)
+        if split is not None and recipe.split_column is None:
+            by_name = True
+            table.splits += [split] * (len(table.places) - len(table.splits))
     good = ~bad_rows(table.cells, table.places, problems)
     if recipe.columns is None:
         for line in table.suspicions(n_files=len(files)):
             problems.remark(line)
     problems.warn(str(root))
-    marked = table.marks(good, root)
+    marked = table.marks(good, root, by_name=by_name)
     if recipe.columns is None:
-        train = None if plan is None else share_out(marked, plan).tables.get("train")
-        ids = np.arange(len(marked)) if train is None else train.flat()[0].astype(np.int64)
+        ids = fitted_rows(marked, plan)
         columns = fitted(table.cells, np.flatnonzero(good)[ids], recipe.max_categories)
         if not columns:
             raise RequestError(f"dataset.root: {root} has no column of features; ignore fewer")

@@ -11,6 +11,7 @@ from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.labelled import Labelled, Raw, marks
 from coldstart_cli.datasets.own.shared import OwnData, plan_of
 from coldstart_cli.datasets.own.source import Own
+from coldstart_cli.datasets.own.stated_splits import stated_files
 from coldstart_cli.datasets.own.targets import label_of
 from coldstart_cli.datasets.readers.delimited import EARLIER, Delimiter, TableFormat
 from coldstart_cli.datasets.readers.equality import near_equal_groups
@@ -120,7 +121,8 @@ def read_texts(
     }
     named = {name: column for name, column in needed.items() if column is not None and name != "text_column"}
     marked_by: dict[str, list[str]] = {name: [] for name in named}
-    for path in files_of(root, problems):
+    stated: list[str] = []
+    for path, split in stated_files(root, problems):
         for place, row in rows_of(path, recipe.form, problems):
             check_columns(place, row, needed)
             names = {name: label_of(place, column, row[column], problems) for name, column in named.items()}
@@ -130,12 +132,14 @@ def read_texts(
             places.append(place)
             for name, value in names.items():
                 marked_by[name].append(str(value))
+            if split is not None and recipe.split_column is None:
+                stated.append(split)
     count_cut(preprocess, texts, problems)
     problems.warn(str(root), preprocess.max_length)
     if not texts:
         raise RequestError(f"dataset.root: {root} holds no row with text and label; name a file that does")
-    tasks, splits = (marked_by.get(name) for name in ("task_column", "split_column"))
-    marked = marks(marked_by["label_column"], tasks, splits, places)
+    tasks, splits = marked_by.get("task_column"), marked_by.get("split_column", stated or None)
+    marked = marks(marked_by["label_column"], tasks, splits, places, by_name=bool(stated))
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, recipe, problems)
     alike = near_equal_groups(texts)
     labelled = marked.labelled(

@@ -5,11 +5,11 @@ Files appear by renaming, so a reader never sees half a file.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
 import struct
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from coldstart_cli.digests import digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.caching import cache_folder
+from coldstart_cli.files.durable import replacing
 from coldstart_cli.files.locks import locked
 
 Arrays = dict[str, NDArray[Any]]
@@ -45,7 +46,7 @@ def load_or_make(name: str, make: Callable[[], Arrays]) -> Arrays:
         if kept is None:
             kept = make()
             _save(path, kept)
-            kept = _load(path, warn=False) or kept  # mapped, as whoever reads it later has it
+            kept = _load(path, warn=False) or kept  # mapped, as later readers have it
     return kept
 
 
@@ -92,18 +93,19 @@ def _mapped(path: Path, name: str) -> NDArray[Any] | None:
 
 
 def _save(path: Path, arrays: Arrays) -> None:
-    temporary = None
+    """Keeps the arrays for all whom the umask lets read; where that cannot be, they live in memory alone.
+
+    A cache that another user has filled is often one that cannot be written.
+    """
+    for partial in path.parent.glob(f".{path.name}.*"):  # of processes that were killed: the lock is ours
+        with contextlib.suppress(OSError):
+            partial.unlink()
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
+        with replacing(path, sum(array.nbytes for array in arrays.values())) as file:
             np.savez(file, **{_DIGEST: np.array(_digest(arrays))}, **arrays)  # type: ignore[arg-type]
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise RequestError(
-            f"COLDSTART_CACHE: {path} cannot be written ({error.strerror}); name another folder"
-        ) from error
+    except RequestError as error:
+        why = getattr(error.__cause__, "strerror", error)
+        _log.warning("COLDSTART_CACHE: %s cannot be written (%s); what was computed is not kept", path, why)
 
 
 def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coldstart_cli.datasets.readers.problems import Problems
-from coldstart_cli.digests import Part, digest, file_digest
+from coldstart_cli.digests import Part, digest, file_digest, whole_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.caching import cache_folder
 from coldstart_cli.files.durable import write_json
@@ -30,7 +29,9 @@ from coldstart_cli.files.locks import locked
 Resize = Literal["crop", "stretch"]
 """`crop`: short side to size, then the centre; `stretch`: both sides to size."""
 
-FORMATS = ("PNG", "JPEG", "WEBP")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+KINDS = "PNG, JPEG, WebP, BMP, TIFF, GIF"
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MAX_SIDE = 30_000
 """Pixels of a side; beside it Pillow's own bound on the pixels of an image (89 million) holds."""
 MAX_COSTLY = 40_000_000
@@ -108,13 +109,15 @@ def decoded(
         RequestError: at a file that cannot be read, where that is not to be skipped; at a full disk.
     """
     path = cache_folder() / f"images-{_key(files, size, channels, resize)}.bin"
-    with locked(path.with_suffix(".lock")):
-        facts = _facts(path)
-        if facts is None:
-            facts = _make(path, files, size, channels, resize, problems)
-        else:
-            for place, what in facts["bad"]:
-                problems.add(place, what, "repair or remove it")
+    facts, made = _facts(path), False
+    if facts is None:  # only who writes takes the lock: a cache that another user made need only be read
+        with locked(path.with_suffix(".lock")):
+            facts = _facts(path)  # another process may have made it meanwhile
+            if facts is None:
+                facts, made = _make(path, files, size, channels, resize, problems), True
+    if not made:
+        for place, what in facts["bad"]:
+            problems.add(place, what, "repair or remove it")
     kept = np.array(facts["kept"], dtype=np.int64)
     shape = (len(kept), channels, size, size)
     if not len(kept):
@@ -181,7 +184,7 @@ def _told() -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Unreadable("it has more than 89 million pixels") from error
     except UnidentifiedImageError as error:
-        raise Unreadable("it is no PNG, JPEG or WebP image") from error
+        raise Unreadable(f"it is none of {KINDS}") from error
     except Exception as error:  # flipped bits raise nearly anything
         raise Unreadable(f"it is damaged ({' '.join(str(error).split())})") from error
 
@@ -224,6 +227,8 @@ def _eight_bits(file: Any) -> Any:
     """The picture with 8 bits a channel and nothing transparent; its EXIF stays."""
     from PIL import Image
 
+    if file.mode == "F":  # no range says what is white
+        raise Unreadable("its pixels are real numbers; save it with 8 or 16 bits a channel")
     transparent = file.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in file.info
     if (transparent or file.mode.startswith("I")) and file.size[0] * file.size[1] > MAX_COSTLY:
         raise Unreadable(f"it has transparency or 16 bits and more than {MAX_COSTLY // 10**6} million pixels")
@@ -301,10 +306,19 @@ def _facts(path: Path) -> dict[str, Any] | None:
 
 
 def _key(files: Sequence[ImageFile], size: int, channels: int, resize: Resize) -> str:
-    """Names the content: each file by its place, size and time."""
-    parts: list[Part] = [f"{_RECIPE} {size} {channels} {resize}"]
+    """Names the content: each file by its name and its bytes.
+
+    Not by place, size and time, which a file that was swapped may share; and so a copy of a folder is decoded
+    once. Reading the bytes costs a hundredth of decoding them.
+    """
+    return digest(_content_parts(files, f"{_RECIPE} {size} {channels} {resize}"))
+
+
+def _content_parts(files: Sequence[ImageFile], recipe: str) -> Iterator[Part]:
+    yield recipe
     for file in files:
-        status = os.stat(file.path)
-        facts = f" {file.name} {status.st_size} {status.st_mtime_ns}\n"
-        parts += [os.fsencode(file.path.absolute()), facts.encode("utf-8", "replace")]
-    return digest(parts)
+        yield f"\n{file.name} ".encode("utf-8", "surrogateescape")
+        try:
+            yield whole_digest([content_of(file)])
+        except Unreadable as error:  # decoding says so
+            yield str(error)

@@ -34,7 +34,7 @@ class Problems:
         self.said: list[str] = []
         self._unfamiliar: dict[str, str] = {}
         self._remarks: dict[str, None] = {}
-        self._n_texts = self._n_cut = self._longest = 0
+        self._n_texts = self._n_cut = self._enough = 0
         self._n_warned = 0
 
     def add(self, place: str, what: str, remedy: str) -> None:
@@ -62,11 +62,11 @@ class Problems:
         """What is to be said of data that were read, once: `<file or column>: <what>; <what to do>`."""
         self._remarks[line] = None
 
-    def cut(self, n_texts: int, n_cut: int, longest: int) -> None:
-        """Counts texts, those of them that are longer than what reads them, and the tokens of the longest."""
+    def cut(self, n_texts: int, n_cut: int, enough: int) -> None:
+        """Counts texts, those of them that are longer than what reads them, and a length that is enough."""
         self._n_texts += n_texts
         self._n_cut += n_cut
-        self._longest = max(self._longest, longest)
+        self._enough = max(self._enough, enough)
 
     def warn(self, root: str, max_length: int | None = None) -> None:
         """One line with the number of what was left out since the last call, and the first; so of the rest.
@@ -80,16 +80,19 @@ class Problems:
         new = [f"{place}: {what}" for what, place in self._unfamiliar.items()]
         warn_of(root, new, "values are of no known category and")
         if self._n_cut:
-            enough = 1 << (self._longest - 1).bit_length()  # the next power of two
+            more = max_length is None or self._enough > max_length
+            remedy = (
+                f"train or adapt with model.preprocess.max_length={self._enough}" if more else "split them"
+            )
             self.remark(
                 f"{root}: {self._n_cut:,} of {self._n_texts:,} texts are longer than {max_length} tokens and "
-                f"were cut; the longest has {self._longest:,} (model.preprocess.max_length={enough})"
+                f"were cut; {remedy}"
             )
         self.said += self._remarks
         for line in self._remarks:
             warnings.warn(" ".join(line.split()), RuntimeWarning, stacklevel=2)
         self._unfamiliar, self._remarks = {}, {}
-        self._n_texts = self._n_cut = self._longest = 0
+        self._n_texts = self._n_cut = self._enough = 0
 
 
 def warn_of(root: str, lines: Sequence[str], why: str) -> None:

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from coldstart_cli.comparison.findings import AtK, Comparison, Setting
 from coldstart_cli.digests import whole_digest
-from coldstart_cli.errors import RequestError
-from coldstart_cli.files.durable import finite, write_bytes
+from coldstart_cli.files.outputs import check_output, write_output
 from coldstart_cli.metrics.numbers import percent
 from coldstart_cli.reports.comparison_table import numbers_of
 from coldstart_cli.reports.html import chart_data, run_tables, tables
+from coldstart_cli.reports.html.tables import Table
 
 SCRIPTS = (
     "svg.js", "format.js", "chart.js", "legend.js",
@@ -30,40 +31,69 @@ SCRIPTS = (
 """In this order one script, in one scope."""
 
 
-def write_html(comparison: Mapping[str, Any], path: Path) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """What the template shows of one setting; attributes that are a `Table` or None are left out where None.
+
+    Attributes:
+        name: a title that tells the setting from all others.
+        shot: what k counts.
+        zone: of equivalence, in words.
+        hardware: in words.
+    """
+
+    index: int
+    name: str
+    heading: str
+    sentences: Sequence[str]
+    tasks: Mapping[int, Sequence[str]]
+    shots: Mapping[int, AtK]
+    percent: bool
+    n_tasks: str
+    metric: str
+    higher: bool
+    shot: str
+    zone: str
+    results: Table
+    curves: Table
+    transfer: Table
+    metrics: Table | None
+    calibration: Table | None
+    hardware: str
+    costs: Table | None
+    pairs: Table | None
+    similarity: Table | None
+
+
+def write_html(comparison: Comparison, path: Path) -> None:
     """Writes the report whole or not at all.
 
     Raises:
-        RequestError: if `path` is a folder, lies in none, or cannot be written.
+        RequestError: if `path` is a folder, lies in none, is read-only, or cannot be written.
     """
-    if path.is_dir():
-        raise RequestError(f"--html: {path} is a folder; name a file in it, such as {path / 'report.html'}")
-    if not path.parent.is_dir():
-        raise RequestError(f"--html: {path.parent} is not a folder; make it first, or name another file")
-    write_bytes(path, render(comparison).encode())
+    check_output(path, "--html")
+    write_output(path, render(comparison).encode(), "--html")
 
 
-def render(comparison: Mapping[str, Any]) -> str:
-    """The report of a comparison (docs/comparison.md); the same comparison gives the same text."""
-    known = chart_data.visible(finite(comparison))
+def render(comparison: Comparison) -> str:
+    """The report of a comparison; the same comparison gives the same text."""
+    known = chart_data.visible(comparison)
+    names = _names(known)
     style = _source("report.css")
     # One scope of its own; and an error in one script is an error of the whole
     script = "\n".join(['"use strict"; {', *map(_source, SCRIPTS), "}"])
-    settings, runs = run_tables.settings(known)
+    contestants, runs = run_tables.settings(known)
     template = _environment().get_template("report.html")
     return template.render(
         comparison=known,
         told=_teller(known),
         percent=percent,
-        title=_title([setting["title"] for setting in known["settings"]]),
-        settings=[_section(i, known) for i in range(len(known["settings"]))],
-        contestants=settings,
+        title=_title([setting.title for setting in known.settings]),
+        settings=[_section(i, name, known.settings) for i, name in enumerate(names)],
+        contestants=contestants,
         runs=runs,
         environments=[table for table in run_tables.environments(known) if table],
-        budgets=[
-            tables.budgets(setting, name)
-            for setting, name in zip(known["settings"], _names(known), strict=True)
-        ],
+        budgets=[tables.budgets(one, name) for one, name in zip(known.settings, names, strict=True)],
         drawn=chart_data.drawn(known),
         style=style,
         script=script,
@@ -93,24 +123,25 @@ def _title(titles: Sequence[str]) -> str:
     return "; ".join(different) if len(different) < 4 else f"{len(titles)} settings"
 
 
-def _names(comparison: Mapping[str, Any]) -> list[str]:
+def _names(comparison: Comparison) -> list[str]:
     """A title for each setting that tells it from the others: with its k where titles are the same."""
-    titles = [setting["title"] for setting in comparison["settings"]]
+    titles = [setting.title for setting in comparison.settings]
     return [
-        title if titles.count(title) == 1 else f"{title}, k = {', '.join(setting['shots'])}"
-        for title, setting in zip(titles, comparison["settings"], strict=True)
+        title if titles.count(title) == 1 else f"{title}, k = {', '.join(map(str, setting.shots))}"
+        for title, setting in zip(titles, comparison.settings, strict=True)
     ]
 
 
-def _teller(comparison: Mapping[str, Any]) -> Callable[[str], str]:
+def _teller(comparison: Comparison) -> Callable[[str], str]:
     """What gives a sentence its capital and its full stop; a name keeps its small letter."""
     names = tuple(
         name
-        for setting in comparison["settings"]
-        for name in (setting["title"], *(contestant["name"] for contestant in setting["contestants"]))
+        for setting in comparison.settings
+        for name in (setting.title, *(contestant.name for contestant in setting.contestants))
     )
 
     def told(sentence: str) -> str:
+        # A whole name at its start, not the beginning of a longer word: `at` must not keep `at k = 1` small.
         named = any(sentence.startswith(name) and not sentence[len(name) :][:1].isalnum() for name in names)
         start = sentence[:1] if named else sentence[:1].upper()
         return f"{start}{sentence[1:]}{'' if sentence.endswith(('.', '!', '?')) else '.'}"
@@ -118,35 +149,36 @@ def _teller(comparison: Mapping[str, Any]) -> Callable[[str], str]:
     return told
 
 
-def _section(index: int, comparison: Mapping[str, Any]) -> dict[str, Any]:
-    """What the template shows of one setting."""
-    setting = comparison["settings"][index]
-    metric, name = setting["headline"], _names(comparison)[index]
-    return {
-        **{key: setting[key] for key in ("title", "sentences", "tasks", "shots")},
-        "index": index,
-        "name": name,
-        "heading": name if len(comparison["settings"]) > 1 else "Results",
-        "percent": setting["percent"],
-        "n_tasks": _tasks(setting),
-        "metric": metric.upper() if len(metric) <= 4 else metric[:1].upper() + metric[1:],
-        "higher": setting["higher_is_better"],
-        "shot": "labelled examples of each class" if setting["n_way"] else "labelled examples",
-        "zone": numbers_of(setting).zone(*(shot["zone"] for shot in setting["shots"].values())),
-        "results": tables.results(setting),
-        "curves": tables.curves(setting),
-        "transfer": tables.transfer(setting),
-        "metrics": tables.metrics(setting),
-        "calibration": tables.calibrations(setting),
-        "hardware": tables.hardware(setting),
-        "costs": tables.costs(setting) if chart_data.costs(setting) else None,
-        "pairs": tables.pairs(setting) if len(setting["contestants"]) > 1 else None,
-        "similarity": tables.similarity(setting) if setting["similarity"] else None,
-    }
+def _section(index: int, name: str, settings: Sequence[Setting]) -> Section:
+    setting = settings[index]
+    metric = setting.headline
+    return Section(
+        index=index,
+        name=name,
+        heading=name if len(settings) > 1 else "Results",
+        sentences=setting.sentences,
+        tasks=setting.tasks,
+        shots=setting.shots,
+        percent=setting.percent,
+        n_tasks=_n_tasks(setting),
+        metric=metric.upper() if len(metric) <= 4 else metric[:1].upper() + metric[1:],
+        higher=setting.higher_is_better,
+        shot="labelled examples of each class" if setting.n_way else "labelled examples",
+        zone=numbers_of(setting).zone(*(at.zone for at in setting.shots.values())),
+        results=tables.results(setting),
+        curves=tables.curves(setting),
+        transfer=tables.transfer(setting),
+        metrics=tables.metrics(setting),
+        calibration=tables.calibrations(setting),
+        hardware=tables.hardware(setting),
+        costs=tables.costs(setting) if chart_data.costs(setting) else None,
+        pairs=tables.pairs(setting) if len(setting.contestants) > 1 else None,
+        similarity=tables.similarity(setting) if setting.similarity else None,
+    )
 
 
-def _tasks(setting: Mapping[str, Any]) -> str:
-    numbers = {k: shot["n_tasks"] for k, shot in setting["shots"].items()}
+def _n_tasks(setting: Setting) -> str:
+    numbers = {k: at.n_tasks for k, at in setting.shots.items()}
     if len(set(numbers.values())) == 1:
         return f"{next(iter(numbers.values())):,} tasks at {'each k' if len(numbers) > 1 else 'one k'}"
     return ", ".join(f"{n:,} tasks at k = {k}" for k, n in numbers.items()) or "no tasks"

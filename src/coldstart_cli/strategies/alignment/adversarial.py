@@ -32,14 +32,14 @@ from coldstart_cli.training.inner_loop import Weights
 from coldstart_cli.training.optimizers import OptimizerFactory
 
 WIDEST_PRODUCT = 4096
-"""Width above which products are randomised, as in CDAN's paper, section 3.2."""
+"""Width above which products are replaced by random projections, as in CDAN's paper, section 3.2."""
 
 RULER = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Bandwidths of the MMD that is noted: a discriminator's own loss says little, for it learns as well."""
+"""Bandwidths of the MMD that is noted; a discriminator's own loss says little, because it learns too."""
 
 
 class DomainAdversarial(Strategy):
-    """Learns the task while a discriminator learns to tell the domains apart and the encoder to foil it.
+    """Learns the task while a discriminator learns to tell the domains apart and the encoder to prevent that.
 
     Loss of a step: classification of both domains + `discrepancy.domain_loss` of a discriminator that reads
     the features through `discrepancy.reversed_gradient`, whose strength rises with p = step / ramp_steps
@@ -49,21 +49,18 @@ class DomainAdversarial(Strategy):
 
     Departures: where the task's classes are new, the source head's probabilities serve both domains, for
     these are what the domains share; no gradient passes through probabilities (as in the authors' code)
-    or entropies. The discriminator starts each adaptation from the same initial weights, which are state.
+    or entropies. Each adaptation starts the discriminator from the same initial weights, which are state.
 
     The note `distance` is the squared MMD of the features.
 
     Args:
         encoder, optimizer, n_source_outputs, seed: from the run.
         conditional: condition the discriminator on class probabilities (CDAN).
-        entropy: weigh confident examples more in the discriminator's loss (CDAN+E).
+        entropy: weigh confident examples more in the discriminator's loss (CDAN+E with `conditional`).
         discriminator_width: units of its two hidden layers, and of a random projection.
         weight: strength of the reversed gradient once it has risen.
         ramp_steps: steps of adaptation over which it rises.
         between: see `BetweenDomains`.
-
-    Raises:
-        ValueError: where entropies are asked for without class probabilities.
     """
 
     needs_labels = False
@@ -85,9 +82,7 @@ class DomainAdversarial(Strategy):
         **between: Unpack[BetweenDomains],
     ) -> None:
         super().__init__()
-        if entropy and not conditional:
-            raise ValueError("entropy: is that of class probabilities; set conditional=true")
-        self.needs_classes = conditional
+        self.needs_classes = conditional or entropy
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
         self.memory = Memory(between["memory_size"])
         self.seed, self.between = seed, between
@@ -97,6 +92,7 @@ class DomainAdversarial(Strategy):
         self.of_probabilities: Tensor | None
         width = self._conditioned_width(encoder.feature_dim, n_source_outputs)
         self.discriminator = _discriminator(width, discriminator_width)
+        # Without the discriminator: training on the source has nothing to tell apart yet.
         self.optimizer = optimizer(self.network.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
@@ -117,23 +113,26 @@ class DomainAdversarial(Strategy):
 
     def _step_loss(self, classification: Tensor, weights: Weights, domains: Domains, step: int) -> Tensor:
         strength = self.weight * rising(step / self.ramp_steps)
+        # Source first: `domain_loss` tells the domains apart by position.
         features = torch.cat([domains.source, domains.target])
         read = discrepancy.reversed_gradient(features, strength)
-        confidence = None
+        # Detached: the encoder must not fool the discriminator by changing its own class probabilities.
+        outputs = source_outputs(weights, features).detach()
         if self.conditional:
-            outputs = source_outputs(weights, features).detach()
             read = self._conditioned(read, outputs.softmax(-1))
-            confidence = discrepancy.entropy_weights(outputs) if self.entropy else None
+        confidence = discrepancy.entropy_weights(outputs) if self.entropy else None
         logits = functional_call(self.discriminator, below("discriminator.", weights), (read,)).squeeze(-1)
         return classification + discrepancy.domain_loss(logits, len(domains.source), confidence)
 
     def _conditioned_width(self, feature_dim: int, n_classes: int) -> int:
-        """The width of what the discriminator reads; draws the random projections where there are some."""
+        """The width of what the discriminator reads; draws the random projections, if they are needed."""
         product = feature_dim * n_classes
         random = self.conditional and product > WIDEST_PRODUCT
+        # From the run's seed: every rank makes the same projections.
         generator = torch.Generator().manual_seed(self.seed)
         shapes = {"of_features": feature_dim, "of_probabilities": n_classes}
         for name, width in shapes.items():
+            # Both buffers exist in any case, so that every state dict has the same names.
             drawn = torch.randn(self.discriminator_width, width, generator=generator) if random else None
             self.register_buffer(name, drawn)
         if not self.conditional:

@@ -46,7 +46,7 @@ class DomainDistance(Strategy):
         distance: what a step lowers, and what is noted.
         weight: of the distance.
         classification_weight: of the classification loss.
-        of_classes: the distance compares labels; unlabelled examples are then left out, else needed.
+        of_classes: the distance compares labels: unlabelled examples are left out, otherwise needed.
         between: see `BetweenDomains`.
     """
 
@@ -193,6 +193,7 @@ def ccsa(
         of_classes=True,
         **between,
     )
+    # The weight of the distance has another name in this config.
     strategy.lowers_distance_by = "gamma"
     return strategy
 
@@ -209,7 +210,7 @@ def contrast(domains: Domains, source_classes: Tensor | None, margin: float) -> 
     """CCSA's semantic alignment + separation, over the pairs that `ccsa` names."""
     points, point_classes = domains.source, domains.source_targets
     if source_classes is None:
-        classes = -1 - domains.labelled_targets  # numbers that no source class has
+        classes = -1 - domains.labelled_targets  # negative: no source class has such a number
         points = torch.cat([points, domains.labelled])
         point_classes = torch.cat([point_classes, classes])
     else:
@@ -217,6 +218,7 @@ def contrast(domains: Domains, source_classes: Tensor | None, margin: float) -> 
     squared = discrepancy.squared_distances(F.normalize(points), F.normalize(domains.labelled))
     distances = squared.clamp(min=1e-12).sqrt()  # the root has no derivative at 0
     same = point_classes.unsqueeze(1) == classes
+    # An example of the task is paired with itself too, at distance 0: that pair must not count.
     itself = torch.zeros_like(same)
     if source_classes is None:
         itself[len(domains.source) :].fill_diagonal_(True)

@@ -1,9 +1,9 @@
-"""A guard against negative transfer: a learner without the source, where the source does harm.
+"""A guard against negative transfer: it falls back on a learner without the source where the source harms.
 
 Negative transfer, a target learned worse with the source than without, is defined as in Wang, Dai, Poczos
 and Carbonell 2019, arXiv:1811.09751, definition 1: by comparison with the same learner from the target's
 examples alone. That comparison is made here by cross-validation on the support set (Stone 1974), and
-where it is too small for that, on source-validation tasks. The rule of decision is our own.
+where it is too small for that, on source-validation tasks. The decision rule is our own.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from coldstart_cli.training.randomness import step_seed
 class Guarded(Strategy):
     """Adapts by `transfer`, unless that is expected to be worse than `fallback`.
 
-    The decision falls between the first item and the second. With two labels of every class or more
+    The decision is made between the first item and the second. With two or more labels of every class
     (regression: two points), transfer and fallback are both adapted to all folds but one and scored on
-    that one; else the mean difference on source-validation tasks decides, measured in training. Where
+    that one; otherwise the mean difference on source-validation tasks decides, measured in training. Where
     neither is known, transfer is trusted.
 
     Args:
         n_steps, seed: from the run.
-        transfer: the strategy that is guarded; it alone is trained.
+        transfer: the strategy that is guarded; only this one is trained.
         fallback: the strategy without the source.
         steps: adaptation steps after which the two are compared.
-        n_folds: of the cross-validation, at most; never more than labels of the rarest class.
+        n_folds: of the cross-validation, at most; never more than the rarest class has labels.
         check_every: outer steps between two comparisons on source-validation tasks.
         n_tasks: source-validation tasks of a comparison.
 
@@ -64,7 +64,7 @@ class Guarded(Strategy):
         super().__init__()
         if fallback.learns_from_source:
             raise ValueError(
-                "fallback: it learns from the source, whose harm it is to prevent; "
+                "fallback: it learns from the source, but is meant to do without; "
                 "choose strategy@strategy.fallback=scratch"
             )
         self.n_steps, self.seed = n_steps, seed
@@ -78,6 +78,7 @@ class Guarded(Strategy):
         self.starts_from_support, self.adversarial = transfer.starts_from_support, transfer.adversarial
         if transfer.lowers_distance_by is not None:
             self.lowers_distance_by = f"transfer.{transfer.lowers_distance_by}"
+        # A buffer, so that a run directory adapts without the source; infinity stands for not measured.
         self.register_buffer("validation_gain", torch.tensor(math.inf))
 
     @property
@@ -90,14 +91,15 @@ class Guarded(Strategy):
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         """The steps of transfer; `validation_gain` is measured at every `check_every` and at the last."""
         for step, metrics in enumerate(self.transfer.fit(source, start), start + 1):
+            # At the last step too, so that a short run is compared at least once.
             if step % self.check_every == 0 or step == self.n_steps:
                 self.validation_gain.fill_(self._gain_on_validation(source))
             yield metrics
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        """Transfer's first item, then the items of whichever was chosen; `guard` is 1 where it fell back.
+        """Transfer's first item, then those of the strategy that was chosen; `guard` is 1 where it fell back.
 
-        Where transfer yields once, its predictor is yielded again with what was decided.
+        Where transfer yields once, its predictor is yielded again with the decision.
         """
         items = self.transfer.adapt(support)
         first = next(items)
@@ -111,6 +113,7 @@ class Guarded(Strategy):
             items.close()
             items = self.fallback.adapt(support)
             first = next(items)
+        # A method without steps has only one item, which is then shown again with the decision.
         second = next(items, first)
         for adapted in chain([second], items):
             yield replace(adapted, notes={**adapted.notes, **decision})
@@ -123,6 +126,7 @@ class Guarded(Strategy):
         folds = _folds(support, self.n_folds)
         if not folds:
             return float(self.validation_gain)
+        # Weighted by size, so that every held-out label counts the same.
         gains = [self._gain(seen, held_out) * len(held_out) for seen, held_out in folds]
         return sum(gains) / sum(len(held_out) for _, held_out in folds)
 
@@ -138,6 +142,7 @@ class Guarded(Strategy):
         """The paired difference on one set: positive where transfer is better, for every metric."""
         objective, values = support.objective, []
         for strategy in (self.transfer, self.fallback):
+            # The last item that there is: some methods take fewer steps.
             *_, adapted = islice(strategy.adapt(support), self.steps + 1)
             module = adapted.module
             with torch.no_grad():
@@ -147,9 +152,9 @@ class Guarded(Strategy):
 
 
 def _folds(support: Support, n_folds: int) -> list[tuple[Support, Examples]]:
-    """(all but a fold, the fold) for each fold, stratified by class; none where a class has one label.
+    """(all but one fold, that fold) for each fold, stratified by class; none where a class has one label.
 
-    Pure in the support set, whatever its order: drawn from its canonical order by its seed.
+    The same for every order of the support set: drawn from its canonical order by its seed.
     """
     if len(support) == 0:
         return []

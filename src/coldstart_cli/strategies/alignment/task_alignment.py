@@ -1,8 +1,8 @@
-"""Task alignment: a model of its own learns which source classes resemble a new task's, and steers by them.
+"""Task alignment: a separate model learns which source classes resemble a new task's, and steers by them.
 
-Three models. The source model is a classifier of all source classes and then frozen. The target model
-starts as its copy and learns on. The alignment model reads the features that both give a class, attends
-to the source classes and says where in the target model's space the class should lie.
+Three models. The source model is a classifier of all source classes, frozen after its training. The target
+model starts as its copy and learns further. The alignment model reads the features that both give a class,
+attends to the source classes and says where in the target model's space the class should be.
 
 Our own combination. The classifier is that of Snell, Swersky and Zemel 2017, arXiv:1703.05175, equation 8;
 moving few examples' mean towards similar source classes follows Yang, Liu and Xu 2021, arXiv:2101.06395.
@@ -13,10 +13,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Generator, Iterator, Mapping
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Unpack
 
 import torch
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
@@ -38,14 +38,14 @@ from coldstart_cli.models.alignment import AlignmentModel, Knowledge
 from coldstart_cli.models.network import Encoder, Network, Predictor, below, blank_head, linear_head
 from coldstart_cli.strategies.building_blocks.discrepancy import squared_distances
 from coldstart_cli.strategies.building_blocks.prototypes import prototypes
-from coldstart_cli.strategies.building_blocks.source_classifier import fit_classifier
-from coldstart_cli.training.inner_loop import Weights, descend, rule_named
+from coldstart_cli.strategies.building_blocks.source_classifier import FineTuning, fit_classifier, rule_of
+from coldstart_cli.training.inner_loop import Weights, descend
 from coldstart_cli.training.meta_batch import Each
 from coldstart_cli.training.optimizers import OptimizerFactory
 from coldstart_cli.training.outer_loops import episodic, in_turn
 
 READ_AT_ONCE = 512
-"""Source examples whose features are computed together."""
+"""Number of source examples whose features are computed together."""
 
 
 class Align(Strategy):
@@ -55,18 +55,17 @@ class Align(Strategy):
     each class's nearest source class by the source's features, which is itself, is hidden from it, so
     that resemblance to other classes is learned. On a new task gradient steps then lower
     CE + weight * distance over target model and head, where distance = mean_c |t_c - v_c|^2 / mean_c |v_c|^2,
-    v as it was before the first step. Noted are `distance`, `beta`, `attention max`, and the attention that
-    falls to each group of source classes, where the data know groups. The predictor before the first step
+    v as it was before the first step. It notes `distance`, `beta`, `attention max`, and the attention that
+    each group of source classes receives, where the data have groups. The predictor before the first step
     is made of the support set.
 
     Args:
         encoder, optimizer, n_source_outputs, source_groups, n_steps, vectorize, seed: from the run.
         source_share: of the outer steps, for the source model.
-        batch_size: source examples in one outer step of the source model.
         meta_batch_size: tasks in one outer step of the target and alignment models.
         weight: of the distance.
-        lr, rule, momentum: of adaptation, on the whole support set at each step; the momentum is that of
-            `sgd`.
+        tuning: see `FineTuning`; the outer steps it names are the source model's, and each step of
+            adaptation is on the whole support set.
     """
 
     needs_classes = True
@@ -85,26 +84,25 @@ class Align(Strategy):
         seed: int,
         *,
         source_share: Annotated[float, Gt(0), Lt(1)],
-        batch_size: Annotated[int, Ge(1)],
         meta_batch_size: Annotated[int, Ge(1)],
         weight: Annotated[float, Ge(0)],
-        lr: Annotated[float, Gt(0)],
-        rule: Literal["sgd", "adam"],
-        momentum: Annotated[float, Ge(0), Le(1)],
+        **tuning: Unpack[FineTuning],
     ) -> None:
         super().__init__()
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
+        # Now rather than after the first phase: the optimizer needs its parameters.
         self.target = copy.deepcopy(encoder)
         self.alignment = AlignmentModel(encoder.feature_dim)
         self.register_buffer("known", torch.zeros(n_source_outputs, encoder.feature_dim))
         self.source_groups, self.n_steps, self.vectorize, self.seed = source_groups, n_steps, vectorize, seed
-        self.source_share, self.batch_size, self.meta_batch_size = source_share, batch_size, meta_batch_size
-        self.weight, self.lr, self.rule, self.momentum = weight, lr, rule, momentum
+        self.source_share, self.meta_batch_size = source_share, meta_batch_size
+        self.weight, self.tuning = weight, tuning
         self.source_optimizer = optimizer(self.network.parameters(), share=source_share)
         learning = [*self.target.parameters(), *self.alignment.parameters()]
         self.optimizer = optimizer(learning, share=1 - source_share)
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
+        # At least one step: without it the source model knows no classes.
         n_source_steps = max(1, round(self.source_share * self.n_steps))
         phases = [
             (n_source_steps, partial(self._fit_source, source)),
@@ -127,8 +125,10 @@ class Align(Strategy):
                 hide=False,
             )
             head = nearest_head(means, said)
+        # The distance is in units of the points' own size, so that `weight` means the same for every
+        # encoder.
         size = said.points.pow(2).sum(-1).mean()
-        unit = torch.where(size > 0, size, 1)  # before training nothing is known
+        unit = torch.where(size > 0, size, 1)  # before training all points are 0
 
         def distance(features: Tensor) -> Tensor:
             means = prototypes(features, support.targets, support.objective.n_outputs)
@@ -140,7 +140,7 @@ class Align(Strategy):
             return support.objective.loss(outputs, support.targets) + self.weight * distance(features)
 
         moving = {name: w.detach().requires_grad_() for name, w in (start | head).items()}
-        rule = rule_named(self.rule, self.lr, self.momentum)
+        rule = rule_of(self.tuning)
         for adapted in descend(loss, moving, rule, second_order=False):
             with torch.no_grad():
                 now = float(distance(network.features(adapted, support.inputs)))
@@ -153,7 +153,7 @@ class Align(Strategy):
             self.network,
             source,
             self.source_optimizer,
-            batch_size=self.batch_size,
+            batch_size=self.tuning["batch_size"],
             seed=self.seed,
             start=start,
         )
@@ -162,6 +162,7 @@ class Align(Strategy):
 
     def _fit_alignment(self, source: TaskSource, start: int) -> Iterator[dict[str, float]]:
         if start == 0:
+            # Only at the first step of the phase: a resumed run has both from its checkpoint.
             self.target.load_state_dict(self.network.encoder.state_dict())
             self.known.copy_(class_means(Predictor(self.network.encoder, {}), source.pool("train")))
         weights = {f"target.{name}": w for name, w in self.target.named_parameters()}
@@ -233,10 +234,11 @@ class Align(Strategy):
         *,
         hide: bool,
     ) -> tuple[Knowledge, Tensor]:
-        """What the alignment model says, and the means t (n_way, feature_dim) in the target model."""
+        """What the alignment model says, and the class means t (n_way, feature_dim) in the target model."""
         source_means = prototypes(of_source, targets, n_way)
         means = prototypes(features, targets, n_way)
         counts = one_hot(targets, n_way).sum(0)
+        # In training a task's class is a source class, and attending to itself would teach nothing.
         hidden = nearest(source_means, self.known) & hide
         said: Knowledge = functional_call(
             self.alignment, dict(weights), (source_means, means, counts, self.known, hidden)
@@ -244,7 +246,7 @@ class Align(Strategy):
         return said, means
 
     def _notes(self, said: Knowledge) -> dict[str, float]:
-        """Numbers of the whole task: means over its classes."""
+        """Notes on the whole task: means over its classes."""
         attention = said.attention.mean(0)
         notes = {
             "beta": float(said.beta.mean()),
@@ -264,7 +266,7 @@ def nearest_head(means: Tensor, said: Knowledge) -> Weights:
 
 
 def nearest(means: Tensor, known: Tensor) -> Tensor:
-    """(n_way, n_source) bool: for each of the means, the one source class that lies nearest."""
+    """(n_way, n_source) bool: for each of the means, the one source class that is nearest."""
     return one_hot(squared_distances(means, known).argmin(-1), len(known)).bool()
 
 
@@ -274,6 +276,7 @@ def class_means(encoder: nn.Module, pool: Pool) -> Tensor:
     device = next(encoder.parameters()).device
     sums: Tensor | float = 0.0
     counts: Tensor | float = 0.0
+    # In parts, so that memory does not grow with the pool.
     for first in range(0, len(pool), READ_AT_ONCE):
         indices = torch.arange(first, min(first + READ_AT_ONCE, len(pool)))
         examples = pool.examples(indices).to(device)
@@ -281,4 +284,5 @@ def class_means(encoder: nn.Module, pool: Pool) -> Tensor:
         members = one_hot(examples.targets, pool.objective.n_outputs).to(features.dtype)
         sums, counts = sums + members.T @ features, counts + members.sum(0)
     assert isinstance(sums, Tensor) and isinstance(counts, Tensor)
+    # Sums and counts rather than means of means: batches hold different numbers of each class.
     return sums / counts.clamp(min=1).unsqueeze(1)

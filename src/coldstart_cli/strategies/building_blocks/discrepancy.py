@@ -1,7 +1,7 @@
-"""How far apart two domains are, by their features: what alignment makes small.
+"""How far apart two domains are, judged by their features: what alignment reduces.
 
 Pure functions of features, (n, d) of the source and (m, d) of the target, that return a scalar with its
-graph; an empty batch is at no distance from any other.
+graph; it is 0 where a batch is empty.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 def coral(source: Tensor, target: Tensor) -> Tensor:
     """|C_S - C_T|_F^2 / (4 d^2), C the covariances (n - 1 in the denominator).
 
-    Sun and Saenko 2016, arXiv:1607.01719, equations 1 to 3. One example has the covariance 0.
+    Sun and Saenko 2016, arXiv:1607.01719, equations 1 to 3. The covariance of one example is 0.
     """
     if not len(source) or not len(target):
         return _nothing(source, target)
@@ -40,9 +40,11 @@ def mmd(source: Tensor, target: Tensor, bandwidths: Sequence[float]) -> Tensor:
     """
     if not len(source) or not len(target):
         return _nothing(source, target)
+    # One matrix of all pairs holds the three means as blocks.
     n, both = len(source), torch.cat([source, target])
     distances = squared_distances(both, both).clamp(min=0)
     apart = ~torch.eye(len(both), dtype=torch.bool, device=both.device)
+    # Not 0 even where all examples are equal, or the kernels would be exp(-0 / 0).
     median = distances.detach()[apart].median().clamp(min=torch.finfo(both.dtype).tiny)
     kernels = torch.stack([(-distances / (b * median)).exp() for b in bandwidths]).mean(0)
     return kernels[:n, :n].mean() + kernels[n:, n:].mean() - 2 * kernels[:n, n:].mean()
@@ -70,7 +72,7 @@ def separation(distances: Tensor, different: Tensor, margin: float) -> Tensor:
 
 
 def reversed_gradient(features: Tensor, strength: float) -> Tensor:
-    """The features as they are; their gradient times -strength.
+    """The features unchanged; their gradient is multiplied by -strength.
 
     Ganin et al. 2016, arXiv:1505.07818, equations 16 and 17.
     """
@@ -78,9 +80,9 @@ def reversed_gradient(features: Tensor, strength: float) -> Tensor:
 
 
 def domain_loss(logits: Tensor, n_source: int, weights: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy of telling the domains apart, (mean over the source + mean over the target) / 2.
+    """Mean cross-entropy of telling the domains apart: (mean over the source + mean over the target) / 2.
 
-    Ganin et al. 2016, arXiv:1505.07818, equation 9, with the domains weighing the same however many
+    Ganin et al. 2016, arXiv:1505.07818, equation 9, with both domains weighted equally, however many
     examples each has.
 
     Args:
@@ -97,7 +99,7 @@ def domain_loss(logits: Tensor, n_source: int, weights: Tensor | None = None) ->
 def entropy_weights(logits: Tensor) -> Tensor:
     """w = 1 + exp(-H(softmax)), (n, c) -> (n,): confident examples weigh up to twice as much.
 
-    Long, Cao, Wang and Jordan 2018, arXiv:1705.10667, equation 10. Constants: no gradient passes.
+    Long, Cao, Wang and Jordan 2018, arXiv:1705.10667, equation 10. No gradient passes through them.
     """
     log_probabilities = F.log_softmax(logits.detach(), -1)
     entropy = -(log_probabilities.exp() * log_probabilities).sum(-1)
@@ -124,9 +126,9 @@ def randomised_multilinear(features: Tensor, probabilities: Tensor, maps: tuple[
 
 
 def squared_distances(features: Tensor, points: Tensor) -> Tensor:
-    """|x - p|^2 for each pair, (n, d), (m, d) -> (n, m); rounding may leave a little less than 0.
+    """|x - p|^2 for each pair, (n, d), (m, d) -> (n, m); rounding may make it slightly negative.
 
-    Written out, since torch.cdist cannot be exported; in full precision under autocast, where
+    Written out, because torch.cdist cannot be exported; in full precision under autocast, where
     the difference of large squares would be lost.
     """
     with torch.autocast(features.device.type, enabled=False):
@@ -141,11 +143,12 @@ def _covariance(features: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor, chosen: Tensor) -> Tensor:
-    """The mean of those that are chosen, 0 where none is."""
+    """The mean of the chosen values, 0 where there are none."""
     return (values * chosen).sum() / chosen.sum().clamp(min=1)
 
 
 def _nothing(source: Tensor, target: Tensor) -> Tensor:
+    # A zero with a graph: autograd refuses a loss that does not depend on the weights.
     return (source.sum() + target.sum()) * 0
 
 

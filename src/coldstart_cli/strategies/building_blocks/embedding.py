@@ -1,4 +1,4 @@
-"""What strategies share that encode a task once and compare its features in closed form: their training."""
+"""The training of strategies that encode a task once and compare its features in closed form."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from coldstart_cli.core.tasks import Examples, Inputs, Objective, TaskSource, joined, n_examples
@@ -30,25 +30,28 @@ class Compare(Protocol):
         """
 
 
+class Embedding(Protocol):
+    """What such a strategy holds; its parameters are the encoder's, as `encoder.*`, and any of its own."""
+
+    encoder: Encoder
+    optimizer: torch.optim.Optimizer
+    vectorize: bool
+    meta_batch_size: int
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+
+
 def fit_embedding(
-    encoder: Encoder,
-    compare: Compare,
-    weights: Mapping[str, Tensor],
-    source: TaskSource,
-    optimizer: torch.optim.Optimizer,
-    *,
-    meta_batch_size: int,
-    vectorize: bool,
-    start: int,
+    strategy: Embedding, compare: Compare, source: TaskSource, start: int
 ) -> Iterator[dict[str, float]]:
-    """Learns `weights`, the encoder's `encoder.*` and any others, by the query loss of training tasks."""
+    """Learns all parameters of the strategy by the query loss of training tasks."""
     return episodic(
-        partial(task_scores, encoder, compare),
-        weights,
+        partial(task_scores, strategy.encoder, compare),
+        dict(strategy.named_parameters()),
         source,
-        optimizer,
-        meta_batch_size=meta_batch_size,
-        vectorize=vectorize,
+        strategy.optimizer,
+        meta_batch_size=strategy.meta_batch_size,
+        vectorize=strategy.vectorize,
         start=start,
     )
 
@@ -62,9 +65,9 @@ def task_scores(
     support: Examples,
     query: Examples,
 ) -> dict[str, Tensor]:
-    """Loss and metrics on the query set; a `training.TaskLoss` once it has encoder and comparison.
+    """Loss and metrics on the query set; with encoder and comparison bound, a `training.TaskLoss`.
 
-    One pass for both sets, so that batch statistics, where a norm uses them, are the task's.
+    Both sets in one pass, so that batch statistics, where a norm uses them, are the whole task's.
     """
 
     def score(
@@ -76,6 +79,7 @@ def task_scores(
     ) -> dict[str, Tensor]:
         inputs = joined(support_inputs, query_inputs)
         features = functional_call(encoder, below("encoder.", weights), (inputs,))
+        # Support first: the query's rows are what comes after.
         n = n_examples(support_inputs)
         learned = Examples(features[:n], support_targets)
         outputs = compare(weights, learned, features[n:], objective.n_outputs)
@@ -88,5 +92,5 @@ def task_scores(
 
 
 def full_precision(features: Tensor) -> Tensor:
-    """Features in fp32 at least, for arithmetic that bf16 would spoil; it goes with autocast off."""
+    """Features in fp32 at least, for arithmetic that is too fine for bf16; to be used with autocast off."""
     return features if features.dtype == torch.float64 else features.float()

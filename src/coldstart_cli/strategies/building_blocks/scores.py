@@ -1,4 +1,4 @@
-"""Scores of classes, whatever the head's width."""
+"""Losses and metrics of outputs, and why a head may not fit a task."""
 
 from __future__ import annotations
 

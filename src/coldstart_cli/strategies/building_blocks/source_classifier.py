@@ -1,20 +1,43 @@
-"""What strategies over a classifier of all source classes share: its training, and steps on a new task."""
+"""What strategies with a classifier of all source classes share: its training, and steps on a new task."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from itertools import islice
+from typing import Annotated, Literal, TypedDict
 
 import torch
+from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
 from coldstart_cli.core.tasks import Examples, Objective, Support, TaskSource
 from coldstart_cli.models.network import Network, blank_head
 from coldstart_cli.processes.batch_parts import batch_mean
 from coldstart_cli.strategies.building_blocks.scores import scores
-from coldstart_cli.training.inner_loop import Rule, Weights, batches, canonical, descend
+from coldstart_cli.training.inner_loop import Rule, Weights, batches, canonical, descend, rule_named
 from coldstart_cli.training.outer_loops import supervised
+
+
+class FineTuning(TypedDict):
+    """Hyper-parameters of strategies that train a classifier on the source and descend from it on a task.
+
+    Attributes:
+        batch_size: source examples in one outer step.
+        lr: learning rate of adaptation.
+        rule: update rule of adaptation.
+        momentum: of `sgd`.
+    """
+
+    batch_size: Annotated[int, Ge(1)]
+    lr: Annotated[float, Gt(0)]
+    rule: Literal["sgd", "adam"]
+    momentum: Annotated[float, Ge(0), Le(1)]
+
+
+def rule_of(tuning: FineTuning) -> Rule:
+    """The update rule of adaptation."""
+    return rule_named(tuning["rule"], tuning["lr"], tuning["momentum"])
 
 
 def fit_classifier(
@@ -27,7 +50,7 @@ def fit_classifier(
     start: int,
     observe: Callable[[Tensor], None] | None = None,
 ) -> Iterator[dict[str, float]]:
-    """Trains encoder and head on the pool of all source examples, for ever; as `training.supervised`.
+    """Trains encoder and head on the pool of all source examples, without end; see `training.supervised`.
 
     Args:
         observe: is given the mean feature (feature_dim,) of each batch, without its graph.
@@ -36,6 +59,7 @@ def fit_classifier(
     def batch_loss(objective: Objective, batch: Examples) -> dict[str, Tensor]:
         features = network.encoder(batch.inputs)
         if observe is not None:
+            # Over the whole batch, also where this rank computes only a part of it.
             observe(batch_mean(features.detach()))
         return scores(objective, network.head(features), batch.targets)
 
@@ -51,11 +75,12 @@ def fit_classifier(
 
 
 def head_for(support: Support, source_head: nn.Linear, *, keep: bool) -> nn.Linear:
-    """A head for the task: at zero, or at the source head's rows where its outputs are the source's.
+    """A head for the task: zero, or the source head's rows where the task's outputs are the source's.
 
     Args:
-        keep: whether the source head has learned anything that is worth keeping.
+        keep: whether the source head has learned anything worth keeping.
     """
+    # `to`: the type and device of the source head, as after `.double()` or on a GPU.
     head = blank_head(source_head.in_features, support.objective.n_outputs).to(source_head.weight)
     with torch.no_grad():
         if support.source_classes is None or not keep:
@@ -80,9 +105,10 @@ def weights_of(network: Network, prefix: str = "") -> Weights:
 def descended(
     loss: Callable[[Weights], Tensor], start: Mapping[str, Tensor], rule: Rule, support: Support
 ) -> Iterator[Weights]:
-    """The tensors before the first step and after each; once, as they are, where there are no labels."""
+    """The tensors before the first step and after each; only once, unchanged, where there are no labels."""
     moving = {name: w.detach().requires_grad_() for name, w in start.items()}
     steps = descend(loss, moving, rule, second_order=False)
+    # A loss over no labels is nan, so no step may be taken.
     for weights in steps if len(support) else islice(steps, 1):
         yield {name: w.detach() for name, w in weights.items()}
 
@@ -110,7 +136,7 @@ def head_loss(
     """
     ordered, drawn = _in_batches(support, batch_size)
 
-    @cache  # at the first step, for a task without labels has none and no features
+    @cache  # made at the first step: a task without labels takes none
     def examples() -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             return network.encoder(ordered.inputs), ordered.targets
@@ -126,7 +152,7 @@ def head_loss(
 
 
 def _in_batches(support: Support, batch_size: int | None) -> tuple[Examples, Iterator[Tensor] | None]:
-    """The examples, and the indices that each step takes of them; None for all, in the order they came."""
+    """The examples and the indices that each step takes; None for all of them in their given order."""
     if batch_size is None:
         return support, None
     return canonical(support), batches(len(support), batch_size, support.seed)

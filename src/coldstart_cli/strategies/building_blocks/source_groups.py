@@ -14,11 +14,11 @@ from coldstart_cli.core.tasks import Examples, Pool
 
 @final
 class GroupPool(Pool):
-    """The examples of a pool at some places; class ids stay those of the whole.
+    """A part of a pool's examples; class ids are those of the whole pool.
 
     Args:
         pool: the whole.
-        members: (n,) places in it.
+        members: (n,) indices into it.
     """
 
     def __init__(self, pool: Pool, members: Tensor) -> None:
@@ -33,8 +33,9 @@ class GroupPool(Pool):
 
 
 def group_pools(pool: Pool, classes: Sequence[Tensor]) -> list[GroupPool]:
-    """The pool of each group, from the classes of each; one may be empty."""
+    """The pool of each group, given the classes of each; some may be empty."""
     at_once, n = 4096, len(pool)
+    # In parts, since a pool may hold more inputs than fit into memory at once.
     places = [torch.arange(first, min(first + at_once, n)) for first in range(0, n, at_once)]
     targets = torch.cat([pool.examples(some).targets.cpu() for some in places])
     members = [torch.isin(targets, own.cpu()).nonzero().squeeze(1) for own in classes]
@@ -44,13 +45,15 @@ def group_pools(pool: Pool, classes: Sequence[Tensor]) -> list[GroupPool]:
 def by_turns(
     trainings: Sequence[Callable[[int], Iterator[dict[str, float]]]], start: int
 ) -> Iterator[dict[str, float]]:
-    """Step s is a step of training s mod n: which one is a function of the step.
+    """Step s belongs to training s mod n, so the step alone tells which one it is.
 
     Args:
-        trainings: each a function from its own steps already taken to its further ones, without end.
+        trainings: functions from the number of own steps taken to the further ones, which have no end.
         start: steps already taken, of all together.
     """
     n = len(trainings)
+    # Of `start` steps, training `turn` took those that are turn modulo n: the ceiling of (start - turn) /
+    # n.
     running = [begin((start - turn + n - 1) // n) for turn, begin in enumerate(trainings)]
     for step in itertools.count(start):
         yield next(running[step % n])

@@ -1,4 +1,4 @@
-"""Source examples that adaptation needs, kept as state: a run directory adapts without its source data."""
+"""Source examples that adaptation needs, kept as state so that a run adapts without its source data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Memory(nn.Module):
     """Labelled examples as buffers, (n, ...) each; empty until filled, and of any size when loaded.
 
     Args:
-        size: examples kept, or all of the pool where it has fewer.
+        size: number of examples to keep; all of the pool where it has fewer.
     """
 
     targets: Tensor
@@ -36,6 +36,7 @@ class Memory(nn.Module):
         chosen = torch.randperm(len(pool), generator=generator)[: self.size]
         kept = pool.examples(chosen).to(self.targets.device)
         inputs = {"inputs": kept.inputs} if isinstance(kept.inputs, Tensor) else _prefixed(kept.inputs)
+        # Buffers are saved with the strategy, follow its device, and are never trained.
         for name, tensor in inputs.items():
             self.register_buffer(name, tensor)
         self.register_buffer("targets", kept.targets)
@@ -48,7 +49,7 @@ class Memory(nn.Module):
         return Examples(buffers.get("inputs", inputs), self.targets)
 
     def _load_from_state_dict(self, state: Mapping[str, Tensor], prefix: str, *rest: Any) -> None:
-        """Takes the tensors as they come, for their shapes are the run's and not the constructor's."""
+        """Takes tensors of any shape: it depends on the run, while the constructor's buffers are empty."""
         for name, tensor in state.items():
             if name.startswith(prefix):
                 self.register_buffer(name.removeprefix(prefix), tensor.to(self.targets.device))

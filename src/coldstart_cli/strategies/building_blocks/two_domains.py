@@ -2,7 +2,7 @@
 
 Two settings, one path. Where the task's classes are classes of the source (domain shift), one head serves
 both domains and the task's outputs are rows of it. Where they are new, the task has a head of its own,
-from zero on, and the source's head goes on serving the source.
+which starts at zero, and the source's head continues to serve the source.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -30,33 +30,32 @@ from coldstart_cli.core.tasks import (
     n_examples,
 )
 from coldstart_cli.models.network import Network, Predictor, below
-from coldstart_cli.strategies.building_blocks.source_classifier import fit_classifier, head_for
+from coldstart_cli.strategies.building_blocks.source_classifier import (
+    FineTuning,
+    fit_classifier,
+    head_for,
+    rule_of,
+)
 from coldstart_cli.strategies.building_blocks.source_memory import Memory
-from coldstart_cli.training.inner_loop import Weights, batches, canonical, descend, rule_named
+from coldstart_cli.training.inner_loop import Weights, batches, canonical, descend
 
 
-class BetweenDomains(TypedDict):
+class BetweenDomains(FineTuning):
     """Hyper-parameters of every strategy that adapts between two domains.
 
     Attributes:
-        batch_size: source examples in one outer step.
         memory_size: source examples kept for adaptation.
         adaptation_batch_size: examples of the source, labelled and unlabelled, of each at most, in one step
             of adaptation.
-        lr, rule, momentum: of adaptation; the momentum is that of `sgd`.
     """
 
-    batch_size: Annotated[int, Ge(1)]
     memory_size: Annotated[int, Ge(1)]
     adaptation_batch_size: Annotated[int, Ge(1)]
-    lr: Annotated[float, Gt(0)]
-    rule: Literal["sgd", "adam"]
-    momentum: Annotated[float, Ge(0), Le(1)]
 
 
 @dataclass(frozen=True, slots=True)
 class Domains:
-    """Features of a batch of both domains, (n, feature_dim) each; any of them may be of no example.
+    """Features of a batch of both domains, (n, feature_dim) each; any of them may be empty.
 
     Attributes:
         source, source_targets: kept source examples.
@@ -90,7 +89,7 @@ def fit_and_remember(
     seed: int,
     start: int,
 ) -> Iterator[dict[str, float]]:
-    """Fills the memory, then trains as `source_classifier.fit_classifier`."""
+    """Fills the memory, then trains like `source_classifier.fit_classifier`."""
     if start == 0:
         memory.fill(source.pool("train"), seed)
     batch_size = between["batch_size"]
@@ -109,21 +108,24 @@ def adapt_between(
     """Yields before the first step and after each.
 
     The classification loss is the source batch's under the source's head plus the labelled batch's under
-    the task's. The note `distance` is measured on the same examples after every step, so that its fall is
-    not a matter of the batch.
+    the task's. The note `distance` is measured on the same examples after every step, so that its fall
+    does not depend on the batch.
 
     Args:
         step_loss: what a step lowers, classification loss included.
-        distance: between the domains, noted.
+        distance: between the domains; it is noted.
         extra: further tensors that descend, by name, such as those of a discriminator.
     """
     task_network = Network(network.encoder, head_for(support, network.head, keep=True))
     weights = {f"encoder.{name}": w for name, w in network.encoder.named_parameters()}
     weights |= {f"source_head.{name}": w for name, w in network.head.named_parameters()}
     if support.source_classes is None:
+        # Where labels are shared, there is no such head: rows of the source's are the task's.
         weights |= {f"head.{name}": w for name, w in task_network.head.named_parameters()}
     drawn = _batches(memory, support, between["adaptation_batch_size"])
+    # The first batch of an identical stream, so that measuring draws nothing from the one in use.
     yardstick = next(_batches(memory, support, between["adaptation_batch_size"]))
+    # Steps are counted here, because `descend` does not tell the loss which one it is.
     counted = itertools.count()
 
     def loss(weights: Weights) -> Tensor:
@@ -131,7 +133,8 @@ def adapt_between(
         classification = _classification(support, weights, domains)
         return step_loss(classification, weights, domains, next(counted))
 
-    rule = rule_named(between["rule"], between["lr"], between["momentum"])
+    rule = rule_of(between)
+    # Everything that moves is one mapping: encoder, heads, and what a strategy adds.
     moving = {name: w.detach().requires_grad_() for name, w in (weights | dict(extra)).items()}
     for adapted in descend(loss, moving, rule, second_order=False):
         notes: dict[str, float] = {}
@@ -157,13 +160,14 @@ def _task_head(support: Support, weights: Weights) -> Weights:
 def _batches(
     memory: Memory, support: Support, batch_size: int
 ) -> Iterator[tuple[Examples, Examples, Inputs]]:
-    """Source, labelled and unlabelled examples, for ever; a function of the seed and the sets of examples."""
+    """Source, labelled and unlabelled examples, without end; a function of the seed and the sets."""
     nothing = map_inputs(lambda t: t[:0], support.inputs)
     source = memory.examples if len(memory) else Examples(nothing, support.targets[:0])
     labelled = canonical(Examples(support.inputs, support.targets))
     free = nothing if support.unlabelled is None else support.unlabelled
     unlabelled = canonical(Examples(free, torch.zeros(n_examples(free), device=support.targets.device)))
     parts = (source, labelled, unlabelled)
+    # A seed for each set: with one, sets of equal size would be drawn in step.
     drawn = [batches(len(part), batch_size, support.seed + i) for i, part in enumerate(parts)]
     for of_source, of_labelled, of_unlabelled in zip(*drawn, strict=True):
         yield source.take(of_source), labelled.take(of_labelled), unlabelled.take(of_unlabelled).inputs
@@ -172,7 +176,7 @@ def _batches(
 def _features(
     network: Network, weights: Weights, source: Examples, labelled: Examples, unlabelled: Inputs
 ) -> Domains:
-    """One pass over all, so that batch statistics, where a norm uses them, are common to both domains."""
+    """One pass over all, so that both domains share batch statistics, where a norm uses them."""
     features = network.features(weights, joined(joined(source.inputs, labelled.inputs), unlabelled))
     n, m = len(source), len(source) + len(labelled)
     return Domains(features[:n], source.targets, features[n:m], labelled.targets, features[m:])
@@ -188,5 +192,5 @@ def _classification(support: Support, weights: Weights, domains: Domains) -> Ten
 
 
 def _loss(objective: Objective, outputs: Tensor, targets: Tensor) -> Tensor:
-    """The objective's loss, 0 for no example."""
+    """The objective's loss, or 0 where there are no examples."""
     return objective.loss(outputs, targets) if len(outputs) else outputs.sum() * 0

@@ -9,7 +9,7 @@ import copy
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Unpack
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -18,33 +18,30 @@ from torch import Tensor
 from coldstart_cli.core.tasks import Adapted, Examples, Objective, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, linear_head
 from coldstart_cli.strategies.building_blocks.scores import scores
+from coldstart_cli.strategies.building_blocks.source_classifier import FineTuning, rule_of
 from coldstart_cli.strategies.distillation.distillation import prefixed, taught_scores
 from coldstart_cli.strategies.distillation.soft_labels import Follower, fine_tuned
-from coldstart_cli.training.inner_loop import rule_named
 from coldstart_cli.training.optimizers import OptimizerFactory
 from coldstart_cli.training.outer_loops import in_turn, supervised
 
 
 class BornAgain(Strategy):
-    """Trains generation 0 on the source's labels and each later one on them and on the one before it.
+    """Trains generation 0 on the source's labels, and each later one on them and on its predecessor.
 
     A student's loss is (1 - alpha) loss(student, labels) + alpha divergence(student, teacher), with the
     divergence of `Objective`. The last generation is what adapts; the one before is scored beside it.
 
-    All generations start from the same initial weights and see batches of their own; in the paper, initial
-    weights differ as well. (Pretrained weights, where an encoder has some, are nothing to draw again.)
+    All generations start from the same initial weights and see different batches; in the paper, initial
+    weights differ as well. (Pretrained weights of an encoder could not be drawn again.)
 
     Args:
         encoder, optimizer, n_source_outputs, n_steps, seed: from the run.
-        generations: networks trained one after another, in equal shares of the run's steps; 2 are a
-            teacher and a student.
+        generations: networks trained one after another, each for an equal share of the run's steps; 2 make
+            a teacher and a student.
         alpha: weight of the teacher's outputs against the labels; 1/2 is the paper's sum, halved.
         temperature: of both softmaxes.
-        batch_size: source examples in one outer step.
         trainable: what adaptation changes: all weights, or the head on frozen features.
-        lr: learning rate of adaptation, on the whole support set at each step.
-        rule: update rule of adaptation.
-        momentum: of `sgd`.
+        tuning: see `FineTuning`; each step of adaptation is on the whole support set.
 
     Raises:
         ValueError: where the run has fewer steps than generations.
@@ -63,11 +60,8 @@ class BornAgain(Strategy):
         generations: Annotated[int, Ge(2)],
         alpha: Annotated[float, Ge(0), Le(1)],
         temperature: Annotated[float, Gt(0)],
-        batch_size: Annotated[int, Ge(1)],
         trainable: Literal["all", "head"],
-        lr: Annotated[float, Gt(0)],
-        rule: Literal["sgd", "adam"],
-        momentum: Annotated[float, Ge(0), Le(1)],
+        **tuning: Unpack[FineTuning],
     ) -> None:
         super().__init__()
         if generations > n_steps:
@@ -77,13 +71,13 @@ class BornAgain(Strategy):
             )
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
         self.teacher = copy.deepcopy(self.network)  # the generation before
-        # No state: a run that goes on draws the same initial weights again.
+        # Not part of the state: a resumed run draws the same initial weights again.
         self.initial = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         self.seed, self.generations, self.alpha, self.temperature = seed, generations, alpha, temperature
-        self.batch_size, self.trainable = batch_size, trainable
-        self.lr, self.rule, self.momentum = lr, rule, momentum
+        self.trainable, self.tuning = trainable, tuning
         self.steps_each = n_steps // generations
         self.preparing_steps = (generations - 1) * self.steps_each
+        # A schedule for each generation, over its share of the steps.
         self.new_optimizer = partial(optimizer, share=1 / generations)
         self.optimizer = self.new_optimizer(self.network.parameters())
 
@@ -96,11 +90,11 @@ class BornAgain(Strategy):
         return in_turn(phases, start)
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        """Yields after every step; once, the last generation as it is, where there are no labels.
+        """Yields after every step; only once, the unchanged last generation, where there are no labels.
 
-        Beside it, `teacher`: the generation before, after as many steps, adapted when it is asked for.
+        Beside it, `teacher`: the generation before, after the same number of steps, adapted on demand.
         """
-        rule = rule_named(self.rule, self.lr, self.momentum)
+        rule = rule_of(self.tuning)
         tuned = partial(fine_tuned, support=support, rule=rule, trainable=self.trainable, soft=None)
         teacher = Follower(partial(tuned, self.teacher))
         for step, adapted in enumerate(tuned(self.network)):
@@ -108,14 +102,16 @@ class BornAgain(Strategy):
 
     def _fit_generation(self, source: TaskSource, generation: int, start: int) -> Iterator[dict[str, float]]:
         if generation > 0 and start == 0:
+            # Only at the first step of a generation: a resumed run has all three from its checkpoint.
             self.teacher.load_state_dict(self.network.state_dict())
             self.network.load_state_dict(self.initial)
+            # A new one, for moments and schedule of the old belong to weights that are gone.
             self.optimizer = self.new_optimizer(self.network.parameters())
         steps = supervised(
             self._batch_loss if generation == 0 else self._taught_loss,
             source.pool("train"),
             self.optimizer,
-            batch_size=self.batch_size,
+            batch_size=self.tuning["batch_size"],
             seed=self.seed,
             device=self.network.head.weight.device,
             start=generation * self.steps_each + start,
@@ -126,7 +122,7 @@ class BornAgain(Strategy):
         return scores(objective, self.network(batch.inputs), batch.targets)
 
     def _taught_loss(self, objective: Objective, batch: Examples) -> dict[str, Tensor]:
-        self.teacher.eval()  # it teaches by its running statistics and moves none
+        self.teacher.eval()  # it uses its running statistics and updates none
         with torch.no_grad():
             taught = self.teacher(batch.inputs)
         return taught_scores(

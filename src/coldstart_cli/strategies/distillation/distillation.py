@@ -1,4 +1,4 @@
-"""Distillation: a small student learns what a larger teacher learned, and serves the new task in its place.
+"""Distillation: a small student learns what a larger teacher learned, and adapts to the new task instead.
 
 - Soft outputs: Hinton, Vinyals and Dean 2015, arXiv:1503.02531, section 2.
 - Relations between examples: Park, Kim, Lu and Cho 2019, arXiv:1904.05068, sections 3.2.1 and 3.2.2.
@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import cache, partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Unpack
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt
@@ -21,9 +21,8 @@ from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Adapted, Examples, Objective, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, TrainedFactory, linear_head
-from coldstart_cli.strategies.building_blocks.source_classifier import fit_classifier
+from coldstart_cli.strategies.building_blocks.source_classifier import FineTuning, fit_classifier, rule_of
 from coldstart_cli.strategies.distillation.soft_labels import Follower, SoftLabels, fine_tuned
-from coldstart_cli.training.inner_loop import Rule, rule_named
 from coldstart_cli.training.optimizers import OptimizerFactory
 from coldstart_cli.training.outer_loops import in_turn, supervised
 
@@ -48,17 +47,14 @@ class Distillation(Strategy):
         teacher: the teacher's encoder; its head is made here.
         teacher_run: a finished run on the same source classes whose encoder and head are the teacher, or
             None to train it. With a run, all steps are the student's and `teacher` is not used.
-        teacher_share: share of the run's steps that train the teacher, at least one of them.
+        teacher_share: share of the run's steps that train the teacher, at least one step.
         alpha: weight of the teacher's outputs against the labels.
         temperature: T, of both softmaxes.
         distance_weight, angle_weight: of relations between the features of a batch; 0 is without.
         unlabelled_weight: of the teacher's soft labels on the new task; 0 is without.
         teacher_steps: gradient steps of the teacher before it gives those labels.
-        batch_size: source examples in one outer step.
         trainable: what adaptation changes: all weights, or the head on frozen features.
-        lr: learning rate of adaptation, on the whole support set at each step.
-        rule: update rule of adaptation.
-        momentum: of `sgd`.
+        tuning: see `FineTuning`; each step of adaptation is on the whole support set.
     """
 
     needs_labels = False
@@ -81,11 +77,8 @@ class Distillation(Strategy):
         angle_weight: Annotated[float, Ge(0)],
         unlabelled_weight: Annotated[float, Ge(0)],
         teacher_steps: Annotated[int, Ge(1)],
-        batch_size: Annotated[int, Ge(1)],
         trainable: Literal["all", "head"],
-        lr: Annotated[float, Gt(0)],
-        rule: Literal["sgd", "adam"],
-        momentum: Annotated[float, Ge(0), Le(1)],
+        **tuning: Unpack[FineTuning],
     ) -> None:
         super().__init__()
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
@@ -94,13 +87,16 @@ class Distillation(Strategy):
             self.teacher = teacher_of_run(trained, teacher_run, n_source_outputs)
         warn_of_smaller_teacher(self.teacher, self.network)
         self.seed, self.teacher_run, self.teacher_share = seed, teacher_run, teacher_share
-        self.alpha, self.temperature, self.batch_size = alpha, temperature, batch_size
+        self.alpha, self.temperature = alpha, temperature
         self.distance_weight, self.angle_weight = distance_weight, angle_weight
         self.unlabelled_weight, self.teacher_steps = unlabelled_weight, teacher_steps
+        # What a strategy needs may depend on its values: without their weight, unlabelled examples are not
+        # read.
         self.needs_unlabelled, self.replayable = unlabelled_weight > 0, unlabelled_weight == 0
         self.lowers_distance_by = "unlabelled_weight" if self.needs_unlabelled else None
-        self.trainable, self.lr, self.rule, self.momentum = trainable, lr, rule, momentum
+        self.trainable, self.tuning = trainable, tuning
         if teacher_run is None:
+            # Whatever the share rounds to, both of them get at least one step.
             self.preparing_steps = min(max(1, round(teacher_share * n_steps)), n_steps - 1)
         share = self.preparing_steps / n_steps
         self.teacher_optimizer = optimizer(self.teacher.parameters(), share=share)
@@ -116,29 +112,27 @@ class Distillation(Strategy):
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields after every step; once, the student as it is, where there is nothing to learn from.
 
-        Beside it, `teacher`: after as many steps on the labels; where it gives soft labels, the one that gave
-        them, from the student's first step on. It is adapted when it is asked for.
+        Beside it, `teacher`: after the same number of steps on the labels; where it gives soft labels, the
+        one that gave them, from the student's first step on. It is adapted on demand.
         """
-        tuned = partial(fine_tuned, support=support, rule=self._rule(), trainable=self.trainable)
+        tuned = partial(fine_tuned, support=support, rule=rule_of(self.tuning), trainable=self.trainable)
         teacher = Follower(partial(tuned, self.teacher, soft=None))
         soft = None
         if self.unlabelled_weight > 0:
             assert support.unlabelled is not None, "needs_unlabelled"
             outputs = cache(partial(teacher.outputs, self.teacher_steps, support.unlabelled))
             soft = SoftLabels(support.unlabelled, outputs, self.unlabelled_weight, self.temperature)
+        # The teacher's outputs are computed at the first use, after the item of 0 steps has been timed.
         for step, adapted in enumerate(tuned(self.network, soft=soft)):
             taken = step if soft is None else min(step, 1) * self.teacher_steps
             yield replace(adapted, beside={"teacher": partial(teacher.after, taken)})
-
-    def _rule(self) -> Rule:
-        return rule_named(self.rule, self.lr, self.momentum)
 
     def _fit_teacher(self, source: TaskSource, start: int) -> Iterator[dict[str, float]]:
         steps = fit_classifier(
             self.teacher,
             source,
             self.teacher_optimizer,
-            batch_size=self.batch_size,
+            batch_size=self.tuning["batch_size"],
             seed=self.seed,
             start=start,
         )
@@ -149,16 +143,16 @@ class Distillation(Strategy):
             self._batch_loss,
             source.pool("train"),
             self.optimizer,
-            batch_size=self.batch_size,
+            batch_size=self.tuning["batch_size"],
             seed=self.seed,
             device=self.network.head.weight.device,
             start=self.preparing_steps + start,
             divisible=self.distance_weight == 0
-            and self.angle_weight == 0,  # a loss on relations is not a mean over parts
+            and self.angle_weight == 0,  # a loss on relations is not a mean over parts of a batch
         )
 
     def _batch_loss(self, objective: Objective, batch: Examples) -> dict[str, Tensor]:
-        self.teacher.eval()  # it teaches by its running statistics and moves none
+        self.teacher.eval()  # it uses its running statistics and updates none
         with torch.no_grad():
             taught_features = self.teacher.encoder(batch.inputs)
             taught = self.teacher.head(taught_features)
@@ -173,6 +167,7 @@ class Distillation(Strategy):
         )
         if self.distance_weight > 0 or self.angle_weight > 0:
             distance, angle = relations(features, taught_features)
+            # Only with a weight: triplets take memory of the cube of the batch size.
             total = scores["loss"] + self.distance_weight * distance + self.angle_weight * angle
             scores |= {"loss": total, "distance": distance, "angle": angle}
         return scores
@@ -224,8 +219,9 @@ def _relations(features: Tensor) -> tuple[Tensor, Tensor]:
     """Distances relative to their mean, (n, n), and cosines at j of each i and k, (n, n, n) as [j, i, k]."""
     exact = features if features.dtype == torch.float64 else features.float()
     n = len(exact)
+    # In full precision: differences of near features lose most of their digits in bf16.
     differences = exact.unsqueeze(0) - exact.unsqueeze(1)  # [j, i] = x_i - x_j
-    distances = torch.linalg.vector_norm(differences, dim=-1)  # whose gradient is 0 at 0
+    distances = torch.linalg.vector_norm(differences, dim=-1)  # its gradient at 0 is 0, not nan
     mean = distances.sum() / max(1, n * (n - 1))
     directions = F.normalize(differences, dim=-1)
     return distances / mean.clamp(min=1e-12), directions @ directions.mT
@@ -266,5 +262,5 @@ def warn_of_smaller_teacher(teacher: Network, student: Network) -> None:
 
 
 def prefixed(prefix: str, steps: Iterator[dict[str, float]]) -> Iterator[dict[str, float]]:
-    """The same metrics under names that say which phase of a training they belong to."""
+    """The same metrics, with names that say which phase of a training they belong to."""
     return ({f"{prefix}{name}": value for name, value in metrics.items()} for metrics in steps)

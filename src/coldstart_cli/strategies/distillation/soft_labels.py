@@ -1,7 +1,7 @@
-"""Gradient steps of one network on a task: what a student and its teacher take side by side.
+"""Gradient steps of one network on a task, as a student and its teacher take them side by side.
 
-As strategies.transfer's fine-tuning, which adds nothing here but soft labels (Chen et al. 2020,
-arXiv:2006.10029, equation 2) and a second network that is adapted when it is asked for.
+Like the fine-tuning of strategies.transfer, with soft labels (Chen et al. 2020,
+arXiv:2006.10029, equation 2) and a second network that is adapted on demand.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def fine_tuned(
     trainable: Literal["all", "head"],
     soft: SoftLabels | None,
 ) -> Iterator[Adapted]:
-    """Yields the network after 0, 1, ... steps, for ever; once, where there is nothing to learn from.
+    """Yields the network after 0, 1, ... steps, without end; once, where there is nothing to learn from.
 
     Notes `distance` after each step: the divergence from the soft labels, where there are some.
     """
@@ -53,6 +53,7 @@ def fine_tuned(
     weights = {name: w.detach() for name, w in tuned.named_parameters()}
     moves = [name for name in weights if trainable == "all" or name.startswith("head.")]
     moving = {name: weights[name].requires_grad_() for name in moves}
+    # Over a frozen encoder a step reads features and moves the head alone.
     read = tuned.outputs if trainable == "all" else tuned.from_features
     labelled = _prepared(tuned, support.inputs, trainable) if len(support) else None
     pool = None if soft is None else _prepared(tuned, soft.inputs, trainable)
@@ -81,7 +82,7 @@ def fine_tuned(
 
 
 def _prepared(network: Network, inputs: Inputs, trainable: Literal["all", "head"]) -> Inputs:
-    """What a step reads: where the encoder is frozen, features, computed once."""
+    """What a step reads: the inputs, or for a frozen encoder the features, computed once."""
     if trainable == "all":
         return inputs
     with torch.no_grad():
@@ -91,12 +92,12 @@ def _prepared(network: Network, inputs: Inputs, trainable: Literal["all", "head"
 
 @final
 class Follower:
-    """Predictors of another adaptation to the same task, which goes on when they are asked for.
+    """Predictors of another adaptation to the same task, which continues only on demand.
 
-    What they cost is so no part of the time of the adaptation that they stand beside.
+    Their cost is therefore not part of the time of the adaptation that they accompany.
 
     Args:
-        begin: starts the adaptation; pure, so that a step that has passed can be asked for again.
+        begin: starts the adaptation; pure, so that an earlier step can be reached again.
     """
 
     def __init__(self, begin: Callable[[], Iterator[Adapted]]) -> None:
@@ -106,6 +107,7 @@ class Follower:
 
     def after(self, n_steps: int) -> nn.Module:
         """The predictor after `n_steps`, or after the last where there are fewer."""
+        # Steps are mostly asked for in order; for an earlier one the adaptation begins again.
         if n_steps < self.taken:
             self.steps, self.taken = self.begin(), -1
         for adapted in islice(self.steps, n_steps - self.taken):

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from functools import partial
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Unpack
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Objective, Strategy, Support, TaskSource
 from coldstart_cli.models.modulation import modulate, modulated_layers
 from coldstart_cli.models.network import Encoder, Network, Predictor, below, linear_head
 from coldstart_cli.models.norm import learn_affine_alone, refuse_running_statistics
+from coldstart_cli.strategies.building_blocks.inner_steps import InnerSteps
 from coldstart_cli.strategies.building_blocks.scores import other_width, scores
 from coldstart_cli.training.inner_loop import Weights, descend, sgd
 from coldstart_cli.training.meta_batch import Each
@@ -38,9 +39,7 @@ class CAVIA(Strategy):
     Args:
         encoder, optimizer, n_outputs, vectorize: from the run.
         n_context: numbers that the inner steps change.
-        inner_lr: rate of the inner steps.
-        inner_steps: steps taken on the support set in training.
-        meta_batch_size: tasks in one outer step.
+        inner: see `InnerSteps`.
     """
 
     differentiates_twice = True
@@ -53,17 +52,17 @@ class CAVIA(Strategy):
         vectorize: bool,
         *,
         n_context: Annotated[int, Ge(1)],
-        inner_lr: Annotated[float, Gt(0)],
-        inner_steps: Annotated[int, Ge(1)],
-        meta_batch_size: Annotated[int, Ge(1)],
+        **inner: Unpack[InnerSteps],
     ) -> None:
         super().__init__()
         refuse_running_statistics(encoder)
+        # Inner steps need gradients of the norms alone, which torch's kernel does not survive otherwise.
         learn_affine_alone(encoder)
-        self.n_outputs, self.vectorize, self.meta_batch_size = n_outputs, vectorize, meta_batch_size
-        self.n_context, self.inner_lr, self.inner_steps = n_context, inner_lr, inner_steps
+        self.n_outputs, self.vectorize, self.n_context, self.inner = n_outputs, vectorize, n_context, inner
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_outputs))
         self.layers = {f"encoder.{name}": width for name, width in modulated_layers(encoder).items()}
+        # One linear map makes them all: scales and shifts of the layers, then changes of head weight and
+        # bias.
         self.sizes = [2 * sum(self.layers.values()), n_outputs * encoder.feature_dim, n_outputs]
         self.generator = nn.Linear(n_context, sum(self.sizes), bias=False)
         self.optimizer = optimizer(self.parameters())
@@ -77,7 +76,7 @@ class CAVIA(Strategy):
             dict(self.named_parameters()),
             source,
             self.optimizer,
-            meta_batch_size=self.meta_batch_size,
+            meta_batch_size=self.inner["meta_batch_size"],
             vectorize=self.vectorize,
             start=start,
         )
@@ -89,7 +88,7 @@ class CAVIA(Strategy):
             return support.objective.loss(self._outputs(weights, moving, support.inputs), support.targets)
 
         start = {"context": self._start(weights).requires_grad_()}
-        for moved in descend(loss, start, sgd(self.inner_lr, momentum=0.0), second_order=False):
+        for moved in descend(loss, start, sgd(self.inner["inner_lr"], momentum=0.0), second_order=False):
             with torch.no_grad():
                 changed = self._modulated(weights, moved)
             yield Adapted(partial(Predictor, self.network, changed), changed)
@@ -102,7 +101,7 @@ class CAVIA(Strategy):
         support: Examples,
         query: Examples,
     ) -> dict[str, Tensor]:
-        """The loss on the query set at the context that steps on the support set found: equation 5's term."""
+        """The loss on the query set at the context found on the support set: the term of equation 5."""
 
         def loss(weights: Weights, moving: Weights, inputs: Inputs, targets: Tensor) -> Tensor:
             return objective.loss(self._outputs(weights, moving, inputs), targets)
@@ -113,15 +112,17 @@ class CAVIA(Strategy):
         support_loss = each(loss)
         steps = descend(
             lambda moving: support_loss(weights, moving, support.inputs, support.targets),
+            # A context for each task of the batch: `each` makes it (n_tasks, n_context).
             {"context": each(self._start)(weights).requires_grad_()},
-            sgd(self.inner_lr, momentum=0.0),
+            sgd(self.inner["inner_lr"], momentum=0.0),
             second_order=True,
         )
-        moved = next(islice(steps, self.inner_steps, None))
+        moved = next(islice(steps, self.inner["inner_steps"], None))
         found: dict[str, Tensor] = each(scores_of)(weights, moved, query.inputs, query.targets)
         return found
 
     def _start(self, weights: Mapping[str, Tensor]) -> Tensor:
+        # The context starts at 0 in every task, where the modulation changes nothing.
         return weights["generator.weight"].new_zeros(self.n_context)
 
     def _modulated(self, weights: Mapping[str, Tensor], moving: Weights) -> dict[str, Tensor]:

@@ -68,9 +68,11 @@ class FiLM(Strategy):
         read = encoder.feature_dim
         if n_way is None:
             self.head = linear_head(read, n_outputs)
+            # In a regression there are no class means to make a head of, so a learned one is modulated.
             self.layers["head"] = n_outputs
             read += n_outputs
         self.set_encoder = perceptron([read, *hidden, task_dim])
+        # At zero it modulates nothing: training begins with the plain network.
         self.generator = zeroed(perceptron([task_dim, *hidden, 2 * sum(self.layers.values())]))
         self.optimizer = optimizer(self.parameters())
 
@@ -122,6 +124,7 @@ class FiLM(Strategy):
         self, objective: Objective, weights: Mapping[str, Tensor], inputs: Inputs, targets: Tensor
     ) -> dict[str, Tensor]:
         """The modulated tensors of the encoder and the task's head, by their names in a `Network`."""
+        # The task is read by the plain encoder; modulated features are only for the classifier.
         examples = self._features(weights, inputs)
         if self.n_way is None:
             examples = torch.cat([examples, targets.to(examples.dtype)], dim=1)

@@ -9,20 +9,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import islice
-from typing import Annotated, Literal
+from typing import Literal, Unpack
 
 import torch
-from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Objective, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
 from coldstart_cli.models.norm import refuse_running_statistics
-from coldstart_cli.strategies.building_blocks.scores import other_width, scores
+from coldstart_cli.strategies.building_blocks.inner_steps import DifferentiableSteps, scores_after
+from coldstart_cli.strategies.building_blocks.scores import other_width
 from coldstart_cli.training.inner_loop import Rule, Weights, descend, sgd
 from coldstart_cli.training.meta_batch import Each
 from coldstart_cli.training.optimizers import OptimizerFactory
@@ -34,12 +33,9 @@ class MAML(Strategy):
 
     Args:
         encoder, optimizer, n_outputs, vectorize: from the run.
-        inner_lr: rate of the inner steps; with `learned_rates`, where the rates start.
-        inner_steps: steps taken on the support set in training.
-        second_order: differentiate through the inner steps; without, first-order MAML.
         adapted: which weights the inner steps change: all, the head (ANIL) or the body (BOIL).
-        learned_rates: learn a rate for each weight (Meta-SGD).
-        meta_batch_size: tasks in one outer step.
+        learned_rates: learn a rate for each weight (Meta-SGD); all start at `inner_lr`.
+        inner: see `DifferentiableSteps`.
     """
 
     def __init__(
@@ -49,27 +45,24 @@ class MAML(Strategy):
         n_outputs: int,
         vectorize: bool,
         *,
-        inner_lr: Annotated[float, Gt(0)],
-        inner_steps: Annotated[int, Ge(1)],
-        second_order: bool,
         adapted: Literal["all", "head", "body"],
         learned_rates: bool,
-        meta_batch_size: Annotated[int, Ge(1)],
+        **inner: Unpack[DifferentiableSteps],
     ) -> None:
         super().__init__()
         refuse_running_statistics(encoder)
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_outputs))
         self.n_outputs, self.vectorize = n_outputs, vectorize
-        self.inner_lr, self.inner_steps, self.second_order = inner_lr, inner_steps, second_order
-        self.differentiates_twice = second_order
-        self.adapted, self.learned_rates, self.meta_batch_size = adapted, learned_rates, meta_batch_size
+        self.inner, self.differentiates_twice = inner, inner["second_order"]
+        self.adapted, self.learned_rates = adapted, learned_rates
         names = [name for name, _ in self.network.named_parameters() if self._adapts(name)]
         if not names:
             raise ValueError(f"adapted: {adapted} has no weights in this model; choose adapted=head")
         self.rates = nn.ParameterDict()
         if learned_rates:
             weights = dict(self.network.named_parameters())
-            self.rates.update({_key(n): torch.full_like(weights[n], inner_lr) for n in names})
+            self.rates.update({_key(n): torch.full_like(weights[n], inner["inner_lr"]) for n in names})
+        # Learned rates are parameters too, and move in the outer step.
         self.optimizer = optimizer(self.parameters())
 
     def refusal(self, tasks: TaskSource) -> str | None:
@@ -81,7 +74,7 @@ class MAML(Strategy):
             dict(self.network.named_parameters()),
             source,
             self.optimizer,
-            meta_batch_size=self.meta_batch_size,
+            meta_batch_size=self.inner["meta_batch_size"],
             vectorize=self.vectorize,
             start=start,
         )
@@ -114,8 +107,10 @@ class MAML(Strategy):
         support: Examples,
         query: Examples,
     ) -> dict[str, Tensor]:
-        """The loss on the query set of weights adapted to the support set: equation 1's sum's term."""
+        """The loss on the query set of weights adapted to the support set: a term of equation 1."""
         if self.adapted == "head":
+            # The body takes no inner step, so both sets are encoded once, with a graph for the outer
+            # gradient.
             encode = each(self.network.features)
             support = replace(support, inputs=encode(weights, support.inputs))
             query = replace(query, inputs=encode(weights, query.inputs))
@@ -128,8 +123,8 @@ class MAML(Strategy):
             support,
             query,
             rule=self._rule(learning=True),
-            inner_steps=self.inner_steps,
-            second_order=self.second_order,
+            inner_steps=self.inner["inner_steps"],
+            second_order=self.inner["second_order"],
         )
 
     def _outputs(self, weights: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
@@ -143,55 +138,19 @@ class MAML(Strategy):
 
     def _inner(self, weights: Mapping[str, Tensor], grad: bool) -> Weights:
         chosen = {name: w for name, w in weights.items() if self._adapts(name)}
+        # In training weights keep their graph, through which the outer gradient flows; in adaptation they
+        # are leaves.
         return {n: w.detach().requires_grad_() for n, w in chosen.items()} if grad else chosen
 
     def _rule(self, learning: bool) -> Rule:
         if not self.learned_rates:
-            return sgd(self.inner_lr, momentum=0.0)
+            return sgd(self.inner["inner_lr"], momentum=0.0)
         names = [name for name, _ in self.network.named_parameters() if self._adapts(name)]
         rates = {name: self.rates[_key(name)] for name in names}
+        # In adaptation rates are constants, so that no graph is kept.
         return sgd(rates if learning else {n: r.detach() for n, r in rates.items()}, momentum=0.0)
 
 
-def scores_after(
-    each: Each,
-    outputs_of: Callable[[Mapping[str, Tensor], Inputs], Tensor],
-    objective: Objective,
-    weights: Mapping[str, Tensor],
-    moving: Weights,
-    support: Examples,
-    query: Examples,
-    *,
-    rule: Rule,
-    inner_steps: int,
-    second_order: bool,
-) -> dict[str, Tensor]:
-    """Loss and metrics on the query set after `inner_steps` on the support set.
-
-    Args:
-        each, objective, support, query: as in `training.TaskLoss`.
-        outputs_of: (weights, inputs) -> (n, n_outputs), of one task.
-        weights: all of them; `moving`, those that the steps change, in place of their namesakes.
-    """
-
-    def scores_of(weights: Mapping[str, Tensor], inputs: Inputs, targets: Tensor) -> dict[str, Tensor]:
-        return scores(objective, outputs_of(weights, inputs), targets)
-
-    def loss(weights: Mapping[str, Tensor], inputs: Inputs, targets: Tensor) -> Tensor:
-        return objective.loss(outputs_of(weights, inputs), targets)
-
-    support_loss = each(loss)
-    steps = descend(
-        lambda moved: support_loss({**weights, **moved}, support.inputs, support.targets),
-        moving,
-        rule,
-        second_order=second_order,
-    )
-    moved = next(islice(steps, inner_steps, None))
-    found: dict[str, Tensor] = each(scores_of)({**weights, **moved}, query.inputs, query.targets)
-    return found
-
-
 def _key(name: str) -> str:
-    """A parameter's name as a ParameterDict allows it."""
+    """A parameter's name in the form that a ParameterDict allows."""
     return name.replace(".", "/")

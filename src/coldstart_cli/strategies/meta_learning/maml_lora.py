@@ -1,4 +1,4 @@
-"""MAML on low-rank updates of frozen weights: few numbers that a few gradient steps move well.
+"""MAML on low-rank updates of frozen weights: a few numbers that a few gradient steps can move.
 
 - The outer and the inner steps: Finn, Abbeel and Levine 2017, arXiv:1703.03400, algorithm 1.
 - The updates W' = W + (alpha / rank) B A: Hu et al. 2021, arXiv:2106.09685, section 4.1.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Unpack
 
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
@@ -18,8 +18,8 @@ from coldstart_cli.models.low_rank import check_rank, low_rank, matrices, merged
 from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
 from coldstart_cli.models.norm import refuse_running_statistics
 from coldstart_cli.models.pretrained import Pretrained
+from coldstart_cli.strategies.building_blocks.inner_steps import DifferentiableSteps, scores_after
 from coldstart_cli.strategies.building_blocks.scores import other_width
-from coldstart_cli.strategies.meta_learning.maml import scores_after
 from coldstart_cli.training.inner_loop import Weights, descend, sgd
 from coldstart_cli.training.meta_batch import Each
 from coldstart_cli.training.optimizers import OptimizerFactory
@@ -27,19 +27,16 @@ from coldstart_cli.training.outer_loops import episodic
 
 
 class LowRankMAML(Strategy):
-    """Learns the initial factors and the head; the encoder stays as it is, pretrained or random.
+    """Learns the initial factors and the head; the encoder stays unchanged, pretrained or random.
 
-    Inner steps move factors and head, the outer step where they start, through the inner steps. A
+    Inner steps move factors and head; the outer step moves where they start, through the inner steps. A
     pretrained encoder is not part of the state: a checkpoint holds factors and head alone.
 
     Args:
         encoder, optimizer, n_outputs, vectorize, seed: from the run.
         rank: of the updates, at most the smaller side of every matrix.
         alpha: the updates are scaled by alpha / rank.
-        inner_lr: rate of the inner steps.
-        inner_steps: steps taken on the support set in training.
-        second_order: differentiate through the inner steps; without, first order.
-        meta_batch_size: tasks in one outer step.
+        inner: see `DifferentiableSteps`.
 
     Raises:
         ValueError: where the encoder has no matrix, or one that the rank does not restrict.
@@ -55,10 +52,7 @@ class LowRankMAML(Strategy):
         *,
         rank: Annotated[int, Ge(1)],
         alpha: Annotated[float, Gt(0)],
-        inner_lr: Annotated[float, Gt(0)],
-        inner_steps: Annotated[int, Ge(1)],
-        second_order: bool,
-        meta_batch_size: Annotated[int, Ge(1)],
+        **inner: Unpack[DifferentiableSteps],
     ) -> None:
         super().__init__()
         refuse_running_statistics(encoder)
@@ -70,13 +64,12 @@ class LowRankMAML(Strategy):
         check_rank(rank, matrices(encoder))
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_outputs))
         self.n_outputs, self.vectorize, self.rank, self.alpha = n_outputs, vectorize, rank, alpha
-        self.inner_lr, self.inner_steps, self.second_order = inner_lr, inner_steps, second_order
-        self.differentiates_twice = second_order
-        self.meta_batch_size = meta_batch_size
+        self.inner, self.differentiates_twice = inner, inner["second_order"]
         factors = low_rank(self._frozen(), rank, seed)
         self.factors = nn.ParameterDict({name.replace(".", "/"): f for name, f in factors.items()})
         if isinstance(encoder, Pretrained):
             encoder.freeze()
+        # Before the optimizer is made, which then has factors and head alone.
         encoder.requires_grad_(False)
         self.optimizer = optimizer(self.parameters())
 
@@ -89,7 +82,7 @@ class LowRankMAML(Strategy):
             self._start(),
             source,
             self.optimizer,
-            meta_batch_size=self.meta_batch_size,
+            meta_batch_size=self.inner["meta_batch_size"],
             vectorize=self.vectorize,
             start=start,
         )
@@ -101,7 +94,7 @@ class LowRankMAML(Strategy):
             return support.objective.loss(self._outputs(moving, support.inputs), support.targets)
 
         start = {name: w.detach().requires_grad_() for name, w in self._start().items()}
-        for moved in descend(loss, start, sgd(self.inner_lr, momentum=0.0), second_order=False):
+        for moved in descend(loss, start, sgd(self.inner["inner_lr"], momentum=0.0), second_order=False):
             changed = {name: w.detach() for name, w in moved.items()}
             yield Adapted(partial(self._predictor, changed), changed)
 
@@ -121,9 +114,9 @@ class LowRankMAML(Strategy):
             dict(weights),
             support,
             query,
-            rule=sgd(self.inner_lr, momentum=0.0),
-            inner_steps=self.inner_steps,
-            second_order=self.second_order,
+            rule=sgd(self.inner["inner_lr"], momentum=0.0),
+            inner_steps=self.inner["inner_steps"],
+            second_order=self.inner["second_order"],
         )
 
     def _start(self) -> Weights:
@@ -136,6 +129,7 @@ class LowRankMAML(Strategy):
         encoder, found = self.network.encoder, {}
         for name in self.names:
             owner, _, leaf = name.rpartition(".")
+            # By attribute: `freeze` has made buffers of a pretrained encoder's parameters.
             found[f"encoder.{name}"] = getattr(encoder.get_submodule(owner), leaf).detach()
         return found
 

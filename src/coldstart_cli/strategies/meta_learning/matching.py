@@ -48,16 +48,7 @@ class MatchingNetwork(Strategy):
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
-        return fit_embedding(
-            self.encoder,
-            logits_by_attention,
-            dict(self.named_parameters()),
-            source,
-            self.optimizer,
-            meta_batch_size=self.meta_batch_size,
-            vectorize=self.vectorize,
-            start=start,
-        )
+        return fit_embedding(self, logits_by_attention, source, start)
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields once: there is no step to take."""
@@ -100,6 +91,7 @@ def log_attended(query: Tensor, features: Tensor, labels: Tensor) -> Tensor:
     """
     with torch.autocast(query.device.type, enabled=False):
         query, features = full_precision(query), full_precision(features)
+        # The paper's softmax has no temperature, so weights differ by a factor of e^2 at most.
         cosines = F.normalize(query, dim=-1) @ F.normalize(features, dim=-1).T
         attended = cosines.softmax(-1) @ labels.to(query.dtype)
         return attended.clamp(min=torch.finfo(attended.dtype).tiny).log()

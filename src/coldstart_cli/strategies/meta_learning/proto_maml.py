@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from functools import partial
-from typing import Annotated
+from typing import Unpack
 
 import torch
-from annotated_types import Ge, Gt
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
@@ -21,8 +20,8 @@ from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Objective, Strat
 from coldstart_cli.models.network import Encoder, Network, Predictor, below, blank_head
 from coldstart_cli.models.norm import refuse_running_statistics
 from coldstart_cli.strategies.building_blocks.embedding import full_precision
+from coldstart_cli.strategies.building_blocks.inner_steps import DifferentiableSteps, scores_after
 from coldstart_cli.strategies.building_blocks.prototypes import prototypes
-from coldstart_cli.strategies.meta_learning.maml import scores_after
 from coldstart_cli.training.inner_loop import Weights, descend, sgd
 from coldstart_cli.training.meta_batch import Each
 from coldstart_cli.training.optimizers import OptimizerFactory
@@ -37,10 +36,7 @@ class ProtoMAML(Strategy):
 
     Args:
         encoder, optimizer, vectorize: from the run.
-        inner_lr: rate of the inner steps, of encoder and head.
-        inner_steps: steps taken on the support set in training.
-        second_order: differentiate through the inner gradients; without, they are constants.
-        meta_batch_size: tasks in one outer step.
+        inner: see `DifferentiableSteps`; encoder and head share the rate.
     """
 
     needs_classes = True
@@ -51,17 +47,12 @@ class ProtoMAML(Strategy):
         encoder: Encoder,
         optimizer: OptimizerFactory,
         vectorize: bool,
-        *,
-        inner_lr: Annotated[float, Gt(0)],
-        inner_steps: Annotated[int, Ge(1)],
-        second_order: bool,
-        meta_batch_size: Annotated[int, Ge(1)],
+        **inner: Unpack[DifferentiableSteps],
     ) -> None:
         super().__init__()
         refuse_running_statistics(encoder)
-        self.encoder, self.vectorize, self.meta_batch_size = encoder, vectorize, meta_batch_size
-        self.inner_lr, self.inner_steps, self.second_order = inner_lr, inner_steps, second_order
-        self.differentiates_twice = second_order
+        self.encoder, self.vectorize = encoder, vectorize
+        self.inner, self.differentiates_twice = inner, inner["second_order"]
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
@@ -70,7 +61,7 @@ class ProtoMAML(Strategy):
             dict(self.named_parameters()),
             source,
             self.optimizer,
-            meta_batch_size=self.meta_batch_size,
+            meta_batch_size=self.inner["meta_batch_size"],
             vectorize=self.vectorize,
             start=start,
         )
@@ -87,7 +78,7 @@ class ProtoMAML(Strategy):
         def loss(weights: Weights) -> Tensor:
             return support.objective.loss(self._outputs(weights, support.inputs), support.targets)
 
-        for adapted in descend(loss, weights, sgd(self.inner_lr, momentum=0.0), second_order=False):
+        for adapted in descend(loss, weights, sgd(self.inner["inner_lr"], momentum=0.0), second_order=False):
             changed = {name: w.detach() for name, w in adapted.items()}
             yield Adapted(partial(Predictor, network, changed), changed)
 
@@ -111,9 +102,9 @@ class ProtoMAML(Strategy):
             moving,
             support,
             query,
-            rule=sgd(self.inner_lr, momentum=0.0),
-            inner_steps=self.inner_steps,
-            second_order=self.second_order,
+            rule=sgd(self.inner["inner_lr"], momentum=0.0),
+            inner_steps=self.inner["inner_steps"],
+            second_order=self.inner["second_order"],
         )
 
     def _with_head(
@@ -122,6 +113,7 @@ class ProtoMAML(Strategy):
         """The weights, `encoder.*`, and those of the head that the support set starts with, `head.*`."""
         features = functional_call(self.encoder, below("encoder.", weights), (inputs,))
         with torch.autocast(features.device.type, enabled=False):
+            # |c|^2 enters the bias: bf16 would round it more coarsely than logits of near classes differ.
             means = prototypes(full_precision(features), targets, n_way)
         return {**weights, "head.weight": 2 * means, "head.bias": -means.square().sum(-1)}
 

@@ -44,16 +44,7 @@ class ProtoNet(Strategy):
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
-        return fit_embedding(
-            self.encoder,
-            logits_by_prototypes,
-            dict(self.named_parameters()),
-            source,
-            self.optimizer,
-            meta_batch_size=self.meta_batch_size,
-            vectorize=self.vectorize,
-            start=start,
-        )
+        return fit_embedding(self, logits_by_prototypes, source, start)
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields once: there is no step to take."""

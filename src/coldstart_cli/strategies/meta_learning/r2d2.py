@@ -57,6 +57,7 @@ class R2D2(Strategy):
         self.source_training = self.learns_from_source = source_training
         self.encoder, self.vectorize, self.meta_batch_size = encoder, vectorize, meta_batch_size
         self.init_lambda, self.init_scale = init_lambda, init_scale
+        # By its logarithm, so that no step can make lambda negative.
         self.log_lambda = nn.Parameter(torch.tensor(math.log(init_lambda)))
         self.scale = nn.Parameter(torch.tensor(init_scale))
         self.bias = nn.Parameter(torch.tensor(0.0))
@@ -65,16 +66,7 @@ class R2D2(Strategy):
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         if not self.source_training:
             return iter(())
-        return fit_embedding(
-            self.encoder,
-            outputs_by_ridge,
-            dict(self.named_parameters()),
-            source,
-            self.optimizer,
-            meta_batch_size=self.meta_batch_size,
-            vectorize=self.vectorize,
-            start=start,
-        )
+        return fit_embedding(self, outputs_by_ridge, source, start)
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields once: there is no step to take. The solution is a head of the encoder."""
@@ -115,6 +107,7 @@ def ridge(x: Tensor, y: Tensor, regularisation: Tensor) -> Tensor:
     n, d = x.shape
     identity = torch.eye(min(n, d), dtype=x.dtype, device=x.device)
     solution: Tensor
+    # Both forms are equal (Woodbury); the smaller system is solved.
     if n < d:
         solution = x.T @ torch.linalg.solve(x @ x.T + n * regularisation * identity, y)
     else:
@@ -123,4 +116,5 @@ def ridge(x: Tensor, y: Tensor, regularisation: Tensor) -> Tensor:
 
 
 def _with_ones(features: Tensor) -> Tensor:
+    # The bias is a weight of this column, and so it is regularised as well.
     return torch.cat([features, features.new_ones(len(features), 1)], 1)

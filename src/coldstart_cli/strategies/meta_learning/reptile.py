@@ -1,4 +1,4 @@
-"""Reptile: initial weights in the midst of what the tasks' own trainings lead to.
+"""Reptile: initial weights amid those that training on each task leads to.
 
 Nichol, Achiam and Schulman 2018, arXiv:1803.02999, algorithm 2 (batched): theta moves towards the mean of
 the weights theta' that k inner steps on each task lead to, theta + epsilon mean(theta' - theta).
@@ -11,10 +11,10 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Unpack
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 from torch import Tensor
 
 from coldstart_cli.core.tasks import (
@@ -31,6 +31,7 @@ from coldstart_cli.core.tasks import (
 )
 from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
 from coldstart_cli.models.norm import refuse_running_statistics
+from coldstart_cli.strategies.building_blocks.inner_steps import InnerSteps
 from coldstart_cli.strategies.building_blocks.scores import other_width, scores
 from coldstart_cli.training.inner_loop import Weights, adam, batches, canonical, descend
 from coldstart_cli.training.meta_batch import Each
@@ -48,11 +49,9 @@ class Reptile(Strategy):
 
     Args:
         encoder, optimizer, n_outputs, vectorize: from the run.
-        inner_lr: rate of the inner steps.
-        inner_steps: steps on a task in training, k.
         inner_batch_size: examples of one of these steps, drawn without replacement.
         adapt_batch_size: examples of one step on a new task.
-        meta_batch_size: tasks in one outer step.
+        inner: see `InnerSteps`.
     """
 
     replayable = False  # it draws mini-batches
@@ -64,19 +63,16 @@ class Reptile(Strategy):
         n_outputs: int,
         vectorize: bool,
         *,
-        inner_lr: Annotated[float, Gt(0)],
-        inner_steps: Annotated[int, Ge(1)],
         inner_batch_size: Annotated[int, Ge(1)],
         adapt_batch_size: Annotated[int, Ge(1)],
-        meta_batch_size: Annotated[int, Ge(1)],
+        **inner: Unpack[InnerSteps],
     ) -> None:
         super().__init__()
         refuse_running_statistics(encoder)
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_outputs))
         self.n_outputs, self.vectorize = n_outputs, vectorize
-        self.inner_lr, self.inner_steps = inner_lr, inner_steps
         self.inner_batch_size, self.adapt_batch_size = inner_batch_size, adapt_batch_size
-        self.meta_batch_size = meta_batch_size
+        self.inner = inner
         self.optimizer = optimizer(self.parameters())
 
     def refusal(self, tasks: TaskSource) -> str | None:
@@ -88,7 +84,7 @@ class Reptile(Strategy):
             dict(self.network.named_parameters()),
             source,
             self.optimizer,
-            meta_batch_size=self.meta_batch_size,
+            meta_batch_size=self.inner["meta_batch_size"],
             vectorize=self.vectorize,
             start=start,
             prepare=self._in_batches,
@@ -108,11 +104,12 @@ class Reptile(Strategy):
             yield Adapted(partial(Predictor, self.network, changed), changed)
 
     def _in_batches(self, task: Task) -> Task:
-        """The mini-batches of the inner steps one after the other as support, the next one as query."""
+        """The mini-batches of the inner steps, one after another, as support, and the next one as query."""
         support, query = task.support, task.query
         examples = Examples(joined(support.inputs, query.inputs), torch.cat([support.targets, query.targets]))
         drawn = batches(len(examples), self.inner_batch_size, support.seed)
-        learned = examples.take(torch.cat(list(islice(drawn, self.inner_steps))))
+        # In one tensor, so that tasks can be stacked; `_batch_loss` takes the batches apart again.
+        learned = examples.take(torch.cat(list(islice(drawn, self.inner["inner_steps"]))))
         return replace(
             task,
             support=replace(support, inputs=learned.inputs, targets=learned.targets),
@@ -127,7 +124,7 @@ class Reptile(Strategy):
         support: Examples,
         query: Examples,
     ) -> dict[str, Tensor]:
-        """A loss whose gradient is Reptile's direction and whose value is worth reading.
+        """A loss whose gradient is Reptile's direction and whose value is informative.
 
         Its gradient by theta is that of |theta - theta'|^2 / 2 with theta' constant, that is theta - theta'
         (section 5.2); its value is the loss of theta' on the mini-batch that would come next.
@@ -140,15 +137,18 @@ class Reptile(Strategy):
             return loss
 
         steps = self._descend(inner_loss, weights)
-        adapted = {n: w.detach() for n, w in next(islice(steps, self.inner_steps, None)).items()}
+        adapted = {n: w.detach() for n, w in next(islice(steps, self.inner["inner_steps"], None)).items()}
         with torch.no_grad():
+            # Only for the value of the loss; its gradient is that of `pull`.
             found = each(partial(self._scores, objective))(adapted, query.inputs, query.targets)
         pull = each(half_squared_distance)(weights, adapted)
+        # pull - pull.detach() is 0 in value and has the gradient of pull.
         return {**found, "loss": found["loss"] + pull - pull.detach()}
 
     def _descend(self, loss: Callable[[Weights], Tensor], weights: Mapping[str, Tensor]) -> Iterator[Weights]:
+        # New leaves: no gradient flows back through the inner steps.
         start = {name: w.detach().requires_grad_() for name, w in weights.items()}
-        return descend(loss, start, adam(self.inner_lr, beta1=0.0), second_order=False)
+        return descend(loss, start, adam(self.inner["inner_lr"], beta1=0.0), second_order=False)
 
     def _batch_loss(
         self,
@@ -158,8 +158,8 @@ class Reptile(Strategy):
         inputs: Inputs,
         targets: Tensor,
     ) -> Tensor:
-        """Of mini-batch number `step` among the `inner_steps` that lie one after the other."""
-        size = len(targets) // self.inner_steps
+        """The loss of mini-batch number `step` among the `inner_steps` that follow one another."""
+        size = len(targets) // self.inner["inner_steps"]
         batch = slice(step * size, (step + 1) * size)
         outputs = self.network.outputs(weights, map_inputs(lambda tensor: tensor[batch], inputs))
         return objective.loss(outputs, targets[batch])

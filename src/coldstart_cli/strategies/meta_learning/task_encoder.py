@@ -45,7 +45,7 @@ class TaskEncoder(Strategy):
         encoder, optimizer, n_outputs, n_way, vectorize: from the run; where n_way is None, tasks are
             regressions.
         task_dim: width of the task vector, the mean over the support set.
-        n_task_features: width of what the decoder makes of it.
+        n_task_features: width of the decoder's output.
         hidden: units of the hidden layers of task encoder, decoder and predictor.
         meta_batch_size: tasks in one outer step.
     """
@@ -98,9 +98,9 @@ class TaskEncoder(Strategy):
         support: Examples,
         query: Examples,
     ) -> dict[str, Tensor]:
-        """The network is called as it is, not with `weights`, which are its own: no task changes any.
+        """The network is called directly, not with `weights`, which are its own: no task changes any of them.
 
-        So under vmap a layer stays one product of matrices for all tasks, forward and backward.
+        Under vmap a layer then remains one matrix product for all tasks, forward and backward.
         """
 
         def scores_of(
@@ -131,7 +131,7 @@ class ConditionedNetwork(nn.Module, ABC):
 class NeuralProcess(ConditionedNetwork):
     """Regression: f(x) = g([phi(x), D(r)]) with the task vector r = mean over the support of h([phi(x), y]).
 
-    A departure from the paper: it predicts a mean alone, without the variance; its loss is the squared error.
+    A departure from the paper: it predicts only a mean, without a variance; its loss is the squared error.
 
     Args:
         encoder: phi; h is `set_encoder`, D `decoder` and g `predictor`.
@@ -185,7 +185,7 @@ class GeneratedClassifier(ConditionedNetwork):
     m_c is the mean of phi(x) over the class's support examples, and (dw_c, db_c) = g([m_c, D(r)]) with the
     task vector r = mean over the support of h(phi(x)), which does not depend on the order of classes.
 
-    Departures from the papers: g makes a residual around the classifier by prototypes and starts at zero,
+    Departures from the papers: g makes a residual to the classifier by prototypes and starts at zero,
     so that training begins as ProtoNet; VERSA samples the weights and has no task vector.
     """
 
@@ -206,6 +206,7 @@ class GeneratedClassifier(ConditionedNetwork):
         """Weight (n_way, feature_dim) and bias (n_way,) for features (n, feature_dim), targets (n,)."""
         means = prototypes(features, targets, n_way)
         task = self.decoder(self.set_encoder(features).mean(0))
+        # Row c of the result is for class c: feature_dim numbers for its weight, and the last for its bias.
         residual = self.generator(beside(means, task))
         weight, bias = prototype_head(means)
         return weight + residual[:, :-1], bias + residual[:, -1]

@@ -29,8 +29,9 @@ class BaselinePP(Strategy):
     """Trains encoder and cosine head on the source, then a new cosine head on frozen features.
 
     A cosine head cannot start at zero: every task's starts at the same random weights; where the task's
-    classes are classes of the source, at the source head's rows. Mini-batches are `adaptation.batches`,
-    which fills an epoch's last from the next epoch; the paper's code leaves it smaller.
+    classes are classes of the source, at the source head's rows. Mini-batches are those of
+    `inner_loop.batches`, which completes the last one of an epoch from the next; the paper's code leaves it
+    smaller.
 
     Args:
         encoder, optimizer, n_source_outputs, seed: from the run.
@@ -73,7 +74,7 @@ class BaselinePP(Strategy):
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        """Yields after every mini-batch; once, the source model as it is, where there are no labels."""
+        """Yields after every mini-batch; only once, the unchanged source model, where there are no labels."""
         network = Network(self.network.encoder, self._head_for(support))
         loss = head_loss(network, support, self.support_batch_size)
         rule = sgd(self.lr, self.momentum, dampening=self.dampening, weight_decay=self.weight_decay)
@@ -85,6 +86,7 @@ class BaselinePP(Strategy):
         assert isinstance(source_head, CosineHead)
         head = self._head(source_head.in_features, support.objective.n_outputs).to(source_head.weight)
         if support.source_classes is not None:
+            # By the source's number of classes, not the task's: the rows were trained under it.
             head.scale = source_head.scale
             with torch.no_grad():
                 head.weight.copy_(source_head.weight[support.source_classes])

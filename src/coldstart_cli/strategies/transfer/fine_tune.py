@@ -15,20 +15,22 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from functools import partial
 from itertools import islice
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Unpack
 
 import torch
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt
 from torch import Tensor
 
 from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
 from coldstart_cli.strategies.building_blocks.source_classifier import (
+    FineTuning,
     descended,
     fit_classifier,
     for_task,
     head_loss,
     network_loss,
+    rule_of,
     weights_of,
 )
 from coldstart_cli.training.inner_loop import Weights, rule_named
@@ -40,14 +42,11 @@ class FineTune(Strategy):
 
     Args:
         encoder, optimizer, n_source_outputs, seed: from the run.
-        source_training: learn from the source at all; without, the encoder stays at its random
-            initial weights, which all tasks share.
-        batch_size: source examples in one outer step.
+        source_training: learn from the source at all; otherwise the encoder keeps its random initial
+            weights, which all tasks share.
         trainable: what adaptation changes: all weights, or the head on frozen features.
         support_batch_size: support examples in a step of adaptation, drawn epoch after epoch; None for all.
-        lr: learning rate of adaptation.
-        rule: update rule of adaptation.
-        momentum: of `sgd`.
+        tuning: see `FineTuning`.
     """
 
     def __init__(
@@ -58,37 +57,39 @@ class FineTune(Strategy):
         seed: int,
         *,
         source_training: bool,
-        batch_size: Annotated[int, Ge(1)],
         trainable: Literal["all", "head"],
         support_batch_size: Annotated[int, Ge(1)] | None,
-        lr: Annotated[float, Gt(0)],
-        rule: Literal["sgd", "adam"],
-        momentum: Annotated[float, Ge(0), Le(1)],
+        **tuning: Unpack[FineTuning],
     ) -> None:
         super().__init__()
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
-        self.seed, self.source_training, self.batch_size = seed, source_training, batch_size
+        self.seed, self.source_training, self.tuning = seed, source_training, tuning
+        # Without source training there is no source model that could serve a task without labels.
         self.learns_from_source, self.needs_labels = source_training, not source_training
         self.trainable, self.support_batch_size = trainable, support_batch_size
-        self.lr, self.rule, self.momentum = lr, rule, momentum
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         if not self.source_training:
             return iter(())
         return fit_classifier(
-            self.network, source, self.optimizer, batch_size=self.batch_size, seed=self.seed, start=start
+            self.network,
+            source,
+            self.optimizer,
+            batch_size=self.tuning["batch_size"],
+            seed=self.seed,
+            start=start,
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        """Yields after every step; once, the source model as it is, where there are no labels."""
+        """Yields after every step; only once, the unchanged source model, where there are no labels."""
         network = for_task(self.network, support, keep_head=self.source_training)
         if self.trainable == "all":
             loss, start = network_loss(network, support, self.support_batch_size), weights_of(network)
         else:
             loss = head_loss(network, support, self.support_batch_size)
             start = weights_of(network, "head.")
-        rule = rule_named(self.rule, self.lr, self.momentum)
+        rule = rule_of(self.tuning)
         for changed in descended(loss, start, rule, support):
             yield Adapted(partial(Predictor, network, changed), changed)
 
@@ -96,17 +97,14 @@ class FineTune(Strategy):
 class LPFT(Strategy):
     """Probes, then fine-tunes: the head learns on frozen features first, so that it distorts them less.
 
-    As in the paper, both phases have a learning rate of their own. The paper probes until
-    convergence, here for a number of steps; the momentum of the second phase starts anew.
+    As in the paper, each phase has its own learning rate. The paper probes until convergence, here it is
+    for a number of steps; the momentum of the second phase starts anew.
 
     Args:
         encoder, optimizer, n_source_outputs, seed: from the run.
-        batch_size: source examples in one outer step.
         probe_steps: steps of the head alone; all later ones move all weights.
         probe_lr: learning rate of these steps, on the whole support set as all.
-        lr: learning rate of the later steps.
-        rule: update rule of adaptation.
-        momentum: of `sgd`.
+        tuning: see `FineTuning`; its learning rate is that of the later steps.
     """
 
     needs_labels = False
@@ -118,36 +116,36 @@ class LPFT(Strategy):
         n_source_outputs: int,
         seed: int,
         *,
-        batch_size: Annotated[int, Ge(1)],
         probe_steps: Annotated[int, Ge(1)],
         probe_lr: Annotated[float, Gt(0)],
-        lr: Annotated[float, Gt(0)],
-        rule: Literal["sgd", "adam"],
-        momentum: Annotated[float, Ge(0), Le(1)],
+        **tuning: Unpack[FineTuning],
     ) -> None:
         super().__init__()
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
-        self.seed, self.batch_size = seed, batch_size
-        self.probe_steps, self.probe_lr = probe_steps, probe_lr
-        self.lr, self.rule, self.momentum = lr, rule, momentum
+        self.seed, self.probe_steps, self.probe_lr, self.tuning = seed, probe_steps, probe_lr, tuning
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         return fit_classifier(
-            self.network, source, self.optimizer, batch_size=self.batch_size, seed=self.seed, start=start
+            self.network,
+            source,
+            self.optimizer,
+            batch_size=self.tuning["batch_size"],
+            seed=self.seed,
+            start=start,
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields after every step of both phases: item n after n steps in all."""
         network = for_task(self.network, support)
         changed = weights_of(network, "head.")
-        probe = rule_named(self.rule, self.probe_lr, self.momentum)
+        probe = rule_named(self.tuning["rule"], self.probe_lr, self.tuning["momentum"])
         steps = descended(head_loss(network, support), changed, probe, support)
         for changed in islice(steps, self.probe_steps + 1):
             yield Adapted(partial(Predictor, network, changed), changed)
         start = weights_of(network) | changed
-        rule = rule_named(self.rule, self.lr, self.momentum)
-        # The first item, before a step, is the last of the probe.
+        rule = rule_of(self.tuning)
+        # Its first item, before any step, equals the last one of the probe.
         for changed in islice(descended(network_loss(network, support), start, rule, support), 1, None):
             yield Adapted(partial(Predictor, network, changed), changed)
 
@@ -162,12 +160,9 @@ class L2SP(Strategy):
 
     Args:
         encoder, optimizer, n_source_outputs, seed: from the run.
-        batch_size: source examples in one outer step.
         alpha: strength of the pull to the starting point.
         beta: strength of a new head's pull to zero.
-        lr: learning rate of adaptation, on the whole support set at each step.
-        rule: update rule of adaptation.
-        momentum: of `sgd`.
+        tuning: see `FineTuning`; each step is on the whole support set.
     """
 
     needs_labels = False
@@ -179,26 +174,27 @@ class L2SP(Strategy):
         n_source_outputs: int,
         seed: int,
         *,
-        batch_size: Annotated[int, Ge(1)],
         alpha: Annotated[float, Ge(0)],
         beta: Annotated[float, Ge(0)],
-        lr: Annotated[float, Gt(0)],
-        rule: Literal["sgd", "adam"],
-        momentum: Annotated[float, Ge(0), Le(1)],
+        **tuning: Unpack[FineTuning],
     ) -> None:
         super().__init__()
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
-        self.seed, self.batch_size, self.alpha, self.beta = seed, batch_size, alpha, beta
-        self.lr, self.rule, self.momentum = lr, rule, momentum
+        self.seed, self.alpha, self.beta, self.tuning = seed, alpha, beta, tuning
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         return fit_classifier(
-            self.network, source, self.optimizer, batch_size=self.batch_size, seed=self.seed, start=start
+            self.network,
+            source,
+            self.optimizer,
+            batch_size=self.tuning["batch_size"],
+            seed=self.seed,
+            start=start,
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        """Yields after every step; once, the source model as it is, where there are no labels."""
+        """Yields after every step; only once, the unchanged source model, where there are no labels."""
         network = for_task(self.network, support)
         start, task_loss = weights_of(network), network_loss(network, support)
         kept = start if support.source_classes is not None else weights_of(network, "encoder.")
@@ -206,7 +202,7 @@ class L2SP(Strategy):
         def loss(weights: Weights) -> Tensor:
             return task_loss(weights) + starting_point_penalty(weights, kept, self.alpha, self.beta)
 
-        rule = rule_named(self.rule, self.lr, self.momentum)
+        rule = rule_of(self.tuning)
         for changed in descended(loss, start, rule, support):
             yield Adapted(partial(Predictor, network, changed), changed)
 

@@ -25,11 +25,11 @@ from coldstart_cli.training.optimizers import OptimizerFactory
 
 
 class NearestCentroid(Strategy):
-    """Trains a source classifier, then takes the class whose support examples' mean feature is nearest.
+    """Trains a source classifier, then predicts the class whose support examples' mean feature is nearest.
 
     SimpleShot's UN, L2N and CL2N (section 3) are the Euclidean distance with neither, with `normalise`, and
     with both `normalise` and `centre`. The mean of the source's features is a running mean over training
-    batches, as batch norm's: the paper takes it over all training examples, once training has ended.
+    batches, as in batch norm: the paper takes it over all training examples, once training has ended.
 
     Args:
         encoder, optimizer, n_source_outputs, seed: from the run.
@@ -56,6 +56,8 @@ class NearestCentroid(Strategy):
     ) -> None:
         super().__init__()
         head = linear_head(encoder.feature_dim, n_source_outputs)
+        # With `centre` the head trains even over a frozen encoder: the steps are needed to observe the
+        # mean.
         self.network = Network(encoder, head if centre else useful_head(encoder, head))
         self.seed, self.batch_size = seed, batch_size
         self.distance, self.centre, self.normalise = distance, centre, normalise
@@ -63,9 +65,10 @@ class NearestCentroid(Strategy):
         self.register_buffer("source_mean", torch.zeros(encoder.feature_dim))
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
-        """Keeps the mean also where it is not used, so that an evaluation can ask for it later."""
+        """Keeps the mean even where it is not used, so that an evaluation can ask for it later."""
 
         def observe(mean: Tensor) -> None:
+            # In place, because it is a buffer that checkpoints hold.
             self.source_mean.lerp_(mean.to(self.source_mean), MOMENTUM)
 
         return fit_classifier(
@@ -100,7 +103,7 @@ class Logistic(Strategy):
     """
 
     needs_classes = True
-    replayable = False  # L-BFGS stops by values
+    replayable = False  # L-BFGS decides by values when to stop
 
     def __init__(
         self,
@@ -125,7 +128,7 @@ class Logistic(Strategy):
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        """Yields once: the solution does not depend on where the solver began, or on its steps."""
+        """Yields once: the solution does not depend on where the solver starts."""
         encoder = FrozenFeatures(self.network.encoder, None, normalise=self.normalise)
         with torch.no_grad():
             features = encoder(support.inputs)
@@ -135,7 +138,7 @@ class Logistic(Strategy):
 
 
 def useful_head(encoder: Encoder, head: nn.Linear) -> nn.Linear:
-    """The source head, which learns only where it teaches an encoder: nothing else is kept of it."""
+    """The source head, which learns only if an encoder is trained through it: it has no other use."""
     return head.requires_grad_(any(p.requires_grad for p in encoder.parameters()))
 
 
@@ -194,8 +197,8 @@ class LinearPredictor(nn.Module):
 def logistic_regression(features: Tensor, targets: Tensor, n_classes: int, C: float) -> tuple[Tensor, Tensor]:
     """The minimum of sum_i CE(W x_i + b, y_i) + |W|^2 / (2 C); the bias is not penalised.
 
-    By L-BFGS from zero, on the CPU in double precision, whatever the features have: a few examples take
-    less time there than their way to a GPU saves.
+    By L-BFGS from zero, on the CPU in double precision, whatever the features' type: for a few examples
+    this takes less time than a GPU would save.
 
     Args:
         features: (n, feature_dim).
@@ -212,6 +215,7 @@ def logistic_regression(features: Tensor, targets: Tensor, n_classes: int, C: fl
         max_iter=1000,
         tolerance_grad=1e-7,
         tolerance_change=1e-12,
+        # Without a line search torch's L-BFGS takes steps of fixed length and may diverge.
         line_search_fn="strong_wolfe",
     )
 

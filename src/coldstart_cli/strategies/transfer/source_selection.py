@@ -2,7 +2,8 @@
 
 A network for all source classes and one for each source group (alphabet, script, domain); a similarity
 (building_blocks/similarity.py) between each group and the support set says which to fine-tune, or with what
-weight the predictions of all are averaged. `notes.similarity_check` reports whether it told the gain.
+weight the predictions of all are averaged. `strategy_notes.similarity_check` reports whether it foretold
+the gain.
 
 - LEEP: Nguyen, Hassner, Seeger and Archambeau 2020, arXiv:2002.12462.
 - LogME: You, Liu, Wang and Long 2021, arXiv:2102.11005.
@@ -15,10 +16,10 @@ import copy
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Annotated, Literal, cast, final
+from typing import Annotated, Literal, Unpack, cast, final
 
 import torch
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,19 +34,20 @@ from coldstart_cli.strategies.building_blocks.similarity import (
     task2vec,
     task_embedding,
 )
+from coldstart_cli.strategies.building_blocks.source_classifier import FineTuning, rule_of
 from coldstart_cli.strategies.building_blocks.source_groups import by_turns, group_pools
 from coldstart_cli.strategies.transfer.fine_tune import FineTune
-from coldstart_cli.training.inner_loop import Weights, canonical, descend, rule_named
+from coldstart_cli.training.inner_loop import Weights, canonical, descend
 from coldstart_cli.training.optimizers import OptimizerFactory
 from coldstart_cli.training.outer_loops import supervised
 from coldstart_cli.training.randomness import step_seed
 
 
 class SourceSelection(Strategy):
-    """Chooses, or weights, what was learned of each source group by its similarity to the new task.
+    """Chooses, or weights, what was learned from each source group by its similarity to the new task.
 
-    Training takes turns: step s trains network s mod (1 + n_groups), first the one of all groups, so the
-    budget of steps and examples is that of a single network. Similarities are computed on the network of all
+    Training takes turns: step s trains network s mod (1 + n_groups), starting with the one of all groups, so
+    steps and examples are those of a single network. Similarities are computed on the network of all
     groups: LEEP on its probabilities of the group's classes, LogME on its logits of them (the paper compares
     whole networks by their features; ours share one), Task2Vec with it as the probe.
 
@@ -57,11 +59,11 @@ class SourceSelection(Strategy):
         similarity: the measure.
         use: fine-tune the group most alike, or weight all by softmax(similarity / temperature).
         temperature: of the weights, in units of the similarity; `weight` alone.
-        batch_size: source examples in one outer step.
-        trainable, lr, rule, momentum: of adaptation, as for fine-tuning.
+        trainable: what adaptation changes: all weights, or the head on frozen features.
         probe_draws: examples, each with one label drawn, of a task's embedding; `task2vec` alone.
         probe_steps: gradient steps on the new task's head before it is embedded; `task2vec` alone.
         embed_every: outer steps between two embeddings of the source groups; `task2vec` alone.
+        tuning: see `FineTuning`.
     """
 
     needs_classes = True
@@ -79,36 +81,30 @@ class SourceSelection(Strategy):
         similarity: Literal["leep", "logme", "task2vec"],
         use: Literal["weight", "choose"],
         temperature: Annotated[float, Gt(0)],
-        batch_size: Annotated[int, Ge(1)],
         trainable: Literal["all", "head"],
-        lr: Annotated[float, Gt(0)],
-        rule: Literal["sgd", "adam"],
-        momentum: Annotated[float, Ge(0), Le(1)],
         probe_draws: Annotated[int, Ge(1)],
         probe_steps: Annotated[int, Ge(1)],
         embed_every: Annotated[int, Ge(1)],
+        **tuning: Unpack[FineTuning],
     ) -> None:
         super().__init__()
         self.groups = tuple(dict.fromkeys(source_groups))
         self.n_steps, self.seed = n_steps, seed
         self.similarity, self.use, self.temperature = similarity, use, temperature
-        self.batch_size, self.trainable, self.lr = batch_size, trainable, lr
-        self.rule, self.momentum = rule, momentum
+        self.trainable, self.tuning = trainable, tuning
         self.probe_draws, self.probe_steps, self.embed_every = probe_draws, probe_steps, embed_every
         expert = partial(
             FineTune,
+            # Each network takes one step in 1 + n_groups, so its schedule has to span as many fewer.
             optimizer=partial(optimizer, share=1 / (1 + len(self.groups))),
             n_source_outputs=n_source_outputs,
             seed=seed,
             source_training=True,
-            batch_size=batch_size,
             trainable=trainable,
             support_batch_size=None,
-            lr=lr,
-            rule=rule,
-            momentum=momentum,
+            **tuning,
         )
-        # Encoders start from the same weights; a group's name may be no attribute's, so they go by number.
+        # All start from the same weights; they are numbered, as a group's name may be no valid attribute.
         self.experts = nn.ModuleList(expert(copy.deepcopy(encoder)) for _ in self.groups)
         self.pooled = expert(encoder)
         self.classes = [
@@ -119,6 +115,7 @@ class SourceSelection(Strategy):
         if similarity == "task2vec" and not n_filters:
             raise ValueError("similarity: task2vec needs weights, this encoder is frozen; choose leep")
         self.embeddings: Tensor
+        # A buffer: adaptation compares a task with the groups without having their data.
         self.register_buffer("embeddings", torch.zeros(len(self.groups), n_filters))
 
     def refusal(self, tasks: TaskSource) -> str | None:
@@ -136,10 +133,11 @@ class SourceSelection(Strategy):
         parts = group_pools(pool, self.classes)
         turns = [partial(self._training, self.pooled, pool, "")]
         for name, expert, part in zip(self.groups, self._experts(), parts, strict=True):
-            if len(part):  # else all of the group's examples are held out
+            if len(part):  # otherwise all of the group's examples are held out
                 turns.append(partial(self._training, expert, part, f"{name}_"))
         for step, metrics in enumerate(by_turns(turns, start), start + 1):
             if self.similarity == "task2vec" and (step % self.embed_every == 0 or step == self.n_steps):
+                # At the last step as well, because embeddings belong to the weights that made them.
                 self._embed_groups(parts)
             yield metrics
 
@@ -178,11 +176,13 @@ class SourceSelection(Strategy):
                 name: partial(_after, expert, support, step)
                 for name, expert in zip(self.groups, self._experts(), strict=True)
             }
+            # Before a step nothing may be known of the support set, also not which expert it chose.
             shown = adapted if step else before
             yield Adapted(shown.build, shown.changed, {}, beside)
 
     def _mixed(self, support: Support, similarities: list[float]) -> Iterator[Adapted]:
-        """All experts, each a step further; alike before a step, then weighted."""
+        """All experts, one step further each time; weighted equally at first, then by similarity."""
+        # Generators side by side: each step of the mixture takes one step of every expert.
         trajectories = [expert.adapt(support) for expert in self._experts()]
         weights = (torch.tensor(similarities) / self.temperature).softmax(0).to(support.targets.device)
         for step, together in enumerate(zip(*trajectories, strict=True)):
@@ -210,7 +210,7 @@ class SourceSelection(Strategy):
             batch_loss,
             pool,
             expert.optimizer,
-            batch_size=self.batch_size,
+            batch_size=self.tuning["batch_size"],
             seed=self.seed,
             device=network.head.weight.device,
             start=start,
@@ -226,12 +226,14 @@ class SourceSelection(Strategy):
         return {f"encoder.{n}": w.detach() for n, w in encoder.named_parameters() if w.ndim > 1}
 
     def _embed_groups(self, parts: Sequence[Pool]) -> None:
-        """The probe's head of a group are its own rows for the group's classes."""
+        """For a group, the probe's head consists of its own rows for the group's classes."""
         head = self.pooled.network.head
         training = self.pooled.training
         self.pooled.eval()
         for i, (part, own) in enumerate(zip(parts, self.classes, strict=True)):
             if len(part):
+                # A function of seed and group: the embeddings do not depend on the step, nor on other
+                # groups.
                 generator = torch.Generator().manual_seed(step_seed(self.seed, i))
                 drawn = torch.randint(len(part), (self.probe_draws,), generator=generator)
                 inputs = part.examples(drawn).to(head.weight.device).inputs
@@ -240,7 +242,7 @@ class SourceSelection(Strategy):
         self.pooled.train(training)
 
     def _embedding_of(self, ordered: Examples, support: Support) -> Tensor:
-        """The probe's head of the new task is trained on it from zero, on features that stay."""
+        """For the new task, the probe's head is trained on it from zero, on fixed features."""
         network, objective = self.pooled.network, support.objective
         with torch.no_grad():
             features = network.encoder(ordered.inputs)
@@ -252,11 +254,12 @@ class SourceSelection(Strategy):
         steps = descend(
             lambda rows: objective.loss(_linear(rows, features), ordered.targets),
             start,
-            rule_named(self.rule, self.lr, self.momentum),
+            rule_of(self.tuning),
             second_order=False,
         )
         rows = {n: w.detach() for n, w in next(islice(steps, self.probe_steps, None)).items()}
         generator = torch.Generator().manual_seed(step_seed(support.seed, 0))
+        # As many draws as for a group, so that the two embeddings are equally noisy.
         return self._embedding(cycled(ordered, self.probe_draws).inputs, rows, generator)
 
     def _embedding(self, inputs: Inputs, rows: Weights, generator: torch.Generator) -> Tensor:
@@ -276,7 +279,7 @@ class Mixture(nn.Module):
 
     Args:
         builds: make the classifiers.
-        weights: (n_classifiers,) that add up to 1.
+        weights: (n_classifiers,), which add up to 1.
     """
 
     weights: Tensor
@@ -292,7 +295,7 @@ class Mixture(nn.Module):
 
 
 def _after(expert: FineTune, support: Support, step: int) -> nn.Module:
-    """The expert's predictor after `step` steps, computed only where it is asked for."""
+    """The expert's predictor after `step` steps, computed on demand."""
     return next(islice(expert.adapt(support), step, None)).module
 
 

@@ -24,7 +24,7 @@ function shotPoint(setting, result, wins, i, col) {
     title: setting.contestants[i].name,
     lines: [
       [`k = ${setting.ks[col]}`, interval(setting, result?.mean ?? null, result?.half_width ?? null)],
-      ["rank", `${result?.rank ?? UNKNOWN}${wins ? " ★ nothing beats it" : ""}`],
+      ["rank", `${result?.rank ?? UNKNOWN}${wins ? " ★ nothing beats it, a gain over scratch" : ""}`],
     ],
   };
 }

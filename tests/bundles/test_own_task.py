@@ -1,0 +1,120 @@
+"""What `adapt` reads: stated splits, published data, the source's classes, tasks without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from coldstart_cli import api
+from coldstart_cli.bundles.adapting import adapt
+from coldstart_cli.bundles.bundle import Bundle
+from coldstart_cli.bundles.stated_test import exact_interval
+from coldstart_cli.config import composition
+from coldstart_cli.datasets.own.one_task import SourceClasses
+from coldstart_cli.runs.run import Run
+from tests.bundles.test_bundle import PLAN
+
+SMALL = ("hardware=cpu", "hardware.threads=1", "experiment=smoke", "baseline=null")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch_settings: None) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("coldstart_cli.experiment.parts._sources", {})  # kept by path
+    return tmp_path
+
+
+def adapted(*overrides: str) -> Bundle:
+    ((_, config),) = composition.points([*SMALL, *overrides])
+    return adapt(config, PLAN, None)
+
+
+def test_stated_test_rows_are_scored_and_not_learned_from(here: Path) -> None:
+    lines = {"train": [], "test": []}  # type: ignore[var-annotated]
+    for i in range(24):
+        lines["train" if i < 16 else "test"].append(f"{i % 2 * 5 + i / 100},{'ab'[i % 2]}")
+    for name, rows in lines.items():
+        Path(f"{name}.csv").write_text("\n".join(["x,label", *rows, ""]))
+    bundle = adapted(
+        "strategy=logistic", "model=mlp", "model.hidden=[8]", "dataset=tabular", "dataset.root=."
+    )
+    card = bundle.card
+    assert card.data.examples == 16 and card.examples_of == {"a": 8, "b": 8}
+    assert card.test is not None and (card.test.metric, card.test.examples) == ("accuracy", 8)
+    assert card.test.value == 1.0 and card.test.high == 1.0
+    assert card.test.low == pytest.approx(0.025 ** (1 / 8))  # all of n right: (alpha/2)^(1/n)
+    assert Bundle.load("bundle").card.test == card.test
+
+
+def test_published_data_are_learned_from_their_training_part(here: Path) -> None:
+    for name, n in (("train", 6), ("test", 4)):
+        rows = [
+            f"card {i} {'lost' if c else 'new'},{'lost' if c else 'new'}" for c in (0, 1) for i in range(n)
+        ]
+        Path(f"{name}.csv").write_text("\n".join(["text,category", *rows, ""]))
+    bundle = adapted("strategy=scratch", "model=embedding_bag", "dataset=banking77", "dataset.root=.",
+                     "dataset.known_duplicates=[]")  # fmt: skip
+    assert bundle.card.data.examples == 12 and bundle.card.test is not None
+    assert bundle.card.test.examples == 8
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"), [(0, 4, 0.0, 0.6024), (4, 4, 0.3976, 1.0), (5, 10, 0.1871, 0.8129)]
+)
+def test_exact_interval_is_that_of_clopper_and_pearson(hits: int, n: int, low: float, high: float) -> None:
+    assert exact_interval(hits, n) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_source_classes_name_rows_of_the_head_or_say_what_is_new() -> None:
+    known = SourceClasses(("ant", "bee", "cat"))
+    rows = known.rows(("cat", "ant"))
+    assert rows is not None and rows.tolist() == [2, 0] and known.said(("cat", "ant")) == ()
+    assert known.rows(("ant", "dog")) is None
+    assert known.said(("ant", "dog")) == (
+        "1 of 2 classes are not classes of the run's source (dog): its head is left out, and the task learns "
+        "one of its own",
+    )
+    assert SourceClasses().rows(("ant",)) is None and SourceClasses().said(("ant",)) == ()
+
+
+@pytest.fixture
+def shifted(here: Path) -> Callable[..., Run]:
+    """Trains on three classes of points; the new domain has them moved."""
+
+    def train(*overrides: str) -> Run:
+        g = np.random.default_rng(0)
+        y = np.repeat(["ant", "bee", "cat"], 40)
+        centre = {"ant": 0.0, "bee": 3.0, "cat": -3.0}
+        x = np.stack([g.normal(centre[name], 0.3, 4) for name in y]).astype(np.float32)
+        split = np.tile(["train"] * 7 + ["test"] * 3, 12)
+        x[split == "test"] += 0.5
+        np.savez("shift.npz", x=x, y=y, split=split)
+        np.savez("new.npz", x=x[split == "test"], y=y[split == "test"])
+        outcome = api.train(
+            *SMALL, "strategy=finetune", "model=mlp", "model.hidden=[8]", "dataset=arrays",
+            "dataset.root=shift.npz", "dataset.split_key=split", "dataset.split_by=file", "dataset.n_way=3",
+            "training.steps=60", "dataset.n_unlabelled=2", "evaluation.k_shots=[0,1]", *overrides,
+            quiet=True,
+        )  # fmt: skip
+        return Run(Path(outcome.path))
+
+    return train
+
+
+def test_a_run_whose_classes_are_shared_keeps_its_head(shifted: Callable[..., Run]) -> None:
+    run = shifted()
+    bundle = api.adapt("dataset=arrays", "dataset.root=new.npz", "steps=0", run=run.path, bundle=Path("b"))
+    data = np.load("new.npz")
+    # after no step the source's head alone answers: without it all answers are one class
+    assert np.mean(np.array(bundle.predict(data["x"]).labels) == data["y"]) > 0.9
+
+
+def test_a_task_without_labels_has_the_classes_of_the_source(shifted: Callable[..., Run]) -> None:
+    run, data = shifted(), np.load("new.npz")
+    np.savez("free.npz", x=data["x"])
+    bundle = api.adapt("dataset=arrays", "dataset.unlabelled=free.npz", run=run.path, bundle=Path("b"))
+    assert bundle.card.labels == ("ant", "bee", "cat") and bundle.card.data.examples == 0
+    assert np.mean(np.array(Bundle.load("b").predict(data["x"]).labels) == data["y"]) > 0.9

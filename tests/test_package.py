@@ -1,0 +1,28 @@
+"""Where the package lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import coldstart_cli
+from coldstart_cli import package
+from coldstart_cli.errors import RequestError
+
+
+def test_the_package_knows_its_folder_and_its_configs(repository: Path) -> None:
+    assert Path(coldstart_cli.__file__).parent == package.ROOT
+    assert package.packaged_conf() == repository / "conf"
+
+
+def test_configs_inside_an_installed_package_are_found_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "site" / "coldstart_cli"
+    (root / "conf").mkdir(parents=True)
+    monkeypatch.setattr(package, "ROOT", root)
+    with pytest.raises(RequestError, match=r"conf: the configurations are missing; install coldstart-cli"):
+        package.packaged_conf()
+    (root / "conf" / "__init__.py").touch()
+    assert package.packaged_conf() == root / "conf"
