@@ -24,7 +24,13 @@ def adapted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch_settings: Non
     monkeypatch.setattr("coldstart_cli.experiment.parts._sources", {})
 
     def call(*words: str) -> Card:
-        common = ("hardware=cpu", "hardware.threads=1", "experiment=smoke", "overwrite=true")
+        common = (
+            "hardware=cpu",
+            "hardware.threads=1",
+            "experiment=smoke",
+            "overwrite=true",
+            "untrained=true",
+        )
         model = () if any("model=" in word for word in words) else ("model=mlp", "model.hidden=[8]")
         return adapt((*common, *model, *words), [], run=None, bundle=Path("b")).card
 

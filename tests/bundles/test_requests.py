@@ -12,7 +12,7 @@ from coldstart_cli.errors import RequestError
 
 WORDS = (
     "strategy=logistic", "model=mlp", "model.hidden=[4]", "hardware=cpu", "hardware.threads=1",
-    "experiment=smoke", "dataset=arrays", "dataset.root=points.npz",
+    "experiment=smoke", "dataset=arrays", "dataset.root=points.npz", "untrained=true",
 )  # fmt: skip
 
 

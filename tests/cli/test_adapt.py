@@ -40,7 +40,7 @@ def call(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]
 
 
 def adapt(capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, str, str]:
-    data = ("dataset=arrays", "dataset.root=points.npz", "bundle=b", "overwrite=true")
+    data = ("dataset=arrays", "dataset.root=points.npz", "bundle=b", "overwrite=true", "untrained=true")
     return call(capsys, "adapt", *SMALL, "strategy=logistic", *data, *more)
 
 

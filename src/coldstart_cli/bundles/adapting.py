@@ -60,9 +60,9 @@ class Prepared:
     Attributes:
         known: facts of the strategy's training.
         candidates: numbers of adaptation steps to choose from.
-        test: what the adapted predictor is scored on, or None.
-        said: what was kept apart, left out or guessed of the examples, one line each.
-        ranges: of the inputs that the network was trained on, or learns from now.
+        test: examples that the files state as such, or None.
+        ranges: see `Card.input_ranges`.
+        said: what was kept apart, left out or guessed of the examples.
     """
 
     hardware: Hardware
@@ -73,8 +73,8 @@ class Prepared:
     together: Together
     candidates: tuple[int, ...]
     test: Labelled | None
-    said: tuple[str, ...]
     ranges: Mapping[str, InputRange]
+    said: tuple[str, ...]
 
 
 def prepared(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Prepared:
@@ -107,7 +107,7 @@ def prepared(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Pre
         said += said_of_untrained(config, strategy, support, allowed=plan.untrained)
     together = Together.of(found.learned.near_equal(), found.learned.origins)
     candidates = (plan.steps,) if plan.steps is not None else tuple(config["evaluation"]["steps"])
-    return Prepared(hardware, task, known, strategy, support, together, candidates, found.test, said, ranges)
+    return Prepared(hardware, task, known, strategy, support, together, candidates, found.test, ranges, said)
 
 
 def adapt(
@@ -132,9 +132,10 @@ def adapt(
     *_, adapted = islice(strategy.adapt(support), step + 1)
     seconds = time.perf_counter() - before
     module = adapted.module
+    own = settled(module, support.inputs)
     t, origin = _calibrated(config, plan, run, ready, answers, step)
     measured = None if answers is None else estimated(answers, task.objective, task.labelled.classes)
-    found = [*ready.said, *notices.of_data(task.labelled, ready.together)]
+    found = notices.of_data(task.labelled, ready.together)
     found += notices.of_strategy(config, strategy, support, adapted, step)
     found += notices.of_result(measured, config, task.labelled.classes)
     found += notices.of_choices(config, ready.candidates, step, how, t if origin == BY_LABELS else None)
@@ -148,12 +149,12 @@ def adapt(
         temperature=t,
         temperature_from=origin,
         seconds=Seconds(adaptation=round(seconds, 4), in_all=round(time.perf_counter() - started, 3)),
-        test=None if ready.test is None else scored(module, ready.test, ready.hardware.device),
-        said=tuple(found),
+        test=None if ready.test is None else scored(own, ready.test, ready.hardware.device),
+        said=(*ready.said, *found),
         input_ranges=ready.ranges,
     )
     preprocess = preprocess_of(config["model"], "model", config["trust"])
-    bundle = Bundle(card, settled(module, support.inputs).cpu(), preprocess)
+    bundle = Bundle(card, own.cpu(), preprocess)
     bundle.save(Path(plan.bundle), base_of(config["model"]), copy_base=plan.copy_base)
     return bundle
 

@@ -46,7 +46,8 @@ def of_data(labelled: Labelled, together: Together) -> list[str]:
             f"{_counted(len(conflicts), 'input has', 'inputs have')} more than one label ({named}"
             f"{_further(len(conflicts))}); correct them"
         )
-    single = [name for name, size in zip(labelled.classes, np.bincount(classes), strict=True) if size == 1]
+    sizes = np.bincount(classes, minlength=len(labelled.classes))
+    single = [name for name, size in zip(labelled.classes, sizes, strict=True) if size == 1]
     if single:
         found.append(
             f"{_counted(len(single), 'class has', 'classes have')} one example, which is always learned from "

@@ -125,6 +125,8 @@ def _part(labelled: Labelled, rows: NDArray[np.int64], classes: Sequence[int]) -
         objective=objective,
         classes=names,
         task_of=labelled.task_of[rows],
+        alike=None if labelled.alike is None else labelled.alike[rows],
+        origins=None if labelled.origins is None else labelled.origins[rows],
         splits=(),
         split_of=np.zeros(len(rows), dtype=np.int64),
         places=[labelled.places[row] for row in rows.tolist()],
