@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def call(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]
 
 def adapt(capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, str, str]:
     data = ("dataset=arrays", "dataset.root=points.npz", "bundle=b", "overwrite=true", "untrained=true")
-    return call(capsys, "adapt", *SMALL, "strategy=logistic", *data, *more)
+    words = {word.partition("=")[0]: word for word in (*SMALL, "strategy=logistic", *data, *more)}
+    return call(capsys, "adapt", *words.values())
 
 
 def test_from_labels_to_predictions(capsys: pytest.CaptureFixture[str]) -> None:
@@ -217,7 +219,11 @@ def test_an_export_holds_the_frozen_encoder_and_reads_texts_of_any_length(
         mask, ids = torch.tensor([r.attention_mask for r in read]), torch.tensor([r.ids for r in read])
         assert ids.shape[1] <= 20
         logits = program(mask, ids)
-        found = bundle.predict(texts).probabilities
+        cut = (
+            pytest.warns(RuntimeWarning, match="1 of 2 texts are longer") if long in texts else nullcontext()
+        )
+        with cut:
+            found = bundle.predict(texts).probabilities
         torch.testing.assert_close(
             probabilities(logits, bundle.card.temperature), found, rtol=1e-4, atol=1e-5
         )
