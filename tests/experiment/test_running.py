@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,3 +94,39 @@ def test_inputs_of_another_scale_are_named(points: dict[str, Any], tmp_path: Pat
     other = {**run.config["dataset"], "root": str(tmp_path / "centi.npz")}
     with pytest.warns(RuntimeWarning, match="lie far outside what the network was trained on"):
         reevaluate({**run.config, "dataset": other}, run, QUIET)
+
+
+def test_new_rows_alone_are_evaluated_as_beside_their_source(
+    tmp_path: Path, torch_settings: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "_sources", {})
+    g = np.random.default_rng(0)
+    rows = [
+        (part, label, *(g.normal(c + shift, 0.3, 2)))
+        for part, shift, n in (("train", 0.0, 14), ("new", 0.4, 8))
+        for c, label in enumerate("abc")
+        for _ in range(n)
+    ]
+    head = "part,label,u,v\n"
+    lines = [f"{part},{label},{u:.3f},{v:.3f}\n" for part, label, u, v in rows]
+    (tmp_path / "both.csv").write_text(head + "".join(lines))
+    (tmp_path / "new.csv").write_text(head + "".join(line for line in lines if line.startswith("new")))
+    ((_, config),) = composition.points(
+        ["experiment=smoke", "dataset=tabular", f"dataset.root={tmp_path / 'both.csv'}",
+         "dataset.label_column=label", "dataset.split_column=part", "dataset.split_by=file",
+         "dataset.n_way=null", "dataset.k_shot=1", "dataset.n_query=3", "model=mlp", "model.hidden=[4]",
+         "strategy=finetune", "baseline=null", "hardware=cpu", "hardware.threads=1", "training.steps=5",
+         "evaluation.n_query=3", "evaluation.n_tasks=3", "evaluation.n_selection_tasks=2",
+         "evaluation.k_shots=[0,2]", "evaluation.timed_seconds=0.01", "logger=[]",
+         f"outputs={tmp_path / 'outputs'}"]
+    )  # fmt: skip
+    first = train(config, QUIET)
+    run = Run(first.path)
+    alone = {**run.config["dataset"], "root": str(tmp_path / "new.csv")}
+    again = reevaluate({**run.config, "dataset": alone}, run, QUIET)
+
+    def found(name: str) -> list[tuple[str, int, float]]:
+        rows = map(json.loads, (run.evaluation(name) / "records.jsonl").read_text().splitlines())
+        return [(r["task_hash"], r["step"], r["value"]) for r in rows if r["split"] == "new"]
+
+    assert found(again.evaluation) == found(first.evaluation) != []

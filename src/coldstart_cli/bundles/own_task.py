@@ -11,17 +11,13 @@ from coldstart_cli.core.tasks import n_examples
 from coldstart_cli.datasets.own import input_range
 from coldstart_cli.datasets.own.input_range import InputRange
 from coldstart_cli.datasets.own.labelled import Labelled
-from coldstart_cli.datasets.own.layouts import LAYOUTS, fresh_recipe, read_labelled, without_labels
+from coldstart_cli.datasets.own.layouts import LAYOUTS, read_labelled, recipe_like, without_labels
 from coldstart_cli.datasets.own.one_task import OneTask, SourceClasses, with_shared_labels
 from coldstart_cli.datasets.own.stated_splits import Parted, parted
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.parts import reading_preprocess, source_of
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.runs.run import Run
-
-LEARNED = ("layout", "columns", "categories", "ignore", "max_categories", "size", "channels", "resize",
-           "example_shape", "images", "target_scale", "standardise", "scale")  # fmt: skip
-"""Keys of a recipe that a run's own data have settled; the others say where the new files hold what."""
 
 
 def read_task(config: Mapping[str, Any], run: Run | None, source: SourceClasses) -> Parted:
@@ -50,13 +46,7 @@ def _read(config: Mapping[str, Any], run: Run | None, source: SourceClasses) -> 
     if not ours:
         return _published(config)
     recipe = read_json(run.path / "environment.json", "run").get("recipe") if run is not None else None
-    fresh = fresh_recipe(layout, node)
-    # a recipe of an earlier version lacks keys of today, which the new files are asked by all the same
-    known = {**fresh, **(recipe or {})}
-    if recipe and recipe["layout"] == layout:
-        recipe = {**known, **{key: value for key, value in fresh.items() if key not in LEARNED}}
-    else:
-        recipe = fresh
+    recipe = recipe_like(recipe, layout, node)
     preprocess = reading_preprocess(config)
     if node["root"] is None and node["unlabelled"] is not None and run is not None:
         return Parted(_without_labels(recipe, preprocess, node, run, source), None, ())

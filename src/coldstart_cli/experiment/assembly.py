@@ -18,11 +18,12 @@ from coldstart_cli.config.keys import SCALARS
 from coldstart_cli.core.tasks import Split, Strategy, TaskShape, TaskSource
 from coldstart_cli.errors import RequestError, Unserved, suggestion
 from coldstart_cli.evaluation.loop import EvaluationPlan, served, shape_of
-from coldstart_cli.experiment.parts import StrategyBuilder, source_of
+from coldstart_cli.experiment.parts import StrategyBuilder, evaluated_source, facts_of, source_of
 from coldstart_cli.experiment.trainer import TrainingPlan, validation_shape
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.loggers.logger import Logger
 from coldstart_cli.models.network import Encoder
+from coldstart_cli.runs.run import Run
 from coldstart_cli.training.optimizers import OptimizerFactory
 
 PARTS: Mapping[str, type] = {
@@ -64,12 +65,12 @@ class Experiment:
         return self.contestants["strategy"][""]
 
 
-def assemble(config: Mapping[str, Any], known: Mapping[str, Any] | None = None) -> Experiment:
+def assemble(config: Mapping[str, Any], run: Run | None = None) -> Experiment:
     """The experiment that a config describes, built and checked.
 
     Args:
-        known: facts of the finished run that the strategy's weights will come from: the data set then needs
-            no source of its own.
+        run: the finished run that the strategy's weights will come from: the data set then needs no source of
+            its own.
 
     Raises:
         RequestError: naming the key that is wrong.
@@ -81,12 +82,12 @@ def assemble(config: Mapping[str, Any], known: Mapping[str, Any] | None = None) 
     hardware.prepare(config["seed"])
     training: TrainingPlan = build(config["training"], "training", TrainingPlan, trust, {})
     asked: EvaluationPlan = build(config["evaluation"], "evaluation", EvaluationPlan, trust, {})
-    source = source_of(config)
+    source = source_of(config) if run is None else evaluated_source(config, run)
     evaluation, left_out = served(source, asked)
-    is_trained = known is not None
+    is_trained = run is not None
     check_shapes(source, training, evaluation, config["baseline"], is_trained=is_trained)
     check_parts(config["strategy"], "strategy", hardware.processes)
-    of_source = {key: value for key, value in (known or {}).items() if key != "n_way"}
+    of_source = {} if run is None else {key: v for key, v in facts_of(run).items() if key != "n_way"}
     builder = StrategyBuilder(config, hardware, source, training.steps, of_source)
     contestants = {"strategy": {"": builder.build(config["strategy"], "strategy")}}
     if config["baseline"] is not None:

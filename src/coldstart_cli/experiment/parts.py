@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from coldstart_cli.config.building import build, runtime_parameters
 from coldstart_cli.core.tasks import Strategy, TaskSource
+from coldstart_cli.datasets.own.layouts import LAYOUTS, read_labelled, recipe_like
+from coldstart_cli.datasets.own.shared import OwnData, plan_of
+from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.readers.cache import load_or_make
 from coldstart_cli.digests import json_digest
 from coldstart_cli.errors import RequestError
@@ -35,6 +39,36 @@ def source_of(config: Mapping[str, Any]) -> TaskSource:
         facts = {"preprocess": reading_preprocess(config)}
         _sources[key] = build(config["dataset"], "dataset", TaskSource, config["trust"], facts)
     return _sources[key]
+
+
+def evaluated_source(config: Mapping[str, Any], run: Run) -> TaskSource:
+    """The data set that a finished run is evaluated on; new examples alone are read as the run's own were.
+
+    Your own files need no training rows then: columns, means and deviations are the run's, and where its new
+    tasks share the classes of its source, theirs are known by name.
+    """
+    node, layout = config["dataset"], str(config["dataset"]["_target_"]).rpartition(".")[2]
+    if layout not in LAYOUTS or node["split_by"] != "file" or node == run.config["dataset"]:
+        return source_of(config)
+    environment = read_json(run.path / "environment.json", "run")
+    recipe = environment.get("recipe")
+    if recipe is None or recipe.get("layout") != layout:
+        return source_of(config)
+    recipe = recipe_like(recipe, layout, node)
+    preprocess = reading_preprocess(config)
+    labelled = read_labelled(
+        recipe, preprocess, node["root"], unlabelled=node["unlabelled"], on_bad=node["on_bad"]
+    )
+    if "train" in labelled.splits:
+        return source_of(config)
+    elsewhere = tuple(environment.get("source_classes") or ())
+    return Own(layout, labelled, replace(plan_of(cast("OwnData", node)), elsewhere=elsewhere))
+
+
+def facts_of(run: Run) -> Mapping[str, Any]:
+    """Facts of a finished run's training; the first versions wrote none."""
+    facts: Mapping[str, Any] = read_json(run.path / "environment.json", "run").get("facts") or {}
+    return facts
 
 
 def reading_preprocess(config: Mapping[str, Any]) -> Preprocess:

@@ -84,7 +84,7 @@ def train(config: Mapping[str, Any], options: Options) -> Outcome:
 def reevaluate(config: Mapping[str, Any], run: Run, options: Options) -> Outcome:
     """Evaluates a finished run by `config`, which is the run's own except for what was changed."""
     with launch.joined():
-        experiment = assemble(config, _known(run))
+        experiment = assemble(config, run)
         check_pretrained(run, config, experiment.strategy)
         _warn_of_other_data(experiment, run)
         name = evaluation_hash(config, experiment.source.fingerprint)
@@ -156,13 +156,7 @@ def _together(work: Work, experiment: Experiment, run: Run, options: Options) ->
 def _in_rank(work: Work, config: Mapping[str, Any], path: Path, options: Options, again: bool) -> None:
     run = Run(path)
     # Built again in each process: a config is small and can be sent, data and networks are not.
-    work(assemble(config, _known(run) if again else None), run, options)
-
-
-def _known(run: Run) -> Mapping[str, Any]:
-    """Facts of a finished run's training; the first versions wrote none."""
-    facts: Mapping[str, Any] = read_json(run.path / "environment.json", "run").get("facts") or {}
-    return facts
+    work(assemble(config, run if again else None), run, options)
 
 
 def _train_and_evaluate(experiment: Experiment, run: Run, options: Options) -> None:

@@ -42,11 +42,17 @@ MIGRATIONS: dict[int, Any] = {1: _examples_unknown}
 """format n -> a function that turns a run.json of format n into one of n + 1."""
 
 
+_SHARED: dict[str, Any] = {"shared_labels": False, "leave_out": None}
 NEUTRAL: dict[str, dict[str, Any]] = {
-    "coldstart_cli.datasets.arrays": {"channel_axis": None, "standardise": False, "shared_labels": False},
-    "coldstart_cli.datasets.image_folder": {"invert": False, "shared_labels": False},
-    "coldstart_cli.datasets.tabular": {"shared_labels": False, "group_column": None},
-    "coldstart_cli.datasets.text": {"shared_labels": False, "group_column": None},
+    "coldstart_cli.datasets.arrays": {
+        "channel_axis": None,
+        "standardise": False,
+        "group_key": None,
+        **_SHARED,
+    },
+    "coldstart_cli.datasets.image_folder": {"invert": False, **_SHARED},
+    "coldstart_cli.datasets.tabular": {"group_column": None, **_SHARED},
+    "coldstart_cli.datasets.text": {"group_column": None, **_SHARED},
 }
 """class -> keys that it has gained since, with the values that change nothing: a hash leaves them out there.
 

@@ -36,6 +36,8 @@ class ClassTable:
         labels: (n_classes,) the label of each class, where classes of several origins share their labels
             (walking of one person, and of another); None where each class is a label of its own.
         label_names: of the labels, in their order; the same in every split.
+        clusters: (n_classes,) the person, site or speaker that every example of the class comes from
+            (`Task.origin`), where that is coarser than `origins`; or empty.
         starts: (n_classes,) where the examples of each class begin in `ids`.
         widest: examples of the largest class.
     """
@@ -50,6 +52,7 @@ class ClassTable:
     names: tuple[str, ...] = ()
     labels: NDArray[np.int64] | None = None
     label_names: tuple[str, ...] = ()
+    clusters: tuple[str, ...] = ()
     starts: NDArray[np.int64] = field(init=False)
     widest: int = field(init=False)
 
@@ -64,6 +67,11 @@ class ClassTable:
     def n_support_groups(self) -> int:
         """Groups on the support side of a task: half, rounded down (queries are more in number)."""
         return self.n_groups // 2
+
+    def cluster(self, number: int) -> str | None:
+        """The person, site or speaker that a task of this class comes from, or None where it is not known."""
+        of = self.clusters or self.origins
+        return of[number] if of else None
 
     def members(self, number: int) -> NDArray[np.int32]:
         """The example ids of one class."""
@@ -109,6 +117,7 @@ def class_table(
     names: Sequence[str] = (),
     labels: Sequence[int] | None = None,
     label_names: Sequence[str] = (),
+    clusters: Sequence[str] = (),
 ) -> ClassTable:
     """Makes a table from the example ids of each class.
 
@@ -118,7 +127,7 @@ def class_table(
         quarter_turns: of each class, or None.
         origins: of each class, or empty.
         names: of each class, or empty.
-        labels, label_names: see `ClassTable`.
+        labels, label_names, clusters: see `ClassTable`.
     """
     sizes = np.array([len(ids) for ids in classes], dtype=np.int64)
     flat = np.concatenate([np.asarray(ids, dtype=np.int32) for ids in classes])
@@ -142,6 +151,7 @@ def class_table(
         tuple(names),
         numbered,
         tuple(label_names),
+        tuple(clusters),
     )
 
 

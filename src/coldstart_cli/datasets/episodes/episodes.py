@@ -244,7 +244,7 @@ class Episodes(TaskSource):
                 ),
                 queries[i],
                 f"{split}/{index}",
-                table.origins[classes[i, 0]] if self.one_origin else None,
+                table.cluster(classes[i, 0]) if self.one_origin else None,
             )
             for i, (index, seed) in enumerate(zip(indices, seeds(keys, SUPPORT_SEED), strict=True))
         ]

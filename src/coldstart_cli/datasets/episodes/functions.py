@@ -96,7 +96,7 @@ class Functions(TaskSource):
                 self._support(parts.support[i, 0], parts.unlabelled[i, 0], seed),
                 self._examples(parts.query[i, 0][asked[i, 0]]),
                 f"{split}/{index}",
-                table.origins[functions[i, 0]] if table.origins else None,
+                table.cluster(functions[i, 0]),
             )
             for i, (index, seed) in enumerate(zip(indices, seeds(keys, SUPPORT_SEED), strict=True))
         ]

@@ -59,6 +59,7 @@ class ArrayRecipe:
     channel_axis: ChannelAxis | None = None
     standardise: bool = False
     scale: Scale | None = None
+    group_key: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         shape = None if self.example_shape is None else list(self.example_shape)
@@ -84,6 +85,7 @@ def arrays(
     y_key: str,
     task_key: str | None,
     split_key: str | None,
+    group_key: str | None,
     channel_axis: ChannelAxis | None,
     standardise: bool,
     target: Target,
@@ -95,6 +97,7 @@ def arrays(
         preprocess: the model's.
         x_key, y_key: names of the arrays.
         task_key, split_key: names of arrays, or None.
+        group_key: of the array with the person, session or site of each row, or None.
         channel_axis: of x (n, H, W, C) `last`; None: `first`, and where that is in doubt it is asked.
         standardise: read numbers as (x - mean) / deviation of the training rows.
         target: what y is: `class`, also of whole numbers stored as reals and of rows with a single 1; `real`;
@@ -105,7 +108,18 @@ def arrays(
         RequestError: naming file and row.
     """
     plan = plan_of(own)
-    recipe = ArrayRecipe(x_key, y_key, task_key, split_key, target, None, False, channel_axis, standardise)
+    recipe = ArrayRecipe(
+        x_key,
+        y_key,
+        task_key,
+        split_key,
+        target,
+        None,
+        False,
+        channel_axis,
+        standardise,
+        group_key=group_key,
+    )
     labelled = read_arrays(
         preprocess, own["root"], recipe, plan, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
     )
@@ -135,7 +149,11 @@ def read_arrays(
         y = classes_or_reals(archive.small(recipe.y_key, "y_key"), recipe.target, f"{path}: {recipe.y_key}")
         named = {
             key: archive.small(key, option)
-            for option, key in (("task_key", recipe.task_key), ("split_key", recipe.split_key))
+            for option, key in (
+                ("task_key", recipe.task_key),
+                ("split_key", recipe.split_key),
+                ("group_key", recipe.group_key),
+            )
             if key is not None
         }
     for key, values in {recipe.y_key: y, **named}.items():
@@ -164,6 +182,7 @@ def read_arrays(
         texts[recipe.split_key] if recipe.split_key is not None else None,
         [f"{path.name} row {row}" for row in rows.tolist()],
     )
+    marked = marked.from_origins(None if recipe.group_key is None else texts[recipe.group_key])
     x = x if good.all() else x[torch.from_numpy(rows)]
     if settled.scale is None and not settled.images:
         scale = _scale(x, fitted_rows(marked, plan))

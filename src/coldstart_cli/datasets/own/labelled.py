@@ -51,6 +51,7 @@ class Labelled:
         alike: (n,) groups of examples that are nearly equal, where the layout can tell more than inputs do.
         remarks: what was said of them when they were read, one line each.
         origins: (n,) groups of examples of one person, session or document, where the files say so.
+        origin_names: of these groups, by number.
     """
 
     inputs: Inputs
@@ -69,6 +70,7 @@ class Labelled:
     alike: Groups | None = None
     remarks: tuple[str, ...] = ()
     origins: Groups | None = None
+    origin_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         # A part of the examples needs that part of the groups: others' would silently join what differs.
@@ -76,10 +78,6 @@ class Labelled:
 
     def __len__(self) -> int:
         return len(self.targets)
-
-    def from_origins(self, names: Sequence[str] | None) -> Labelled:
-        """With the person, session or document that each example is from, where the files say so."""
-        return self if names is None else replace(self, origins=_numbered(names, len(names))[1])
 
     def near_equal(self) -> Groups:
         """(n,) the group of each example among those that are equal or nearly so.
@@ -123,9 +121,18 @@ class Marks:
     split_of: NDArray[np.int64]
     places: Sequence[str]
     by_name: bool = False
+    origins: Groups | None = None
+    origin_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def from_origins(self, names: Sequence[str] | None) -> Marks:
+        """With the person, session or document that each example is from, where the files say so."""
+        if names is None:
+            return self
+        known, numbers = _numbered(names, len(names))
+        return replace(self, origins=numbers, origin_names=known)
 
     def scaled(self, mean: float, deviation: float) -> Marks:
         """Of a regression: with targets (value - mean) / deviation, in single precision."""
@@ -158,6 +165,8 @@ class Marks:
             recipe,
             alike,
             tuple(remarks),
+            self.origins,
+            self.origin_names,
         )
 
 

@@ -26,6 +26,10 @@ from coldstart_cli.datasets.readers.problems import OnBad, Problems
 from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.models.preprocess import Preprocess
 
+LEARNED = ("layout", "columns", "categories", "ignore", "max_categories", "size", "channels", "resize",
+           "example_shape", "images", "target_scale", "standardise", "scale")  # fmt: skip
+"""Keys of a recipe that a run's own data have settled; the others say where the new files hold what."""
+
 LAYOUTS = ("arrays", "image_folder", "tabular", "text")
 
 
@@ -68,6 +72,19 @@ def fresh_recipe(layout: str, node: Mapping[str, Any]) -> Recipe:
     unknown["split_folders"] = node.get("split_by") == "file"
     named = {field.name for field in fields(kind[layout])}
     return {"layout": layout, **{key: v for key, v in {**unknown, **node}.items() if key in named}}
+
+
+def recipe_like(known: Recipe | None, layout: str, node: Mapping[str, Any]) -> Recipe:
+    """How files are read as those of a run were: where they hold what, as `node` says, the rest as learned.
+
+    Args:
+        known: the run's recipe; one of another layout, or none, says nothing.
+    """
+    fresh = fresh_recipe(layout, node)
+    if not known or known["layout"] != layout:
+        return fresh
+    # A recipe of an earlier version lacks keys of today, which the new files are asked by all the same.
+    return {**fresh, **known, **{key: value for key, value in fresh.items() if key not in LEARNED}}
 
 
 def without_labels(

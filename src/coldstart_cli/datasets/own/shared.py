@@ -31,6 +31,8 @@ class OwnData(TypedDict):
         min_examples: classes with fewer are left out; None: those that k_shot and one query would empty.
         shared_labels: a label means the same in every task (person, site): one label space, which new tasks
             share with the source; split by task or file.
+        leave_out: the task, or the person, site or session of `group_column`, whose tasks are new; all others
+            are the source. None: as the shares say.
         on_bad: `stop` at the first example that cannot be read, or `skip` such examples.
     """
 
@@ -49,6 +51,7 @@ class OwnData(TypedDict):
     held_out_share: Annotated[float, Ge(0), Lt(1)]
     min_examples: Annotated[int, Ge(2)] | None
     shared_labels: bool
+    leave_out: str | None
     on_bad: OnBad
 
 
@@ -65,4 +68,5 @@ def plan_of(own: OwnData) -> Plan:
         own["min_examples"],
         own["unequal"],
         own["shared_labels"],
+        own["leave_out"],
     )

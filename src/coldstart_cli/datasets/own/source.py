@@ -113,7 +113,10 @@ class Own(TaskSource):
         """
         if self.shares.reason is not None:
             raise RequestError(f"dataset: {self.name}: {self.shares.reason}")
-        warn_of(self.name, self.shares.left_out, "with too few examples are")
+        # Lines end in a number of examples, or in the reason that a label is not one of the source's.
+        unknown = any("(no " in line for line in self.shares.left_out)
+        why = f"with too few examples{', or no label of the source,' if unknown else ''} are"
+        warn_of(self.name, self.shares.left_out, why)
         if self.plan.split_by != "file" and len(self.labelled.splits) > 1:
             named = ", ".join(self.labelled.splits)
             warnings.warn(

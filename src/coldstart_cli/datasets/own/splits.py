@@ -38,6 +38,9 @@ class Plan:
         unequal: tasks have as many classes, and classes as many support examples, as they have; `shape` says
             how many at most.
         shared_labels: a label means the same in every task.
+        leave_out: the person, site or task whose tasks are new, all others being the source; or None.
+        elsewhere: where the source is other data, which a run was trained on, names of its classes, or none
+            where new tasks have classes of their own; all examples are then new. None: it is here.
     """
 
     shape: TaskShape
@@ -50,6 +53,8 @@ class Plan:
     min_examples: int | None
     unequal: bool
     shared_labels: bool = False
+    leave_out: str | None = None
+    elsewhere: tuple[str, ...] | None = None
 
     @property
     def reserved(self) -> int:
@@ -85,6 +90,8 @@ def share_out(marked: Marks | Labelled, plan: Plan) -> Shares:
     units = _Units(marked)
     if not len(marked):
         return Shares(reason="no example could be read")
+    if plan.elsewhere is not None:
+        return _alone(units, marked, plan, plan.elsewhere)
     if plan.split_by == "task" and not units.by_task:
         return Shares(reason="the files know no tasks; name the column or folders that do, or split by class")
     if plan.split_by == "file":
@@ -94,7 +101,9 @@ def share_out(marked: Marks | Labelled, plan: Plan) -> Shares:
             )
         parts, shares_labels, reason = _by_file(units, marked, plan, random)
     else:
-        parts, shares_labels, reason = *_by_share(units, units.every(), plan, random), None
+        parts, shares_labels, reason = _by_share(units, units.every(), plan, random)
+    if plan.leave_out is not None and not (plan.split_by == "task" and units.by_task):
+        reason = "leave_out names a task or origin; say what tells them apart, and dataset.split_by=task"
     shared = plan.shared_labels and not units.is_regression
     if shared and plan.split_by == "class":
         reason = "shared_labels=true shares classes that split_by=class divides; set split_by=task or file"
@@ -113,6 +122,25 @@ def share_out(marked: Marks | Labelled, plan: Plan) -> Shares:
     rows_of_train = bool(parts.get("validation", {}).keys() & parts.get("train", {}).keys())
     unshifted = shares_labels and rows_of_train and "validation" not in marked.splits
     return Shares(tables, shares_labels, unshifted, left_out, _too_few(tables, units, left_out, plan))
+
+
+def _alone(units: _Units, marked: Marks | Labelled, plan: Plan, labels: tuple[str, ...]) -> Shares:
+    """New examples alone: those that the files call so, or all; of classes among `labels`, if any."""
+    every = units.every()
+    if "new" in marked.splits:
+        every = units.among(np.flatnonzero(marked.split_of == marked.splits.index("new")))
+    parts, left_out = _large_enough({"new": every}, units, plan, False)
+    shared = bool(labels) and not units.is_regression
+    if shared:
+        known = {unit: ids for unit, ids in parts["new"].items() if units.label(unit) in labels}
+        unknown = [units.names[unit] for unit in parts["new"] if unit not in known]
+        left_out += tuple(f"{name} (no class of the run's source)" for name in unknown)
+        parts = {"new": known}
+    if len(parts["new"]) < (1 if units.is_regression else 2):
+        return Shares(
+            reason=f"fewer than two {units.things} are left for new; left out: {', '.join(left_out)}"
+        )
+    return Shares({"new": units.table(parts["new"], labels if shared else None)}, shared, left_out=left_out)
 
 
 def fitted_rows(marked: Marks, plan: Plan | None) -> NDArray[np.int64]:
@@ -142,6 +170,8 @@ class _Units:
         self.task_of = dict(zip(numbers.tolist(), marked.task_of[first].tolist(), strict=True))
         self.tasks = marked.tasks
         self.things = "tasks" if self.is_regression else "classes"
+        self.origin_of = _origins(marked)
+        self.places = {name: i for i, name in enumerate(sorted(set(self.origin_of.values())))}
 
     def every(self) -> Members:
         return self.among(np.arange(len(self.of)))
@@ -174,27 +204,64 @@ class _Units:
             names=names,
             labels=None if labels is None else [number_of[self.label(unit)] for unit in members],
             label_names=labels or (),
+            clusters=[self.origin(self.task_of[unit]) for unit in members] if self.origin_of else (),
         )
+
+    def origin(self, task: int) -> str:
+        """The person, session or document that a task is from; the task itself where it is of several."""
+        return self.origin_of.get(task, self.tasks[task])
+
+    def group(self, unit: int) -> int:
+        """What shares by task are made of: whole origins, so that no person is learned from and new."""
+        task: int = self.task_of[unit]
+        if task not in self.origin_of:
+            return task
+        return len(self.tasks) + self.places[self.origin_of[task]]
+
+    def group_name(self, unit: int) -> str:
+        """Of the group of a unit: its person, session or document, or else its task."""
+        return self.origin(self.task_of[unit])
+
+
+def _origins(marked: Marks | Labelled) -> dict[int, str]:
+    """Task -> the origin of all its examples, for those that have one."""
+    if marked.origins is None or not marked.tasks:
+        return {}
+    pairs = np.unique(np.stack([marked.task_of, marked.origins]), axis=1)
+    tasks, counts = np.unique(pairs[0], return_counts=True)
+    alone = set(tasks[counts == 1].tolist())
+    return {task: marked.origin_names[origin] for task, origin in pairs.T.tolist() if task in alone}
 
 
 def _by_share(
     units: _Units, members: Members, plan: Plan, random: np.random.Generator
-) -> tuple[dict[Split, Members], bool]:
+) -> tuple[dict[Split, Members], bool, str | None]:
     """Shares of the classes or tasks; at least two classes or one task where a share is asked."""
     by_task = (plan.split_by == "task" and units.by_task) or units.is_regression
-    group = units.task_of if by_task else {unit: unit for unit in members}
+    group = {unit: units.group(unit) if by_task else unit for unit in members}
     groups = random.permutation(sorted({group[unit] for unit in members})).tolist()
     least = 1 if by_task else 2
     n_new, n_validation = (
         max(least, round(share * len(groups))) if share else 0
         for share in (plan.new_share, plan.validation_share)
     )
+    if plan.leave_out is not None:
+        names = {units.group_name(unit): group[unit] for unit in members}
+        if plan.leave_out not in names:
+            known = ", ".join(sorted(names)[:8]) + (", ..." if len(names) > 8 else "")
+            return {}, False, f"leave_out={plan.leave_out} is none of {len(names)}: {known}"
+        left = names[plan.leave_out]
+        groups, n_new = [left, *(one for one in groups if one != left)], 1
     chosen: dict[Split, set[int]] = {
         "new": set(groups[:n_new]),
         "validation": set(groups[n_new : n_new + n_validation]),
         "train": set(groups[n_new + n_validation :]),
     }
-    return {split: _of(members, group, chosen[split]) for split in ("train", "validation", "new")}, False
+    return (
+        {split: _of(members, group, chosen[split]) for split in ("train", "validation", "new")},
+        False,
+        None,
+    )
 
 
 def _of(members: Members, group: Mapping[int, int], chosen: Iterable[int]) -> Members:
@@ -228,7 +295,7 @@ def _by_file(
             parts["train"], parts["validation"] = _cut(train, plan, plan.validation_share, random)
         else:
             split_by: SplitBy = "task" if several else "class"
-            inner = replace(plan, bank_seed=0, split_by=split_by, split_seed=0, new_share=0.0)
+            inner = replace(plan, bank_seed=0, split_by=split_by, split_seed=0, new_share=0.0, leave_out=None)
             parts |= {k: v for k, v in _by_share(units, train, inner, random)[0].items() if k != "new"}
     return parts, shares_labels, None
 

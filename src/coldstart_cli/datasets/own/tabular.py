@@ -142,7 +142,7 @@ def read_table(
         for line in table.suspicions(n_files=len(files)):
             problems.remark(line)
     problems.warn(str(root))
-    marked = table.marks(good, root, by_name=by_name)
+    marked = table.marks(good, root, by_name=by_name).from_origins(table.origins(good))
     if recipe.columns is None:
         ids = fitted_rows(marked, plan)
         columns = fitted(table.cells, np.flatnonzero(good)[ids], recipe.max_categories)
@@ -156,8 +156,7 @@ def read_table(
     features = encoded(recipe.columns, table.cells)
     inputs = preprocess.vectors(torch.from_numpy(features if good.all() else features[good]))
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, recipe, problems)
-    labelled = marked.labelled(inputs, free, problems.skipped, recipe.as_json(), remarks=problems.said)
-    return labelled.from_origins(table.origins(good))
+    return marked.labelled(inputs, free, problems.skipped, recipe.as_json(), remarks=problems.said)
 
 
 def raw_table(

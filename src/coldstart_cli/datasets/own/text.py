@@ -140,12 +140,12 @@ def read_texts(
         raise RequestError(f"dataset.root: {root} holds no row with text and label; name a file that does")
     tasks, splits = marked_by.get("task_column"), marked_by.get("split_column", stated or None)
     marked = marks(marked_by["label_column"], tasks, splits, places, by_name=bool(stated))
+    marked = marked.from_origins(marked_by.get("group_column"))
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, recipe, problems)
     alike = near_equal_groups(texts)
-    labelled = marked.labelled(
+    return marked.labelled(
         preprocess.texts(texts), free, problems.skipped, recipe.as_json(), alike, problems.said
     )
-    return labelled.from_origins(marked_by.get("group_column"))
 
 
 Line = tuple[str, object, Mapping[str, Any]]
