@@ -219,9 +219,7 @@ def test_an_export_holds_the_frozen_encoder_and_reads_texts_of_any_length(
         mask, ids = torch.tensor([r.attention_mask for r in read]), torch.tensor([r.ids for r in read])
         assert ids.shape[1] <= 20
         logits = program(mask, ids)
-        cut = (
-            pytest.warns(RuntimeWarning, match="1 of 2 texts are longer") if long in texts else nullcontext()
-        )
+        is_cut = pytest.warns(RuntimeWarning, match="1 of 2 texts are longer")
         with is_cut if long in texts else nullcontext():
             found = bundle.predict(texts).probabilities
         torch.testing.assert_close(
