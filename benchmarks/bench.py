@@ -75,9 +75,11 @@ def _equal_sides(
     plain_step(asked, plain)(exact)
     wanted = gradients(plain)
     strategy: Any = case.strategy
-    whole, strategy.meta_batch_size = strategy.meta_batch_size, len(exact)
+    # Strategies with inner steps keep their hyper-parameters in one mapping, the others as attributes.
+    held = getattr(strategy, "inner", None) or vars(strategy)
+    whole, held["meta_batch_size"] = held["meta_batch_size"], len(exact)
     next(strategy.fit(FixedTasks(case.source.source, exact)))
-    strategy.meta_batch_size = whole
+    held["meta_batch_size"] = whole
     different = {"ours": difference(gradients(_learner(asked)), wanted)}
     steps: dict[str, Step] = {}
     for name, side in sides.items():

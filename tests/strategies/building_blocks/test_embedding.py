@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -56,10 +58,11 @@ def test_fit_moves_the_encoders_weights(vectorize: bool) -> None:
     encoder = Counting()
     before = encoder.layer.weight.detach().clone()
     weights = {f"encoder.{name}": w for name, w in encoder.named_parameters()}
-    steps = fit_embedding(
-        encoder, products, weights, episodes(), plain_sgd()(encoder.parameters()),  # type: ignore[arg-type]
-        meta_batch_size=2, vectorize=vectorize, start=0,
+    strategy: Any = SimpleNamespace(
+        encoder=encoder, optimizer=plain_sgd()(encoder.parameters()), vectorize=vectorize, meta_batch_size=2,
+        named_parameters=weights.items,
     )  # fmt: skip
+    steps = fit_embedding(strategy, products, episodes(), 0)
     assert all({"loss", "accuracy"} <= metrics.keys() for metrics in islice(steps, 2))
     assert not torch.equal(encoder.layer.weight, before)
 
