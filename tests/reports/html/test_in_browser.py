@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from coldstart_cli.comparison.verdict import starred
 from coldstart_cli.reports.html.report import write_html
 from tests.kit.browser import Browser, Page, find
-from tests.kit.comparisons import HOSTILE, comparison, typed
+from tests.kit.comparisons import HOSTILE, comparison, typed, typed_setting
 
 CASES: dict[str, dict[str, Any]] = {
     "usual": {"n": 5},
@@ -98,7 +99,8 @@ def test_winners_are_marked_at_each_k(show: Callable[..., Page]) -> None:
     made = comparison(5)
     page = show(made)
     marked = page("[...document.querySelectorAll('.winners')].map(g => g.querySelectorAll('.dot').length)")
-    assert marked == [len(shot["winners"]) for shot in made["settings"][0]["shots"].values()]
+    setting = typed_setting(made["settings"][0])
+    assert marked == [len(starred(setting, at)) for at in setting.shots.values()]
 
 
 def test_two_hundred_runs_open_within_two_seconds(show: Callable[..., Page]) -> None:
