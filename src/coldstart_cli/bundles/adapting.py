@@ -15,7 +15,16 @@ from coldstart_cli import __version__
 from coldstart_cli.bundles import notices, temperature
 from coldstart_cli.bundles.batch_statistics import reads_its_batch, settled
 from coldstart_cli.bundles.bundle import Bundle
-from coldstart_cli.bundles.card import BY_LABELS, CARD, CLOSED_FORM, FORMAT, Card, DataFacts, Seconds
+from coldstart_cli.bundles.card import (
+    BY_LABELS,
+    BY_UNLABELLED,
+    CARD,
+    CLOSED_FORM,
+    FORMAT,
+    Card,
+    DataFacts,
+    Seconds,
+)
 from coldstart_cli.bundles.estimates import estimated
 from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal, Together, Told, takes_steps
 from coldstart_cli.bundles.own_task import ranges_for, read_task, shift_of, source_classes, task_of
@@ -29,6 +38,7 @@ from coldstart_cli.datasets.own.input_range import InputRange
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.one_task import OneTask
 from coldstart_cli.errors import RequestError, Unserved
+from coldstart_cli.evaluation.step_choice import by_unlabelled
 from coldstart_cli.experiment.assembly import check_values
 from coldstart_cli.experiment.parts import StrategyBuilder, check_pretrained, preprocess_of
 from coldstart_cli.files.durable import read_json
@@ -258,6 +268,10 @@ def _chosen(
     best = rehearsal.best(candidates, plan.folds_to_select)
     if best is not None:
         return best, BY_LABELS
+    support = rehearsal.support
+    if support.unlabelled is not None and support.source_classes is not None and support.targets.ndim == 1:
+        # A shift of domain: what validation tasks of the source chose says nothing of this one.
+        return by_unlabelled(rehearsal.strategy, support, candidates), BY_UNLABELLED
     known = _steps_of(run)
     if known is not None:
         return known, "validation tasks of the run (too few labels for cross-validation)"

@@ -33,6 +33,8 @@ FORMAT = 2
 CARD = "card.json"
 BY_LABELS = "cross-validation on the labels"
 """How steps were chosen, and a temperature found."""
+BY_UNLABELLED = "the mutual information of unlabelled examples and their answers"
+"""How steps were chosen after a shift of domain, where labels are too few."""
 CLOSED_FORM = "closed form"
 """How steps were chosen where there are none to choose."""
 LARGEST_CARD = 2**23

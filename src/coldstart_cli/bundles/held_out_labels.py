@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count, islice
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from coldstart_cli.bundles.batch_statistics import settled
 from coldstart_cli.core.tasks import Examples, Strategy, Support
+from coldstart_cli.evaluation.step_choice import outputs_after
 from coldstart_cli.training.cross_validation import Folds, Indices, to_estimate, to_select
 from coldstart_cli.training.inner_loop import canonical_order
 
@@ -177,16 +179,9 @@ class Rehearsal:
     ) -> tuple[Examples, dict[int, Tensor]]:
         """What was held out, and outputs (n, n_outputs) for it after each of `steps`."""
         part, rest = (self.support.take(_on(ids, self.support)) for ids in (seen, held_out))
-        adaptation = self.strategy.adapt(replace(self.support, inputs=part.inputs, targets=part.targets))
-        outputs, latest = {}, None
-        for step in range(max(steps) + 1):
-            latest = next(adaptation, None) or latest
-            assert latest is not None
-            if step in steps:
-                with torch.no_grad():
-                    outputs[step] = settled(latest.module, part.inputs)(rest.inputs).float()
-        adaptation.close()
-        return rest, outputs
+        known = replace(self.support, inputs=part.inputs, targets=part.targets)
+        made = partial(settled, support=part.inputs)
+        return rest, dict(outputs_after(self.strategy, known, rest.inputs, steps, made))
 
 
 def takes_steps(strategy: Strategy, support: Support) -> bool:

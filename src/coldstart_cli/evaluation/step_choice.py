@@ -8,13 +8,13 @@ user with these labels would get: no query and no other draw from the domain has
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from coldstart_cli.core.tasks import Adapted, Inputs, Strategy, Support
 from coldstart_cli.training.cross_validation import Indices, to_select
@@ -24,11 +24,18 @@ Means = Literal["labels", "unlabelled", "last"]
 
 
 def outputs_after(
-    strategy: Strategy, support: Support, inputs: Inputs, steps: Sequence[int]
+    strategy: Strategy,
+    support: Support,
+    inputs: Inputs,
+    steps: Sequence[int],
+    made: Callable[[nn.Module], nn.Module] = lambda module: module,
 ) -> Iterator[tuple[int, Tensor]]:
     """(step, outputs (n, n_outputs)) of `inputs` after each of `steps` of one adaptation, in their order.
 
     A strategy that takes fewer steps keeps its last predictor.
+
+    Args:
+        made: makes what answers of the adapted module.
     """
     adaptation, latest = strategy.adapt(support), None
     last: Adapted | None = None
@@ -39,7 +46,7 @@ def outputs_after(
         if step in steps:
             if latest is not last:  # making a module and calling it costs as much as a step
                 with torch.no_grad():
-                    outputs = latest.module(inputs).float()
+                    outputs = made(latest.module)(inputs).float()
                 last = latest
             yield step, outputs
     adaptation.close()
@@ -73,14 +80,17 @@ def own_step(strategy: Strategy, support: Support, steps: Sequence[int]) -> int:
         )
         if found is not None:
             return int(found)
-    if means == "unlabelled":
-        assert support.unlabelled is not None
-        known = {
-            step: mutual_information(outputs)
-            for step, outputs in outputs_after(strategy, support, support.unlabelled, steps)
-        }
-        return max(steps, key=lambda step: known[step] if math.isfinite(known[step]) else -math.inf)
-    return max(steps)
+    return by_unlabelled(strategy, support, steps) if means == "unlabelled" else max(steps)
+
+
+def by_unlabelled(strategy: Strategy, support: Support, steps: Sequence[int]) -> int:
+    """The step after which the unlabelled examples and their answers tell most of each other."""
+    assert support.unlabelled is not None
+    known = {
+        step: mutual_information(outputs)
+        for step, outputs in outputs_after(strategy, support, support.unlabelled, steps)
+    }
+    return max(steps, key=lambda step: known[step] if math.isfinite(known[step]) else -math.inf)
 
 
 def mutual_information(outputs: Tensor) -> float:
