@@ -15,7 +15,16 @@ from coldstart_cli import __version__
 from coldstart_cli.bundles import notices, temperature
 from coldstart_cli.bundles.batch_statistics import reads_its_batch, settled
 from coldstart_cli.bundles.bundle import Bundle
-from coldstart_cli.bundles.card import BY_LABELS, CARD, CLOSED_FORM, FORMAT, Card, DataFacts, Seconds
+from coldstart_cli.bundles.card import (
+    BY_LABELS,
+    CARD,
+    CLOSED_FORM,
+    FORMAT,
+    NO_LABELS,
+    Card,
+    DataFacts,
+    Seconds,
+)
 from coldstart_cli.bundles.estimates import estimated
 from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal, Together, Told, takes_steps
 from coldstart_cli.bundles.own_task import ranges_for, read_task, shift_of, source_classes, task_of
@@ -132,7 +141,7 @@ def adapt(
     *_, adapted = islice(strategy.adapt(support), step + 1)
     seconds = time.perf_counter() - before
     module = adapted.module
-    own = settled(module, support.inputs)
+    own = settled(module, support)
     t, origin = _calibrated(config, plan, run, ready, answers, step)
     measured = None if answers is None else estimated(answers, task.objective, task.labelled.classes)
     found = notices.of_data(task.labelled, ready.together)
@@ -251,6 +260,9 @@ def _chosen(
     rehearsal: Rehearsal, candidates: Sequence[int], plan: AdaptPlan, run: Run | None
 ) -> tuple[int, str]:
     """The number of adaptation steps, and how it was chosen."""
+    n_labels = len(rehearsal.support)
+    if n_labels == 0 and not takes_steps(rehearsal.strategy, rehearsal.support):
+        return 0, NO_LABELS
     if len(candidates) == 1:
         return candidates[0], "given"
     if not takes_steps(rehearsal.strategy, rehearsal.support):
@@ -258,10 +270,11 @@ def _chosen(
     best = rehearsal.best(candidates, plan.folds_to_select)
     if best is not None:
         return best, BY_LABELS
+    lack = f"({'too few' if n_labels else 'no'} labels for cross-validation)"
     known = _steps_of(run)
     if known is not None:
-        return known, "validation tasks of the run (too few labels for cross-validation)"
-    return max(candidates), "the most of evaluation.steps (too few labels for cross-validation)"
+        return known, f"validation tasks of the run {lack}"
+    return max(candidates), f"the most of evaluation.steps {lack}"
 
 
 def _steps_of(run: Run | None) -> int | None:
@@ -321,7 +334,7 @@ def _calibrated(
         return 1.0, "none: a regression"
     if answers is not None:
         return temperature.temperature(answers.outputs, answers.targets, answers.n_different), BY_LABELS
-    few = "too few labels"
+    few = "too few labels" if len(ready.support) else "no labels"
     if run is None:
         return 1.0, f"none: {few}, and no trained run whose validation tasks could tell"
     try:

@@ -35,6 +35,8 @@ BY_LABELS = "cross-validation on the labels"
 """How steps were chosen, and a temperature found."""
 CLOSED_FORM = "closed form"
 """How steps were chosen where there are none to choose."""
+NO_LABELS = "without labels"
+"""How steps were chosen where a strategy takes some, but none on unlabelled examples alone."""
 LARGEST_CARD = 2**23
 MOST_VALUES = 2**28
 """Of the zeros that a predictor is built on."""

@@ -177,14 +177,15 @@ class Rehearsal:
     ) -> tuple[Examples, dict[int, Tensor]]:
         """What was held out, and outputs (n, n_outputs) for it after each of `steps`."""
         part, rest = (self.support.take(_on(ids, self.support)) for ids in (seen, held_out))
-        adaptation = self.strategy.adapt(replace(self.support, inputs=part.inputs, targets=part.targets))
+        learned = replace(self.support, inputs=part.inputs, targets=part.targets)
+        adaptation = self.strategy.adapt(learned)
         outputs, latest = {}, None
         for step in range(max(steps) + 1):
             latest = next(adaptation, None) or latest
             assert latest is not None
             if step in steps:
                 with torch.no_grad():
-                    outputs[step] = settled(latest.module, part.inputs)(rest.inputs).float()
+                    outputs[step] = settled(latest.module, learned)(rest.inputs).float()
         adaptation.close()
         return rest, outputs
 
