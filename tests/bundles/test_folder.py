@@ -25,7 +25,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(place / "points.npz", x=g.normal(size=(8, 4)).astype(np.float32), y=np.repeat(["ant", "bee"], 4))
     small = ("model=mlp", "model.hidden=[4]", "hardware=cpu", "hardware.threads=1", "experiment=smoke")
     data = ("dataset=arrays", f"dataset.root={place / 'points.npz'}", f"bundle={place / 'b'}")
-    assert main(["adapt", *small, "strategy=nearest_centroid", *data]) == 0
+    assert main(["adapt", *small, "strategy=nearest_centroid", "untrained=true", *data]) == 0
     written_with_base(place / "b", base(place / "base"))
     return place / "b"
 

@@ -131,6 +131,9 @@ def test_a_result_below_the_nearest_class_mean_says_what_to_try() -> None:
         "answers 97.0 % rightly, better than linear_probe with 44.9 %; try strategy=nearest_centroid" in line
     )
     assert "larger strategy.lr" in line
+    closed = {"names": {"strategy": "logistic"}, "strategy": {}}
+    (line,) = of_result(measured(0.449, 0.97), closed, ["a", "b"])
+    assert line.endswith("; try strategy=nearest_centroid")  # not the one that did worse
     assert of_result(measured(0.95, 0.97), config, ["a", "b"]) == []  # one of forty examples
 
 

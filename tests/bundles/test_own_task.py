@@ -15,6 +15,7 @@ from coldstart_cli.bundles.adapting import adapt
 from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.bundles.predicting import Asked, predict
 from coldstart_cli.bundles.stated_test import exact_interval
+from coldstart_cli.cli import main
 from coldstart_cli.config import composition
 from coldstart_cli.datasets.own.one_task import SourceClasses
 from coldstart_cli.runs.run import Run
@@ -87,7 +88,7 @@ def test_source_classes_name_rows_of_the_head_or_say_what_is_new() -> None:
 def shifted(here: Path) -> Callable[..., Run]:
     """Trains on three classes of points; the new domain has them moved."""
 
-    def train(*overrides: str) -> Run:
+    def train(strategy: str = "finetune") -> Run:
         g = np.random.default_rng(0)
         y = np.repeat(["ant", "bee", "cat"], 40)
         centre = {"ant": 0.0, "bee": 3.0, "cat": -3.0}
@@ -97,10 +98,9 @@ def shifted(here: Path) -> Callable[..., Run]:
         np.savez("shift.npz", x=x, y=y, split=split)
         np.savez("new.npz", x=x[split == "test"], y=y[split == "test"])
         outcome = api.train(
-            *SMALL, "strategy=finetune", "model=mlp", "model.hidden=[8]", "dataset=arrays",
+            *SMALL, f"strategy={strategy}", "model=mlp", "model.hidden=[8]", "dataset=arrays",
             "dataset.root=shift.npz", "dataset.split_key=split", "dataset.split_by=file", "dataset.n_way=3",
-            "training.steps=60", "dataset.n_unlabelled=2", "evaluation.k_shots=[0,1]", *overrides,
-            quiet=True,
+            "training.steps=60", "dataset.n_unlabelled=2", "evaluation.k_shots=[0,1]", quiet=True,
         )  # fmt: skip
         return Run(Path(outcome.path))
 
@@ -123,9 +123,32 @@ def test_a_task_without_labels_has_the_classes_of_the_source(shifted: Callable[.
     assert np.mean(np.array(Bundle.load("b").predict(data["x"]).labels) == data["y"]) > 0.9
 
 
+def test_what_adapt_prints_of_a_task_without_labels_speaks_of_none(
+    shifted: Callable[..., Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("finetune", "coral"):
+        run = shifted(name)
+        np.savez("free.npz", x=np.load("new.npz")["x"])
+        words = ("dataset=arrays", "dataset.unlabelled=free.npz", f"run={run.path}", f"bundle={name}")
+        assert main(["adapt", *words, "--dry-run"]) == 0
+        foretold = capsys.readouterr().out
+        assert "adapted to 36 unlabelled examples of 3 classes\n1 adaptation (0 to estimate)" in foretold
+        assert main(["adapt", *words]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == f"{name}: {name} (mlp), 3 classes, no labelled example, 36 unlabelled examples"
+        assert lines[1] == "accuracy not known: there are no labels to judge by"
+        assert f"  coldstart predict bundle={name} input=PATH   (inputs of the same form)" in lines
+        if name == "finetune":
+            assert lines[2].startswith("no adaptation steps (finetune takes none without labels);")
+            assert "finetune learns nothing from 36 examples without labels" in "".join(lines)
+        else:
+            assert "by validation tasks of the run (no labels for cross-validation);" in lines[2]
+            assert "learns nothing" not in "".join(lines)
+
+
 @pytest.mark.parametrize("name", ["dann", "coral"])
 def test_a_domain_without_labels_is_aligned_and_deployed(shifted: Callable[..., Run], name: str) -> None:
-    run, data = shifted(f"strategy={name}"), np.load("new.npz")
+    run, data = shifted(name), np.load("new.npz")
     np.savez("free.npz", x=data["x"])
     bundle = api.adapt("dataset=arrays", "dataset.unlabelled=free.npz", "steps=1", run=run.path, bundle="b")
     again = Bundle.load("b")

@@ -44,6 +44,6 @@ def test_very_many_answers_are_taken_evenly(monkeypatch: pytest.MonkeyPatch) -> 
     generator = torch.Generator().manual_seed(0)
     targets = torch.randint(0, 4, (4000,), generator=generator)
     logits = 3 * torch.nn.functional.one_hot(targets, 4) + torch.randn(4000, 4, generator=generator) * 2
-    whole = temperature(logits, targets)
+    whole = temperature(logits, targets, 4000)
     monkeypatch.setattr("coldstart_cli.bundles.temperature.LARGEST", 4000)
-    assert temperature(logits, targets) == pytest.approx(whole, rel=0.15)
+    assert temperature(logits, targets, 4000) == pytest.approx(whole, rel=0.15)

@@ -25,10 +25,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch_settings: None) 
 
 
 def adapted(*overrides: str, untrained: bool = False) -> Bundle:
+    """After steps enough that no note on a poor result joins those on the network."""
     common = ("hardware=cpu", "hardware.threads=1", "experiment=smoke", "dataset=arrays", "baseline=null",
               "dataset.root=points.npz")  # fmt: skip
     ((_, config),) = composition.points([*common, *overrides])
-    return adapt(config, replace(PLAN, untrained=untrained), None)
+    return adapt(config, replace(PLAN, untrained=untrained, steps=20), None)
 
 
 HEADS = ("protonet", "matching", "nearest_centroid", "logistic", "linear_probe", "anil")
@@ -53,7 +54,9 @@ def test_a_network_that_is_fitted_from_random_weights_is_said(here: Path, name: 
 
 @pytest.mark.parametrize("name", ["scratch", "protonet", "nearest_centroid", "logistic", "finetune"])
 def test_given_features_need_no_training(here: Path, name: str) -> None:
-    bundle = adapted(f"strategy={name}", "model=features")
+    # of length 1 the class in the middle could not be told, and a note would say so
+    lengths = ("strategy.normalise=false",) if name == "logistic" else ()
+    bundle = adapted(f"strategy={name}", "model=features", *lengths)
     assert bundle.card.said == () and bundle.card.cross_validation is not None
     assert Bundle.load("bundle").predict(points()[0][6:11]).labels == ["bee"] * 5
 

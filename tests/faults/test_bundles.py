@@ -34,8 +34,9 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 
 
 def adapt(name: str, bundle: str) -> list[str]:
+    """The command, which takes the place of a bundle that is there: its head over random weights will do."""
     data = ("dataset=arrays", f"dataset.root={name}.npz", f"bundle={bundle}")
-    return ["adapt", *SMALL, "strategy=logistic", *data]
+    return ["adapt", *SMALL, "strategy=logistic", "untrained=true", *data, "overwrite=true"]
 
 
 def with_base(bundle: Path, base: Path) -> None:

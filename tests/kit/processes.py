@@ -73,7 +73,13 @@ class Processes:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.kit.processes"],
             cwd=REPOSITORY,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **(environment or {})},
+            # A command that ran in this process sets it for its children, who would not find the tests.
+            env={
+                **{name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"},
+                "OMP_NUM_THREADS": "1",
+                "MKL_NUM_THREADS": "1",
+                **(environment or {}),
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -64,10 +64,10 @@ def replace_model(by: str = "other") -> None:
     shutil.copytree(by, "model")
 
 
-def adapt(say: Say, kind: str, *more: str) -> None:
+def adapt(say: Say, kind: str, *more: str, steps: int = 1) -> None:
     code, _, err = say(
         "adapt", f"model={kind}", "model.path=model", *HARDWARE, "dataset=text", "dataset.root=texts.csv",
-        "bundle=b", "steps=1", *more,
+        "bundle=b", f"steps={steps}", *more,
     )  # fmt: skip
     assert code == 0, err
 
@@ -94,7 +94,7 @@ def test_a_bundle_notices_other_weights_at_its_model_path(
     tries.n += 1
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("bundle: b was made with other files than those at model; ")
-    adapt(say, *family)  # over the others: it is theirs now
+    adapt(say, *family, "overwrite=true")  # over the others: it is theirs now
     assert say(*predict)[0] == 0
 
 
@@ -109,7 +109,7 @@ def test_a_bundle_with_a_copy_of_its_base_needs_no_model_and_takes_the_newer_bas
             replace_model()
         else:
             replace_model("first")
-        adapt(say, *FAMILIES[0], "copy_base=true")
+        adapt(say, *FAMILIES[0], "copy_base=true", "overwrite=true")
         answers.append(say("predict", "bundle=b", "input=texts.csv", "--json")[1])
     assert len(list(Path("b").glob("base*"))) == 1
     shutil.rmtree("model")
@@ -223,7 +223,7 @@ def test_a_run_that_was_copied_over_the_name_of_another_is_refused(say: Say, tri
 def test_a_card_of_another_bundle_does_not_fit(say: Say, model: Path, tries: Tries) -> None:
     adapt(say, *FAMILIES[1])
     shutil.copytree("b", "a")
-    adapt(say, *FAMILIES[1], "steps=2")
+    adapt(say, *FAMILIES[1], "overwrite=true", steps=2)
     tries.n += 1
     shutil.copy("a/card.json", "b/card.json")
     with pytest.raises(RequestError, match="is damaged"):

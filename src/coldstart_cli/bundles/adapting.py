@@ -21,6 +21,7 @@ from coldstart_cli.bundles.card import (
     CARD,
     CLOSED_FORM,
     FORMAT,
+    NO_LABELS,
     Card,
     DataFacts,
     Seconds,
@@ -142,7 +143,7 @@ def adapt(
     *_, adapted = islice(strategy.adapt(support), step + 1)
     seconds = time.perf_counter() - before
     module = adapted.module
-    own = settled(module, support.inputs)
+    own = settled(module, support)
     t, origin = _calibrated(config, plan, run, ready, answers, step)
     measured = None if answers is None else estimated(answers, task.objective, task.labelled.classes)
     found = notices.of_data(task.labelled, ready.together)
@@ -261,6 +262,9 @@ def _chosen(
     rehearsal: Rehearsal, candidates: Sequence[int], plan: AdaptPlan, run: Run | None
 ) -> tuple[int, str]:
     """The number of adaptation steps, and how it was chosen."""
+    n_labels = len(rehearsal.support)
+    if n_labels == 0 and not takes_steps(rehearsal.strategy, rehearsal.support):
+        return 0, NO_LABELS
     if len(candidates) == 1:
         return candidates[0], "given"
     if not takes_steps(rehearsal.strategy, rehearsal.support):
@@ -272,10 +276,11 @@ def _chosen(
     if support.unlabelled is not None and support.source_classes is not None and support.targets.ndim == 1:
         # A shift of domain: what validation tasks of the source chose says nothing of this one.
         return by_unlabelled(rehearsal.strategy, support, candidates), BY_UNLABELLED
+    lack = f"({'too few' if n_labels else 'no'} labels for cross-validation)"
     known = _steps_of(run)
     if known is not None:
-        return known, "validation tasks of the run (too few labels for cross-validation)"
-    return max(candidates), "the most of evaluation.steps (too few labels for cross-validation)"
+        return known, f"validation tasks of the run {lack}"
+    return max(candidates), f"the most of evaluation.steps {lack}"
 
 
 def _steps_of(run: Run | None) -> int | None:
@@ -335,7 +340,7 @@ def _calibrated(
         return 1.0, "none: a regression"
     if answers is not None:
         return temperature.temperature(answers.outputs, answers.targets, answers.n_different), BY_LABELS
-    few = "too few labels"
+    few = "too few labels" if len(ready.support) else "no labels"
     if run is None:
         return 1.0, f"none: {few}, and no trained run whose validation tasks could tell"
     try:

@@ -2,7 +2,8 @@
 
 With `model.norm=batch_transductive`, as in MAML's paper, a prediction depends on the other inputs of its
 batch: right for a benchmark whose queries hold equally many of each class, and wrong for inputs that come one
-class at a time. A bundle takes the statistics of the support set instead, for every input.
+class at a time. A bundle takes the statistics of the support set instead, for every input; of its unlabelled
+examples where no example has a label.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from coldstart_cli.core.tasks import Inputs
+from coldstart_cli.core.tasks import Inputs, Support
 from coldstart_cli.models.network import tree_of
 
 
@@ -19,8 +20,13 @@ def reads_its_batch(module: nn.Module) -> bool:
     return any(getattr(part, "batch_dependent", False) for part in module.modules())
 
 
-def settled(module: nn.Module, support: Inputs) -> nn.Module:
-    """The same predictor with the statistics of the support set (n, ...); one that has none as it is."""
+def settling_inputs(support: Support) -> Inputs:
+    """The inputs (n, ...) whose statistics are kept: no statistics can be had of none."""
+    return support.inputs if len(support) or support.unlabelled is None else support.unlabelled
+
+
+def settled(module: nn.Module, support: Support) -> nn.Module:
+    """The same predictor with the statistics of the support set; one that has none as it is."""
     if not reads_its_batch(module):
         return module
     own = tree_of(module)  # its layers are the strategy's, which adapts to other tasks too
@@ -28,5 +34,5 @@ def settled(module: nn.Module, support: Inputs) -> nn.Module:
         if getattr(part, "batch_dependent", False):
             part.settling = True  # type: ignore[assignment]
     with torch.no_grad():
-        own(support)  # each layer settles before the next one reads what it has made
+        own(settling_inputs(support))  # each layer settles before the next one reads what it has made
     return own

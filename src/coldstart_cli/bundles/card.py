@@ -37,6 +37,8 @@ BY_UNLABELLED = "the mutual information of unlabelled examples and their answers
 """How steps were chosen after a shift of domain, where labels are too few."""
 CLOSED_FORM = "closed form"
 """How steps were chosen where there are none to choose."""
+NO_LABELS = "without labels"
+"""How steps were chosen where a strategy takes some, but none on unlabelled examples alone."""
 LARGEST_CARD = 2**23
 MOST_VALUES = 2**28
 """Of the zeros that a predictor is built on."""

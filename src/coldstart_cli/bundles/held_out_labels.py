@@ -179,9 +179,9 @@ class Rehearsal:
     ) -> tuple[Examples, dict[int, Tensor]]:
         """What was held out, and outputs (n, n_outputs) for it after each of `steps`."""
         part, rest = (self.support.take(_on(ids, self.support)) for ids in (seen, held_out))
-        known = replace(self.support, inputs=part.inputs, targets=part.targets)
-        made = partial(settled, support=part.inputs)
-        return rest, dict(outputs_after(self.strategy, known, rest.inputs, steps, made))
+        learned = replace(self.support, inputs=part.inputs, targets=part.targets)
+        made = partial(settled, support=learned)
+        return rest, dict(outputs_after(self.strategy, learned, rest.inputs, steps, made))
 
 
 def takes_steps(strategy: Strategy, support: Support) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from coldstart_cli.bundles import temperature
-from coldstart_cli.bundles.batch_statistics import reads_its_batch
+from coldstart_cli.bundles.batch_statistics import reads_its_batch, settling_inputs
 from coldstart_cli.bundles.card import BY_LABELS, CrossValidation
 from coldstart_cli.bundles.held_out_labels import Together
 from coldstart_cli.core.tasks import Adapted, Strategy, Support, n_examples
@@ -63,15 +63,21 @@ def of_strategy(
     found = []
     free = support.unlabelled
     if free is not None and not strategy.needs_unlabelled and not _uses(strategy, support, adapted, step):
+        name, n = config["names"]["strategy"], n_examples(free)
         found.append(
-            f"dataset.unlabelled: {config['names']['strategy']} does not use the {n_examples(free)} "
-            "unlabelled examples; leave them out, or choose a strategy that does (distill_unlabelled, coral)"
+            f"dataset.unlabelled: {name} does not use the {n} unlabelled examples; leave them out, or choose "
+            "a strategy that does (distill_unlabelled, coral)"
+            if len(support)
+            else f"dataset.unlabelled: {name} learns nothing from {n} examples without labels: the bundle "
+            "answers as the run does; name labelled examples (dataset.root=PATH), or a run of a strategy "
+            "that learns without labels (coral, dann)"
         )
     if reads_its_batch(adapted.module):
+        n, kind = n_examples(settling_inputs(support)), "labelled" if len(support) else "unlabelled"
         found.append(
             "model.norm: this model normalises by the batch it is asked about; the bundle keeps the "
-            f"statistics of the {len(support)} labelled examples instead, so that an answer does not depend "
-            "on the other inputs"
+            f"statistics of the {n} {kind} examples instead, so that an answer does not depend on the other "
+            "inputs"
         )
     return found
 
@@ -89,7 +95,7 @@ def of_result(
         found.append(
             f"the nearest class mean of the inputs as they are answers {100 * plain:.1f} % rightly, better "
             f"than {config['names']['strategy']} with {100 * measured.mean:.1f} %; try "
-            f"strategy={PLAIN} or logistic{_or_learn_more(config['strategy'])}"
+            f"strategy={PLAIN}{_or_another(config)}"
         )
     if measured.low <= measured.majority:
         found.append(
@@ -123,9 +129,11 @@ def of_choices(
     return found
 
 
-def _or_learn_more(strategy: Mapping[str, Any]) -> str:
-    rate = _rate_of(strategy)
-    return f", or more steps (evaluation.steps) of a larger strategy.{rate}" if rate else ""
+def _or_another(config: Mapping[str, Any]) -> str:
+    """Further remedies: another head, unless it is the one that did worse, or more steps."""
+    head = "" if config["names"]["strategy"] == "logistic" else " or logistic"
+    rate = _rate_of(config["strategy"])
+    return head + (f", or more steps (evaluation.steps) of a larger strategy.{rate}" if rate else "")
 
 
 def _rate_of(strategy: Mapping[str, Any]) -> str | None:

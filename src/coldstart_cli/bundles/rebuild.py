@@ -87,7 +87,7 @@ def skeleton(build: BuildFacts, base: Path | None) -> nn.Module:
     adaptation = strategy.adapt(task.support())
     module = next(adaptation).module
     adaptation.close()
-    return settled(module, task.support().inputs) if build.settled else module
+    return settled(module, task.support()) if build.settled else module
 
 
 def _zeros(build: BuildFacts) -> OneTask:

@@ -90,7 +90,7 @@ def _predicted(
     for task in tasks_of(source, "validation", n_tasks):
         there = task.to(hardware.device)
         *_, adapted = islice(strategy.adapt(there.support), step + 1)
-        module = settled(adapted.module, there.support.inputs)
+        module = settled(adapted.module, there.support)
         with torch.no_grad():
             outputs.append(module(there.query.inputs).float().cpu())
         targets.append(task.query.targets)

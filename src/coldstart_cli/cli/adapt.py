@@ -101,33 +101,26 @@ class _Progress:
 
 def _foretold(outlook: Outlook) -> list[str]:
     """What adapting would do."""
+    n = outlook.to_select + outlook.to_estimate + 1
     choice = f"{outlook.to_select} to choose the number of steps, " if outlook.to_select else ""
     return [
         f"{outlook.bundle}: would hold {outlook.strategy} ({outlook.model}), adapted to {outlook.data}",
-        f"{outlook.to_select + outlook.to_estimate + 1} adaptations ({choice}{outlook.to_estimate} to "
-        f"estimate), about {duration(outlook.seconds)} s",
+        f"{n} adaptation{'' if n == 1 else 's'} ({choice}{outlook.to_estimate} to estimate), about "
+        f"{duration(outlook.seconds)} s",
         *(f"note: {notice}" for notice in outlook.notices),
     ]
 
 
 def _told(card: Card, bundle: str) -> list[str]:
     """What a person wants to know of a bundle, and what to do with it."""
-    from coldstart_cli.bundles.card import CLOSED_FORM
-
-    counts = sorted(card.examples_of.values())
-    each = f", {counts[0]} to {counts[-1]} a class" if counts and counts[0] < counts[-1] else ""
-    each = f", {counts[0]} a class" if counts and not each else each
-    classes = f"{len(card.labels)} classes, " if card.labels else ""
-    lines = [f"{bundle}: {card.strategy} ({card.model}), {classes}{card.data.examples} examples{each}"]
-    lines += ["accuracy not known: no class has two examples"] if card.cross_validation is None else []
+    lines = [f"{bundle}: {card.strategy} ({card.model}), {_examples(card)}"]
+    few = "no class has two examples" if card.data.examples else "there are no labels to judge by"
+    lines += [f"accuracy not known: {few}"] if card.cross_validation is None else []
     lines += [] if card.cross_validation is None else _measured(card.cross_validation, len(card.labels))
     lines += [] if card.test is None else [_scored(card.test)]
     assert card.sizes is not None  # it has been saved
-    steps = f"{card.steps} adaptation step{'' if card.steps == 1 else 's'}, by {card.steps_chosen_by}"
-    if card.steps_chosen_by == CLOSED_FORM:
-        steps = "no adaptation steps (a closed form)"
     lines += [
-        f"{steps}; {duration(card.seconds.adaptation)} s, {duration(card.seconds.in_all)} s in all",
+        f"{_steps(card)}; {duration(card.seconds.adaptation)} s, {duration(card.seconds.in_all)} s in all",
         f"{card.sizes.parameters:,} parameters, {card.sizes.stored_parameters:,} of them stored",
     ]
     if card.data.skipped:
@@ -139,13 +132,38 @@ def _told(card: Card, bundle: str) -> list[str]:
         lines.append(calibrated if known else f"probabilities are not calibrated: {origin}")
     lines += [f"note: {notice}" for notice in card.said]
     named = shlex.quote(f"bundle={bundle}")
-    data = shlex.quote(f"input={card.data.root}") if card.data.root else "input=PATH"
+    data = "input=PATH   (inputs of the same form)"
+    if card.data.root:
+        data = f"{shlex.quote(f'input={card.data.root}')}   (or new inputs of the same form)"
     return [
         *lines,
         "Next:",
-        f"  coldstart predict {named} {data}   (or new inputs of the same form)",
+        f"  coldstart predict {named} {data}",
         f"  coldstart export {named}",
     ]
+
+
+def _examples(card: Card) -> str:
+    """The classes, and how many examples the bundle has learned from."""
+    classes = f"{len(card.labels)} classes, " if card.labels else ""
+    if not card.data.examples:
+        free = card.build.n_unlabelled
+        return f"{classes}no labelled example, {free:,} unlabelled example{'' if free == 1 else 's'}"
+    counts = sorted(card.examples_of.values())
+    each = f", {counts[0]} to {counts[-1]} a class" if counts and counts[0] < counts[-1] else ""
+    each = f", {counts[0]} a class" if counts and not each else each
+    return f"{classes}{card.data.examples} examples{each}"
+
+
+def _steps(card: Card) -> str:
+    """How many adaptation steps were taken, and what chose their number."""
+    from coldstart_cli.bundles.card import CLOSED_FORM, NO_LABELS
+
+    none = {CLOSED_FORM: "a closed form", NO_LABELS: f"{card.strategy} takes none without labels"}
+    if card.steps_chosen_by in none:
+        return f"no adaptation steps ({none[card.steps_chosen_by]})"
+    how = "as given" if card.steps_chosen_by == "given" else f"by {card.steps_chosen_by}"
+    return f"{card.steps} adaptation step{'' if card.steps == 1 else 's'}, {how}"
 
 
 def _scored(test: StatedTest) -> str:

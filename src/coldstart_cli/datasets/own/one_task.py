@@ -107,7 +107,9 @@ class OneTask(TaskSource):
 
     def facts(self) -> dict[str, str]:
         own = self.labelled
-        return {"new": f"{len(own)} examples" + (f" of {len(own.classes)} classes" if own.classes else "")}
+        n = 0 if own.unlabelled is None else n_examples(own.unlabelled)
+        labelled = f"{len(own)} examples" if len(own) or not n else f"{n} unlabelled examples"
+        return {"new": labelled + (f" of {len(own.classes)} classes" if own.classes else "")}
 
 
 def with_shared_labels(labelled: Labelled) -> Labelled:
