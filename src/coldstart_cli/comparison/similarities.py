@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from coldstart_cli.comparison.contestants import Contestant, Shot, task_key
 from coldstart_cli.comparison.findings import Similarity
 from coldstart_cli.metrics import strategy_notes
+from coldstart_cli.metrics.names import SIMILARITY
 from coldstart_cli.metrics.numbers import known
 from coldstart_cli.metrics.records import Record
 
@@ -56,6 +57,6 @@ def _of(member: Contestant, k: int, reference: Mapping[int, Shot], higher: bool)
 
 def _with_similarity(shot: Shot) -> list[Record]:
     """The records with a similarity, of the first step from the chosen one on that has any."""
-    rows = [r for r in shot.rows if any(name.startswith(strategy_notes.SIMILARITY) for name in r.notes)]
+    rows = [r for r in shot.rows if any(name.startswith(SIMILARITY) for name in r.notes)]
     step = min((row.step for row in rows if row.step >= shot.step), default=None)
     return [row for row in rows if row.step == step]

@@ -4,3 +4,7 @@ from __future__ import annotations
 
 VALIDATION = "validation_"
 """Begins the name of what is measured on validation tasks."""
+
+SIMILARITY = "similarity of "
+"""Prefix of the note of a source group's resemblance to a task. The group's name follows; it is also the role
+of the predictor that learned from that group alone."""

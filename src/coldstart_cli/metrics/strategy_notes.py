@@ -7,15 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from coldstart_cli.metrics.names import SIMILARITY
 from coldstart_cli.metrics.records import Score
 from coldstart_cli.metrics.results import Similarity
 
 Noted = tuple[str, Mapping[str, float]]
 """A task, and what the strategy noted of its predictor for it."""
-
-SIMILARITY = "similarity of "
-"""Prefix of the note of a source group's resemblance to a task. The group's name follows; it is also the role
-of the predictor that learned from that group alone."""
 
 
 def mean_notes(rows: Sequence[Score], step: int) -> dict[str, list[float | None]]:

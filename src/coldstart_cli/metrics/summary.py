@@ -23,6 +23,7 @@ from coldstart_cli.metrics.measures import (
     shots_to,
     steps_to,
 )
+from coldstart_cli.metrics.names import SIMILARITY
 from coldstart_cli.metrics.records import Record
 from coldstart_cli.metrics.results import (
     Findings,
@@ -33,7 +34,7 @@ from coldstart_cli.metrics.results import (
     Shot,
     Similarity,
 )
-from coldstart_cli.metrics.strategy_notes import SIMILARITY, mean_notes, similarity_check
+from coldstart_cli.metrics.strategy_notes import mean_notes, similarity_check
 
 
 def summarise(

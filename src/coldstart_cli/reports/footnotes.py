@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from coldstart_cli.metrics.names import SIMILARITY
 from coldstart_cli.metrics.numbers import (
     Numbers,
     correlation,
@@ -13,7 +14,6 @@ from coldstart_cli.metrics.numbers import (
     told_apart,
 )
 from coldstart_cli.metrics.results import PredictorCosts, Summary
-from coldstart_cli.metrics.strategy_notes import SIMILARITY
 
 
 def numbers_of(summary: Summary) -> Numbers:
