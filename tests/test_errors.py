@@ -47,4 +47,4 @@ def test_memory_that_is_short_is_seen_through_what_it_caused() -> None:
 def test_an_error_that_nobody_foresaw_is_named_with_the_way_to_its_stack() -> None:
     assert unforeseen(KeyError("x")) == ("coldstart: KeyError: 'x'; run it with --debug for the stack", 1)
     long = OSError(errno.ENAMETOOLONG, "File name too long", "n" * 300)
-    assert unforeseen(long) == (f"{'n' * 60}...: no name may be as long; give a shorter one", 2)
+    assert unforeseen(long) == (f"{'n' * 60}...: this name is too long; give a shorter one", 2)

@@ -14,7 +14,6 @@ from coldstart_cli import api
 from coldstart_cli.bundles.adapting import adapt
 from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.bundles.predicting import Asked, predict
-from coldstart_cli.bundles.stated_test import exact_interval
 from coldstart_cli.cli import main
 from coldstart_cli.config import composition
 from coldstart_cli.datasets.own.one_task import SourceClasses
@@ -63,13 +62,6 @@ def test_published_data_are_learned_from_their_training_part(here: Path) -> None
                      "dataset.known_duplicates=[]")  # fmt: skip
     assert bundle.card.data.examples == 12 and bundle.card.test is not None
     assert bundle.card.test.examples == 8
-
-
-@pytest.mark.parametrize(
-    ("hits", "n", "low", "high"), [(0, 4, 0.0, 0.6024), (4, 4, 0.3976, 1.0), (5, 10, 0.1871, 0.8129)]
-)
-def test_exact_interval_is_that_of_clopper_and_pearson(hits: int, n: int, low: float, high: float) -> None:
-    assert exact_interval(hits, n) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_source_classes_name_rows_of_the_head_or_say_what_is_new() -> None:

@@ -96,7 +96,7 @@ BAD: list[tuple[str, tuple[str, ...]]] = [
     ("training.steps:", ("train", *SINES, "training.steps=0")),
     ("again:", ("train", *SINES, "again=1")),
     ("trust:", ("train", *SINES, "trust=os")),
-    ("model=null", ("train", *SINES, "model=null")),
+    ("model=null", ("train", SINES[0], *SINES[2:], "model=null")),
     ("experiment:", ("train", "experiment=nope")),
     ("logger/nope:", ("train", *SINES, "logger=[nope]")),
     ("evaluation.k_shots:", ("train", *SINES, "evaluation.k_shots=[]")),
@@ -184,6 +184,7 @@ def test_cli_evaluate_refuses_data_of_another_kind(cli: Cli, tmp_path: Path) -> 
     run = only_run(tmp_path / "outputs")
     code, _, err = cli("evaluate", f"run=outputs/{run.name}", "dataset=glyphs", "evaluation.n_query=5")
     assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("dataset: the weights of outputs/")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

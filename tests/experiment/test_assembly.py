@@ -20,7 +20,7 @@ Make = Callable[..., Experiment]
         ({"seed": -1}, "seed: -1 is out of range; give a value at least 0"),
         ({"model": None}, "model: nothing is chosen; see coldstart ls model"),
         ({"logger": []}, "logger: is not a mapping of names to loggers; write logger=[console] or logger=[]"),
-        ({"names": {"strategy": "maml"}}, "names: does not say strategy, model, dataset and baseline"),
+        ({"names": {"strategy": "maml"}}, "names: lacks strategy, model, dataset or baseline"),
         ({"hardware": {"_target_": "os.system"}}, "hardware._target_: 'os.system' is not"),
     ],
 )
@@ -46,7 +46,7 @@ def test_an_experiment_has_its_parts_and_the_facts_of_its_source(small_experimen
 
 def test_a_baseline_that_learns_from_the_source_is_refused(small_experiment: Make) -> None:
     maml = small_experiment().config["strategy"]
-    with pytest.raises(RequestError, match=r"^baseline: it learns from the source, which a baseline does"):
+    with pytest.raises(RequestError, match=r"^baseline: it learns from the source, which a baseline must"):
         small_experiment(baseline=dict(maml))
 
 

@@ -13,9 +13,9 @@ from coldstart_cli.experiment.data_check import MOST_EXAMPLES, N_TASKS, _enough,
 
 def test_the_audit_names_what_a_run_draws(sines: dict[str, Any]) -> None:
     found = audited(sines, n_tasks=2, show_read=False)
-    assert (found["name"], found["n_leaks"], found["unreadable"]) == ("sinusoid", 0, [])
-    assert found["settings"] == sines["dataset"] and found["fingerprint"]
-    splits = {row["split"] for row in found["bank"]}
+    assert (found.name, found.n_leaks, found.unreadable) == ("sinusoid", 0, [])
+    assert found.settings == sines["dataset"] and found.fingerprint
+    splits = {row.split for row in found.bank}
     assert {"train", "validation", "new"} <= splits
 
 

@@ -28,8 +28,12 @@ def test_environment_is_json_with_versions_hardware_and_the_command(
     assert found["hardware"]["device"] == "cpu" and found["recipe"] == {}
 
 
-def test_a_machine_without_git_has_no_commit(
-    small_experiment: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
+def test_the_commit_is_of_the_folder_of_the_command_and_git_is_not_needed(
+    small_experiment: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    commit = "0123456789abcdef" * 2 + "01234567"
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "HEAD").write_text(f"{commit}\n")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "")
-    assert environment(small_experiment(), [])["git"] is None
+    assert environment(small_experiment(), [])["git"] == commit

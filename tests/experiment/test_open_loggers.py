@@ -66,7 +66,7 @@ def test_a_logger_that_cannot_be_opened_is_refused_and_the_others_closed(
 
     monkeypatch.setattr(open_loggers, "build", build)
     with (
-        pytest.raises(RequestError, match=r"^logger\.b: OSError: no route; mend it, or train without it"),
+        pytest.raises(RequestError, match=r"^logger\.b: OSError: no route; fix it, or train without it"),
         opened(config("a", "b"), tmp_path, None, quiet=True, resumed=False),
     ):
         pytest.fail("the block was entered")

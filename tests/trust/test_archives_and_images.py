@@ -190,6 +190,8 @@ READABLE: list[tuple[str, Callable[[], bytes]]] = [
     ("one pixel", lambda: encoded(Image.new("L", (1, 1)), "PNG")),
     ("a strip", lambda: png(30_000, 2)),
     ("as large as any", lambda: png(9_000, 9_000)),
+    ("a GIF", lambda: encoded(GREY, "GIF")),
+    ("a TIFF", lambda: encoded(GREY, "TIFF")),
     ("a JPEG called PNG", lambda: encoded(GREY, "JPEG")),
 ]  # fmt: skip
 BROKEN: list[tuple[str, Callable[[], bytes]]] = [
@@ -205,8 +207,11 @@ BROKEN: list[tuple[str, Callable[[], bytes]]] = [
     ("a header alone", lambda: encoded(GREY, "PNG")[:33]),
     ("a text", lambda: b"class,label\n" * 100),
     ("an SVG", lambda: b"<svg xmlns='http://www.w3.org/2000/svg'><script>x</script></svg>"),
-    ("a GIF", lambda: encoded(GREY, "GIF")),
-    ("a TIFF", lambda: encoded(GREY, "TIFF")),
+    ("a GIF of a huge screen", lambda: b"GIF89a" + struct.pack("<HHBBB", 65_535, 65_535, 0, 0, 0)
+     + b"," + struct.pack("<HHHHB", 0, 0, 65_535, 65_535, 0) + b"\x08\x01\0\0;"),
+    ("half a TIFF", lambda: encoded(GREY, "TIFF")[:60]),
+    ("an ICO", lambda: encoded(GREY, "ICO")),
+    ("a PPM", lambda: encoded(GREY, "PPM")),
     ("an EPS", lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(x) run\n"),
     ("a zip", lambda: b"PK\x03\x04" + b"\0" * 100),
     ("nothing", lambda: b""),
@@ -287,7 +292,7 @@ def test_a_folder_with_broken_images_stops_or_skips(place: Path, on_bad: str) ->
     os.mkfifo(place / "data" / "bee" / "pipe.png")
     data = ("dataset=image_folder", "dataset.root=data", f"dataset.on_bad={on_bad}", "dataset.n_way=2",
             "dataset.size=9", "dataset.validation_share=0", "dataset.new_share=0")  # fmt: skip
-    ended = said("adapt", *SMALL, *data, "strategy=logistic", "bundle=b")
+    ended = said("adapt", *SMALL, *data, "strategy=scratch", "bundle=b")
     if on_bad == "stop":
         assert ended.wrong is None and ended.err.startswith("bee/bad.png: it has more than 89 million pixels")
     else:

@@ -18,8 +18,8 @@ import pytest
 import torch
 import yaml
 
-from coldstart_cli.files import untrusted
-from coldstart_cli.files.untrusted import Foreign, json_values, yaml_values
+from coldstart_cli.files.plain_yaml import yaml_values
+from coldstart_cli.files.untrusted import Foreign
 from tests.kit.bundles import put_weights
 from tests.kit.reliability import Tries
 from tests.trust.conftest import DATA, SMALL, TRAINED, Said, Stage, said
@@ -246,27 +246,6 @@ def test_yaml_is_refused_before_it_unfolds(name: str) -> None:
 def test_yaml_that_unfolds_is_what_the_guard_is_for() -> None:
     small = "\n".join(ALIASES.splitlines()[:6])
     assert len(json.dumps(yaml.safe_load(small))) > 100 * len(small)
-
-
-def test_yaml_values_are_what_was_written() -> None:
-    value = {"a": [1, 2.5, None, True, "x"], "b": {"c": {}}, "d": "$x {y}"}
-    assert yaml_values(yaml.safe_dump(value)) == value
-    assert yaml_values("") is None
-
-
-@pytest.mark.parametrize(
-    "text", ["{", "[" * 2000, '{"a": NaN}', '{"a": -Infinity}', "[" * 40 + "]" * 40, "9" * 5000, ""]
-)
-def test_json_values_refuses(text: str) -> None:
-    with pytest.raises(Foreign):
-        json_values(text)
-
-
-def test_large_files_are_not_read_to_their_end(tmp_path: Path) -> None:
-    with (tmp_path / "x").open("wb") as file:
-        file.truncate(1 << 42)
-    with pytest.raises(Foreign, match="more than 1 MiB"):
-        untrusted.read_text(tmp_path / "x", 1 << 20)
 
 
 JSONS: list[tuple[str, Callable[[Any], object]]] = [

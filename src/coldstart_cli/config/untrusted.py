@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files.plain_yaml import LARGEST_YAML, loaded
 from coldstart_cli.files.regular import check_no_loop
-from coldstart_cli.files.untrusted import LARGEST_YAML, Foreign, _loaded, read_text
+from coldstart_cli.files.untrusted import Foreign, read_text
 
 MOST_INTERPOLATIONS = 16
 """Most interpolations in a file of configs: each can double what contains it, and so on."""
@@ -73,7 +74,7 @@ def check_configs(folder: Path) -> None:
             )
         try:
             text = read_text(file, LARGEST_YAML)
-            _loaded(text)
+            loaded(text)
             # Counted in the text, before anything resolves them.
             if text.count("${") > MOST_INTERPOLATIONS:
                 raise Foreign(f"holds more than {MOST_INTERPOLATIONS} interpolations")
@@ -219,7 +220,7 @@ def _yaml_files(folder: Path) -> Iterator[Path]:
             entries = sorted(os.scandir(place), key=lambda entry: entry.name)
         except OSError as error:
             raise RequestError(
-                f"--config-dir: {place} cannot be read ({error.strerror}); mend or remove it"
+                f"--config-dir: {place} cannot be read ({error.strerror}); fix or remove it"
             ) from error
         n_entries += len(entries)
         if n_entries > MOST_ENTRIES:

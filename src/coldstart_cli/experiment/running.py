@@ -20,7 +20,7 @@ from coldstart_cli.experiment.environment import environment
 from coldstart_cli.experiment.finished import Outcome
 from coldstart_cli.experiment.forecast import forecast
 from coldstart_cli.experiment.open_loggers import opened
-from coldstart_cli.experiment.parts import check_pretrained
+from coldstart_cli.experiment.parts import check_pretrained, shape_facts
 from coldstart_cli.experiment.trainer import Training
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.loggers.logger import Logger
@@ -105,10 +105,12 @@ def _warn_of_other_data(experiment: Experiment, run: Run) -> None:
     if known["fingerprint"] == experiment.source.fingerprint:
         return
     source = experiment.source
-    inputs = source.tasks("new", [0])[0].query.inputs
-    shift = input_range.shift_from(input_range.from_json(known.get("input_ranges", {})), inputs)
-    if shift is not None:
-        warnings.warn(f"dataset: {shift}", RuntimeWarning, stacklevel=2)
+    # One feature is not held to the mean of an image: weights that take no such input are refused later.
+    if _n_axes(known.get("input_shape")) == _n_axes(shape_facts(source)):
+        inputs = source.tasks("new", [0])[0].query.inputs
+        shift = input_range.shift_from(input_range.from_json(known.get("input_ranges", {})), inputs)
+        if shift is not None:
+            warnings.warn(f"dataset: {shift}", RuntimeWarning, stacklevel=2)
     if experiment.config["dataset"] == run.config["dataset"]:
         place = experiment.config["dataset"].get("root") or experiment.config["names"]["dataset"]
         warnings.warn(
@@ -117,6 +119,11 @@ def _warn_of_other_data(experiment: Experiment, run: Run) -> None:
             RuntimeWarning,
             stacklevel=2,
         )
+
+
+def _n_axes(shape: Any) -> Any:
+    """The number of axes of one input, or of each of its tensors."""
+    return {name: len(part) for name, part in shape.items()} if isinstance(shape, dict) else len(shape or ())
 
 
 def _placed(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,8 @@ from coldstart_cli.files.durable import (
     writing,
 )
 from coldstart_cli.files.locks import held
-from coldstart_cli.files.untrusted import LARGEST_YAML, Foreign, read_text, shaped, yaml_values
+from coldstart_cli.files.plain_yaml import LARGEST_YAML, yaml_values
+from coldstart_cli.files.untrusted import Foreign, read_text, shaped
 from coldstart_cli.metrics.results import Summary, summary_of
 from coldstart_cli.processes import ranks
 from coldstart_cli.renamed import renamed
@@ -258,7 +259,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """A run's config, read as plain values, since a run may come from anywhere.
 
     Raises:
-        RequestError: where it is missing, not YAML, or has more than plain values (`untrusted.yaml_values`).
+        RequestError: where it is missing, not YAML, or has more than plain values (`plain_yaml.yaml_values`).
     """
     try:
         config = yaml_values(read_text(path, LARGEST_YAML))

@@ -7,7 +7,7 @@ can be noticed is that the mean of new inputs lies where no single example of th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -83,7 +83,10 @@ def shift_from(known: Ranges, inputs: Inputs, rows: NDArray[np.integer] | None =
 
 def as_json(ranges: Ranges) -> dict[str, Any]:
     """For environment.json."""
-    return {name: asdict(reach) for name, reach in ranges.items()}
+    return {
+        name: {"n": reach.n, "low": list(reach.low), "high": list(reach.high)}
+        for name, reach in ranges.items()
+    }
 
 
 def from_json(value: Mapping[str, Any]) -> dict[str, InputRange]:

@@ -1,0 +1,24 @@
+"""Inputs that a person names: there, or refused with what resembles them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from coldstart_cli.cli.inputs import check_there
+from coldstart_cli.datasets.readers.lines import STDIN
+from coldstart_cli.errors import RequestError
+
+
+def test_an_input_that_is_there_and_standard_input_pass(tmp_path: Path) -> None:
+    check_there(str(tmp_path))
+    check_there(STDIN)
+
+
+def test_an_input_that_is_not_there_is_refused_with_what_resembles_it(tmp_path: Path) -> None:
+    (tmp_path / "texts.csv").touch()
+    with pytest.raises(RequestError, match=r"^input: .*text\.csv is not there; did you mean .*texts\.csv\?$"):
+        check_there(str(tmp_path / "text.csv"))
+    with pytest.raises(RequestError, match=r"is not there; name a file or folder of the bundle's layout, "):
+        check_there(str(tmp_path / "no_folder" / "x"))
