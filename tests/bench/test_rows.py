@@ -12,7 +12,6 @@ import torch
 
 from coldstart_cli.bench import measuring, rows
 from coldstart_cli.bench.rows import ROWS, built
-from coldstart_cli.cli import main
 from coldstart_cli.metrics.benchmark import Benchmark
 from coldstart_cli.metrics.json_edge import from_json, to_json
 
@@ -25,23 +24,6 @@ def _process_settings() -> Iterator[None]:
     yield
     torch.use_deterministic_algorithms(False)
     torch.set_num_threads(threads)
-
-
-@pytest.mark.parametrize(
-    ("key", "argv"),
-    [
-        ("strategy=maml:", ["strategy=maml"]),
-        ("hardware.precision:", ["hardware.precision=bf16"]),
-        ("--jsn:", ["--jsn"]),
-        ("hardware:", ["hardware=abacus"]),
-        ("hardware.threads:", ["hardware.threads=0"]),
-    ],
-)
-def test_bench_refuses_in_one_line(key: str, argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", *argv]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith(key)
-    assert error.count("\n") == 1
 
 
 def test_every_row_is_built_with_the_tasks_it_names() -> None:

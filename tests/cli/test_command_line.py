@@ -2,78 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import re
-import signal
-import subprocess
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-import yaml
-from hydra.core.global_hydra import GlobalHydra
 
-from coldstart_cli.cli import main
 from coldstart_cli.loggers import console
-
-SINES = ("dataset=sinusoid", "model=mlp", "experiment=smoke", "hardware=cpu", "hardware.threads=1")
-QUICK = (
-    *SINES, "strategy.inner_lr=0.01", "evaluation.baseline_search.lr=[0.001]", "evaluation.n_tasks=4",
-    "evaluation.n_selection_tasks=2", "training.steps=6", "training.log_every=2",
-    "training.validation.every=3",
-)  # fmt: skip
-
-Cli = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def _process_settings() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    GlobalHydra.instance().clear()
-    yield
-    GlobalHydra.instance().clear()
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """Runs a command in an empty folder: (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*argv: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(list(argv))
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
-
-
-def only_run(outputs: Path) -> Path:
-    (run,) = [path for path in outputs.iterdir() if path.name != "sweeps"]
-    return run
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text())
-
-
-def records(run: Path) -> list[dict[str, Any]]:
-    """All records of a run's evaluations, without times."""
-    return [
-        {name: value for name, value in json.loads(line).items() if name != "adapt_seconds"}
-        for path in sorted(run.glob("evaluations/*/records.jsonl"))
-        for line in path.read_text().splitlines()
-    ]
-
+from tests.kit.small_runs import QUICK, SINES, Cli, only_run, read, records
 
 BAD: list[tuple[str, tuple[str, ...]]] = [
     ("strategy:", ("train", "strategy=mamll")),
@@ -168,25 +106,6 @@ def test_cli_refuses_with_2_what_only_the_libraries_notice(cli: Cli, override: s
     assert (code, err.count("\n")) == (2, 1)
 
 
-def test_cli_sweep_states_what_is_not_served(cli: Cli) -> None:
-    code, out, _ = cli(
-        "train", "-m", *(o for o in QUICK if not o.startswith("strategy")), "strategy=maml,protonet"
-    )
-    assert code == 0
-    assert "2 jobs, 0 failed, 1 not served" in out
-    rows = [line for line in out.splitlines() if line.startswith("  strategy=")]
-    assert "mse" in rows[0]
-    assert "not served: strategy: it tells classes apart" in rows[1]
-
-
-def test_cli_evaluate_refuses_data_of_another_kind(cli: Cli, tmp_path: Path) -> None:
-    assert cli("train", *QUICK, "--quiet")[0] == 0
-    run = only_run(tmp_path / "outputs")
-    code, _, err = cli("evaluate", f"run=outputs/{run.name}", "dataset=glyphs", "evaluation.n_query=5")
-    assert (code, err.count("\n")) == (2, 1)
-    assert err.startswith("dataset: the weights of outputs/")
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_cli_refuses_hardware_that_is_absent(cli: Cli) -> None:
     code, _, err = cli("train", *SINES[:3], "hardware=cuda")
@@ -207,23 +126,6 @@ def test_cli_help_is_on_standard_output(cli: Cli, argv: tuple[str, ...]) -> None
     assert (code, err) == (0, "")
     command = f"coldstart {argv[0]}" if len(argv) > 1 else "coldstart COMMAND"
     assert out.startswith(f"usage: {command} ") and "\nexamples:\n  coldstart " in out
-
-
-def test_cli_cfg_prints_the_config_and_stops(cli: Cli, tmp_path: Path) -> None:
-    code, out, _ = cli("train", *QUICK, "seed=7", "--cfg", "job")
-    assert code == 0
-    assert "seed: 7" in out
-    assert "inner_lr: 0.01" in out
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_cli_dry_run_writes_nothing(cli: Cli, tmp_path: Path) -> None:
-    code, out, _ = cli("train", *QUICK, "--dry-run")
-    assert code == 0
-    assert "(new)" in out
-    for word in ("parameters 1,761", "FLOPs", "seconds", "disk"):
-        assert word in out
-    assert list(tmp_path.iterdir()) == []
 
 
 TEACHER = ("strategy=distillation", "model@strategy.teacher=mlp")
@@ -259,62 +161,6 @@ def test_cli_takes_a_teacher_from_a_run_on_inputs_of_the_same_shape(cli: Cli, tm
         r"strategy\.teacher_run: teachers/\S+ reads inputs of shape \[1\], .* gives \[1, 28, 28\]; name", err
     )
     assert only_run(tmp_path / "outputs") == run
-
-
-def test_cli_train_evaluate_and_come_back(cli: Cli, tmp_path: Path) -> None:
-    """One run and all that is asked of it afterwards."""
-    code, out, err = cli("train", *QUICK, "strategy@baseline=scratch")
-    assert code == 0, err
-    run = only_run(tmp_path / "outputs")
-    files = {p.relative_to(run).as_posix() for p in run.rglob("*") if p.is_file() and p.name != ".lock"}
-    (first,) = run.glob("evaluations/*")
-    assert files == {
-        "run.json", "config.yaml", "environment.json", "history.jsonl", "timings.jsonl",
-        "checkpoints/best.ckpt", "checkpoints/step-000000006.ckpt",
-        *(f"evaluations/{first.name}/{name}" for name in ("config.yaml", "records.jsonl", "summary.json")),
-        "plots/training.png", f"plots/{first.name}-learning_curve.png",
-    }  # fmt: skip
-    for heading in ("Cross-task", "Learning curve", "Transfer performance", "Inference time"):
-        assert heading in out
-    assert f"Run directory: outputs/{run.name}" in out
-    assert f"Curves: outputs/{run.name}/plots/ (training.png, {first.name}-learning_curve.png)\n" in out
-    assert {r["role"] for r in records(run)} == {"strategy", "baseline"}
-    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in history] == [2, 3, 4, 6, 6]
-    assert read(run / "run.json")["state"] == "finished"
-    assert read(run / "environment.json")["command_line"][:2] == ["coldstart", "train"]
-
-    stamps = {name: (run / name).stat().st_mtime_ns for name in ("run.json", "history.jsonl")}
-    code, again, err = cli("train", *QUICK, "strategy@baseline=scratch")
-    assert (code, again) == (0, out)
-    assert "is finished; this is its result" in err
-
-    code, _, err = cli("train", *QUICK, "strategy@baseline=scratch", "evaluation.n_tasks=3")
-    assert code == 0
-    assert "training" not in err
-    assert len(list(run.glob("evaluations/*"))) == 2
-
-    code, out, err = cli("evaluate", f"run=outputs/{run.name}", "evaluation.k_shots=[5]")
-    assert code == 0, err
-    assert "5 points" in out
-    assert len(list(run.glob("evaluations/*"))) == 3
-    code, same, err = cli("evaluate", f"run=outputs/{run.name}", "evaluation.k_shots=[5]")
-    assert (code, same) == (0, out)
-    assert "this evaluation is finished" in err
-
-    code, out, err = cli("evaluate", f"run=outputs/{run.name}", "--quiet")
-    assert (code, out, err) == (0, f"outputs/{run.name}\n", "")
-    for override in ("strategy.inner_lr=1", "evaluation.k_shot=1", "evaluation.n_way=7"):
-        code, _, err = cli("evaluate", f"run=outputs/{run.name}", override)
-        assert (code, err.count("\n"), err.count(";") > 0) == (2, 1, True)
-    assert stamps == {name: (run / name).stat().st_mtime_ns for name in stamps}
-
-    before = (run / "history.jsonl").read_bytes()
-    code, _, err = cli("train", *QUICK, "strategy@baseline=scratch", "again=true", "--quiet")
-    assert (code, err) == (0, "")
-    assert (run / "run.json").stat().st_mtime_ns != stamps["run.json"]
-    assert (run / "history.jsonl").read_bytes() == before
-    assert len(list(run.glob("evaluations/*"))) == len(list(run.glob("plots/*-learning_curve.png"))) == 1
 
 
 @pytest.mark.parametrize("command", [("train",), ("train", "-m", "seed=0,1"), ("train", "--dry-run")])
@@ -366,143 +212,6 @@ def test_cli_logger_that_fails_is_named_and_the_run_goes_on(
     assert read(only_run(tmp_path / "outputs") / "run.json")["state"] == "finished"
 
 
-def test_cli_tells_loggers_the_results_by_names_that_do_not_mix_evaluations(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[tuple[int, dict[str, float]]] = []
-    monkeypatch.setattr(console.Console, "summary", lambda self, step, values: told.append((step, values)))
-    code, _, err = cli("train", *QUICK)
-    assert code == 0, err
-    run = only_run(tmp_path / "outputs")
-    (own,) = run.glob("evaluations/*")
-    code, _, err = cli("evaluate", f"run=outputs/{run.name}", "evaluation.n_tasks=3")
-    assert code == 0, err
-    (other,) = set(run.glob("evaluations/*")) - {own}
-    (first, mine), (second, theirs) = told
-    assert (first, second) == (6, 6)
-    assert mine["1-shot/mse"] == read(own / "summary.json")["shots"]["1"]["new"]["after"]["mean"]
-    name = f"{other.name}/1-shot/mse"
-    assert theirs[name] == read(other / "summary.json")["shots"]["1"]["new"]["after"]["mean"]
-    assert all(key.startswith(f"{other.name}/") for key in theirs)
-
-
-def test_cli_job_that_fails_leaves_its_curve(cli: Cli, tmp_path: Path) -> None:
-    code, _, err = cli("train", *QUICK, "optimizer.lr=1e5", "training.steps=200", "training.log_every=1")
-    assert code == 1, err
-    assert [path.name for path in only_run(tmp_path / "outputs").glob("plots/*")] == ["training.png"]
-
-
-def test_cli_quiet_prints_the_run_directory_alone(cli: Cli, tmp_path: Path) -> None:
-    code, out, err = cli("train", *QUICK, "--quiet")
-    assert (code, err) == (0, "")
-    assert out == f"outputs/{only_run(tmp_path / 'outputs').name}\n"
-
-
-def test_cli_same_seed_gives_the_same_records(cli: Cli, tmp_path: Path) -> None:
-    for outputs, seed in (("one", 0), ("two", 0), ("three", 1)):
-        code, _, err = cli("train", *QUICK, f"outputs={outputs}", f"seed={seed}", "--quiet")
-        assert code == 0, err
-    one, two, three = (records(only_run(tmp_path / name)) for name in ("one", "two", "three"))
-    assert one == two
-    assert [r["value"] for r in one] != [r["value"] for r in three]
-    assert [r["task_hash"] for r in one] == [r["task_hash"] for r in three]  # every seed sees the same tasks
-
-
-def test_cli_sweep_runs_every_point_and_prints_a_table(cli: Cli, tmp_path: Path) -> None:
-    code, out, err = cli("train", "-m", *QUICK, "seed=0,1")
-    assert code == 0, err
-    runs = [p.name for p in (tmp_path / "outputs").iterdir() if p.name != "sweeps"]
-    assert len(runs) == 2
-    table = out[out.index("2 jobs, 0 failed") :].splitlines()
-    assert [line.split()[0] for line in table[1:3]] == ["seed=0", "seed=1"]
-    assert all("mse" in line for line in table[1:3])
-    (sweep,) = (tmp_path / "outputs" / "sweeps").iterdir()
-    listed = json.loads((sweep / "runs.json").read_text())["runs"]
-    assert [(row["label"], row["state"], Path(row["path"]).name in runs) for row in listed] == [
-        ("seed=0", "done", True), ("seed=1", "done", True)
-    ]  # fmt: skip
-    assert (sweep / "summary.csv").read_text().startswith("setting,")
-    assert (sweep / "report.html").exists()
-    assert cli("train", "-m", *QUICK, "seed=0,1")[0] == 0  # nothing is missing: no job runs
-    again = max((tmp_path / "outputs" / "sweeps").iterdir())
-    assert again != sweep and not list(again.glob("*.log"))
-
-
-def test_cli_sweep_goes_on_after_a_job_that_fails(cli: Cli, tmp_path: Path) -> None:
-    code, out, err = cli("train", "-m", *QUICK, "optimizer.lr=1e30,0.001")
-    assert code == 3, err
-    table = out[out.index("2 jobs, 1 failed") :].splitlines()
-    assert table[1].split()[:2] == ["optimizer.lr=1e+30", "failed:"]
-    assert "lower optimizer.lr" in table[1]
-    assert "mse" in table[2]
-    assert "Traceback" not in err
-
-
-def test_cli_job_that_fails_exits_with_1(cli: Cli) -> None:
-    code, _, err = cli("train", *QUICK, "optimizer.lr=1e30", "--quiet")
-    assert (code, err.count("\n")) == (1, 1)
-    assert err.startswith("training: ")
-    assert ";" in err
-
-
-def test_cli_evaluate_refuses_a_run_that_is_not_finished(cli: Cli, tmp_path: Path) -> None:
-    assert cli("train", *QUICK, "optimizer.lr=1e30", "--quiet")[0] == 1
-    run = only_run(tmp_path / "outputs")
-    code, _, err = cli("evaluate", f"run=outputs/{run.name}")
-    assert (code, err.count("\n")) == (2, 1)
-    assert err.startswith("run: ")
-    assert "not finished" in err
-
-
-def interrupted(arguments: list[str], folder: Path, number: signal.Signals) -> tuple[int | None, str]:
-    """Starts a training, sends a signal after its first line of history: (exit code, standard error)."""
-    command = [sys.executable, "-m", "coldstart_cli", *arguments]
-    deadline = time.monotonic() + 60
-    with subprocess.Popen(
-        command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    ) as child:
-        try:
-            while time.monotonic() < deadline and child.poll() is None:
-                with contextlib.suppress(OSError, ValueError):
-                    if (only_run(folder / "outputs") / "history.jsonl").stat().st_size:
-                        os.kill(child.pid, number)
-                        break
-                time.sleep(0.002)
-            _, err = child.communicate(timeout=30)
-        finally:
-            child.kill()
-        return child.returncode, err
-
-
-def test_cli_interrupted_training_goes_on_byte_for_byte(cli: Cli, tmp_path: Path) -> None:
-    arguments = [
-        "train",
-        *QUICK,
-        "training.steps=300",
-        "training.log_every=1",
-        "training.validation.every=100",
-    ]
-    code, err = interrupted([*arguments, "outputs=outputs"], tmp_path, signal.SIGINT)
-    run = only_run(tmp_path / "outputs")
-    assert code == 130, err
-    assert err.splitlines()[-1] == "stopped: the same command goes on from here"
-    assert "Traceback" not in err
-    assert read(run / "run.json")["state"] == "unfinished"
-    part = (run / "history.jsonl").read_bytes()
-    assert part
-
-    code, _, err = cli(*arguments, "outputs=outputs")
-    assert code == 0, err
-    assert "continues after step" in err
-    assert cli(*arguments, "outputs=whole", "--quiet")[0] == 0
-    whole = only_run(tmp_path / "whole")
-    history = (whole / "history.jsonl").read_bytes()
-    assert (run / "history.jsonl").read_bytes() == history
-    assert history.startswith(part)
-    assert len(part) < len(history)
-    assert records(run) == records(whole)
-
-
 BOUND = "evaluation.budget.p95_ms=1e-9"
 
 
@@ -533,35 +242,3 @@ def test_cli_budget_broken_in_a_sweep_is_seen_in_its_table(cli: Cli) -> None:
     rows = [line for line in out.splitlines() if line.startswith("  evaluation.budget.enforce=")]
     assert "failed: evaluation.budget.p95_ms: " in rows[0]
     assert rows[1].endswith(", over budget: p95_ms")
-
-
-def test_cli_evaluate_reads_a_run_of_format_1(cli: Cli, tmp_path: Path) -> None:
-    assert cli("train", *QUICK, "--quiet")[0] == 0
-    run = only_run(tmp_path / "outputs")
-    state = read(run / "run.json")
-    del state["examples"]
-    (run / "run.json").write_text(json.dumps({**state, "format": 1}))
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    for key in ("beyond", "coverage", "timed_seconds", "budget"):
-        del config["evaluation"][key]
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
-    code, out, err = cli("evaluate", f"run=outputs/{run.name}", "evaluation.budget.parameters=1")
-    assert code == 0, err
-    assert "parameters 1,761, limit 1: BROKEN" in out
-    assert "; source examples not counted" in out
-
-
-def test_cli_says_where_the_times_of_a_finished_evaluation_were_measured(cli: Cli, tmp_path: Path) -> None:
-    assert cli("train", *QUICK, "--quiet")[0] == 0
-    name = only_run(tmp_path / "outputs").name
-    code, _, err = cli("evaluate", f"run=outputs/{name}", "hardware.threads=2")
-    assert code == 0
-    assert re.search(r"its times are of other hardware \(cpu: .*, 1 threads, fp32\); .*again=true", err)
-    assert "other hardware" not in cli("evaluate", f"run=outputs/{name}")[2]
-
-
-def test_cli_leaves_out_shots_beyond_the_data_and_says_so(cli: Cli) -> None:
-    shots = ("experiment=smoke", "evaluation.k_shots=[1,60]", "evaluation.beyond=leave_out")
-    code, out, _ = cli("train", *shots, "hardware=cpu", "hardware.threads=1", "--dry-run")
-    assert code == 0
-    assert "left out   k=60: glyphs: " in out

@@ -110,24 +110,6 @@ def test_hostile_names_are_shown_as_text(
     assert "'=SUM(A1)" in names and not any(name.startswith("=") for name in names) and "\x1b" not in text
 
 
-def test_diff_shows_where_two_runs_differ(
-    tmp_path: Path, make_run: Make, capsys: pytest.CaptureFixture[str]
-) -> None:
-    a = make_run("a", GOOD, settings={"inner_lr": 0.1})
-    b = make_run("b", GOOD, settings={"inner_lr": 0.4, "extra": True})
-    code, out, _ = call(capsys, "diff", a, b)
-    assert code == 0 and out.count("\n") == 3
-    assert "strategy.inner_lr" in out and "(absent)" in out
-    code, out, _ = call(capsys, "diff", a, b, "--json")
-    assert json.loads(out)["differs"] == {
-        "strategy.inner_lr": [0.1, 0.4], "strategy.extra": ["(absent)", True]
-    }  # fmt: skip
-    assert call(capsys, "diff", a, a)[1].startswith("no difference")
-    assert call(capsys, "diff", a) == (
-        2, "", "diff: takes two run directories, not 1; coldstart diff RUN RUN\n"
-    )  # fmt: skip
-
-
 def test_comparing_needs_neither_torch_nor_hydra(outputs: Path) -> None:
     code = (
         "import sys; from coldstart_cli.cli import main; "

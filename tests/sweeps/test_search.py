@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from coldstart_cli.cli import main
-from coldstart_cli.errors import RequestError
 from coldstart_cli.sweeps.search import _Search
 from tests.kit.reliability import Tries
 
@@ -77,26 +76,6 @@ def test_a_study_takes_one_search_at_a_time_and_proposes_alike_when_it_goes_on(
     assert begun[2:] == at_once
 
 
-@pytest.mark.parametrize(
-    ("overrides", "line"),
-    [((), "tune: nothing is searched"), ((RATE, "tune.trials=3"), "tune.trials: there is no such key"),
-     ((RATE, "tune.n_trials=0"), "tune.n_trials: 0 is out of range"),
-     (("optimizer.lr=interval(1,0.1)",), r"optimizer.lr: interval\(1, 0.1\) is empty"),
-     (("optimizer.lr=tag(log,interval(0,1))",), "on a logarithmic scale"),
-     (("optimizer.lrr=interval(0,1)",), "optimizer.lrr: there is no such key")],
-)  # fmt: skip
-def test_tune_refuses_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    overrides: tuple[str, ...], line: str,
-) -> None:  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    assert main(["tune", *QUICK, *overrides]) == 2
-    err = capsys.readouterr().err
-    assert err.count("\n") == 1
-    with pytest.raises(RequestError, match=line):
-        raise RequestError(err.strip())
-
-
 def test_a_study_is_of_one_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,21 +95,6 @@ def test_a_study_is_of_one_problem(
         said = capsys.readouterr().err
         assert f"tune.study: s in outputs/tune/s.db is of another problem ({differs} differ)" in said
     assert main([*command, "training.log_every=1"]) == 0  # changes no weight
-    assert main([*pasted[1:], "--cfg", "job"]) == 0
-
-
-def test_tune_names_the_folder_of_configs_in_its_best_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    folder = "my ä,=configs"
-    assert main(["cp", "strategy/maml", f"{folder}/strategy/mine.yaml"]) == 0
-    command = ["tune", *QUICK, "strategy=mine", RATE, "tune.n_trials=1", "--config-dir", folder]
-    assert main(command) == 0
-    out = capsys.readouterr().out
-    pasted = shlex.split(out.splitlines()[-1].partition(": ")[2])
-    assert pasted[2:4] == ["--config-dir", folder]
-    assert "searchpath" not in out
     assert main([*pasted[1:], "--cfg", "job"]) == 0
 
 

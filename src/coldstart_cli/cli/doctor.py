@@ -59,7 +59,8 @@ def _devices() -> str:
         found += [f"cuda ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         found.append("mps")
-    return f"{', '.join(found)}; hardware=auto takes {'cuda' if len(found) > 1 else 'cpu'}"
+    taken = "cuda" if torch.cuda.is_available() else found[-1]
+    return f"{', '.join(found)}; hardware=auto takes {taken}"
 
 
 def _threads() -> str:
