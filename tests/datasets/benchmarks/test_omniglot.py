@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from coldstart_cli.datasets.benchmarks import omniglot as splits_module
 from coldstart_cli.datasets.benchmarks.omniglot import omniglot
 from coldstart_cli.datasets.episodes.episodes import Episodes
 from coldstart_cli.datasets.readers import omniglot as omniglot_files
-from coldstart_cli.datasets.readers.omniglot import Character, Fate, characters
+from coldstart_cli.datasets.readers.omniglot import Character, Fate
 from coldstart_cli.errors import RequestError
 
 Settings = Callable[[str], dict[str, Any]]
@@ -168,29 +167,6 @@ def test_download_that_fails_says_what_to_do(
         RequestError, match=r"^dataset.root: https://github.com/.* set dataset.root to the folder"
     ):
         omniglot(**{**tiny, "root": None})
-
-
-def test_packaged_lists_have_the_published_sizes() -> None:
-    known = characters()
-    assert Counter(fate.vinyals for fate in known.values()) == {"t": 1028, "v": 172, "n": 423}
-    assert Counter(fate.folder for fate in known.values()) == {
-        "images_background": 964,
-        "images_evaluation": 659,
-    }
-    alphabets = {
-        folder: {a for (a, _), fate in known.items() if fate.folder == folder} for _, folder in known.values()
-    }
-    assert {len(names) for names in alphabets.values() if names} <= {20, 30}
-
-
-def test_packaged_lists_are_those_of_the_local_copy(data_root: Path) -> None:
-    folder = data_root / "omniglot" / "splits" / "vinyals"
-    if not folder.is_dir():
-        pytest.skip("no local copy of the lists of Vinyals et al.")
-    known = characters()
-    for name, letter in (("train", "t"), ("val", "v"), ("test", "n")):
-        lines = {tuple(line.split("/")[:2]) for line in (folder / f"{name}.txt").read_text().split()}
-        assert lines == {character for character, fate in known.items() if fate.vinyals == letter}
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from coldstart_cli.datasets.own.columns import Cells, deviation_of, encoded, fitted, pointed
-from coldstart_cli.datasets.own.suspicious_columns import suspicions
 from coldstart_cli.errors import RequestError
 
 
@@ -37,39 +36,3 @@ def test_numbers_with_a_decimal_comma_are_named_and_read_on_request() -> None:
     assert [pointed({"c": value}, "comma")["c"] for value in written] == ["0.5", "-1.25", "3.0"]
     assert pointed({"c": "a, b"}, "comma") == {"c": "a, b"} and pointed({"c": "1,5"}, "point") == {"c": "1,5"}
     assert fitted({"c": cells(written, as_words=True)}, np.arange(3), 100)[0]["kind"] == "category"
-
-
-LABELS = ["x", "y"] * 10
-RANDOM = np.random.default_rng(0).normal(size=20).tolist()
-
-
-@pytest.mark.parametrize(
-    ("name", "values", "what"),
-    [
-        ("", RANDOM, "no name"),
-        ("Unnamed: 0", RANDOM, "no name"),
-        ("row", range(1, 21), "like a row number"),
-        ("when", np.cumsum(np.abs(RANDOM)).tolist(), "like a row number"),
-        ("copy", ["a", "b"] * 10, "beside one label alone"),
-        ("code", [0, 1] * 10, "beside one label alone"),
-        ("c", [7] * 20, "has one value in all rows"),
-    ],
-)
-def test_suspicious_columns_are_named(name: str, values: Sequence[object], what: str) -> None:
-    (line,) = suspicions({name: cells(list(values)), "f": cells(RANDOM)}, LABELS, 1)
-    assert what in line and (name or "''") in line
-    assert name or "\"dataset.ignore=['']\"" in line  # as a shell has to have it
-
-
-def test_ordinary_columns_are_not_suspicious() -> None:
-    columns = {
-        "f": cells(RANDOM),
-        "id": cells([f"v{i}" for i in range(20)]),  # as many values as rows decide any label
-        "often": cells(["a", "b"] * 9 + ["b", "a"]),
-    }
-    assert suspicions(columns, LABELS, 1) == [] and suspicions({"f": cells([1, 2])}, ["x", "y"], 1) == []
-
-
-def test_an_index_begins_anew_in_each_file() -> None:
-    twice = {"i": cells([*range(10), *range(10)])}
-    assert suspicions(twice, [], 1) == [] and "like a row number" in suspicions(twice, [], 2)[0]

@@ -110,6 +110,9 @@ def all_at_once(name: str, preprocess: Preprocess, utterances: Sequence[Utteranc
 
     Validation tasks have the same intents: drawn from, and judged by, the halves of the publisher's
     validation set or, where there is none, of a share of its training set that new tasks do not draw from.
+
+    Raises:
+        RequestError: where this share leaves an intent without an example on either side.
     """
     labelled = _labelled(preprocess, utterances, None, None)
     parts = np.array([utterance.part for utterance in utterances])
@@ -117,9 +120,16 @@ def all_at_once(name: str, preprocess: Preprocess, utterances: Sequence[Utteranc
     labels = labelled.targets.numpy()
     train, test = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test")
     validation = np.flatnonzero(parts == "validation")
-    if not len(validation):
+    shared = not len(validation)
+    if shared:
         train, validation = _divided(train, labels, 1 - plan.validation_share, random)
     drawn, judged = _divided(validation, labels, 0.5, random)
+    for remedy, ids in (("raise", drawn), ("raise", judged), ("lower", train)):
+        if shared and len(np.unique(labels[ids])) < len(labelled.classes):
+            raise RequestError(
+                f"dataset.validation_share: {plan.validation_share} leaves an intent without examples to "
+                f"draw or to judge by; {remedy} it"
+            )
     return Draws(
         name,
         labelled,

@@ -1,0 +1,56 @@
+"""Columns that are no features by their content: indices, row numbers, copies of the label, constants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from coldstart_cli.datasets.own.columns import Cells
+from coldstart_cli.datasets.own.suspicious_columns import suspicions
+
+
+def cells(values: Sequence[object], as_words: bool = False) -> Cells:
+    found = Cells(as_words)
+    for value in values:
+        found.add(value)
+    return found
+
+
+LABELS = ["x", "y"] * 10
+
+
+RANDOM = np.random.default_rng(0).normal(size=20).tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "what"),
+    [
+        ("", RANDOM, "no name"),
+        ("Unnamed: 0", RANDOM, "no name"),
+        ("row", range(1, 21), "like a row number"),
+        ("when", np.cumsum(np.abs(RANDOM)).tolist(), "like a row number"),
+        ("copy", ["a", "b"] * 10, "beside one label alone"),
+        ("code", [0, 1] * 10, "beside one label alone"),
+        ("c", [7] * 20, "has one value in all rows"),
+    ],
+)
+def test_suspicious_columns_are_named(name: str, values: Sequence[object], what: str) -> None:
+    (line,) = suspicions({name: cells(list(values)), "f": cells(RANDOM)}, LABELS, 1)
+    assert what in line and (name or "''") in line
+    assert name or "\"dataset.ignore=['']\"" in line  # as a shell has to have it
+
+
+def test_ordinary_columns_are_not_suspicious() -> None:
+    columns = {
+        "f": cells(RANDOM),
+        "id": cells([f"v{i}" for i in range(20)]),  # as many values as rows decide any label
+        "often": cells(["a", "b"] * 9 + ["b", "a"]),
+    }
+    assert suspicions(columns, LABELS, 1) == [] and suspicions({"f": cells([1, 2])}, ["x", "y"], 1) == []
+
+
+def test_an_index_begins_anew_in_each_file() -> None:
+    twice = {"i": cells([*range(10), *range(10)])}
+    assert suspicions(twice, [], 1) == [] and "like a row number" in suspicions(twice, [], 2)[0]
