@@ -48,6 +48,12 @@ def test_more_labels_contain_the_fewer() -> None:
     assert numbers(few.support.inputs) == numbers(many.support.inputs)[::2]
 
 
+def test_no_example_is_kept_back_for_queries() -> None:
+    (task,) = source(k_shot=5).tasks("new", [0])
+    drawn = [*numbers(task.support.inputs), *numbers(task.support.unlabelled)]
+    assert sorted(drawn) == [*range(6), *range(10, 16)]
+
+
 @pytest.mark.parametrize(
     ("split", "changes", "reason"),
     [
