@@ -52,11 +52,11 @@ def test_the_plan_is_that_of_its_yaml_and_its_values_are_checked() -> None:
 
 def test_a_bundle_that_is_there_is_kept(tmp_path: Path) -> None:
     plan = replace(PLAN, bundle=str(tmp_path), overwrite=False)
-    refuse_to_overwrite(plan)
+    refuse_to_overwrite(Path(plan.bundle), overwrite=plan.overwrite)
     (tmp_path / "card.json").write_text("{}")
     with pytest.raises(RequestError, match=r"is a bundle already; .*overwrite=true"):
-        refuse_to_overwrite(plan)
-    refuse_to_overwrite(replace(plan, overwrite=True))
+        refuse_to_overwrite(Path(plan.bundle), overwrite=plan.overwrite)
+    refuse_to_overwrite(Path(plan.bundle), overwrite=True)
 
 
 def test_a_model_without_a_path_has_no_base() -> None:

@@ -67,9 +67,9 @@ def test_a_bundle_gives_the_same_predictor_again_or_says_why_there_is_none(
     kept: list[torch.nn.Module] = []
     write = Bundle.save
 
-    def keeping(self: Bundle, path: Path, base: Path | None, *, copy_base: bool) -> None:
+    def keeping(self: Bundle, path: Path, base: Path | None, *, copy_base: bool, overwrite: bool) -> None:
         kept.append(self.module)
-        write(self, path, base, copy_base=copy_base)
+        write(self, path, base, copy_base=copy_base, overwrite=overwrite)
 
     monkeypatch.setattr(Bundle, "save", keeping)
     try:

@@ -65,6 +65,13 @@ def test_a_bundle_names_each_file_by_its_content(bundle: Path) -> None:
     assert sorted(p.name for p in found.base.iterdir()) == ["config.json", "vocab.txt"]  # no pickle
 
 
+def test_a_bundle_that_came_meanwhile_is_not_replaced_unasked(bundle: Path) -> None:
+    before = (bundle / "card.json").read_bytes()
+    with pytest.raises(RequestError, match=r"is a bundle already; .*overwrite=true"):
+        Bundle.load(str(bundle)).save(bundle, None, copy_base=False, overwrite=False)
+    assert (bundle / "card.json").read_bytes() == before
+
+
 def test_another_base_takes_the_place_of_an_older_one(bundle: Path, tmp_path: Path) -> None:
     written_with_base(bundle, base(tmp_path / "other", "d e f"))
     found = contents_of(bundle)

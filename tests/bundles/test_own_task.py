@@ -134,7 +134,7 @@ def test_what_adapt_prints_of_a_task_without_labels_speaks_of_none(
             assert lines[2].startswith("no adaptation steps (finetune takes none without labels);")
             assert "finetune learns nothing from 36 examples without labels" in "".join(lines)
         else:
-            assert "by validation tasks of the run (no labels for cross-validation);" in lines[2]
+            assert "by the mutual information of unlabelled examples and their answers;" in lines[2]
             assert "learns nothing" not in "".join(lines)
 
 

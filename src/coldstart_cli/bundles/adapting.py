@@ -18,7 +18,6 @@ from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.bundles.card import (
     BY_LABELS,
     BY_UNLABELLED,
-    CARD,
     CLOSED_FORM,
     FORMAT,
     NO_LABELS,
@@ -27,6 +26,7 @@ from coldstart_cli.bundles.card import (
     Seconds,
 )
 from coldstart_cli.bundles.estimates import estimated
+from coldstart_cli.bundles.folder import refuse_to_overwrite
 from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal, Together, Told, takes_steps
 from coldstart_cli.bundles.own_task import ranges_for, read_task, shift_of, source_classes, task_of
 from coldstart_cli.bundles.rebuild import build_section
@@ -95,7 +95,7 @@ def prepared(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Pre
         RequestError: where the strategy cannot serve the task, the run's weights do not fit it, or a bundle
             is there already.
     """
-    refuse_to_overwrite(plan)
+    refuse_to_overwrite(Path(plan.bundle), overwrite=plan.overwrite)
     check_values(config)
     hardware: Hardware = build(config["hardware"], "hardware", Hardware, config["trust"], {})
     hardware.prepare(config["seed"])
@@ -111,7 +111,7 @@ def prepared(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Pre
     if run is not None:
         _load(strategy, run, config)
     support = task.support().to(hardware.device)
-    said = (*found.said, *source.said(found.learned.classes))
+    said = (*found.learned.remarks, *found.said, *source.said(found.learned.classes))
     ranges = ranges_for(run, found.learned)
     said += () if (shift := shift_of(ranges, found)) is None else (shift,)
     if run is None:
@@ -166,7 +166,9 @@ def adapt(
     )
     preprocess = preprocess_of(config["model"], "model", config["trust"])
     bundle = Bundle(card, own.cpu(), preprocess)
-    bundle.save(Path(plan.bundle), base_of(config["model"]), copy_base=plan.copy_base)
+    bundle.save(
+        Path(plan.bundle), base_of(config["model"]), copy_base=plan.copy_base, overwrite=plan.overwrite
+    )
     return bundle
 
 
@@ -245,17 +247,6 @@ def plan_of(values: Mapping[str, Any]) -> AdaptPlan:
     """The values of conf/adapt.yaml, checked."""
     plan: AdaptPlan = build(values, "adapt", AdaptPlan, [], {})
     return plan
-
-
-def refuse_to_overwrite(plan: AdaptPlan) -> None:
-    """
-    Raises:
-        RequestError: where a bundle is there already: it may be the only one of its labels.
-    """
-    if (Path(plan.bundle) / CARD).exists() and not plan.overwrite:
-        raise RequestError(
-            f"bundle: {plan.bundle} is a bundle already; name another folder, or replace it (overwrite=true)"
-        )
 
 
 def _chosen(

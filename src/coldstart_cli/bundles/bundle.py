@@ -103,7 +103,7 @@ class Bundle:
             raise RequestError(f"bundle: the weights of {path} do not fit its card; make it again")
         return cls(card, module, preprocess, path)
 
-    def save(self, path: Path, base: Path | None, *, copy_base: bool) -> None:
+    def save(self, path: Path, base: Path | None, *, copy_base: bool, overwrite: bool = True) -> None:
         """Writes the folder whole, in place of a bundle that is there; see `folder.write`.
 
         Tensors that equal those of the pretrained base bit for bit are left to it.
@@ -111,9 +111,11 @@ class Bundle:
         Args:
             base: folder of the pretrained base, or None.
             copy_base: put a copy of it into the bundle, which then needs nothing else.
+            overwrite: whether it may take the place of a bundle that is there.
 
         Raises:
-            RequestError: where the folder exists and is not a bundle, or cannot be written.
+            RequestError: where the folder exists and is not a bundle, or is one that may not be replaced, or
+                cannot be written.
         """
         from safetensors.torch import save
 
@@ -132,7 +134,8 @@ class Bundle:
             ),
             pretrained=files_read(build.model, self.preprocess, self.module),
         )
-        self.card = folder.write(path, card, save(own), base if copy_base else None)
+        copied = base if copy_base else None
+        self.card = folder.write(path, card, save(own), copied, overwrite=overwrite)
         self.path = path
 
     def predict(self, raw: object, *, threshold: float | None = None) -> Prediction:

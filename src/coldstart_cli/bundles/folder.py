@@ -56,11 +56,23 @@ class Contents:
     base: Path | None
 
 
-def write(folder: Path, card: Card, weights: bytes, base: Path | None) -> Card:
+def refuse_to_overwrite(folder: Path, *, overwrite: bool) -> None:
+    """
+    Raises:
+        RequestError: where a bundle is there already: it may be the only one of its labels.
+    """
+    if (folder / CARD).exists() and not overwrite:
+        raise RequestError(
+            f"bundle: {folder} is a bundle already; name another folder, or replace it (overwrite=true)"
+        )
+
+
+def write(folder: Path, card: Card, weights: bytes, base: Path | None, *, overwrite: bool = True) -> Card:
     """Puts a bundle into a folder, in place of the one there; others see the old one or this one, whole.
 
     Args:
         base: a folder whose harmless files are copied into the bundle, or None.
+        overwrite: whether it may take the place of another bundle.
 
     Returns:
         The card as it was written: with the names and digests of the files.
@@ -76,6 +88,7 @@ def write(folder: Path, card: Card, weights: bytes, base: Path | None) -> Card:
         raise RequestError(f"bundle: {folder} cannot be made ({error.strerror}); name another") from error
     with locked(folder) as alone:
         check_place(folder)
+        refuse_to_overwrite(folder, overwrite=overwrite)  # one that was written while this one adapted
         named = f"weights-{digest([weights])}.safetensors"
         files = {named: digest([weights], 64)}
         write_bytes(folder / named, weights)

@@ -25,7 +25,6 @@ from coldstart_cli.comparison.similarities import similarities
 from coldstart_cli.comparison.standings import Terms, at_one_k, hashes, references_of
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import flat
-from coldstart_cli.metrics.results import Summary
 
 FORMAT = 1
 """Of what --json prints."""
@@ -102,7 +101,7 @@ def _setting(members: Sequence[Contestant], confidence: float, zone: float) -> t
         tasks[k] = hashes(shared)
         similar += similarities(present, k, references[k], first.higher_is_better)
     setting = Setting(
-        title=_title(first),
+        title=_title(members[0].results[0]),
         dataset=first.names.dataset,
         n_way=first.n_way,
         headline=first.headline,
@@ -162,8 +161,10 @@ def _facts(
     return [facts(member, over(member.name)) for member in sorted(members, key=place)]
 
 
-def _title(summary: Summary) -> str:
-    return f"{summary.names.dataset}{f', {summary.n_way}-way' if summary.n_way else ''}"
+def _title(first: Result) -> str:
+    summary, left_out = first.summary, first.config["dataset"].get("leave_out")
+    ways = f", {summary.n_way}-way" if summary.n_way else ""
+    return f"{summary.names.dataset}{ways}{f', {left_out} left out' if left_out else ''}"
 
 
 def _caveats(members: Sequence[Contestant]) -> list[str]:

@@ -127,7 +127,7 @@ def starred(setting: Setting, at: AtK) -> list[str]:
 
     Nothing beats such a contestant, and still it is not known to gain anything from its source.
     """
-    return [name for name in at.winners if _gains(setting, at, name)]
+    return [name for name in at.winners if _gains(setting, at, name)] if len(at.results) > 1 else []
 
 
 def _gains(setting: Setting, at: AtK, name: str) -> bool:

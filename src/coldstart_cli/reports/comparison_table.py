@@ -43,8 +43,8 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
         console.print(plain(_title(setting, comparison.confidence)), style="bold", soft_wrap=True)
         console.print(_accuracy(setting))
         console.print(
-            "[dim]* nothing beats it, and it gains over scratch; contestants of one rank are beaten by "
-            "equally many[/dim]"
+            "[dim]* nothing beats it, and it gains over scratch where that was run; contestants of one rank "
+            "are beaten by equally many[/dim]"
         )
         if others := setting.other_metrics:
             console.print()

@@ -13,6 +13,7 @@ from coldstart_cli.datasets.own import layouts
 from coldstart_cli.datasets.own.labelled import Labelled, marks
 from coldstart_cli.datasets.own.stated_splits import names_splits, parted, stated_files
 from coldstart_cli.datasets.own.tabular import tabular
+from coldstart_cli.errors import RequestError
 from coldstart_cli.models.preprocess import Plain
 
 
@@ -101,3 +102,38 @@ def test_names_of_files_change_no_fingerprint_and_split_by_class_says_that_it_mi
         named.tasks("new", [0])
     by_file = tabular(Plain(), **{**values, "root": str(tmp_path / "named"), "split_by": "file"})
     assert {split: int(t.sizes.sum()) for split, t in by_file.shares.tables.items()}["new"] == 48
+
+
+def test_files_whose_names_differ_in_the_split_alone_state_it(tmp_path: Path) -> None:
+    for name in ("my_train-v2.csv", "my_test-v2.csv"):
+        table(tmp_path / name, [(1.0, "a")])
+    assert {split for _, split in stated_files(str(tmp_path))} == {"train", "test"}
+    table(tmp_path / "my_other.csv", [(1.0, "a")])
+    assert {split for _, split in stated_files(str(tmp_path))} == {None}
+
+
+def test_a_column_that_names_splits_is_refused_as_a_feature(
+    tmp_path: Path, settings: Callable[[str], dict[str, Any]]
+) -> None:
+    rows = "".join(f"{i % 5}.{i},{'ab'[i % 2]},{('train', 'test')[i % 3 == 0]}\n" for i in range(24))
+    (tmp_path / "rows.csv").write_text(f"x,label,part\n{rows}")
+    values = {**settings("tabular"), "root": str(tmp_path / "rows.csv")}
+    with pytest.raises(
+        RequestError, match=r"column part names splits of the rows \(train 16, test 8\); name it"
+    ):
+        tabular(Plain(), **values)
+    kept = tabular(Plain(), **{**values, "keep": ["part"]})
+    assert [column["name"] for column in kept.labelled.recipe["columns"]] == ["x", "part"]
+
+
+def test_test_examples_that_are_learned_from_are_not_scored_and_persons_on_both_sides_are_said() -> None:
+    x = torch.tensor([[0.0], [1.0], [2.0], [0.0], [3.0], [4.0]])
+    marked = marks(list("abaaba"), None, ["train"] * 3 + ["test"] * 3, [f"row {i}" for i in range(6)])
+    found = parted(marked.from_origins(list("uvuuvw")).labelled(x, None, (), {}))
+    assert found.test is not None and len(found.learned) == 3
+    assert found.test.inputs.tolist() == [[3.0], [4.0]]  # type: ignore[union-attr]
+    assert found.said == (
+        "1 of 3 test examples are among the training examples, exactly or nearly, and are not scored",
+        "1 of 2 test examples are of persons or sessions that are learned from as well "
+        "(dataset.group_column): their score says nothing of new ones",
+    )

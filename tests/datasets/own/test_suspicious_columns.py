@@ -45,10 +45,15 @@ def test_suspicious_columns_are_named(name: str, values: Sequence[object], what:
 def test_ordinary_columns_are_not_suspicious() -> None:
     columns = {
         "f": cells(RANDOM),
-        "id": cells([f"v{i}" for i in range(20)]),  # as many values as rows decide any label
         "often": cells(["a", "b"] * 9 + ["b", "a"]),
     }
     assert suspicions(columns, LABELS, 1) == [] and suspicions({"f": cells([1, 2])}, ["x", "y"], 1) == []
+
+
+def test_a_word_of_its_own_in_each_row_is_named() -> None:
+    columns = {"pid": cells([f"P{i}" for i in range(20)]), "seven": cells([f"v{i % 7}" for i in range(20)])}
+    (line,) = suspicions(columns, LABELS, 1)
+    assert line.startswith("dataset.ignore: column pid: nearly every row has a word of its own")
 
 
 def test_an_index_begins_anew_in_each_file() -> None:

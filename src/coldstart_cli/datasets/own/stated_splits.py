@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,6 +47,19 @@ def names_splits(names: Iterable[str]) -> bool:
     return None not in found and "train" in found and len(found) > 1
 
 
+def split_columns(values: Mapping[str, Iterable[str]]) -> list[str]:
+    """Of columns nobody names as such, those all of whose values are names of splits."""
+    return [name for name, found in values.items() if names_splits(found)]
+
+
+def _split_tokens(stems: Sequence[str]) -> list[str]:
+    """Of each stem the word that names a split, where they differ in it alone (`x_train`, `x_test`)."""
+    parts = [re.split(r"[-_. ]", stem) for stem in stems]
+    named = [[word for word in words if word.lower() in SPLIT_NAMES] for words in parts]
+    others = {tuple(w for w in words if w.lower() not in SPLIT_NAMES) for words in parts}
+    return [found[0] for found in named] if len(others) == 1 and all(len(n) == 1 for n in named) else [*stems]
+
+
 def stated_files(root: str | None, problems: Problems | None = None) -> list[tuple[Path, str | None]]:
     """The tables of a file or folder (`files_of`), each with the split that its or its folder's name says.
 
@@ -65,7 +78,7 @@ def stated_files(root: str | None, problems: Problems | None = None) -> list[tup
     if not tables and names_splits(path.name for path in folders):
         return [(path, inside.name) for inside in folders for path in files_of(str(inside), problems)]
     files = files_of(root, problems)
-    stems = [_SHARD.sub("", path.stem) for path in files]
+    stems = _split_tokens([_SHARD.sub("", path.stem) for path in files])
     if names_splits(stems):
         return list(zip(files, stems, strict=True))
     of_splits = [path.name for path, stem in zip(files, stems, strict=True) if names_splits(["train", stem])]
@@ -101,12 +114,31 @@ def parted(labelled: Labelled, published: Sequence[str] | None = None) -> Parted
     train, new = rows["train"], rows.get("new", np.empty(0, dtype=np.int64))
     classes = np.unique(labelled.targets.numpy()[train]).tolist() if labelled.classes else []
     scored = new[np.isin(labelled.targets.numpy()[new], classes)] if labelled.classes else new
-    if len(scored) < len(new):
-        said.append(
-            f"{len(new) - len(scored):,} test examples are of classes that train has not, and are not scored"
-        )
+    unknown = len(new) - len(scored)
+    if published is None:  # a publisher's test examples are scored as they are, for others scored them
+        scored, repeated = _apart(labelled.near_equal(), train, scored)
+        said += [
+            f"{repeated:,} of {len(new):,} test examples are among the training examples, exactly or nearly, "
+            "and are not scored"
+        ][: bool(repeated)]
+    if labelled.origins is not None and len(scored):
+        seen = int(np.isin(labelled.origins[scored], labelled.origins[train]).sum())
+        said += [
+            f"{seen:,} of {len(scored):,} test examples are of persons or sessions that are learned from as "
+            "well (dataset.group_column): their score says nothing of new ones"
+        ][: bool(seen)]
+    if unknown:
+        said.append(f"{unknown:,} test examples are of classes that train has not, and are not scored")
     test = _part(labelled, scored, classes) if len(scored) else None
     return Parted(_part(labelled, train, classes), test, tuple(said))
+
+
+def _apart(
+    groups: NDArray[np.int64], train: NDArray[np.int64], test: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], int]:
+    """The test examples that are nothing that was learned from, and how many others there are."""
+    new = ~np.isin(groups[test], groups[train])
+    return test[new], int(len(test) - new.sum())
 
 
 def _part(labelled: Labelled, rows: NDArray[np.int64], classes: Sequence[int]) -> Labelled:

@@ -20,7 +20,7 @@ _NAMED = 6
 
 
 def suspicions(columns: Mapping[str, Cells], labels: Sequence[str], n_files: int) -> list[str]:
-    """A line for each kind: columns without a name, row numbers, copies of the label, constants.
+    """A line for each kind: columns without a name, row numbers, copies of the label, names, constants.
 
     Args:
         columns: the features, each of n values.
@@ -32,13 +32,16 @@ def suspicions(columns: Mapping[str, Cells], labels: Sequence[str], n_files: int
         "no name, like an index that was written with the table": [],
         "rises from row to row, like a row number": [],
         "each of its values stands beside one label alone": [],
+        "nearly every row has a word of its own, like a name, a date or a number written otherwise": [],
     }
-    nameless, counting, deciding = found.values()
+    nameless, counting, deciding, naming = found.values()
     for name, cells in columns.items():
         if not name or name.startswith("Unnamed:"):  # the second is what pandas calls the first
             nameless.append(name)
         elif _counts(cells, n_files):
             counting.append(name)
+        elif _names(cells):
+            naming.append(name)
         elif numbers is not None and _decides(cells, numbers):
             deciding.append(name)
     lines = []
@@ -64,6 +67,11 @@ def _counts(cells: Cells, n_files: int) -> bool:
     if len(values) < _ENOUGH or not (kinds == NUMBER).all():
         return False
     return int((np.diff(values) <= 0).sum()) < n_files
+
+
+def _names(cells: Cells) -> bool:
+    """Whether most rows have a word that no other has: it is a category that tells nothing of a new row."""
+    return not cells.is_numeric and len(cells) >= _ENOUGH and len(cells.words) > len(cells) / 2
 
 
 def _decides(cells: Cells, labels: NDArray[np.intp]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coldstart_cli.datasets.own.columns import (
+    ABSENT,
     NUMBER,
     Cells,
     Column,
@@ -23,6 +25,7 @@ from coldstart_cli.datasets.own.columns import (
     pointed,
 )
 from coldstart_cli.datasets.own.labelled import Marks, marks
+from coldstart_cli.datasets.own.stated_splits import split_columns
 from coldstart_cli.datasets.own.suspicious_columns import suspicions
 from coldstart_cli.datasets.own.targets import label_of
 from coldstart_cli.datasets.readers.delimited import EARLIER, Delimiter, TableFormat
@@ -156,6 +159,41 @@ class TableRows:
         if recipe.group_column is not None:
             self.groups.append(names["group_column"])
         return True
+
+    def refuse_unnamed_splits(self) -> None:
+        """
+        Raises:
+            RequestError: naming a feature that says train and test of its rows: all would be learned from.
+        """
+        recipe = self.recipe
+        if recipe.split_column is not None:
+            return
+        columns = {
+            name: [*cells.words]
+            for name, cells in self.cells.items()
+            if name not in (*recipe.keep, *recipe.categories)
+        }
+        for name in split_columns(columns):
+            counts = Counter(self.cells[name].texts())
+            said = ", ".join(f"{value} {n:,}" for value, n in counts.most_common())
+            raise RequestError(
+                f"dataset.split_column: column {name} names splits of the rows ({said}); name it "
+                f"(dataset.split_column={name}), leave it out (dataset.ignore=[{name}]) or keep it as a "
+                f"feature (dataset.keep=[{name}])"
+            )
+
+    def say_missing(self, problems: Problems) -> None:
+        """Counts cells without a value, by column."""
+        counts = {name: int((cells.arrays()[1] == ABSENT).sum()) for name, cells in self.cells.items()}
+        missing = {name or "''": n for name, n in counts.items() if n}
+        if missing:
+            first = ", ".join(f"{name} {n:,}" for name, n in [*missing.items()][:6])
+            more = f", and {len(missing) - 6:,} more columns" if len(missing) > 6 else ""
+            total, cells = sum(missing.values()), len(self.places) * len(counts)
+            problems.note(
+                f"{total:,} of {cells:,} values are missing and read as such ({first}{more}); fill "
+                "them, or leave these columns out (dataset.ignore)"
+            )
 
     def suspicions(self, n_files: int) -> list[str]:
         """Columns that are features by their place and hardly by their content, one line each."""

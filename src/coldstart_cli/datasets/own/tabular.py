@@ -139,6 +139,8 @@ def read_table(
             table.splits += [split] * (len(table.places) - len(table.splits))
     good = ~bad_rows(table.cells, table.places, problems)
     if recipe.columns is None:
+        table.refuse_unnamed_splits()
+        table.say_missing(problems)
         for line in table.suspicions(n_files=len(files)):
             problems.remark(line)
     problems.warn(str(root))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.labelled import Labelled, Raw, marks
 from coldstart_cli.datasets.own.shared import OwnData, plan_of
 from coldstart_cli.datasets.own.source import Own
-from coldstart_cli.datasets.own.stated_splits import stated_files
+from coldstart_cli.datasets.own.stated_splits import split_columns, stated_files
 from coldstart_cli.datasets.own.targets import label_of
 from coldstart_cli.datasets.readers.delimited import EARLIER, Delimiter, TableFormat
 from coldstart_cli.datasets.readers.equality import near_equal_groups
@@ -28,6 +29,9 @@ from coldstart_cli.datasets.readers.tables import (
 )
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.preprocess import Preprocess
+
+_FEW = 9
+"""Values of a column that is not read which are looked at: splits are fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,7 @@ def read_texts(
     named = {name: column for name, column in needed.items() if column is not None and name != "text_column"}
     marked_by: dict[str, list[str]] = {name: [] for name in named}
     stated: list[str] = []
+    other: dict[str, Counter[str]] = {}
     for path, split in stated_files(root, problems):
         for place, row in rows_of(path, recipe.form, problems):
             check_columns(place, row, needed)
@@ -132,9 +137,18 @@ def read_texts(
             places.append(place)
             for name, value in names.items():
                 marked_by[name].append(str(value))
+            for name, value in row.items():
+                if name not in needed.values() and len(other.setdefault(name, Counter())) < _FEW:
+                    other[name][str(value)] += 1
             if split is not None and recipe.split_column is None:
                 stated.append(split)
     count_cut(preprocess, texts, problems)
+    for name in split_columns(other) if recipe.split_column is None and not stated else ():
+        said = ", ".join(f"{value} {n:,}" for value, n in other[name].most_common())
+        problems.remark(
+            f"dataset.split_column: column {name} names splits of the rows ({said}) and is not read: all are "
+            f"one; name it to keep them apart (dataset.split_column={name})"
+        )
     problems.warn(str(root), preprocess.max_length)
     if not texts:
         raise RequestError(f"dataset.root: {root} holds no row with text and label; name a file that does")

@@ -58,6 +58,11 @@ class Problems:
             raise RequestError(f"{place}: {what}; {remedy}")
         self._unfamiliar.setdefault(what, place)
 
+    def note(self, line: str) -> None:
+        """What a reader of results should know of data that are as they should be; it is no warning."""
+        if line not in self.said:
+            self.said.append(line)
+
     def remark(self, line: str) -> None:
         """What is to be said of data that were read, once: `<file or column>: <what>; <what to do>`."""
         self._remarks[line] = None
