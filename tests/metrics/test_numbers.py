@@ -20,6 +20,7 @@ SHARES = Numbers.of(True, [])
         (-0.031, 0.008, True, "-3.1 ± 0.8"),
         (0.5, None, False, "50.0 ± ?"),
         (0.5, math.inf, False, "50.0 ± ?"),
+        (0.5, 2.118, False, "50.0 ± ?"),  # from two origins: wider than the scale
         (None, 0.1, True, "diverged"),
         (math.nan, 0.1, True, "diverged"),
     ],

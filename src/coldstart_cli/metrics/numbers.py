@@ -65,21 +65,25 @@ class Numbers:
         return f"{100 * value if self.percent else value:.{self.decimals}f}"
 
     def interval(self, row: Estimated | None, *, signed: bool = False) -> str:
-        """`90.6 ± 1.8`; a question mark where the half-width cannot be estimated, as from one task."""
+        """`90.6 ± 1.8`; a question mark where the half-width says nothing, as from one task or two origins."""
         if row is None:
             return UNKNOWN
         if not is_known(row.mean):
             return DIVERGED
         sign = "+" if signed and row.mean >= 0 else ""
-        return f"{sign}{self.value(row.mean)} ± {self.value(row.half_width, '?')}"
+        return f"{sign}{self.value(row.mean)} ± {self.value(self._telling(row.half_width), '?')}"
 
     def amount(self, difference: float | None, half_width: float | None) -> str:
         """A difference in a sentence: `3.1 ± 0.8 points`, or an error in its own unit."""
         if not is_known(difference):
             return "an unknown amount"
         if self.percent:
-            return f"{self.value(difference)} ± {self.value(half_width, '?')} points"
+            return f"{self.value(difference)} ± {self.value(self._telling(half_width), '?')} points"
         return f"{difference:.3g} ± {f'{half_width:.2g}' if is_known(half_width) else '?'}"
+
+    def _telling(self, half_width: float | None) -> float | None:
+        """The half-width, or None where it is wider than all that a share can be."""
+        return None if self.percent and is_known(half_width) and half_width > 1 else half_width
 
     def loss(self, value: float | None) -> str:
         """What a choice loses, in a sentence: `2.8 points`."""
