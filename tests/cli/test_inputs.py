@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,11 @@ def test_an_input_that_is_not_there_is_refused_with_what_resembles_it(tmp_path: 
         check_there(str(tmp_path / "text.csv"))
     with pytest.raises(RequestError, match=r"is not there; name a file or folder of the bundle's layout, "):
         check_there(str(tmp_path / "no_folder" / "x"))
+
+
+def test_a_pipe_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(
+        RequestError, match=r"^input: .*pipe is a pipe or a device; give input=- and redirect"
+    ):
+        check_there(str(tmp_path / "pipe"))

@@ -65,7 +65,7 @@ class Numbers:
         return f"{100 * value if self.percent else value:.{self.decimals}f}"
 
     def interval(self, row: Estimated | None, *, signed: bool = False) -> str:
-        """`90.6 ± 1.8`; a question mark where the half-width says nothing, as from one task or two origins."""
+        """`90.6 ± 1.8`; a question mark where the half-width says nothing, as from one task."""
         if row is None:
             return UNKNOWN
         if not is_known(row.mean):
