@@ -170,7 +170,7 @@ def test_a_run_goes_on_with_another_number_of_processes_and_says_so(tmp_path: Pa
     assert process.returncode == 143
     code, said = done(tmp_path, "hardware=cpu", "training.steps=600")
     assert code == 0
-    assert "was trained on 2 processes and goes on with 1" in said
+    assert "was trained on 2 processes and continues with 1" in said
 
 
 @pytest.mark.slow

@@ -56,10 +56,12 @@ class Said:
     @property
     def wrong(self) -> str | None:
         """What is wrong with a refusal, or None where it is exit code 2 and one line."""
-        lines = self.err.strip("\n").split("\n")
+        # Words of a test that stand twice are said before the refusal, a line each.
+        twice = "the key is given twice, as "
+        lines = [line for line in self.err.strip("\n").split("\n") if twice not in line]
         if self.code != 2:
             return f"exit {self.code}: {self.err[-200:]!r}"
-        if len(lines) != 1 or not 0 < len(lines[0]) <= 300 or not self.err.rstrip("\n").isprintable():
+        if len(lines) != 1 or not 0 < len(lines[0]) <= 300 or not "".join(lines).isprintable():
             return f"{len(lines)} lines, {len(self.err)} characters: {self.err[:200]!r}"
         return "a traceback" if "Traceback" in self.err else None
 

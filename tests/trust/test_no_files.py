@@ -67,7 +67,7 @@ PLACES: list[tuple[str, Sequence[str]]] = [
     ("{run}/evaluations/*/records.jsonl", COMPARE),
     ("{run}/evaluations/*/config.yaml", COMPARE),
     ("b/card.json", PREDICT),
-    ("b/weights.safetensors", PREDICT),
+    ("b/weights-*.safetensors", PREDICT),
     ("b/added.json", PREDICT),
     ("points.npz", PREDICT),
     ("points.npz", ("data", "check", *SMALL, *DATA)),

@@ -241,6 +241,8 @@ def read_card(path: Path) -> Card:
             f"bundle: {path.parent} has format {version}, this coldstart reads up to {FORMAT}; install a "
             "newer one"
         )
+    if not isinstance(card.get("build"), Mapping):
+        raise RequestError(f"bundle: {path} is damaged (build is not an object); make it again")
     for part, kind in (("strategy", Strategy), ("model", Encoder), ("optimizer", OptimizerFactory)):
         check(renamed(card["build"].get(part)), f"bundle.{part}", kind, [])
     try:
