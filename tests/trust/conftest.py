@@ -57,8 +57,7 @@ class Said:
     def wrong(self) -> str | None:
         """What is wrong with a refusal, or None where it is exit code 2 and one line."""
         # Words of a test that stand twice are said before the refusal, a line each.
-        twice = "the key is given twice, as "
-        lines = [line for line in self.err.strip("\n").split("\n") if twice not in line]
+        lines = [line for line in self.err.strip("\n").split("\n") if not line.endswith("; the last counts")]
         if self.code != 2:
             return f"exit {self.code}: {self.err[-200:]!r}"
         if len(lines) != 1 or not 0 < len(lines[0]) <= 300 or not "".join(lines).isprintable():
