@@ -117,13 +117,18 @@ def evaluate(
                 done += 1
                 for logger in loggers:
                     logger.advance(done)
-        if job.chooses:
-            counts = measures.counted_steps(
-                r for r in records if (r.role, r.split, r.k_shot) == (job.role, "new", job.k_shot)
-            )
-            if counts:
-                chosen[job.role][job.k_shot] = ("", max(counts, key=lambda step: counts[step]))
+        if job.chooses and job.split == "new":
+            chosen[job.role][job.k_shot] = ("", _commonest_step(job, records))
     return records, chosen
+
+
+def _commonest_step(job: _Job, records: Sequence[Record]) -> int:
+    """The step that most new tasks of the job chose for themselves."""
+    counts = measures.counted_steps(
+        r for r in records if (r.role, r.split, r.k_shot) == (job.role, "new", job.k_shot)
+    )
+    assert counts is not None, "each new task has chosen"
+    return max(counts, key=lambda step: counts[step])
 
 
 def _n_adaptations(job: _Job, contestants: Mapping[str, Mapping[str, Strategy]]) -> int:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coldstart_cli.core.tasks import Inputs
-from coldstart_cli.datasets.own.labelled import Labelled, Raw, marks
+from coldstart_cli.datasets.own.labelled import Labelled, Marks, Raw, marks
 from coldstart_cli.datasets.own.shared import OwnData, plan_of
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan, fitted_rows
@@ -156,33 +156,15 @@ def read_arrays(
             )
             if key is not None
         }
-    for key, values in {recipe.y_key: y, **named}.items():
-        if len(values) != len(x) or (values.ndim != 1 and key != recipe.y_key):
-            raise RequestError(
-                f"{path}: {key} has shape {values.shape} beside {len(x):,} rows of {recipe.x_key}"
-            )
+    _check_lengths(path, recipe, x, y, named)
     good = _finite(path.name, recipe.x_key, x, problems)
     if y.dtype.kind == "f":
         good &= _finite(path.name, recipe.y_key, torch.from_numpy(y.reshape(len(y), -1)), problems)
-    elif y.ndim != 1 or y.dtype.kind not in "biuU":
-        raise RequestError(
-            f"{path}: {recipe.y_key} is {y.dtype} of shape {y.shape}; give class numbers or names, or reals"
-        )
     problems.warn(str(path))
     rows = np.flatnonzero(good)
     if not len(rows):
         raise RequestError(f"{path}: holds no example; give x with rows that are finite")
-    texts = {key: [str(value) for value in values[rows].tolist()] for key, values in named.items()}
-    reals = (
-        torch.from_numpy(y[rows].reshape(len(rows), -1).astype(np.float32)) if y.dtype.kind == "f" else None
-    )
-    marked = marks(
-        [str(value) for value in y[rows].tolist()] if reals is None else reals,
-        texts[recipe.task_key] if recipe.task_key is not None else None,
-        texts[recipe.split_key] if recipe.split_key is not None else None,
-        [f"{path.name} row {row}" for row in rows.tolist()],
-    )
-    marked = marked.from_origins(None if recipe.group_key is None else texts[recipe.group_key])
+    marked = _marked(path, recipe, y, named, rows)
     x = x if good.all() else x[torch.from_numpy(rows)]
     if settled.scale is None and not settled.images:
         scale = _scale(x, fitted_rows(marked, plan))
@@ -193,6 +175,42 @@ def read_arrays(
     inputs = _preprocessed(preprocess, x, settled)
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, settled, problems)
     return marked.labelled(inputs, free, problems.skipped, settled.as_json())
+
+
+def _check_lengths(
+    path: Path, recipe: ArrayRecipe, x: Tensor, y: NDArray[Any], named: Mapping[str, NDArray[Any]]
+) -> None:
+    """Refuses arrays that do not say one thing of each row of x."""
+    for key, values in {recipe.y_key: y, **named}.items():
+        if len(values) != len(x) or (values.ndim != 1 and key != recipe.y_key):
+            raise RequestError(
+                f"{path}: {key} has shape {values.shape} beside {len(x):,} rows of {recipe.x_key}"
+            )
+    if y.dtype.kind != "f" and (y.ndim != 1 or y.dtype.kind not in "biuU"):
+        raise RequestError(
+            f"{path}: {recipe.y_key} is {y.dtype} of shape {y.shape}; give class numbers or names, or reals"
+        )
+
+
+def _marked(
+    path: Path,
+    recipe: ArrayRecipe,
+    y: NDArray[Any],
+    named: Mapping[str, NDArray[Any]],
+    rows: NDArray[np.int64],
+) -> Marks:
+    """What the arrays say of these rows beside their content."""
+
+    def texts(key: str | None) -> list[str] | None:
+        return None if key is None else [str(value) for value in named[key][rows].tolist()]
+
+    targets: list[str] | Tensor = [str(value) for value in y[rows].tolist()]
+    if y.dtype.kind == "f":
+        targets = torch.from_numpy(y[rows].reshape(len(rows), -1).astype(np.float32))
+    places = [f"{path.name} row {row}" for row in rows.tolist()]
+    return marks(targets, texts(recipe.task_key), texts(recipe.split_key), places).from_origins(
+        texts(recipe.group_key)
+    )
 
 
 def raw_arrays(

@@ -143,12 +143,8 @@ def read_texts(
             if split is not None and recipe.split_column is None:
                 stated.append(split)
     count_cut(preprocess, texts, problems)
-    for name in split_columns(other) if recipe.split_column is None and not stated else ():
-        said = ", ".join(f"{value} {n:,}" for value, n in other[name].most_common())
-        problems.remark(
-            f"dataset.split_column: column {name} names splits of the rows ({said}) and is not read: all are "
-            f"one; name it to keep them apart (dataset.split_column={name})"
-        )
+    if recipe.split_column is None and not stated:
+        _remark_splits(other, problems)
     problems.warn(str(root), preprocess.max_length)
     if not texts:
         raise RequestError(f"dataset.root: {root} holds no row with text and label; name a file that does")
@@ -160,6 +156,16 @@ def read_texts(
     return marked.labelled(
         preprocess.texts(texts), free, problems.skipped, recipe.as_json(), alike, problems.said
     )
+
+
+def _remark_splits(other: Mapping[str, Counter[str]], problems: Problems) -> None:
+    """A line for each column that is not read and says train and test of the rows."""
+    for name in split_columns(other):
+        said = ", ".join(f"{value} {n:,}" for value, n in other[name].most_common())
+        problems.remark(
+            f"dataset.split_column: column {name} names splits of the rows ({said}) and is not read: all are "
+            f"one; name it to keep them apart (dataset.split_column={name})"
+        )
 
 
 Line = tuple[str, object, Mapping[str, Any]]
