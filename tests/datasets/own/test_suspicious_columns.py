@@ -50,6 +50,10 @@ def test_ordinary_columns_are_not_suspicious() -> None:
     assert suspicions(columns, LABELS, 1) == [] and suspicions({"f": cells([1, 2])}, ["x", "y"], 1) == []
 
 
+def test_rows_that_repeat_are_no_evidence_that_a_column_decides() -> None:
+    assert suspicions({"f": cells(2 * RANDOM)}, 2 * LABELS, 1) == []
+
+
 def test_a_word_of_its_own_in_each_row_is_named() -> None:
     columns = {"pid": cells([f"P{i}" for i in range(20)]), "seven": cells([f"v{i % 7}" for i in range(20)])}
     (line,) = suspicions(columns, LABELS, 1)

@@ -35,6 +35,7 @@ def suspicions(columns: Mapping[str, Cells], labels: Sequence[str], n_files: int
         "nearly every row has a word of its own, like a name, a date or a number written otherwise": [],
     }
     nameless, counting, deciding, naming = found.values()
+    n_rows = _distinct_rows(columns)
     for name, cells in columns.items():
         if not name or name.startswith("Unnamed:"):  # the second is what pandas calls the first
             nameless.append(name)
@@ -42,7 +43,7 @@ def suspicions(columns: Mapping[str, Cells], labels: Sequence[str], n_files: int
             counting.append(name)
         elif _names(cells):
             naming.append(name)
-        elif numbers is not None and _decides(cells, numbers):
+        elif numbers is not None and _decides(cells, numbers, n_rows):
             deciding.append(name)
     lines = []
     for what, names in found.items():
@@ -74,14 +75,23 @@ def _names(cells: Cells) -> bool:
     return not cells.is_numeric and len(cells) >= _ENOUGH and len(cells.words) > len(cells) / 2
 
 
-def _decides(cells: Cells, labels: NDArray[np.intp]) -> bool:
-    """Whether each value of a column stands beside one label alone, by more rows than chance explains."""
+def _distinct_rows(columns: Mapping[str, Cells]) -> int:
+    """How many rows differ in some column: a row that is there twice is no second evidence."""
+    parts = [part for cells in columns.values() for part in cells.arrays()]
+    return len(np.unique(np.stack(parts).astype(np.float64), axis=1).T) if parts else 0
+
+
+def _decides(cells: Cells, labels: NDArray[np.intp], n_rows: int) -> bool:
+    """Whether each value of a column stands beside one label alone, by more rows than chance explains.
+
+    n_rows: different ones.
+    """
     values, kinds = cells.arrays()
     if (kinds == ABSENT).any() or labels.max(initial=0) == 0:
         return False
     distinct, value = np.unique(np.stack([values, kinds.astype(np.float64)]), axis=1, return_inverse=True)
     n_values = distinct.shape[1]
-    if n_values < 2 or len(values) - n_values < _ENOUGH:
+    if n_values < 2 or n_rows - n_values < _ENOUGH:
         return False
     pairs = np.unique(value.reshape(-1).astype(np.int64) * (int(labels.max()) + 1) + labels)
     return bool(len(pairs) == n_values)
