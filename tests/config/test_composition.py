@@ -43,6 +43,14 @@ def changed(base: dict[str, Any], *overrides: str) -> dict[str, Any]:
     return composition.changed(base, list(overrides), [])
 
 
+@pytest.mark.parametrize("flags", [[], ["--cfg", "job"]])
+def test_no_command_reads_the_environment_after_a_call_from_python(flags: list[str]) -> None:
+    with composition.environment_hidden():
+        pass  # which gives its caller the environment back
+    with pytest.raises(RequestError):
+        composition.run_jobs([*SINES, "outputs=${oc.env:HOME}"], flags, lambda config: None)
+
+
 def test_changed_without_overrides_is_the_run_itself(base: dict[str, Any]) -> None:
     assert changed(base) == {**base, "again": False}
     assert changed({**base, "again": True})["again"] is False

@@ -141,6 +141,8 @@ def tried(stage: Stage, pattern: str, command: Sequence[str], kind: Callable[[Pa
     optional = "added" in pattern or "more" in pattern or "history" in pattern or "other" in pattern
     if ended.code == 0 and (optional or command[0] in ("explain", "train")):
         return None  # what a command does not read may be anything
+    if ended.code == 0 and kind is loop and command[0] == "adapt":
+        return None  # a link to a folder of tables is a folder of tables, read once
     return ended.last.wrong
 
 

@@ -75,6 +75,7 @@ def run_jobs(overrides: Sequence[str], flags: Sequence[str], job: Callable[[Conf
     Raises:
         RequestError: where the composition fails.
     """
+    OmegaConf.clear_resolver("oc.env")  # a call from Python gives it back to its caller
     if not flags:
         with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
             config = _composed(overrides)
@@ -122,6 +123,7 @@ def _check_fixed(overrides: Sequence[str]) -> None:
 
 def points(overrides: Sequence[str]) -> Iterator[tuple[list[str], Config]]:
     """The points of a sweep with their overrides, as Hydra's basic sweeper makes them, before any is run."""
+    OmegaConf.clear_resolver("oc.env")
     with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
