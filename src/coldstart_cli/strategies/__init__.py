@@ -22,7 +22,7 @@ __getattr__, __dir__ = face(
         "transfer.lora": "LoRA",
         "transfer.baseline_pp": "BaselinePP",
         "transfer.source_selection": "SourceSelection",
-        "alignment.task_alignment": "Align",
+        "alignment.task_alignment": "TaskAlignment",
         "alignment.co_tuning": "CoTuning",
         "alignment.feature_distance": "DomainDistance ccsa coral mmd",
         "alignment.adversarial": "DomainAdversarial",

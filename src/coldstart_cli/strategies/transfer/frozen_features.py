@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from coldstart_cli.core.tasks import Adapted, Inputs, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, linear_head
 from coldstart_cli.models.norm import MOMENTUM
+from coldstart_cli.strategies.building_blocks.centred import Centred
 from coldstart_cli.strategies.building_blocks.discrepancy import squared_distances
 from coldstart_cli.strategies.building_blocks.prototypes import prototypes
 from coldstart_cli.strategies.building_blocks.source_classifier import fit_classifier
@@ -84,7 +85,7 @@ class NearestCentroid(Strategy):
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields once: there is no step to take."""
         mean = self.source_mean.clone() if self.centre else None
-        encoder = FrozenFeatures(self.network.encoder, mean, normalise=self.normalise)
+        encoder = Centred(self.network.encoder, mean, normalise=self.normalise)
         with torch.no_grad():
             features = encoder(support.inputs)
             centroids = prototypes(features, support.targets, support.objective.n_outputs)
@@ -129,7 +130,7 @@ class Logistic(Strategy):
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields once: the solution does not depend on where the solver starts."""
-        encoder = FrozenFeatures(self.network.encoder, None, normalise=self.normalise)
+        encoder = Centred(self.network.encoder, None, normalise=self.normalise)
         with torch.no_grad():
             features = encoder(support.inputs)
         weight, bias = logistic_regression(features, support.targets, support.objective.n_outputs, self.C)
@@ -140,23 +141,6 @@ class Logistic(Strategy):
 def useful_head(encoder: Encoder, head: nn.Linear) -> nn.Linear:
     """The source head, which learns only if an encoder is trained through it: it has no other use."""
     return head.requires_grad_(any(p.requires_grad for p in encoder.parameters()))
-
-
-class FrozenFeatures(nn.Module):
-    """Inputs -> features (n, feature_dim), less `mean`, then scaled to length 1 with `normalise`."""
-
-    mean: Tensor | None
-
-    def __init__(self, encoder: nn.Module, mean: Tensor | None, *, normalise: bool) -> None:
-        super().__init__()
-        self.encoder, self.normalise = encoder, normalise
-        self.register_buffer("mean", mean)
-
-    def forward(self, inputs: Inputs) -> Tensor:
-        features: Tensor = self.encoder(inputs)
-        if self.mean is not None:
-            features = features - self.mean
-        return F.normalize(features, dim=-1) if self.normalise else features
 
 
 class NearestCentroidPredictor(nn.Module):
