@@ -324,8 +324,6 @@ class Strategy(nn.Module, ABC):
         lowers_distance_by: the hyper-parameter that weighs the `distance` which its steps note and lower, or
             None.
         adversarial: it notes a `distance`, and its steps lower what a discriminator sees in its place.
-        ablate: set by who evaluates it: whether it gives predictors without its parts beside its own, by the
-            role `ablation: NAME`. Most have none to give.
     """
 
     learns_from_source: bool = True
@@ -339,7 +337,6 @@ class Strategy(nn.Module, ABC):
     replayable: bool = True
     lowers_distance_by: str | None = None
     adversarial: bool = False
-    ablate: bool = False
 
     @property
     def transductive(self) -> bool:
@@ -372,6 +369,14 @@ class Strategy(nn.Module, ABC):
     @abstractmethod
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields a predictor after 0 gradient steps, then after each step. Changes nothing of self."""
+
+    def ablations(self, support: Support, other: Support) -> Mapping[str, Iterator[Adapted]]:
+        """Adaptations to the same task with a part of the strategy exchanged or left out, by what was done.
+
+        What a strategy claims to make use of must show here (`evaluation.ablate`): `swap` takes what `other`,
+        another task's support set, says in place of what this one says; `off` does without.
+        """
+        return {}
 
 
 def tensors_of(*sets: Examples) -> list[Tensor]:

@@ -19,6 +19,7 @@ __getattr__, __dir__ = face(
         "distillation.born_again": "BornAgain",
         "transfer.fine_tune": "FineTune L2SP LPFT",
         "transfer.frozen_features": "Logistic NearestCentroid",
+        "transfer.soft_kmeans": "SoftKMeans",
         "transfer.lora": "LoRA",
         "transfer.baseline_pp": "BaselinePP",
         "transfer.source_selection": "SourceSelection",

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from typing import Annotated, Unpack
 
 import torch
@@ -42,7 +41,6 @@ from coldstart_cli.strategies.alignment.source_knowledge import SourceKnowledge
 from coldstart_cli.strategies.alignment.target_model import TargetModel, blank_network
 from coldstart_cli.strategies.building_blocks.prototypes import prototypes
 from coldstart_cli.strategies.building_blocks.source_classifier import FineTuning, fit_classifier, rule_of
-from coldstart_cli.training.inner_loop import Weights
 from coldstart_cli.training.meta_batch import Each
 from coldstart_cli.training.optimizers import OptimizerFactory
 from coldstart_cli.training.outer_loops import episodic, in_turn
@@ -217,16 +215,23 @@ class TaskAlignment(Strategy):
         return {"loss": loss, **objective.metrics(outputs.detach(), query_targets), **gains}
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        for step, (model, weights, distance) in enumerate(self._trained(support, _steer)):
-            notes = {"distance": distance, **self._notes(model.said)}
-            beside = {
-                f"ablation: {name}": partial(self._ablated, support, ablation, step)
-                for name, ablation in (self._ablations() if self.ablate else {}).items()
-            }
-            yield Adapted(partial(Predictor, model.network, weights), weights, notes, beside)
+        return self._adapted(support, _steer)
 
-    def _trained(self, support: Support, steer: Steer) -> Iterator[tuple[TargetModel, Weights, float]]:
-        """The target model, its weights and the distance, before the first step and after each."""
+    def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:
+        """Each piece of evidence `off`, and all of them: `alignment off`; every class moved to where another
+        one's should be; and attention to all source classes alike.
+        """
+        found: dict[str, Steer] = {"alignment off": partial(_steer_by, others=())}
+        if "source" in self.evidence or "names" in self.evidence:
+            found["points of another class"] = _steer_by_others
+        if "source" in self.evidence:
+            found["constant attention"] = _steer_without_attention
+        for name in self.evidence:
+            others = tuple(other for other in self.evidence if other != name)
+            found[f"{name} off"] = partial(_steer_by, others=others)
+        return {name: self._adapted(support, steer) for name, steer in found.items()}
+
+    def _adapted(self, support: Support, steer: Steer) -> Generator[Adapted, None, None]:
         network = blank_network(self.network.encoder, self.memory, support.objective.n_outputs)
         with torch.no_grad():
             said = steer(self.alignment, self._seen(network.encoder, support), self.evidence)
@@ -240,7 +245,8 @@ class TaskAlignment(Strategy):
             weight=self.weight,
         )
         for weights, distance in model.trained(rule_of(self.tuning)):
-            yield model, weights, distance
+            notes = {"distance": distance, **self._notes(said)}
+            yield Adapted(partial(Predictor, network, weights), weights, notes)
 
     def _seen(self, centred: Encoder, support: Support) -> Seen:
         n_way, memory = support.objective.n_outputs, self.memory
@@ -258,23 +264,6 @@ class TaskAlignment(Strategy):
             weights=None,
         )
 
-    def _ablations(self) -> dict[str, Steer]:
-        """What each piece of evidence, and resemblance itself, is worth: each without it."""
-        found: dict[str, Steer] = {"alignment off": partial(_steer_by, evidence=())}
-        if "source" in self.evidence or "names" in self.evidence:
-            found["points of another class"] = _steer_by_others
-        if "source" in self.evidence:
-            found["constant attention"] = _steer_without_attention
-        for name in self.evidence:
-            others = tuple(other for other in self.evidence if other != name)
-            found[f"{name} off"] = partial(_steer_by, evidence=others)
-        return found
-
-    def _ablated(self, support: Support, steer: Steer, step: int) -> nn.Module:
-        """The predictor after as many steps, steered otherwise."""
-        *_, (model, weights, _) = islice(self._trained(support, steer), step + 1)
-        return Predictor(model.network, weights)
-
     def _notes(self, said: Steered) -> dict[str, float]:
         """Means over the task's classes."""
         notes = {f"worth of {name}": float(worth.mean()) for name, worth in said.worth.items()}
@@ -291,9 +280,10 @@ def _steer(model: AlignmentModel, seen: Seen, evidence: Collection[Evidence]) ->
 
 
 def _steer_by(
-    model: AlignmentModel, seen: Seen, _: Collection[Evidence], *, evidence: Collection[Evidence]
+    model: AlignmentModel, seen: Seen, evidence: Collection[Evidence], *, others: Collection[Evidence]
 ) -> Steered:
-    return _steer(model, seen, evidence)
+    """By `others` in place of the evidence."""
+    return _steer(model, seen, others)
 
 
 def _steer_by_others(model: AlignmentModel, seen: Seen, evidence: Collection[Evidence]) -> Steered:

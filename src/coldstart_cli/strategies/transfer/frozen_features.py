@@ -17,11 +17,10 @@ from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Adapted, Inputs, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, linear_head
-from coldstart_cli.models.norm import MOMENTUM
 from coldstart_cli.strategies.building_blocks.centred import Centred
 from coldstart_cli.strategies.building_blocks.discrepancy import squared_distances
 from coldstart_cli.strategies.building_blocks.prototypes import prototypes
-from coldstart_cli.strategies.building_blocks.source_classifier import fit_classifier
+from coldstart_cli.strategies.building_blocks.source_classifier import fit_classifier, fit_with_mean
 from coldstart_cli.training.optimizers import OptimizerFactory
 
 
@@ -67,19 +66,14 @@ class NearestCentroid(Strategy):
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         """Keeps the mean even where it is not used, so that an evaluation can ask for it later."""
-
-        def observe(mean: Tensor) -> None:
-            # In place, because it is a buffer that checkpoints hold.
-            self.source_mean.lerp_(mean.to(self.source_mean), MOMENTUM)
-
-        return fit_classifier(
+        return fit_with_mean(
             self.network,
             source,
             self.optimizer,
+            self.source_mean,
             batch_size=self.batch_size,
             seed=self.seed,
             start=start,
-            observe=observe,
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
