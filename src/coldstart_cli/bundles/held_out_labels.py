@@ -19,7 +19,7 @@ from coldstart_cli.training.cross_validation import Folds, Indices, to_estimate,
 from coldstart_cli.training.inner_loop import canonical_order
 
 MOST_OUTPUTS = 1 << 26
-"""Outputs of all repeats together: 256 MiB. Where examples times classes are more, folds are dealt fewer times."""
+"""Of all repeats together: 256 MiB. Where examples times classes are more, folds are dealt fewer times."""
 
 Told = Callable[[str, int, int], None]
 """Called after each adaptation with what it is for, how many are done, and how many there will be."""
@@ -160,7 +160,7 @@ class Rehearsal:
         )
 
     def n_repeats(self, n_repeats: int) -> int:
-        """How often folds are dealt of the number asked for, so that memory does not grow with the repeats."""
+        """How often folds are dealt, of the number asked for: memory does not grow with the repeats."""
         outputs = len(self.support) * self.support.objective.n_outputs
         return max(1, min(n_repeats, MOST_OUTPUTS // outputs))
 
