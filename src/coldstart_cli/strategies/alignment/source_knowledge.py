@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coldstart_cli.core.objectives import one_hot
-from coldstart_cli.core.tasks import Pool
+from coldstart_cli.core.tasks import Pool, map_inputs
 from coldstart_cli.strategies.building_blocks.discrepancy import squared_distances
 from coldstart_cli.strategies.building_blocks.prototypes import prototypes
 
@@ -69,7 +69,7 @@ class SourceKnowledge(nn.Module):
         sums, _ = self._sums(encoder, pool, centred=True)
         self.known.copy_(sums / sizes.clamp(min=1).unsqueeze(-1))
         if pool.read_names is not None:
-            names = encoder(pool.read_names if isinstance(pool.read_names, Tensor) else dict(pool.read_names))
+            names = encoder(map_inputs(lambda t: t.to(self.names.device), pool.read_names))
             self.names_centre.copy_(names.mean(0))
             self.names.copy_(self.centred_names(names))
 
