@@ -373,8 +373,8 @@ class Strategy(nn.Module, ABC):
     def ablations(self, support: Support, other: Support) -> Mapping[str, Iterator[Adapted]]:
         """Adaptations to the same task with a part of the strategy exchanged or left out, by what was done.
 
-        What a strategy claims to make use of must show here (`evaluation.ablate`): `swap` takes what `other`,
-        another task's support set, says in place of what this one says; `off` does without.
+        What a strategy claims to make use of must show here (`evaluation.ablate`): `swap` takes what
+        `other`, another task's support set, says in place of what this one says; `off` does without.
         """
         return {}
 
