@@ -53,6 +53,9 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.datasets.image_folder": {"invert": False, **_SHARED},
     "coldstart_cli.datasets.tabular": {"group_column": None, **_SHARED},
     "coldstart_cli.datasets.text": {"group_column": None, **_SHARED},
+    "coldstart_cli.strategies.MatchingNetwork": {"temperature": 1.0, "learn_temperature": False},
+    "coldstart_cli.strategies.Reptile": {"outer_lr": None, "carry_state": False},
+    "coldstart_cli.strategies.ProtoNet": {"temperature": 1.0, "learn_temperature": False},
 }
 """class -> keys that it has gained since, with the values that change nothing: a hash leaves them out there.
 

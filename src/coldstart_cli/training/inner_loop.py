@@ -35,9 +35,15 @@ def descend(
         second_order: keep the graph of the gradients, so that the result can be differentiated
             through them; otherwise they are constants, as in first-order MAML.
     """
-    state: State = {}
+    return (weights for weights, _ in descend_from({}, loss, weights, rule, second_order=second_order))
+
+
+def descend_from(
+    state: State, loss: Callable[[Weights], Tensor], weights: Weights, rule: Rule, *, second_order: bool
+) -> Iterator[tuple[Weights, State]]:
+    """As `descend`, from a state of the rule that earlier steps left, yielded with the weights."""
     while True:
-        yield weights
+        yield weights, state
         # The caller may evaluate under no_grad. The block ends before the yield, or the mode would leak
         # out.
         with torch.enable_grad():
@@ -97,6 +103,26 @@ def adam(lr: float, *, beta1: float) -> Rule:
         # with it.
         moved = {n: w - scale * mean[n] / (square[n].sqrt() / root + epsilon) for n, w in weights.items()}
         return moved, {"mean": mean, "square": square, "step": step}
+
+    return rule
+
+
+def carried_adam(lr: float) -> Rule:
+    """`adam(lr, beta1=0.0)` with a state that tasks can hand on, and of which means can be taken.
+
+    In place of the number of steps it holds the sum of the weights that each mean square has given to
+    squares, `totals`: from 0 it is 1 - beta2^steps. The first state, `{"squares": ..., "totals": ...}`, is
+    given; totals broadcast with the weights.
+    """
+    beta2, epsilon = 0.999, 1e-8
+
+    def rule(weights: Weights, gradients: Weights, state: State) -> tuple[Weights, State]:
+        squares = {n: beta2 * state["squares"][n] + (1 - beta2) * g * g for n, g in gradients.items()}
+        totals = {n: beta2 * total + (1 - beta2) for n, total in state["totals"].items()}
+        moved = {
+            n: w - lr * gradients[n] / ((squares[n] / totals[n]).sqrt() + epsilon) for n, w in weights.items()
+        }
+        return moved, {"squares": squares, "totals": totals}
 
     return rule
 

@@ -78,3 +78,8 @@ def scores_after(
     moved = next(islice(steps, inner_steps, None))
     found: dict[str, Tensor] = each(scores_of)({**weights, **moved}, query.inputs, query.targets)
     return found
+
+
+def parameter_key(name: str) -> str:
+    """A parameter's name in the form that a ParameterDict allows."""
+    return name.replace(".", "/")
