@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -11,7 +12,12 @@ from torch import Tensor
 
 from coldstart_cli.core.objectives import Regression
 from coldstart_cli.core.tasks import Examples, Inputs
-from coldstart_cli.strategies.building_blocks.inner_steps import scores_after
+from coldstart_cli.experiment.assembly import Experiment
+from coldstart_cli.strategies.building_blocks.inner_steps import (
+    InnerSteps,
+    scores_after,
+    warn_of_standstill,
+)
 from coldstart_cli.training.inner_loop import sgd
 from coldstart_cli.training.meta_batch import same
 
@@ -53,3 +59,27 @@ def test_the_outer_gradient_flows_through_the_steps_in_second_order(
     (gradient,) = torch.autograd.grad(found["loss"], [weights["slope"]])
     # d/d slope of (4 - 2 s1)^2 at s1 = 1.5 is -4; s1 = s + (2 - s) / 2, where first order takes ds1/ds = 1.
     assert gradient.item() == pytest.approx(-4 * factor)
+
+
+def small_steps(lr: float) -> InnerSteps:
+    return {"inner_lr": lr, "inner_steps": 1, "meta_batch_size": 1}
+
+
+def test_a_standstill_is_said_with_a_rate_that_moves(experiment: Callable[..., Experiment]) -> None:
+    made = experiment("strategy=anil", "strategy.inner_lr=0.0001")
+    with pytest.warns(RuntimeWarning, match=r"^strategy\.inner_lr: 0\.0001 changes .*; give a larger") as said:
+        warn_of_standstill(made.strategy, made.source, small_steps(0.0001))
+    better = float(str(said[0].message).rpartition("=")[2])
+    made = experiment("strategy=anil", f"strategy.inner_lr={better}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_standstill(made.strategy, made.source, small_steps(better))
+
+
+def test_a_resumed_training_says_nothing_again(experiment: Callable[..., Experiment]) -> None:
+    made = experiment("strategy=maml", "strategy.inner_lr=0.0001")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made.strategy.fit(made.source, 3)
+    with pytest.warns(RuntimeWarning, match="hardly adapt"):
+        made.strategy.fit(made.source)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Annotated, TypedDict
 
+import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
-from coldstart_cli.core.tasks import Examples, Inputs, Objective
+from coldstart_cli.core.tasks import Examples, Inputs, Objective, Strategy, TaskSource
 from coldstart_cli.strategies.building_blocks.scores import scores
 from coldstart_cli.training.inner_loop import Rule, Weights, descend
 from coldstart_cli.training.meta_batch import Each
@@ -27,6 +29,11 @@ class InnerSteps(TypedDict):
     inner_lr: Annotated[float, Gt(0)]
     inner_steps: Annotated[int, Ge(1)]
     meta_batch_size: Annotated[int, Ge(1)]
+
+
+_STANDSTILL = 0.02
+"""Share of a support set's loss that inner steps take at least; published settings take .05 to .3 of it."""
+_USUAL = 0.2
 
 
 class DifferentiableSteps(InnerSteps):
@@ -78,6 +85,36 @@ def scores_after(
     moved = next(islice(steps, inner_steps, None))
     found: dict[str, Tensor] = each(scores_of)({**weights, **moved}, query.inputs, query.targets)
     return found
+
+
+def warn_of_standstill(strategy: Strategy, source: TaskSource, inner: InnerSteps) -> None:
+    """Warns where the inner steps on the first training tasks leave the loss of the support set as it is.
+
+    A gradient is as long as the features are, so a rate that suits images' is no step for pretrained
+    features of length 1. The remedy goes by first order: the loss falls in proportion to the rate.
+    """
+    device = next(strategy.parameters()).device
+    falls = []
+    for task in source.tasks("train", range(3)):
+        support = task.support.to(device)
+        adapted = strategy.adapt(support)
+        with torch.no_grad():
+            before, after = (
+                float(support.objective.loss(step.module(support.inputs), support.targets))
+                for step in islice(adapted, 0, inner["inner_steps"] + 1, inner["inner_steps"])
+            )
+        falls.append(1 - after / before if before > 0 else 1.0)
+    largest = max(falls, key=abs)
+    if abs(largest) < _STANDSTILL:
+        lr, steps = inner["inner_lr"], inner["inner_steps"]
+        better = f"{lr * _USUAL / max(abs(largest), 1e-6):.0e}"
+        warnings.warn(
+            f"strategy.inner_lr: {lr:g} changes the loss on a support set by {abs(largest):.1%} in {steps} "
+            f"inner step{'s' * (steps > 1)}, so tasks hardly adapt; give a larger one, about "
+            f"strategy.inner_lr={float(better):g}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 def parameter_key(name: str) -> str:

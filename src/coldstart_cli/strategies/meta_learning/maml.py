@@ -24,6 +24,7 @@ from coldstart_cli.strategies.building_blocks.inner_steps import (
     DifferentiableSteps,
     parameter_key,
     scores_after,
+    warn_of_standstill,
 )
 from coldstart_cli.strategies.building_blocks.scores import other_width
 from coldstart_cli.training.inner_loop import Rule, Weights, descend, sgd
@@ -75,6 +76,8 @@ class MAML(Strategy):
         return other_width(self.n_outputs, tasks) or super().refusal(tasks)
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
+        if start == 0:
+            warn_of_standstill(self, source, self.inner)
         return episodic(
             self._task_loss,
             dict(self.network.named_parameters()),
