@@ -6,10 +6,12 @@ __getattr__, __dir__ = face(
     __name__,
     {
         "meta_learning.maml": "MAML",
+        "meta_learning.mamlpp": "MAMLPlusPlus",
         "meta_learning.maml_lora": "LowRankMAML",
         "meta_learning.reptile": "Reptile",
         "meta_learning.proto_maml": "ProtoMAML",
         "meta_learning.protonet": "ProtoNet",
+        "meta_learning.simple_cnaps": "SimpleCNAPs",
         "meta_learning.matching": "MatchingNetwork",
         "meta_learning.r2d2": "R2D2",
         "meta_learning.task_encoder": "TaskEncoder",

@@ -83,6 +83,17 @@ def sgd(
     return rule
 
 
+def sgd_by_step(rates: Mapping[str, Tensor]) -> Rule:
+    """w - rates[name][step] * g, rates (n_steps,) of each tensor; beyond the last step, by its rate."""
+
+    def rule(weights: Weights, gradients: Weights, state: State) -> tuple[Weights, State]:
+        step = state.get("step", 0)
+        moved = {n: w - rates[n][min(step, len(rates[n]) - 1)] * gradients[n] for n, w in weights.items()}
+        return moved, {"step": step + 1}
+
+    return rule
+
+
 def adam(lr: float, *, beta1: float) -> Rule:
     """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1), beta2 and epsilon as published.
 

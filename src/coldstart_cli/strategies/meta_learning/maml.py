@@ -77,7 +77,7 @@ class MAML(Strategy):
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         if start == 0:
-            warn_of_standstill(self, source, self.inner)
+            warn_of_standstill(self, self.network.encoder, source, self.inner)
         return episodic(
             self._task_loss,
             dict(self.network.named_parameters()),
