@@ -12,6 +12,7 @@ __getattr__, __dir__ = face(
         "meta_learning.proto_maml": "ProtoMAML",
         "meta_learning.protonet": "ProtoNet",
         "meta_learning.simple_cnaps": "SimpleCNAPs",
+        "meta_learning.feat": "FEAT",
         "meta_learning.matching": "MatchingNetwork",
         "meta_learning.r2d2": "R2D2",
         "meta_learning.task_encoder": "TaskEncoder",
