@@ -97,6 +97,35 @@ def sines(*overrides: str) -> Experiment:
     return assemble(config)
 
 
+class Sure(Steps):
+    """Says 0 of every query, with a deviation of 2; its teacher knows none."""
+
+    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
+        zeros, twos = (partial(Line, value) for value in (0.0, 2.0))
+        yield Adapted(zeros, {}, beside={"teacher": zeros}, deviation=twos)
+
+
+class Line(nn.Module):
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(inputs), 1), self.value)
+
+
+def test_a_predictor_that_knows_its_deviations_has_intervals() -> None:
+    experiment = sines()
+    adaptations = Adaptations([0, 1], experiment.hardware, beside=True)
+    for task in tasks_of(experiment.source, "new", 5):  # the last ones may be answered by a replay
+        rows = scored(Sure(), task, adaptations, coverage=0.9)
+        inside = (task.query.targets.abs() <= 2 * 1.6448536).double().mean().item()
+        for row in rows:
+            expected = {} if row.beside else {"interval_coverage": pytest.approx(inside, abs=1e-6)}
+            assert {n: v for n, v in row.metrics.items() if n == "interval_coverage"} == expected
+            assert len(row.metrics) == (0 if row.beside else 3)
+
+
 def test_tasks_scored_together_are_scored_as_one_by_one() -> None:
     scored_alone = sines("hardware.threads=1")
     records = {}

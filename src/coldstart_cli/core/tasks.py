@@ -107,6 +107,15 @@ class Objective(ABC):
         """Numbers by name that an evaluation reports beside the headline."""
         return {}
 
+    def intervals(
+        self, outputs: Tensor, deviations: Tensor, targets: Tensor, coverage: float
+    ) -> dict[str, float]:
+        """Numbers by name that an evaluation reports where a predictor of reals knows its deviations too.
+
+        `coverage` is the probability that an interval must reach; the shapes are those of `loss`.
+        """
+        return {}
+
     def calibration(self, outputs: Tensor, targets: Tensor, coverage: float) -> Calibration | None:
         """How far predicted probabilities can be believed; None where outputs are not probabilities.
 
@@ -283,12 +292,15 @@ class Adapted:
         notes: numbers worth reporting (`distance`, `guard`, ...). `similarity of X` is the resemblance of
             the source group X to the task, and X, among `beside`, the predictor that learned from X alone.
         beside: other predictors for the same task that are scored beside this one, by role (`teacher`).
+        deviation: makes a module (n, ...) -> (n, n_outputs) of the standard deviations of what `module` says of
+            reals, where the strategy knows them.
     """
 
     build: Callable[[], nn.Module]
     changed: Mapping[str, Tensor]
     notes: Mapping[str, float] = field(default_factory=dict)
     beside: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
+    deviation: Callable[[], nn.Module] | None = None
 
     @property
     def module(self) -> nn.Module:

@@ -103,7 +103,7 @@ def scored(
         outputs = id(answer.outputs)
         # Steps that share a predictor have the same tensor of outputs, which is measured once.
         if outputs not in known:
-            known[outputs] = _measured(answer.outputs, task, coverage)
+            known[outputs] = _measured(answer.outputs, answer.deviations, task, coverage)
         measured = known[outputs]
         scores.append(
             Score(
@@ -132,7 +132,9 @@ class _Measured:
     believed: Believed | None
 
 
-def _measured(outputs: Tensor, task: Task, coverage: float | None) -> _Measured:
+def _measured(
+    outputs: Tensor, deviations: Tensor | None, task: Task, coverage: float | None
+) -> _Measured:
     objective, targets = task.support.objective, task.query.targets
     value = float(objective.metrics(outputs, targets)[objective.headline])
     loss = float(objective.loss(outputs, targets))
@@ -140,6 +142,8 @@ def _measured(outputs: Tensor, task: Task, coverage: float | None) -> _Measured:
         return _Measured(value, loss, {}, None)
     outputs, targets = outputs.cpu(), targets.cpu()  # moved once, because all that follows is counted there
     others = objective.other_metrics(outputs, targets)
+    if deviations is not None:
+        others |= objective.intervals(outputs, deviations.cpu(), targets.cpu(), coverage)
     found = objective.calibration(outputs, targets, coverage)
     believed = found and Believed(found.brier, found.coverage, found.set_size, found.confidence_bins)
     return _Measured(value, loss, {name: round(other, 6) for name, other in others.items()}, believed)

@@ -70,7 +70,9 @@ def _over_shots(summary: Summary, numbers: Numbers) -> list[str]:
 
 
 def _calibration(summary: Summary) -> list[str]:
-    if summary.n_way is None and not any(shot.new.calibration for shot in summary.shots.values()):
+    # A strategy that knows its deviations has the coverage of its intervals among the metrics.
+    believed = any(shot.new.calibration or shot.new.metrics for shot in summary.shots.values())
+    if summary.n_way is None and not believed:
         return ["No calibration: a predictor of reals gives a mean and no variance"]
     return []
 

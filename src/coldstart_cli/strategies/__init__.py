@@ -16,6 +16,7 @@ __getattr__, __dir__ = face(
         "meta_learning.matching": "MatchingNetwork",
         "meta_learning.r2d2": "R2D2",
         "meta_learning.task_encoder": "TaskEncoder",
+        "meta_learning.neural_process": "AttentiveNeuralProcess",
         "meta_learning.film": "FiLM",
         "meta_learning.cavia": "CAVIA",
         "distillation.distillation": "Distillation",

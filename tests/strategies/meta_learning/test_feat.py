@@ -11,7 +11,7 @@ import torch
 from coldstart_cli.core.tasks import Examples
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.strategies.building_blocks.embedding import task_scores
-from coldstart_cli.strategies.meta_learning.feat import FEAT, SetTransformer, together
+from coldstart_cli.strategies.meta_learning.feat import FEAT, SetTransformer
 from coldstart_cli.training.meta_batch import same
 
 Make = Callable[..., Experiment]
@@ -28,9 +28,9 @@ def transformed(transformer: SetTransformer, values: Array) -> Array:
     w = {name: p.detach().numpy() for name, p in transformer.named_parameters()}
     found = np.zeros_like(values)
     for i, v in enumerate(values):
-        scores = [(w["query.weight"] @ v) @ (w["key.weight"] @ other) for other in values]
-        read = softmax(np.array(scores) / np.sqrt(len(v))) @ (values @ w["value.weight"].T)
-        total = v + w["output.weight"] @ read + w["output.bias"]
+        scores = [(w["attention.query.weight"] @ v) @ (w["attention.key.weight"] @ other) for other in values]
+        read = softmax(np.array(scores) / np.sqrt(len(v))) @ (values @ w["attention.value.weight"].T)
+        total = v + w["attention.output.weight"] @ read + w["attention.output.bias"]
         normal = (total - total.mean()) / np.sqrt(total.var() + 1e-5)
         found[i] = w["norm.weight"] * normal + w["norm.bias"]
     return found
@@ -79,8 +79,8 @@ def test_classes_may_come_in_any_order() -> None:
     torch.manual_seed(0)
     transformer, means = SetTransformer(6, 0.0), torch.randn(4, 6)
     order = torch.tensor([2, 0, 3, 1])
-    adapted = transformer(means, together(4, means))
-    torch.testing.assert_close(transformer(means[order], together(4, means)), adapted[order])
+    adapted = transformer(means)
+    torch.testing.assert_close(transformer(means[order]), adapted[order])
 
 
 def test_a_weight_of_nothing_leaves_the_query_loss_alone(experiment: Make) -> None:
@@ -93,9 +93,9 @@ def test_a_weight_of_nothing_leaves_the_query_loss_alone(experiment: Make) -> No
 def test_dropout_acts_in_training_alone() -> None:
     torch.manual_seed(0)
     transformer, means = SetTransformer(6, 0.5), torch.randn(4, 6)
-    first, second = (transformer.train()(means, together(4, means)) for _ in range(2))
+    first, second = (transformer.train()(means) for _ in range(2))
     assert not torch.equal(first, second)
-    first, second = (transformer.eval()(means, together(4, means)) for _ in range(2))
+    first, second = (transformer.eval()(means) for _ in range(2))
     assert torch.equal(first, second)
 
 

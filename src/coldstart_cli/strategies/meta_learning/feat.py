@@ -12,7 +12,6 @@ k, support and query, as a set of their own, and all are classified by -|phi(x) 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterator, Mapping
 from functools import partial
 from typing import Annotated, Unpack, final
@@ -25,6 +24,7 @@ from torch.nn import functional as F
 
 from coldstart_cli.core.objectives import one_hot
 from coldstart_cli.core.tasks import Adapted, Examples, Strategy, Support, TaskSource
+from coldstart_cli.models.attention import MultiHeadAttention
 from coldstart_cli.models.network import Encoder, below
 from coldstart_cli.strategies.building_blocks.discrepancy import squared_distances
 from coldstart_cli.strategies.building_blocks.embedding import fit_embedding, full_precision
@@ -77,7 +77,7 @@ class FEAT(Strategy):
         """Yields once: there is no step to take."""
         with torch.no_grad():
             means = prototypes(self.encoder(support.inputs), support.targets, support.objective.n_outputs)
-            adapted = self.transformer(means, together(len(means), means))
+            adapted = self.transformer(means)
             temperature = temperature_in(dict(self.named_parameters()), self.tempered["temperature"])
         made = partial(NearestPrototype, self.encoder, adapted, temperature)
         yield Adapted(made, {"prototypes": adapted})
@@ -88,7 +88,7 @@ class FEAT(Strategy):
         """An `embedding.Compare` whose weights are `transformer.*`, and perhaps `log_temperature`."""
         assert isinstance(support.inputs, Tensor)
         means = prototypes(support.inputs, support.targets, n_outputs)
-        adapted = self._transformed(weights, means, together(n_outputs, means))
+        adapted = self._transformed(weights, means, None)
         return -squared_distances(query, adapted) / temperature_in(weights, self.tempered["temperature"])
 
     def _contrastive_loss(self, weights: Mapping[str, Tensor], task: Examples, n_outputs: int) -> Tensor:
@@ -104,43 +104,34 @@ class FEAT(Strategy):
         chosen = one_hot(task.targets, n_outputs).to(log_p.dtype)
         return -self.contrastive_weight * (log_p * chosen).sum(-1).mean()
 
-    def _transformed(self, weights: Mapping[str, Tensor], values: Tensor, attends: Tensor) -> Tensor:
-        found: Tensor = functional_call(self.transformer, below("transformer.", weights), (values, attends))
+    def _transformed(
+        self, weights: Mapping[str, Tensor], values: Tensor, attends: Tensor | None
+    ) -> Tensor:
+        own = below("transformer.", weights)
+        found: Tensor = functional_call(self.transformer, own, (values, attends))
         return found
 
 
 @final
 class SetTransformer(nn.Module):
-    """One layer of self-attention over a set, without positions (n, d) -> (n, d).
+    """One layer of self-attention over a set, without positions: (n, d) -> (n, d).
 
     Args:
         width: d, of the features; one head.
-        dropout: of the output before it is added to the input.
+        dropout: of what is read, before it is added to the input.
     """
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
-        self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
-        self.output, self.norm = nn.Linear(width, width), nn.LayerNorm(width)
+        self.attention, self.norm = MultiHeadAttention(width, n_heads=1), nn.LayerNorm(width)
         self.dropout = dropout
-        # As in the authors' code; the mean of the classes is what T adds at the beginning.
-        for layer in (self.query, self.key, self.value):
-            nn.init.normal_(layer.weight, std=math.sqrt(2 / (2 * width)))
-        nn.init.xavier_normal_(self.output.weight)
 
-    def forward(self, values: Tensor, attends: Tensor) -> Tensor:
-        """`attends`: (n, n) bool, whether row i reads column j; each row reads at least one."""
+    def forward(self, values: Tensor, attends: Tensor | None = None) -> Tensor:
+        """`attends`: as in `MultiHeadAttention`."""
         with torch.autocast(values.device.type, enabled=False):
             v = full_precision(values)
-            scores = self.query(v) @ self.key(v).T / math.sqrt(v.shape[1])
-            weights = scores.masked_fill(~attends, float("-inf")).softmax(-1)
-            read = self.output(weights @ self.value(v))
+            read = self.attention(v, v, v, attends)
             if self.dropout > 0:
                 read = F.dropout(read, self.dropout, self.training)
             found: Tensor = self.norm(v + read)
             return found
-
-
-def together(n: int, like: Tensor) -> Tensor:
-    """(n, n): all read all."""
-    return torch.ones(n, n, dtype=torch.bool, device=like.device)
