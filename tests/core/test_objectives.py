@@ -179,7 +179,9 @@ def test_intervals_of_normal_distributions_by_hand() -> None:
     assert found["interval_coverage"] == pytest.approx(2 / 3)
     assert found["interval_width"] == pytest.approx(2 * 1.6448536 * 2 * 5 / 3)
     # In the unit of the target: errors of 2, 4 and 8, deviations of 2, 2 and 6.
-    squares = [(error / s) ** 2 / 2 + math.log(s * math.sqrt(2 * math.pi)) for error, s in ((2, 2), (4, 2), (8, 6))]
+    squares = [
+        (error / s) ** 2 / 2 + math.log(s * math.sqrt(2 * math.pi)) for error, s in ((2, 2), (4, 2), (8, 6))
+    ]
     assert found["gaussian_nll"] == pytest.approx(sum(squares) / 3)
     assert Classification(3).intervals(outputs, outputs, targets, 0.9) == {}
 

@@ -22,7 +22,10 @@ def test_output_equals_numpy_head_by_head() -> None:
     w = {name: p.detach().numpy() for name, p in attention.named_parameters()}
     heads = []
     for h in (slice(0, 3), slice(3, 6)):
-        q, k, v = (x.numpy() @ w[f"{n}.weight"][h].T for n, x in (("query", queries), ("key", keys), ("value", values)))
+        q, k, v = (
+            x.numpy() @ w[f"{n}.weight"][h].T
+            for n, x in (("query", queries), ("key", keys), ("value", values))
+        )
         powers = np.exp(q @ k.T / np.sqrt(3)) * mask
         heads.append(powers / powers.sum(1, keepdims=True) @ v)
     expected = np.concatenate(heads, 1) @ w["output.weight"].T + w["output.bias"]

@@ -132,9 +132,7 @@ class _Measured:
     believed: Believed | None
 
 
-def _measured(
-    outputs: Tensor, deviations: Tensor | None, task: Task, coverage: float | None
-) -> _Measured:
+def _measured(outputs: Tensor, deviations: Tensor | None, task: Task, coverage: float | None) -> _Measured:
     objective, targets = task.support.objective, task.query.targets
     value = float(objective.metrics(outputs, targets)[objective.headline])
     loss = float(objective.loss(outputs, targets))

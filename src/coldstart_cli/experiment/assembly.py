@@ -103,6 +103,7 @@ def assemble(config: Mapping[str, Any], run: Run | None = None) -> Experiment:
             trained_before = is_trained and role == "strategy"
             _check_strategy(strategy, role, source, evaluation, is_trained=trained_before)
     check_precision(hardware, contestants["strategy"][""])
+    check_augmentation(training, source)
     facts = {"n_way": source.shape.n_way, **builder.known}
     return Experiment(
         config, hardware, source, training, evaluation, left_out, contestants, builder.vectorize, facts
@@ -145,6 +146,15 @@ def check_precision(hardware: Hardware, strategy: Strategy) -> None:
         raise RequestError(
             "hardware.precision: bf16 makes a gradient through inner steps some 18 % wrong; choose fp32, "
             "strategy.second_order=false, or bf16_second_order to use it anyway"
+        )
+
+
+def check_augmentation(training: TrainingPlan, source: TaskSource) -> None:
+    """Refuses to move inputs that are no images."""
+    shape = source.input_shape
+    if training.augment and not (isinstance(shape, tuple) and len(shape) == 3):
+        raise RequestError(
+            f"training.augment: it moves images and this data set gives inputs of shape {shape}; leave it at 0"
         )
 
 

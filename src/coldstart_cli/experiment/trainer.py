@@ -25,8 +25,9 @@ from coldstart_cli.metrics.names import VALIDATION
 from coldstart_cli.processes import ranks
 from coldstart_cli.processes.signals import StopOnSignal
 from coldstart_cli.runs.run import Run
+from coldstart_cli.training.augmentation import Augmentation
 from coldstart_cli.training.optimizers import optimizers
-from coldstart_cli.training.outer_loops import counting
+from coldstart_cli.training.outer_loops import augmenting, counting
 from coldstart_cli.training.randomness import step_seed
 
 
@@ -58,12 +59,14 @@ class TrainingPlan:
         log_every: outer steps between two lines of history.
         checkpoint_seconds: seconds between two checkpoints; resuming is exact, so results stay the same.
         validation: how the best state is chosen.
+        augment: how training images are moved at random.
     """
 
     steps: Annotated[int, Ge(1)]
     log_every: Annotated[int, Ge(1)]
     checkpoint_seconds: Annotated[float, Gt(0)]
     validation: ValidationPlan
+    augment: Augmentation
 
 
 class Training:
@@ -150,7 +153,7 @@ class Training:
         # For losses that draw from torch's global generator, such as dropout in a plug-in's own loop.
         torch.manual_seed(step_seed(self.seed, self.step))
         before = self.hardware.now()
-        with self.hardware.autocast(), counting(self._count):
+        with self.hardware.autocast(), counting(self._count), augmenting(self.plan.augment or None):
             values = next(steps, None)
         if values is None:
             return None

@@ -38,9 +38,7 @@ class MultiHeadAttention(nn.Module):
         for layer in (self.query, self.key, self.value, self.output):
             nn.init.xavier_normal_(layer.weight)
 
-    def forward(
-        self, queries: Tensor, keys: Tensor, values: Tensor, attends: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, attends: Tensor | None = None) -> Tensor:
         """`attends`: (n, m) bool, whether row i reads row j; each row reads at least one. None: all."""
         with torch.autocast(queries.device.type, enabled=False):
             q, k, v = (

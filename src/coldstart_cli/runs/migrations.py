@@ -42,6 +42,12 @@ MIGRATIONS: dict[int, Any] = {1: _examples_unknown}
 """format n -> a function that turns a run.json of format n into one of n + 1."""
 
 
+_AS_THEY_ARE: dict[str, Any] = {
+    "_target_": "coldstart_cli.training.Augmentation",
+    "shift": 0.0,
+    "rotation": 0.0,
+    "scale": 0.0,
+}
 _SHARED: dict[str, Any] = {"shared_labels": False, "leave_out": None}
 NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.datasets.arrays": {
@@ -53,6 +59,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.datasets.image_folder": {"invert": False, **_SHARED},
     "coldstart_cli.datasets.tabular": {"group_column": None, **_SHARED},
     "coldstart_cli.datasets.text": {"group_column": None, **_SHARED},
+    "coldstart_cli.experiment.TrainingPlan": {"augment": _AS_THEY_ARE},
     "coldstart_cli.strategies.MatchingNetwork": {"temperature": 1.0, "learn_temperature": False},
     "coldstart_cli.strategies.Reptile": {"outer_lr": None, "carry_state": False},
     "coldstart_cli.strategies.ProtoNet": {"temperature": 1.0, "learn_temperature": False},

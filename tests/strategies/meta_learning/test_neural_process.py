@@ -45,7 +45,9 @@ def read(attention: MultiHeadAttention, queries: Array, keys: Array, values: Arr
     w = {name: p.detach().numpy() for name, p in attention.named_parameters()}
     heads = []
     for h in np.split(np.arange(4), 2):
-        q, k, v = (x @ w[f"{n}.weight"][h].T for n, x in (("query", queries), ("key", keys), ("value", values)))
+        q, k, v = (
+            x @ w[f"{n}.weight"][h].T for n, x in (("query", queries), ("key", keys), ("value", values))
+        )
         powers = np.exp(q @ k.T / np.sqrt(2))
         heads.append(powers / powers.sum(1, keepdims=True) @ v)
     return np.concatenate(heads, 1) @ w["output.weight"].T + w["output.bias"]

@@ -97,9 +97,7 @@ def scores_after(
     return {**found, "loss": (step_weights * torch.stack([*losses, found["loss"]], -1)).sum(-1)}
 
 
-def warn_of_standstill(
-    strategy: Strategy, encoder: Encoder, source: TaskSource, inner: InnerSteps
-) -> None:
+def warn_of_standstill(strategy: Strategy, encoder: Encoder, source: TaskSource, inner: InnerSteps) -> None:
     """Warns where the inner steps on the first training tasks leave the loss of the support set as it is.
 
     A gradient of the head is as long as the features are, so a rate that suits those of images is no step

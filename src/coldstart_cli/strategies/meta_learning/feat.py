@@ -104,9 +104,7 @@ class FEAT(Strategy):
         chosen = one_hot(task.targets, n_outputs).to(log_p.dtype)
         return -self.contrastive_weight * (log_p * chosen).sum(-1).mean()
 
-    def _transformed(
-        self, weights: Mapping[str, Tensor], values: Tensor, attends: Tensor | None
-    ) -> Tensor:
+    def _transformed(self, weights: Mapping[str, Tensor], values: Tensor, attends: Tensor | None) -> Tensor:
         own = below("transformer.", weights)
         found: Tensor = functional_call(self.transformer, own, (values, attends))
         return found

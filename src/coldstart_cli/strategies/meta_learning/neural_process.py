@@ -16,7 +16,7 @@ from functools import partial
 from typing import Annotated, final
 
 import torch
-from annotated_types import Ge, Len, Lt
+from annotated_types import Ge, Gt, Len, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -57,6 +57,8 @@ class AttentiveNeuralProcess(Strategy):
         width: of pairs, keys and queries.
         n_heads: of each attention; they divide `width`.
         n_self_attention: layers of self-attention over the pairs.
+        init_gain: of the initial weights that make a query's and an example's key: at 1 every query reads the mean
+            of all examples at first, and learns late that it need not.
         hidden: units of the hidden layers of h, k and g.
         min_deviation: m, the smallest standard deviation, in units of the targets as they are learned.
         meta_batch_size: tasks in one outer step.
@@ -73,6 +75,7 @@ class AttentiveNeuralProcess(Strategy):
         width: Annotated[int, Ge(1)],
         n_heads: Annotated[int, Ge(1)],
         n_self_attention: Annotated[int, Ge(0)],
+        init_gain: Annotated[float, Gt(0)],
         hidden: Annotated[list[Annotated[int, Ge(1)]], Len(1)],
         min_deviation: Annotated[float, Ge(0), Lt(1)],
         meta_batch_size: Annotated[int, Ge(1)],
@@ -80,10 +83,14 @@ class AttentiveNeuralProcess(Strategy):
         super().__init__()
         self.n_outputs, self.n_way, self.vectorize = n_outputs, n_way, vectorize
         self.width, self.n_heads, self.n_self_attention = width, n_heads, n_self_attention
-        self.hidden, self.min_deviation, self.meta_batch_size = hidden, min_deviation, meta_batch_size
+        self.init_gain, self.hidden = init_gain, hidden
+        self.min_deviation, self.meta_batch_size = min_deviation, meta_batch_size
         self.network = AttentiveNetwork(
             encoder, n_outputs, 1 if n_way else 2, width, n_heads, n_self_attention, hidden
         )
+        with torch.no_grad():
+            self.network.across.query.weight *= init_gain
+            self.network.across.key.weight *= init_gain
         self.optimizer = optimizer(self.parameters())
 
     def refusal(self, tasks: TaskSource) -> str | None:
