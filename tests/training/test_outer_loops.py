@@ -16,8 +16,8 @@ from coldstart_cli.core.tasks import Examples, Objective, Pool, Task
 from coldstart_cli.datasets.benchmarks.synthetic import Sinusoid
 from coldstart_cli.experiment.assembly import assemble
 from coldstart_cli.testing.trial import IMAGES, SMALL
-from coldstart_cli.training.meta_batch import Each
 from coldstart_cli.training.augmentation import Augmentation
+from coldstart_cli.training.meta_batch import Each
 from coldstart_cli.training.outer_loops import augmenting, counting, episodic, supervised
 from tests.kit.plain_optimizers import plain_adam, plain_sgd
 

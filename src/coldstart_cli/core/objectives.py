@@ -135,7 +135,7 @@ class Regression(Objective):
     ) -> dict[str, float]:
         """Of normal distributions: how many targets lie in the middle, how wide it is, log-likelihood.
 
-        interval_coverage: share of targets in mean -+ z deviation, which holds `coverage` of the distribution.
+        interval_coverage: share of targets in mean -+ z deviation, which holds `coverage` of it.
         interval_width: mean of 2 z deviation, in the unit of the target. gaussian_nll: mean over targets of
         -log N(y; mean, deviation^2), in nats, of the target in its unit.
         """

@@ -292,8 +292,8 @@ class Adapted:
         notes: numbers worth reporting (`distance`, `guard`, ...). `similarity of X` is the resemblance of
             the source group X to the task, and X, among `beside`, the predictor that learned from X alone.
         beside: other predictors for the same task that are scored beside this one, by role (`teacher`).
-        deviation: makes a module (n, ...) -> (n, n_outputs) of the standard deviations of what `module` says of
-            reals, where the strategy knows them.
+        deviation: makes a module (n, ...) -> (n, n_outputs) of the standard deviations of what `module` says
+            of reals, where the strategy knows them.
     """
 
     build: Callable[[], nn.Module]

@@ -154,7 +154,8 @@ def check_augmentation(training: TrainingPlan, source: TaskSource) -> None:
     shape = source.input_shape
     if training.augment and not (isinstance(shape, tuple) and len(shape) == 3):
         raise RequestError(
-            f"training.augment: it moves images and this data set gives inputs of shape {shape}; leave it at 0"
+            f"training.augment: it moves images and this data set gives inputs of shape {shape}; "
+            "leave it at 0"
         )
 
 

@@ -36,7 +36,7 @@ class Augmentation:
         return 2 * torch.rand(n, 5, generator=torch.Generator().manual_seed(seed)) - 1
 
     def moved(self, examples: Examples, draws: Tensor) -> Examples:
-        """The examples with images (n, C, H, W), uint8 or reals, moved by draws (n, 5); 0 fills what is bared."""
+        """The examples, images (n, C, H, W) of uint8 or reals, moved by draws (n, 5); what is bared is 0."""
         images = examples.inputs
         assert isinstance(images, Tensor)
         angle = math.radians(self.rotation) * draws[:, 0]

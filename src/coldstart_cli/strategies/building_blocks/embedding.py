@@ -49,7 +49,7 @@ class Embedding(Protocol):
 def fit_embedding(
     strategy: Embedding, compare: Compare, source: TaskSource, start: int, *, beside: Beside | None = None
 ) -> Iterator[dict[str, float]]:
-    """Learns all parameters of the strategy by the query loss of training tasks, and by what is `beside` it."""
+    """Learns all parameters of the strategy by the query loss of training tasks and what is `beside` it."""
     return episodic(
         partial(task_scores, strategy.encoder, compare, beside=beside),
         dict(strategy.named_parameters()),

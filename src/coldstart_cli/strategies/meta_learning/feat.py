@@ -1,8 +1,8 @@
 """FEAT: class means that a set-to-set transformer adapts to one another.
 
 Ye, Hu, Zhan and Sha 2020, arXiv:1812.03664: a transformer T without positions reads the class means of a task
-as a set (equation 3), psi_k = T(mu)_k, and logits are -|phi(x) - psi_k|^2 / temperature (equation 4). With one
-head of the features' width,
+as a set (equation 3), psi_k = T(mu)_k, and logits are -|phi(x) - psi_k|^2 / temperature (equation 4). With
+one head of the features' width,
 
     T(v) = LayerNorm(v + W_o softmax(W_q v (W_k v)' / sqrt(d)) W_v v)        (equations 5 to 7)
 
@@ -38,7 +38,7 @@ class FEAT(Strategy):
     """Learns an encoder and a transformer of class means; adaptation is one forward pass.
 
     Departures: the encoder is not trained by a classification of all source classes first; both losses share
-    one temperature, where the authors' code has two.
+    one temperature, where the authors' code has two, and a dropout of .1 among the weights of attention.
 
     Args:
         encoder, optimizer, vectorize: from the run.

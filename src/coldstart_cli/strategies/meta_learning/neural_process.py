@@ -45,9 +45,9 @@ class AttentiveNeuralProcess(Strategy):
     """Learns to read a task off its support set, query by query: adaptation is one forward pass.
 
     Departures: z is the mean itself, as in the conditional neural process, where the paper samples from a
-    distribution around one: there are no samples of functions that hang together, and no lower bound. x is read
-    by the run's encoder. Self-attention reads normalised pairs (LayerNorm without weights) and adds to them: with
-    neither this nor z, training stood still for 600 steps on sinusoids. Classification, which the
+    distribution around one: there are no samples of functions that hang together, and no lower bound. x is
+    read by the run's encoder. Self-attention reads normalised pairs (LayerNorm without weights) and adds to
+    them: with neither this nor z, training stood still for 600 steps on sinusoids. Classification, which the
     paper does not have: y is one-hot, g makes logits, and the loss is the cross-entropy. Classes then have
     numbers that it must learn to ignore; `strategy=task_encoder` and `protonet` need not.
 
@@ -57,8 +57,8 @@ class AttentiveNeuralProcess(Strategy):
         width: of pairs, keys and queries.
         n_heads: of each attention; they divide `width`.
         n_self_attention: layers of self-attention over the pairs.
-        init_gain: of the initial weights that make a query's and an example's key: at 1 every query reads the mean
-            of all examples at first, and learns late that it need not.
+        init_gain: of the initial weights that make queries and keys of the last attention: at 1 every query
+            reads the mean of all examples at first, and learns late that it need not.
         hidden: units of the hidden layers of h, k and g.
         min_deviation: m, the smallest standard deviation, in units of the targets as they are learned.
         meta_batch_size: tasks in one outer step.

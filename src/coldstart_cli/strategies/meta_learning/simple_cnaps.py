@@ -1,7 +1,7 @@
 """Simple CNAPs: classify by the Mahalanobis distance to class means, by covariances of the support set.
 
-Bateni, Goyal, Masrani, Wood and Sigal 2020, arXiv:1912.03432, equations 2 to 4. With features of the support
-set, mu_k and Sigma_k the mean and the covariance of class k's, Sigma that of all, and n_k examples of class k,
+Bateni, Goyal, Masrani, Wood and Sigal 2020, arXiv:1912.03432, equations 2 to 4. Of the support set's
+features, mu_k and Sigma_k are the mean and the covariance of class k's, n_k in number, and Sigma that of all:
 
     p(k | x) = softmax_k(-1/2 (x - mu_k)' Q_k^-1 (x - mu_k)),
     Q_k = lambda_k Sigma_k + (1 - lambda_k) Sigma + beta I,    lambda_k = n_k / (n_k + 1).
@@ -29,8 +29,7 @@ class SimpleCNAPs(Strategy):
     """Learns an encoder whose features the Mahalanobis distance to class means tells apart.
 
     Departures: without the part of CNAPs that modulates a pretrained network by a task vector (section 3.2);
-    the encoder is the run's and learns by the query loss of training tasks, as ProtoNet's does. `strategy=film`
-    has such a modulation.
+    the encoder is the run's and learns by the query loss of training tasks, as ProtoNet's does.
 
     Args:
         encoder, optimizer, vectorize: from the run.
