@@ -144,7 +144,8 @@ class Regression(Objective):
         return {
             "interval_coverage": float(inside.double().mean()),
             "interval_width": float(2 * z * self.deviation * deviations.mean()),
-            "gaussian_nll": float(gaussian_loss(outputs, deviations, targets)) + math.log(self.deviation),
+            "gaussian_nll": float(gaussian_losses(outputs, deviations, targets).mean())
+            + math.log(self.deviation),
         }
 
     def values(self, outputs: Tensor) -> Tensor:
@@ -152,10 +153,9 @@ class Regression(Objective):
         return outputs * self.deviation + self.mean
 
 
-def gaussian_loss(mean: Tensor, deviation: Tensor, targets: Tensor) -> Tensor:
-    """Mean of -log N(y; mean, deviation^2) in nats, all three (n, n_outputs)."""
-    losses = ((targets - mean) / deviation).square() / 2 + deviation.log() + math.log(2 * math.pi) / 2
-    return losses.mean()
+def gaussian_losses(mean: Tensor, deviation: Tensor, targets: Tensor) -> Tensor:
+    """-log N(y; mean, deviation^2) in nats: three (n, n_outputs) -> (n, n_outputs)."""
+    return ((targets - mean) / deviation).square() / 2 + deviation.log() + math.log(2 * math.pi) / 2
 
 
 def one_hot(targets: Tensor, n_outputs: int) -> Tensor:

@@ -99,8 +99,16 @@ def interpolation(n_steps: int, share: float) -> OptimizerFactory:
 
     The outer step of Reptile, w + epsilon (target - w).
     """
-    plain = {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0, "warmup": 0.0, "clip_norm": None}
-    return SGD(n_steps, lr=share, schedule="linear", **plain)
+    return SGD(
+        n_steps,
+        lr=share,
+        momentum=0.0,
+        nesterov=False,
+        weight_decay=0.0,
+        schedule="linear",
+        warmup=0.0,
+        clip_norm=None,
+    )
 
 
 def _group(parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:

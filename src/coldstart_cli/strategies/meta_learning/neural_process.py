@@ -4,9 +4,10 @@ Kim et al. 2019, arXiv:1901.05761, section 3, the deterministic path. With featu
 pairs r_i = h([phi(x_i), y_i]) that read one another by self-attention, a query x reads
 
     r = MultiHead(query k(phi(x)), keys k(phi(x_i)), values r_i),    z = mean_i r_i,
-    (mean, s) = g([phi(x), r, z]),    deviation = m + (1 - m) softplus(s).
+    mean = g([phi(x), r, z]),    deviation = m + (1 - m) softplus(s([phi(x), r, z])).
 
-Regressions learn by the Gaussian log-likelihood of the query set, -log N(y; mean, deviation^2).
+Regressions learn the mean by its squared error, and s alone by the Gaussian log-likelihood of the query set,
+-log N(y; mean, deviation^2): the two apart, as in Skafte, Jorgensen and Hauberg 2019, arXiv:1906.03260.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from annotated_types import Ge, Gt, Len, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coldstart_cli.core.objectives import gaussian_loss, one_hot
+from coldstart_cli.core.objectives import gaussian_losses, one_hot
 from coldstart_cli.core.tasks import (
     Adapted,
     Examples,
@@ -47,9 +48,10 @@ class AttentiveNeuralProcess(Strategy):
     Departures: z is the mean itself, as in the conditional neural process, where the paper samples from a
     distribution around one: there are no samples of functions that hang together, and no lower bound. x is
     read by the run's encoder. Self-attention reads normalised pairs (LayerNorm without weights) and adds to
-    them: with neither this nor z, training stood still for 600 steps on sinusoids. Classification, which the
-    paper does not have: y is one-hot, g makes logits, and the loss is the cross-entropy. Classes then have
-    numbers that it must learn to ignore; `strategy=task_encoder` and `protonet` need not.
+    them. The paper learns all by the likelihood: on sinusoids training then stood still for 600 of 1,000
+    steps, as the gradient of a small deviation drowned that of the mean. Classification, which the paper does
+    not have: y is one-hot, g makes logits, and the loss is the cross-entropy. Classes then have numbers that
+    it must learn to ignore; `strategy=task_encoder` and `protonet` need not.
 
     Args:
         encoder, optimizer, n_outputs, n_way, vectorize: from the run; where n_way is None, tasks are
@@ -59,7 +61,7 @@ class AttentiveNeuralProcess(Strategy):
         n_self_attention: layers of self-attention over the pairs.
         init_gain: of the initial weights that make queries and keys of the last attention: at 1 every query
             reads the mean of all examples at first, and learns late that it need not.
-        hidden: units of the hidden layers of h, k and g.
+        hidden: units of the hidden layers of h, k, g and s.
         min_deviation: m, the smallest standard deviation, in units of the targets as they are learned.
         meta_batch_size: tasks in one outer step.
     """
@@ -86,7 +88,7 @@ class AttentiveNeuralProcess(Strategy):
         self.init_gain, self.hidden = init_gain, hidden
         self.min_deviation, self.meta_batch_size = min_deviation, meta_batch_size
         self.network = AttentiveNetwork(
-            encoder, n_outputs, 1 if n_way else 2, width, n_heads, n_self_attention, hidden
+            encoder, n_outputs, width, n_heads, n_self_attention, hidden, deviates=n_way is None
         )
         with torch.no_grad():
             self.network.across.query.weight *= init_gain
@@ -111,7 +113,7 @@ class AttentiveNeuralProcess(Strategy):
         """Yields once: there is no step to take."""
         with torch.no_grad():
             keys, values = self.network.memory(self.network.encoder(support.inputs), self._told(support))
-        made = partial(AttentivePredictor, self.network, keys, values, self.n_outputs)
+        made = partial(AttentivePredictor, self.network, keys, values)
         deviation = None if self.n_way else partial(made, self.min_deviation)
         yield Adapted(made, {"keys": keys, "values": values}, deviation=deviation)
 
@@ -129,14 +131,15 @@ class AttentiveNeuralProcess(Strategy):
             support: Inputs, support_targets: Tensor, query: Inputs, query_targets: Tensor
         ) -> dict[str, Tensor]:
             features, n = self.network.encoder(joined(support, query)), n_examples(support)
-            told = self._told(Examples(support, support_targets))
-            outputs = self.network(features[n:], *self.network.memory(features[:n], told))
+            memory = self.network.memory(features[:n], self._told(Examples(support, support_targets)))
+            read = self.network.read(features[n:], *memory)
+            outputs = self.network.predictor(read)
+            found = scores(objective, outputs, query_targets)
             if self.n_way:
-                return scores(objective, outputs, query_targets)
-            mean = outputs[:, : self.n_outputs]
-            deviation = deviation_of(outputs[:, self.n_outputs :], self.min_deviation)
-            loss = gaussian_loss(mean, deviation, query_targets)
-            return {"loss": loss, **objective.metrics(mean.detach(), query_targets)}
+                return found
+            deviation = self.network.deviation(read.detach(), self.min_deviation)
+            likelihood = gaussian_losses(outputs.detach(), deviation, query_targets).mean()
+            return {**found, "loss": found["loss"] + likelihood, "gaussian_nll": likelihood.detach()}
 
         found: dict[str, Tensor] = each(scores_of)(
             support.inputs, support.targets, query.inputs, query.targets
@@ -150,21 +153,22 @@ class AttentiveNeuralProcess(Strategy):
 
 @final
 class AttentiveNetwork(nn.Module):
-    """Features of queries and of a support set -> outputs (n_query, n_each * n_outputs).
+    """What queries and a support set go through.
 
     Args:
-        n_each: numbers for each output: 2, a mean and what makes a deviation, or 1, a logit.
+        deviates: it makes deviations beside means.
     """
 
     def __init__(
         self,
         encoder: Encoder,
         n_outputs: int,
-        n_each: int,
         width: int,
         n_heads: int,
         n_self_attention: int,
         hidden: list[int],
+        *,
+        deviates: bool,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -172,7 +176,11 @@ class AttentiveNetwork(nn.Module):
         self.key_encoder = perceptron([encoder.feature_dim, *hidden, width])
         self.among = nn.ModuleList(MultiHeadAttention(width, n_heads) for _ in range(n_self_attention))
         self.across = MultiHeadAttention(width, n_heads)
-        self.predictor = perceptron([encoder.feature_dim + 2 * width, *hidden, n_each * n_outputs])
+        self.predictor = perceptron([encoder.feature_dim + 2 * width, *hidden, n_outputs])
+        # Modules that are missing have no state, so a classifier carries none that it never uses.
+        self.deviator = (
+            perceptron([encoder.feature_dim + 2 * width, *hidden, n_outputs]) if deviates else None
+        )
 
     def memory(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (n, width) of a support set: features (n, feature_dim), targets (n, n_outputs)."""
@@ -182,11 +190,16 @@ class AttentiveNetwork(nn.Module):
             values = values + attention(normal, normal, normal)
         return self.key_encoder(features), values
 
-    def forward(self, features: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        read = self.across(self.key_encoder(features), keys, values)
-        told = torch.cat([read, values.mean(0).expand_as(read)], dim=1)
-        outputs: Tensor = self.predictor(torch.cat([features, told.to(features.dtype)], dim=1))
-        return outputs
+    def read(self, features: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """[phi(x), r, z] of queries: (n, feature_dim) -> (n, feature_dim + 2 width)."""
+        own = self.across(self.key_encoder(features), keys, values)
+        told = torch.cat([own, values.mean(0).expand_as(own)], dim=1)
+        return torch.cat([features, told.to(features.dtype)], dim=1)
+
+    def deviation(self, read: Tensor, least: float) -> Tensor:
+        """Standard deviations (n, n_outputs) of what `read` gave, above `least`."""
+        assert self.deviator is not None
+        return least + (1 - least) * F.softplus(self.deviator(read))
 
 
 @final
@@ -197,25 +210,16 @@ class AttentivePredictor(nn.Module):
     values: Tensor
 
     def __init__(
-        self,
-        network: AttentiveNetwork,
-        keys: Tensor,
-        values: Tensor,
-        n_outputs: int,
-        min_deviation: float | None = None,
+        self, network: AttentiveNetwork, keys: Tensor, values: Tensor, min_deviation: float | None = None
     ) -> None:
         super().__init__()
-        self.network, self.n_outputs, self.min_deviation = network, n_outputs, min_deviation
+        self.network, self.min_deviation = network, min_deviation
         self.register_buffer("keys", keys)
         self.register_buffer("values", values)
 
     def forward(self, inputs: Inputs) -> Tensor:
-        outputs: Tensor = self.network(self.network.encoder(inputs), self.keys, self.values)
-        if self.min_deviation is None:
-            return outputs[:, : self.n_outputs]
-        return deviation_of(outputs[:, self.n_outputs :], self.min_deviation)
-
-
-def deviation_of(raw: Tensor, least: float) -> Tensor:
-    """Standard deviations above `least`, of any real numbers."""
-    return least + (1 - least) * F.softplus(raw)
+        read = self.network.read(self.network.encoder(inputs), self.keys, self.values)
+        if self.min_deviation is not None:
+            return self.network.deviation(read, self.min_deviation)
+        outputs: Tensor = self.network.predictor(read)
+        return outputs
