@@ -50,6 +50,9 @@ _AS_THEY_ARE: dict[str, Any] = {
 }
 _SHARED: dict[str, Any] = {"shared_labels": False, "leave_out": None}
 NEUTRAL: dict[str, dict[str, Any]] = {
+    "coldstart_cli.strategies.MatchingNetwork": {"temperature": 1.0, "learn_temperature": False},
+    "coldstart_cli.strategies.ProtoNet": {"temperature": 1.0, "learn_temperature": False},
+    "coldstart_cli.strategies.Reptile": {"outer_lr": None, "carry_state": False},
     "coldstart_cli.datasets.arrays": {
         "channel_axis": None,
         "standardise": False,
@@ -60,9 +63,6 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.datasets.tabular": {"group_column": None, **_SHARED},
     "coldstart_cli.datasets.text": {"group_column": None, **_SHARED},
     "coldstart_cli.experiment.TrainingPlan": {"augment": _AS_THEY_ARE},
-    "coldstart_cli.strategies.MatchingNetwork": {"temperature": 1.0, "learn_temperature": False},
-    "coldstart_cli.strategies.Reptile": {"outer_lr": None, "carry_state": False},
-    "coldstart_cli.strategies.ProtoNet": {"temperature": 1.0, "learn_temperature": False},
 }
 """class -> keys that it has gained since, with the values that change nothing: a hash leaves them out there.
 

@@ -118,6 +118,11 @@ def adam(lr: float, *, beta1: float) -> Rule:
     return rule
 
 
+def rule_named(name: Literal["sgd", "adam"], lr: float, momentum: float) -> Rule:
+    """The rule that a config names; momentum is used by sgd only."""
+    return adam(lr, beta1=0.9) if name == "adam" else sgd(lr, momentum)
+
+
 def carried_adam(lr: float) -> Rule:
     """`adam(lr, beta1=0.0)` with a state that tasks can hand on, and of which means can be taken.
 
@@ -136,11 +141,6 @@ def carried_adam(lr: float) -> Rule:
         return moved, {"squares": squares, "totals": totals}
 
     return rule
-
-
-def rule_named(name: Literal["sgd", "adam"], lr: float, momentum: float) -> Rule:
-    """The rule that a config names; momentum is used by sgd only."""
-    return adam(lr, beta1=0.9) if name == "adam" else sgd(lr, momentum)
 
 
 def canonical(support: Examples) -> Examples:
