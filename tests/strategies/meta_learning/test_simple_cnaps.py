@@ -68,6 +68,15 @@ def test_classes_of_different_sizes_have_shares_of_their_own() -> None:
     assert means[2].numpy() == pytest.approx(x[6])
 
 
+def test_fewer_examples_than_dimensions_give_the_same_inverse() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features, targets = torch.randn(6, 40, generator=generator, dtype=torch.float64), torch.arange(6) % 2
+    _, precisions = gaussians(features, targets, 2, 0.3)
+    x = features.numpy()
+    q = 0.75 * np.cov(x[1::2].T) + 0.25 * np.cov(x.T) + 0.3 * np.eye(40)
+    assert precisions[1].numpy() == pytest.approx(np.linalg.inv(q), abs=1e-9)
+
+
 def test_one_example_in_all_leaves_the_euclidean_distance() -> None:
     _, precisions = gaussians(torch.ones(1, 2), torch.tensor([0]), 1, 0.5)
     assert precisions.tolist() == [[[2.0, 0.0], [0.0, 2.0]]]

@@ -100,13 +100,17 @@ def gaussians(features: Tensor, targets: Tensor, n_way: int, beta: float) -> tup
         members = one_hot(targets, n_way).to(x.dtype).T.unsqueeze(-1)  # (n_way, n, 1)
         n_each = members.sum(1, keepdim=True)  # (n_way, 1, 1)
         means = prototypes(x, targets, n_way)
-        apart = members * (x - means.unsqueeze(1))
-        of_class = apart.mT @ apart / (n_each - 1).clamp(min=1)
-        centred = x - x.mean(0)
-        of_task = centred.T @ centred / max(1, len(x) - 1)
         share = n_each / (n_each + 1)
-        identity = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-        return means, torch.linalg.inv(share * of_class + (1 - share) * of_task + beta * identity)
+        apart = (share / (n_each - 1).clamp(min=1)).sqrt() * members * (x - means.unsqueeze(1))
+        centred = ((1 - share) / max(1, len(x) - 1)).sqrt() * (x - x.mean(0))
+        rows = torch.cat([apart, centred], 1)  # (n_way, 2 n, d), with rows' rows = Q - beta I
+        n_rows, d = rows.shape[1:]
+        identity = torch.eye(d, dtype=x.dtype, device=x.device)
+        if n_rows >= d:
+            return means, torch.linalg.inv(rows.mT @ rows + beta * identity)
+        # The same by Woodbury, where the examples are fewer than the features' dimensions.
+        small = rows @ rows.mT + beta * torch.eye(n_rows, dtype=x.dtype, device=x.device)
+        return means, (identity - rows.mT @ torch.linalg.solve(small, rows)) / beta
 
 
 def half_mahalanobis(features: Tensor, means: Tensor, precisions: Tensor) -> Tensor:
