@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import yaml
@@ -25,6 +25,7 @@ from coldstart_cli.comparison.similarities import similarities
 from coldstart_cli.comparison.standings import Terms, at_one_k, hashes, references_of
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import flat
+from coldstart_cli.metrics.numbers import percent
 
 FORMAT = 1
 """Of what --json prints."""
@@ -115,7 +116,18 @@ def _setting(members: Sequence[Contestant], confidence: float, zone: float) -> t
         tasks=tasks,
         sentences=(),
     )
-    return replace(setting, sentences=sentences(setting)), [*notes, *_caveats(members)]
+    notes += [*_caveats(members), *_family(shots.values(), confidence)]
+    return replace(setting, sentences=sentences(setting)), notes
+
+
+def _family(shots: Iterable[AtK], confidence: float) -> list[str]:
+    """Which tests are corrected together: without it nobody can say what a verdict's error is."""
+    if all(len(at.pairs) < 2 for at in shots):
+        return []
+    return [
+        "wins and losses are corrected over all pairs of contestants at one k of a setting (Holm): where all "
+        f"are equal, at most {percent(1 - confidence)} % of such tables call any pair different"
+    ]
 
 
 def _sharing(members: Sequence[Contestant], k: int) -> tuple[list[Contestant], list[str], list[str]]:

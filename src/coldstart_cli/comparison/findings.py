@@ -154,7 +154,7 @@ class Pair:
     Attributes:
         p_wilcoxon: of the signed rank test over tasks, which decides nothing.
         difference, half_width: of a minus b, positive where a is better.
-        p, p_holm: of the difference, alone and among all comparisons of a contestant.
+        p, p_holm: of the difference, alone and among all pairs at this k.
         seeds: that the difference was taken over.
         seeds_needed, tasks_needed: that would decide an undecided pair; None where no sensible number would.
     """
