@@ -156,6 +156,8 @@ def _training(summary: Summary) -> list[str]:
     line = f"Training: {training.steps:,} steps in {duration(training.seconds)} s"
     if training.best_step:
         line += f", best state after {training.best_step:,}"
+    elif training.steps:
+        line += ", best state before the first: by validation tasks no step improved on the untrained network"
     if training.steps:
         n = training.examples
         line += f"; {n:,} labelled source examples seen" if n else "; source examples not counted"

@@ -272,7 +272,8 @@ class _Search:
         """Hands validation values on, and ends a trial that the pruner gives up."""
         child.read()
         for step, value in child.validations():
-            trial.report(value, step)
+            if step:  # what is not trained yet says nothing of a trial
+                trial.report(value, step)
         if not child.ended and trial.should_prune():
             child.stop("pruned")
 
