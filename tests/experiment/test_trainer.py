@@ -186,41 +186,28 @@ def test_best_state_is_none_of_a_teachers_steps(tmp_path: Path) -> None:
     assert training.best_step > 6
 
 
-def test_the_untrained_state_is_kept_where_training_only_harms(tmp_path: Path) -> None:
-    experiment = made("strategy=maml", "training.validation.every=6")
-    before = {name: value.clone() for name, value in experiment.strategy.state_dict().items()}
-
-    def harm(source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
-        while True:
-            with torch.no_grad():
-                for weight in experiment.strategy.parameters():
-                    weight.mul_(1.05)
-            yield {"loss": 1.0}
-
-    object.__setattr__(experiment.strategy, "fit", harm)
-    training = fit(experiment, run := new_run(tmp_path / "run", experiment), StopOnSignal())
-    kept = run.checkpoints.best()
-    assert (training.step, training.best_step, kept["step"]) == (24, 0, 0)
-    assert all(torch.equal(kept["strategy"][name], value) for name, value in before.items())
-
-
-def test_an_untrained_state_that_diverges_is_no_candidate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("values", "best"), [([0.5, 1.0, 2.0], 0), ([math.inf, 2.0, 1.0], 24)])
+def test_the_untrained_state_is_a_candidate_unless_it_diverges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: list[float], best: int
 ) -> None:
-    scored, seen = trainer.scored_together, []
+    scored, left = trainer.scored_together, iter(values)
 
-    def first_diverges(*given: Any, **more: Any) -> Iterator[list[Score]]:
-        seen.append(given)
+    def validated(*given: Any, **more: Any) -> Iterator[list[Score]]:
+        value = next(left)
         for scores in scored(*given, **more):
-            yield [replace(s, value=math.inf) for s in scores] if len(seen) == 1 else scores
+            yield [replace(score, value=value) for score in scores]
 
-    monkeypatch.setattr(trainer, "scored_together", first_diverges)
+    monkeypatch.setattr(trainer, "scored_together", validated)
     experiment = made("strategy=maml", "training.validation.every=12")
-    run = new_run(tmp_path / "run", experiment)
-    training = fit(experiment, run, StopOnSignal())
-    first = json.loads((run.path / "history.jsonl").read_text().splitlines()[0])
-    assert first == {"step": 0, "validation_mse": None}
-    assert training.best_step in (12, 24)
+    before = {name: value.clone() for name, value in experiment.strategy.state_dict().items()}
+    training = fit(experiment, run := new_run(tmp_path / "run", experiment), StopOnSignal())
+    rows = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
+    found = [row["validation_mse"] for row in rows if "validation_mse" in row]
+    assert found == [value if math.isfinite(value) else None for value in values]
+    kept = run.checkpoints.best()
+    assert training.best_step == kept["step"] == best
+    same = [torch.equal(kept["strategy"][name], value) for name, value in before.items()]
+    assert all(same) if best == 0 else not all(same)
 
 
 def test_a_strategy_that_learns_nothing_has_a_validation_value(tmp_path: Path) -> None:

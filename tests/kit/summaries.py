@@ -76,6 +76,7 @@ def summary(
         source={},
         left_out={},
         source_left_out={},
+        edges=[],
     )
     return replace(made, **changes)
 

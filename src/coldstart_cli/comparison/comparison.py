@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import yaml
 
+from coldstart_cli.comparison.budgets import differences
 from coldstart_cli.comparison.contestant_facts import facts, over_shots, reference_curve
 from coldstart_cli.comparison.contestants import Contestant, settings_of
 from coldstart_cli.comparison.findings import (
@@ -116,7 +117,7 @@ def _setting(members: Sequence[Contestant], confidence: float, zone: float) -> t
         tasks=tasks,
         sentences=(),
     )
-    notes += [*_caveats(members), *_family(shots.values(), confidence)]
+    notes += [*_caveats(members), *differences(setting.contestants), *_family(shots.values(), confidence)]
     return replace(setting, sentences=sentences(setting)), notes
 
 
@@ -190,13 +191,6 @@ def _caveats(members: Sequence[Contestant]) -> list[str]:
         )
     if len({r.summary.hardware for m in members if not m.baseline for r in m.results}) > 1:
         notes.append("times were measured on different hardware or thread counts: compare them roughly")
-    seen = {m.name: m.results[0].summary.training.examples for m in members if not m.baseline}
-    counts = {name: n for name, n in seen.items() if n}
-    if counts and max(counts.values()) > 1.1 * min(counts.values()):
-        most, least = (of(counts, key=lambda name: counts[name]) for of in (max, min))
-        notes.append(
-            f"budgets differ: {most} saw {counts[most]:,} labelled source examples, {least} {counts[least]:,}"
-        )
     transductive = [m.name for m in members if m.results[0].summary.transductive and not m.baseline]
     if transductive:
         notes.append(f"transductive (a prediction may depend on its batch): {', '.join(transductive)}")

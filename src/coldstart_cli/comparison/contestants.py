@@ -15,7 +15,7 @@ from coldstart_cli.digests import json_digest
 from coldstart_cli.files.durable import flat
 from coldstart_cli.metrics.records import Record
 from coldstart_cli.metrics.results import Outcome
-from coldstart_cli.runs.run import DETERMINING, PLACES, REPORTING
+from coldstart_cli.runs.run import DETERMINING, PLACES, training_that_determines
 
 REFERENCE = "scratch"
 """The strategy that transfer is measured against."""
@@ -132,7 +132,7 @@ def determining(config: Mapping[str, Any]) -> dict[str, Any]:
     """What determines the trained weights but the seed, flat; as runs.run_name sees it."""
     parts = {key: config[key] for key in DETERMINING if key != "seed"}
     parts["dataset"] = {k: v for k, v in config["dataset"].items() if k not in PLACES}
-    parts["training"] = {k: v for k, v in config["training"].items() if k not in REPORTING}
+    parts["training"] = training_that_determines(config["training"])
     return flat({**parts, "precision": config["hardware"]["precision"]})
 
 

@@ -57,12 +57,16 @@ class TrainingPlan:
 
     Attributes:
         steps: outer steps; a strategy may need fewer.
+        examples: labelled source examples to draw, which then say the number of steps (`example_budget`).
+        trials: of the search that chose the settings; None where that is not known. It changes nothing.
         log_every: outer steps between two lines of history.
         checkpoint_seconds: seconds between two checkpoints; resuming is exact, so results stay the same.
         validation: how the best state is chosen.
     """
 
     steps: Annotated[int, Ge(1)]
+    examples: Annotated[int, Ge(1)] | None
+    trials: Annotated[int, Ge(0)] | None
     log_every: Annotated[int, Ge(1)]
     checkpoint_seconds: Annotated[float, Gt(0)]
     validation: ValidationPlan

@@ -41,13 +41,14 @@ def footnotes(summary: Summary, numbers: Numbers) -> list[str]:
 
 
 def _choice(summary: Summary) -> list[str]:
-    """How the number of steps was chosen, where it was not by validation tasks."""
+    """How the number of steps was chosen, where it was not by validation tasks, and choices at an edge."""
     if not any(shot.new.chosen_by_tasks for shot in summary.shots.values()):
-        return []
+        return list(summary.edges)
     return [
+        *summary.edges,
         "Validation tasks are not like the new ones here, so each new task chose its steps itself: by "
         "cross-validation on its labels from two a class on, else by the mutual information of inputs and "
-        "answers on its unlabelled examples, else the last"
+        "answers on its unlabelled examples, else the last",
     ]
 
 
@@ -161,7 +162,8 @@ def _training(summary: Summary) -> list[str]:
     if training.steps:
         n = training.examples
         line += f"; {n:,} labelled source examples seen" if n else "; source examples not counted"
-    return [line]
+    trials = training.trials
+    return [line, f"Search behind the settings: {'not known' if trials is None else f'{trials:,} trials'}"]
 
 
 def _read(summary: Summary) -> list[str]:

@@ -35,11 +35,11 @@ from coldstart_cli.processes.signals import StopOnSignal
 from coldstart_cli.runs.run import (
     DETERMINING,
     PLACES,
-    REPORTING,
     Run,
     best_on_validation,
     folder_name,
     run_name,
+    training_that_determines,
 )
 from coldstart_cli.sweeps.launcher import Child, Job, SweepPlan, children, n_at_once, stop_all
 
@@ -326,7 +326,7 @@ def _problem(config: Mapping[str, Any], fingerprint: str, metric: str, space: Sp
         if isinstance(node, dict):
             node.pop(last, None)
     parts["dataset"] = {k: v for k, v in parts["dataset"].items() if k not in PLACES}
-    parts["training"] = {k: v for k, v in parts["training"].items() if k not in REPORTING}
+    parts["training"] = training_that_determines(parts["training"])
     parts |= {"data": fingerprint, "metric": metric}
     parts["space"] = {key: str(searched) for key, searched in sorted(space.items())}
     return {part: json_digest(value) for part, value in parts.items()}
