@@ -25,6 +25,7 @@ def differences(contestants: Sequence[ContestantFacts]) -> list[str]:
     Who learns nothing from the source draws no examples and takes no outer steps by design, and is left out
     of these. A number that is not known counts as one that differs from those that are.
     """
+    contestants = [c for c in contestants if c.training is not None]  # a constant answer uses nothing
     parts = [part for field, words in QUANTITIES.items() if (part := _part(contestants, field, words))]
     return [f"budgets differ: {'; '.join(parts)}"] if parts else []
 

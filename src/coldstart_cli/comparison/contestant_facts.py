@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from coldstart_cli.comparison.contestants import Contestant
 from coldstart_cli.comparison.findings import AtK, ContestantFacts, Costs, OverShots, Times, Training
 from coldstart_cli.metrics import measures, results
+from coldstart_cli.metrics.names import CONSTANT
 from coldstart_cli.metrics.numbers import is_known, known
 from coldstart_cli.metrics.results import Summary, Verdict
 
@@ -29,7 +30,7 @@ def facts(member: Contestant, over: OverShots) -> ContestantFacts:
         costs=_costs([summary.costs for summary in summaries]) if summaries else None,
         hardware=summaries[0].hardware if summaries else None,
         budgets=_budgets(summaries),
-        training=_training(member),
+        training=None if member.role == CONSTANT else _training(member),
         over_shots=over,
     )
 

@@ -102,7 +102,8 @@ class ContestantFacts:
         baseline: it was evaluated beside other strategies, as their baseline.
         runs: paths; none of a baseline, which is part of other runs.
         costs, hardware: None of a baseline.
-        training: of a baseline, which draws nothing from the source, the search among its variants.
+        training: of a baseline, which draws nothing from the source, the search among its variants;
+            None of a constant answer.
         budgets: limit -> its verdict; kept where every run kept it.
     """
 

@@ -169,7 +169,8 @@ def _numbers(costs: Costs | None, training: Training | None) -> list[str]:
 
 def _budgets(setting: Setting) -> Table:
     """What each contestant was given: to be read before its result."""
-    table = _columns(*QUANTITIES.values(), *(f"steps at k = {k}" for k in setting.shots))
+    heads = ("source examples", "outer steps", "steps tried", "trials")
+    table = _columns(*heads, *(f"chosen at k = {k}" for k in setting.shots))
     for contestant in setting.contestants:
         given = [getattr(contestant.training, field, None) for field in QUANTITIES]
         standings = [at.results.get(contestant.name) for at in setting.shots.values()]

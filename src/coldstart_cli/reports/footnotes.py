@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coldstart_cli.metrics.names import SIMILARITY
+from coldstart_cli.metrics.names import CONSTANT, SIMILARITY
 from coldstart_cli.metrics.numbers import (
     Numbers,
     correlation,
@@ -25,6 +25,7 @@ def footnotes(summary: Summary, numbers: Numbers) -> list[str]:
     """The lines below the table, in order."""
     parts = (
         _choice(summary),
+        _behind_constant(summary, numbers),
         _over_shots(summary, numbers),
         _similarity(summary, numbers),
         _calibration(summary),
@@ -50,6 +51,23 @@ def _choice(summary: Summary) -> list[str]:
         "cross-validation on its labels from two a class on, else by the mutual information of inputs and "
         "answers on its unlabelled examples, else the last",
     ]
+
+
+def _behind_constant(summary: Summary, numbers: Numbers) -> list[str]:
+    """A regression that does worse than no model at all is the first thing that a reader must know."""
+    found = []
+    for k, shot in summary.shots.items():
+        plain = shot.beside.get(CONSTANT)
+        if plain is None:
+            continue
+        lost = shot.new.after.mean - plain.after.mean
+        if (-lost if summary.higher_is_better else lost) > 0:
+            found.append(
+                f"{summary.names.strategy} does worse than the mean of the task's own labels at k={k} "
+                f"({numbers.value(shot.new.after.mean)} against {numbers.value(plain.after.mean)}): label "
+                "more examples, or predict that mean"
+            )
+    return found
 
 
 def _over_shots(summary: Summary, numbers: Numbers) -> list[str]:
