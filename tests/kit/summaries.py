@@ -76,7 +76,6 @@ def summary(
         source={},
         left_out={},
         source_left_out={},
-        edges=[],
     )
     return replace(made, **changes)
 

@@ -125,9 +125,9 @@ def scored(
                 adapt_seconds=round(answer.seconds, 7),
             )
         )
-    answer = _constant(task) if constant else None
-    if answer is not None:
-        measured = _measured(answer, task, coverage)
+    mean = _constant(task) if constant else None
+    if mean is not None:
+        measured = _measured(mean, task, coverage)
         scores.append(
             Score(
                 task=task.name,

@@ -318,7 +318,7 @@ def _summary(
         source=source.facts(),
         left_out=experiment.left_out,
         source_left_out={k: reason for k, reason in refused.items() if reason is not None},
-        edges=edges(plan, chosen, experiment.config["names"], by_tasks=source.validation != "as_new"),
+        edges=edges(plan, chosen, experiment.config["names"], by_tasks=source.validation != "as_new") or None,
         baseline_read=None if baselines is None else baselines.summary(),
     )
 

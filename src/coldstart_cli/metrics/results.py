@@ -238,7 +238,7 @@ class Summary:
         budgets: limit -> its verdict.
         source: split -> what the data set says of it.
         left_out, source_left_out: k_shot -> why there are no new tasks, no source tasks.
-        edges: choices at the edge of what was tried (`evaluation.edges`).
+        edges: choices at the edge of what was tried (`evaluation.edges`); None where there is none.
     """
 
     names: Names
@@ -261,8 +261,8 @@ class Summary:
     source: Mapping[str, str]
     left_out: Mapping[int, str]
     source_left_out: Mapping[int, str]
-    edges: Sequence[str]
     baseline_read: BaselineRead | None = field(default=None, metadata=ABSENT)
+    edges: Sequence[str] | None = field(default=None, metadata=ABSENT)
 
     @property
     def unit(self) -> Unit:
@@ -289,14 +289,7 @@ class Summary:
 
 
 OLDER: Mapping[type, Mapping[str, object]] = {
-    Summary: {
-        "coverage": None,
-        "over_shots": None,
-        "budgets": {},
-        "left_out": {},
-        "source_left_out": {},
-        "edges": [],
-    },
+    Summary: {"coverage": None, "over_shots": None, "budgets": {}, "left_out": {}, "source_left_out": {}},
     Outcome: {"metrics": {}, "metrics_before": {}},
     TrainingFacts: {"examples": None},
 }

@@ -44,9 +44,9 @@ def footnotes(summary: Summary, numbers: Numbers) -> list[str]:
 def _choice(summary: Summary) -> list[str]:
     """How the number of steps was chosen, where it was not by validation tasks, and choices at an edge."""
     if not any(shot.new.chosen_by_tasks for shot in summary.shots.values()):
-        return list(summary.edges)
+        return list(summary.edges or ())
     return [
-        *summary.edges,
+        *(summary.edges or ()),
         "Validation tasks are not like the new ones here, so each new task chose its steps itself: by "
         "cross-validation on its labels from two a class on, else by the mutual information of inputs and "
         "answers on its unlabelled examples, else the last",

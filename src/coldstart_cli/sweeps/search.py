@@ -78,8 +78,8 @@ def tune(overrides: Sequence[str], options: running.Options, config_dirs: Sequen
     own = [o for o in overrides if o.startswith("tune.")]
     plan: TunePlan = build(composition.values_of("tune", own), "tune", TunePlan, [], {})
     optuna = _optuna()
-    fixed, space = composition.search_space([o for o in overrides if o not in own])
-    space = space or _space_of_file(fixed, options, config_dirs)
+    fixed, typed = composition.search_space([o for o in overrides if o not in own])
+    space = typed or _space_of_file(fixed, options, config_dirs)
     search = _Search(optuna, plan, fixed, space, options, config_dirs)
     with search.locked(), StopOnSignal() as stop:
         search.run(stop)
