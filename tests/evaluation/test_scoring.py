@@ -16,6 +16,7 @@ from coldstart_cli.evaluation.adaptations import Adaptations
 from coldstart_cli.evaluation.loop import tasks_of
 from coldstart_cli.evaluation.scoring import scored, scored_together
 from coldstart_cli.experiment.assembly import Experiment, assemble
+from coldstart_cli.metrics.names import CONSTANT
 from coldstart_cli.training.optimizers import optimizers
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
@@ -148,3 +149,29 @@ def test_optimizers_of_modules_below_are_found_by_name() -> None:
     strategy = Steps()
     strategy.inner = Two()
     assert [name for name, _ in optimizers(strategy)] == ["inner.own"]
+
+
+def test_the_constant_answer_to_a_regression_is_the_mean_of_its_labels() -> None:
+    experiment = regression()
+    task = next(tasks_of(experiment.source, "new", 1))
+    asked = Adaptations([0, 2], experiment.hardware, beside=True)
+    rows = [row for row in scored(experiment.strategy, task, asked, constant=True) if row.beside == CONSTANT]
+    labels, targets = task.support.targets.numpy(), task.query.targets.numpy()
+    (row,) = rows
+    assert row.value == pytest.approx(((targets - labels.mean(axis=0)) ** 2).mean(), rel=1e-5)
+    assert row.step == 0 and row.notes == {}
+    without = scored(experiment.strategy, task, asked)
+    assert not [row for row in without if row.beside == CONSTANT]
+
+
+def test_classes_have_no_constant_answer() -> None:
+    experiment = made()
+    task = next(tasks_of(experiment.source, "new", 1))
+    asked = Adaptations([0], experiment.hardware, beside=True)
+    assert {row.beside for row in scored(Steps(), task, asked, constant=True)} == {None, "teacher"}
+
+
+def regression() -> Experiment:
+    words = ("experiment=smoke", "hardware=cpu", "hardware.threads=1", "dataset=sinusoid", "model=mlp")
+    ((_, config),) = composition.points([*words, "model.hidden=[8]", "baseline=null"])
+    return assemble(config)

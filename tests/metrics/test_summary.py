@@ -183,3 +183,10 @@ def test_summary_has_intervals_of_other_metrics_before_and_after_adaptation() ->
     assert shot.new.metrics["odd"].mean == pytest.approx(0.0)
     assert shot.new.metrics["odd"].half_width == pytest.approx(12.7062047 * 1.0, rel=1e-6)
     assert summarise(table(), chosen, higher_is_better=True, confidence=0.95).shots[1].new.metrics == {}
+
+
+def test_summary_has_the_constant_answer_whichever_step_was_chosen() -> None:
+    rows = [*table(), *(record("constant", "new", 1, task, 0, 0.5) for task in ("a", "b"))]
+    found = summarise(rows, {"strategy": {1: 2, 5: 2}}, higher_is_better=True, confidence=0.95)
+    beside = found.shots[1].beside["constant"]
+    assert (beside.step, beside.after.mean, beside.after.n) == (0, 0.5, 2)

@@ -157,6 +157,7 @@ def _records(
         beside=beside,
         coverage=coverage,
         chooses=job.chooses and job.split == "new",
+        constant=beside and job.role == "strategy",
     )
 
     def fresh() -> Iterator[list[Score]]:

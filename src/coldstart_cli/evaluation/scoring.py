@@ -17,6 +17,7 @@ from coldstart_cli.core.tasks import Strategy, Task, content_hash
 from coldstart_cli.evaluation.adaptations import Adaptations
 from coldstart_cli.evaluation.step_choice import own_step
 from coldstart_cli.hardware import Hardware
+from coldstart_cli.metrics.names import CONSTANT
 from coldstart_cli.metrics.records import Believed, Score
 from coldstart_cli.training.optimizers import optimizers
 
@@ -30,6 +31,7 @@ def scored_together(
     beside: bool,
     coverage: float | None = None,
     chooses: bool = False,
+    constant: bool = False,
 ) -> Iterator[list[Score]]:
     """`scored` for each task, in order; on a CPU several tasks at a time, each on a core of its own.
 
@@ -37,10 +39,11 @@ def scored_together(
     one, but four times slower where another process wants the second core. Each worker has its own module
     tree, because a functional call changes the tree while it runs; tensors are shared.
     `chooses`: each task also says which of the steps it would choose for itself (`own_step`).
+    `constant`: a regression's trivial answer is scored beside the strategy's (`metrics.names.CONSTANT`).
     """
     n = hardware.threads if hardware.device.type == "cpu" else 1
     adaptations = Adaptations(steps, hardware, beside=beside)
-    one = partial(scored, adaptations=adaptations, coverage=coverage, chooses=chooses)
+    one = partial(scored, adaptations=adaptations, coverage=coverage, chooses=chooses, constant=constant)
     if n == 1:
         yield from (one(strategy, task) for task in tasks)
         return
@@ -82,6 +85,7 @@ def scored(
     *,
     coverage: float | None = None,
     chooses: bool = False,
+    constant: bool = False,
 ) -> list[Score]:
     """Adapts to one task and scores its query set.
 
@@ -121,7 +125,32 @@ def scored(
                 adapt_seconds=round(answer.seconds, 7),
             )
         )
+    mean = _constant(task) if constant else None
+    if mean is not None:
+        measured = _measured(mean, task, coverage)
+        scores.append(
+            Score(
+                task=task.name,
+                task_hash=task_hash,
+                origin=task.origin,
+                step=min(adaptations.steps),
+                beside=CONSTANT,
+                value=measured.value,
+                loss=measured.loss,
+                metrics=measured.metrics,
+                notes={},
+                adapt_seconds=0.0,
+            )
+        )
     return scores
+
+
+def _constant(task: Task) -> Tensor | None:
+    """The mean of the support's labels for every query, (n_query, n_outputs); None where there is none."""
+    labels = task.support.targets
+    if labels.ndim < 2 or len(labels) == 0:  # classes, or nothing to take the mean of
+        return None
+    return labels.float().mean(dim=0).expand(len(task.query), -1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,3 +8,6 @@ VALIDATION = "validation_"
 SIMILARITY = "similarity of "
 """Prefix of the note of a source group's resemblance to a task. The group's name follows; it is also the role
 of the predictor that learned from that group alone."""
+
+CONSTANT = "constant"
+"""Role of a regression's trivial answer, the mean of the support's labels, scored beside every strategy."""

@@ -185,12 +185,18 @@ class HardwareFacts:
 
 @dataclass(frozen=True, slots=True)
 class TrainingFacts:
-    """The budget that was used. examples: labelled source examples drawn; None where none were counted."""
+    """The budget that was used.
+
+    Attributes:
+        examples: labelled source examples drawn; None where none were counted.
+        trials: of the search that chose the settings; None where that is not known.
+    """
 
     steps: int
     best_step: int
     seconds: float
     examples: int | None
+    trials: int | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +238,7 @@ class Summary:
         budgets: limit -> its verdict.
         source: split -> what the data set says of it.
         left_out, source_left_out: k_shot -> why there are no new tasks, no source tasks.
+        edges: choices at the edge of what was tried (`evaluation.edges`); None where there is none.
     """
 
     names: Names
@@ -255,6 +262,7 @@ class Summary:
     left_out: Mapping[int, str]
     source_left_out: Mapping[int, str]
     baseline_read: BaselineRead | None = field(default=None, metadata=ABSENT)
+    edges: Sequence[str] | None = field(default=None, metadata=ABSENT)
 
     @property
     def unit(self) -> Unit:

@@ -62,7 +62,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.datasets.image_folder": {"invert": False, **_SHARED},
     "coldstart_cli.datasets.tabular": {"group_column": None, **_SHARED},
     "coldstart_cli.datasets.text": {"group_column": None, **_SHARED},
-    "coldstart_cli.experiment.TrainingPlan": {"augment": _AS_THEY_ARE},
+    "coldstart_cli.experiment.TrainingPlan": {"examples": None, "trials": None, "augment": _AS_THEY_ARE},
 }
 """class -> keys that it has gained since, with the values that change nothing: a hash leaves them out there.
 

@@ -50,7 +50,7 @@ from coldstart_cli.runs.migrations import FORMAT, as_hashed, completed, migrated
 DETERMINING = ("strategy", "model", "optimizer", "training", "seed", "dataset")
 PLACES = ("root", "unlabelled", "delimiter", "quoted", "header", "decimal", "keep", "target")
 """Keys of a data set that say where it is stored and how it is written; its content is in the fingerprint."""
-REPORTING = ("log_every", "checkpoint_seconds")
+REPORTING = ("trials", "log_every", "checkpoint_seconds")
 """Keys of `training` that do not change the trained weights."""
 JUDGING = ("budget", "beyond", "reuse_baseline")
 """Keys of `evaluation` that change no result: limits, the treatment of shots beyond the data, and whether
@@ -61,7 +61,7 @@ def run_name(config: Mapping[str, Any], fingerprint: str) -> str:
     """The directory name that determines, and is determined by, the training."""
     determining = {key: as_hashed(config[key]) for key in DETERMINING}
     determining["dataset"] = {k: v for k, v in determining["dataset"].items() if k not in PLACES}
-    determining["training"] = {k: v for k, v in determining["training"].items() if k not in REPORTING}
+    determining["training"] = training_that_determines(determining["training"])
     # Of the hardware only the precision changes weights beyond rounding.
     determining |= {"fingerprint": fingerprint, "precision": config["hardware"]["precision"]}
     names = config["names"]
@@ -73,6 +73,12 @@ def run_name(config: Mapping[str, Any], fingerprint: str) -> str:
         json_digest(determining),
     ]
     return "-".join(map(folder_name, parts))
+
+
+def training_that_determines(training: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `training` changes weights: not the steps, where the number of examples says them."""
+    left_out = REPORTING if training.get("examples") is None else (*REPORTING, "steps")
+    return {key: value for key, value in training.items() if key not in left_out}
 
 
 def folder_name(name: str) -> str:
@@ -221,6 +227,14 @@ class Run:
         value = read_json(place, "run")
         with shaped("run", place):
             return summary_of(value)
+
+    @ranks.alone
+    def note_trials(self, evaluation: str, trials: int | None) -> None:
+        """Writes into a summary how many trials chose the settings, where that has become known since."""
+        place = self.evaluation(evaluation) / "summary.json"
+        value = read_json(place, "run")
+        if trials is not None and value["training"].get("trials") != trials:
+            write_json(place, {**value, "training": {**value["training"], "trials": trials}})
 
     @ranks.alone
     def write_evaluation(

@@ -241,13 +241,18 @@ def budgets(setting: Setting, title: str) -> Table:
             for name, of in contestant.budgets.items()
         ]
         spent = [
-            significant(training and training.steps),
             significant(training and training.examples),
+            significant(training and training.steps),
+            significant(training and training.adaptation_steps),
+            significant(training and training.trials),
             duration(training and training.seconds),
         ]
         rows.append([contestant.name, *spent, "; ".join(limits) or UNKNOWN])
-    head = ["contestant", "training steps", "source examples", "training, s", "limits: measured of allowed"]
-    return Table.of_numbers(title, head, rows, (0, 4))
+    head = [
+        "contestant", "source examples", "training steps", "adaptation steps tried", "search trials",
+        "training, s", "limits: measured of allowed",
+    ]  # fmt: skip
+    return Table.of_numbers(title, head, rows, (0, 6))
 
 
 def written(value: object) -> str:
