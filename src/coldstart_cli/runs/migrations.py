@@ -53,6 +53,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.datasets.image_folder": {"invert": False, **_SHARED},
     "coldstart_cli.datasets.tabular": {"group_column": None, **_SHARED},
     "coldstart_cli.datasets.text": {"group_column": None, **_SHARED},
+    "coldstart_cli.strategies.SourceSelection": {"pooled_share": None, "components": 1},
 }
 """class -> keys that it has gained since, with the values that change nothing: a hash leaves them out there.
 
