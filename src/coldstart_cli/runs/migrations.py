@@ -42,6 +42,7 @@ MIGRATIONS: dict[int, Any] = {1: _examples_unknown}
 """format n -> a function that turns a run.json of format n into one of n + 1."""
 
 
+_HEAD = {"head_lr": None}
 _SHARED: dict[str, Any] = {"shared_labels": False, "leave_out": None}
 NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.datasets.arrays": {
@@ -53,7 +54,20 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.datasets.image_folder": {"invert": False, **_SHARED},
     "coldstart_cli.datasets.tabular": {"group_column": None, **_SHARED},
     "coldstart_cli.datasets.text": {"group_column": None, **_SHARED},
-    "coldstart_cli.strategies.SourceSelection": {"pooled_share": None, "components": 1},
+    "coldstart_cli.strategies.Align": _HEAD,
+    "coldstart_cli.strategies.BornAgain": _HEAD,
+    "coldstart_cli.strategies.CoTuning": _HEAD,
+    "coldstart_cli.strategies.Distillation": _HEAD,
+    "coldstart_cli.strategies.DomainAdversarial": _HEAD,
+    "coldstart_cli.strategies.FineTune": _HEAD,
+    "coldstart_cli.strategies.Guarded": {"fallback_steps": None, "fallback_search": {}},
+    "coldstart_cli.strategies.L2SP": _HEAD,
+    "coldstart_cli.strategies.LPFT": _HEAD,
+    "coldstart_cli.strategies.LoRA": _HEAD,
+    "coldstart_cli.strategies.SourceSelection": {"pooled_share": None, "components": 1, **_HEAD},
+    "coldstart_cli.strategies.ccsa": _HEAD,
+    "coldstart_cli.strategies.coral": _HEAD,
+    "coldstart_cli.strategies.mmd": _HEAD,
 }
 """class -> keys that it has gained since, with the values that change nothing: a hash leaves them out there.
 

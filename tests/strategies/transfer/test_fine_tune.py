@@ -27,7 +27,7 @@ def test_linear_probe_equals_torch_sgd_on_frozen_features(experiment: Make) -> N
     head = nn.Linear(features.shape[1], 3).double()
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
-    optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(head.parameters(), lr=strategy.tuning["lr"], momentum=0.9)
     for _ in range(4):
         optimizer.zero_grad()
         nn.functional.cross_entropy(head(features), support.targets).backward()
