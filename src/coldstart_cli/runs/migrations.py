@@ -63,11 +63,17 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.strategies.Guarded": {"fallback_steps": None, "fallback_search": {}},
     "coldstart_cli.strategies.L2SP": _HEAD,
     "coldstart_cli.strategies.LPFT": _HEAD,
-    "coldstart_cli.strategies.LoRA": _HEAD,
+    "coldstart_cli.strategies.Logistic": {"C_search": None},
+    "coldstart_cli.strategies.LoRA": {
+        "rank_stabilised": False,
+        "targets": None,
+        "dropout": 0.0,
+        **_HEAD,
+    },
     "coldstart_cli.strategies.SourceSelection": {"pooled_share": None, "components": 1, **_HEAD},
     "coldstart_cli.strategies.ccsa": _HEAD,
     "coldstart_cli.strategies.coral": _HEAD,
-    "coldstart_cli.strategies.mmd": _HEAD,
+    "coldstart_cli.strategies.mmd": {"unbiased": False, **_HEAD},
 }
 """class -> keys that it has gained since, with the values that change nothing: a hash leaves them out there.
 

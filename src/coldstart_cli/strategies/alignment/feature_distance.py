@@ -130,6 +130,7 @@ def mmd(
     *,
     weight: Annotated[float, Ge(0)],
     bandwidths: Annotated[list[Annotated[float, Gt(0)]], Len(1)],
+    unbiased: bool,
     **between: Unpack[BetweenDomains],
 ) -> DomainDistance:
     """Brings the distributions of source and task features together while it learns the task.
@@ -140,6 +141,7 @@ def mmd(
         encoder, optimizer, n_source_outputs, seed: from the run.
         weight: of the distance.
         bandwidths: of the kernels, in units of the median squared distance of a batch.
+        unbiased: the estimate that leaves out pairs of an example with itself; see `discrepancy.mmd`.
         between: see `BetweenDomains`.
     """
     return DomainDistance(
@@ -147,7 +149,7 @@ def mmd(
         optimizer,
         n_source_outputs,
         seed,
-        distance=partial(_of_distributions, bandwidths=bandwidths),
+        distance=partial(_of_distributions, bandwidths=bandwidths, unbiased=unbiased),
         weight=weight,
         classification_weight=1,
         of_classes=False,
@@ -202,8 +204,10 @@ def _of_covariances(domains: Domains, source_classes: Tensor | None) -> Tensor:
     return discrepancy.coral(domains.source, domains.target)
 
 
-def _of_distributions(domains: Domains, source_classes: Tensor | None, bandwidths: Sequence[float]) -> Tensor:
-    return discrepancy.mmd(domains.source, domains.target, bandwidths)
+def _of_distributions(
+    domains: Domains, source_classes: Tensor | None, bandwidths: Sequence[float], *, unbiased: bool
+) -> Tensor:
+    return discrepancy.mmd(domains.source, domains.target, bandwidths, unbiased=unbiased)
 
 
 def contrast(domains: Domains, source_classes: Tensor | None, margin: float) -> Tensor:
