@@ -57,7 +57,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.strategies.Align": _HEAD,
     "coldstart_cli.strategies.BornAgain": _HEAD,
     "coldstart_cli.strategies.CoTuning": _HEAD,
-    "coldstart_cli.strategies.Distillation": _HEAD,
+    "coldstart_cli.strategies.Distillation": {"attention_weight": 0.0, "hint_share": 0.0, **_HEAD},
     "coldstart_cli.strategies.DomainAdversarial": _HEAD,
     "coldstart_cli.strategies.FineTune": _HEAD,
     "coldstart_cli.strategies.Guarded": {"fallback_steps": None, "fallback_search": {}},

@@ -157,3 +157,21 @@ def test_squared_distances_equal_differences() -> None:
     x, p = drawn(4, 3), drawn(2, 3, seed=1)
     expected = (x.unsqueeze(1) - p).pow(2).sum(-1)
     torch.testing.assert_close(discrepancy.squared_distances(x, p), expected)
+
+
+def test_class_confusion_equals_its_equations() -> None:
+    logits = drawn(6, 4).requires_grad_()
+    z = logits.detach().numpy() / 2.5
+    p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    w = 1 + np.exp((p * np.log(p)).sum(1))
+    w = 6 * w / w.sum()
+    confusion = np.zeros((4, 4))
+    for i in range(6):
+        confusion += w[i] * np.outer(p[i], p[i])
+    confusion /= confusion.sum(1, keepdims=True)
+    expected = sum(confusion[a, b] for a in range(4) for b in range(4) if a != b) / 4
+    found = discrepancy.class_confusion(logits, 2.5)
+    assert float(found) == pytest.approx(expected)
+    assert float(discrepancy.class_confusion(100 * torch.eye(4), 1.0)) == pytest.approx(0.0)
+    assert float(discrepancy.class_confusion(torch.zeros(3, 4), 1.0)) == pytest.approx(3 / 4)
+    assert float(discrepancy.class_confusion(drawn(0, 4), 2.5)) == 0

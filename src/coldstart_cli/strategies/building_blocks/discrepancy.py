@@ -54,6 +54,28 @@ def mmd(source: Tensor, target: Tensor, bandwidths: Sequence[float], *, unbiased
     return within[0] + within[1] - 2 * kernels[:n, n:].mean()
 
 
+def class_confusion(logits: Tensor, temperature: float) -> Tensor:
+    """How much a batch's predictions confuse classes, in [0, 1]: 0 where each is certain.
+
+    Jin, Wang, Long and Wang 2020, arXiv:1912.03699, equations 2 to 7: with p = softmax(z / temperature) and
+    weights w proportional to 1 + exp(-H(p)), of mean 1, C_ab = sum_i w_i p_ia p_ib, each row divided by its
+    sum, and the mean over rows of what lies off the diagonal. As in the authors' code no gradient passes
+    through w.
+
+    Args:
+        logits: (n, n_classes); 0 where there are none.
+    """
+    if not len(logits):
+        return logits.sum() * 0
+    p = (logits / temperature).softmax(-1)
+    weights = entropy_weights(logits / temperature)
+    weights = weights / weights.mean()
+    confusion = (weights.unsqueeze(1) * p).T @ p
+    # A class that no example can be has a row of zeros.
+    rows = confusion / confusion.sum(1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)
+    return (rows.sum() - rows.trace()) / rows.shape[0]
+
+
 def semantic_alignment(distances: Tensor, same: Tensor) -> Tensor:
     """Mean of d^2 / 2 over the pairs of one class.
 
