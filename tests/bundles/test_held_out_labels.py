@@ -82,6 +82,18 @@ def test_a_class_of_one_example_is_always_seen_and_the_others_are_judged() -> No
     assert rehearsal.best([0, 1], 10) == 0
 
 
+def test_many_classes_are_dealt_fewer_times_than_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    support = support_of(torch.randn(40, 3, generator=torch.Generator().manual_seed(0)), [*range(4)] * 10)
+    rehearsal = rehearsal_of(Memory(), support)
+    monkeypatch.setattr("coldstart_cli.bundles.held_out_labels.MOST_OUTPUTS", 2 * 40 * 4)
+    for asked, dealt in ((1, 1), (2, 2), (5, 2)):
+        answers = rehearsal.answers(0, 4, asked)
+        assert answers is not None and answers.n_repeats == dealt and answers.n_folds == 4
+        assert len(answers.examples) == 40 * dealt
+    monkeypatch.setattr("coldstart_cli.bundles.held_out_labels.MOST_OUTPUTS", 1)
+    assert rehearsal.n_repeats(5) == 1
+
+
 def test_one_example_a_class_cannot_be_judged() -> None:
     rehearsal = Rehearsal(
         Memory(), support_of(torch.eye(3), [0, 1, 2]), Together.of(np.arange(3), None), untold

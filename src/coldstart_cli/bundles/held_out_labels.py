@@ -18,6 +18,9 @@ from coldstart_cli.evaluation.step_choice import outputs_after
 from coldstart_cli.training.cross_validation import Folds, Indices, to_estimate, to_select
 from coldstart_cli.training.inner_loop import canonical_order
 
+MOST_OUTPUTS = 1 << 26
+"""Of all repeats together: 256 MiB. Where examples times classes are more, folds are dealt fewer times."""
+
 Told = Callable[[str, int, int], None]
 """Called after each adaptation with what it is for, how many are done, and how many there will be."""
 
@@ -151,10 +154,15 @@ class Rehearsal:
             np.concatenate([held_out for _, held_out in folds]),
             np.repeat(np.arange(len(folds)), [len(held_out) for _, held_out in folds]),
             torch.cat(centroid).double().numpy() if centroid else None,
-            max(2, len(folds) // n_repeats),
-            n_repeats,
+            max(2, len(folds) // self.n_repeats(n_repeats)),
+            self.n_repeats(n_repeats),
             self.together,
         )
+
+    def n_repeats(self, n_repeats: int) -> int:
+        """How often folds are dealt, of the number asked for: memory does not grow with the repeats."""
+        outputs = len(self.support) * self.support.objective.n_outputs
+        return max(1, min(n_repeats, MOST_OUTPUTS // outputs))
 
     def n_to_select(self, max_folds: int) -> int:
         """Adaptations that `best` takes."""
@@ -168,7 +176,7 @@ class Rehearsal:
         repeats = to_estimate(
             self.labels,
             n_folds=n_folds,
-            n_repeats=n_repeats,
+            n_repeats=self.n_repeats(n_repeats),
             seed=self.support.seed,
             groups=self.together.clusters,
         )

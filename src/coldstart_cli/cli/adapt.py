@@ -190,9 +190,10 @@ def _measured(found: CrossValidation, n_classes: int) -> list[str]:
         judged += f", {found.different} different ones"
     if found.origins is not None:
         judged += f" of {found.origins} origins"
+    dealt = "once" if found.repeats == 1 else f"{found.repeats} times"
     lines = [
         f"{found.metric} {numbers.value(found.mean)}{unit}{interval}, by cross-validation on {judged} "
-        f"({found.folds} folds, {found.repeats} times; the bundle has learned from all)"
+        f"({found.folds} folds, {dealt}; the bundle has learned from all)"
     ]
     shares = {
         "balanced accuracy": found.balanced_accuracy,
