@@ -128,21 +128,29 @@ class Conv4(Encoder):
             self.norms.append(norm_layer(norm, hidden, groups))
 
     def forward(self, inputs: Inputs) -> Tensor:
-        *_, last = self.maps(inputs)
-        return self.from_last_map(last)
+        # Not by `maps`: an export would have to trace a generator.
+        maps = self._images(inputs)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            maps = self._block(conv, norm, maps)
+        return self.from_last_map(maps)
 
     def maps(self, inputs: Inputs) -> Iterator[Tensor]:
-        assert isinstance(inputs, Tensor)
-        first = self.convs[0]
-        assert isinstance(first, nn.Conv2d)
-        maps = scaled(_channels_last(inputs), first.weight.dtype)
+        maps = self._images(inputs)
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            maps = self._pooled(conv, norm, maps) if self.downsample == "pool" else norm(conv(maps))
-            maps = F.relu(maps)
+            maps = self._block(conv, norm, maps)
             yield maps
 
     def from_last_map(self, maps: Tensor) -> Tensor:
         return maps.flatten(1) if self.downsample == "pool" else maps.mean((2, 3))
+
+    def _images(self, inputs: Inputs) -> Tensor:
+        assert isinstance(inputs, Tensor)
+        first = self.convs[0]
+        assert isinstance(first, nn.Conv2d)
+        return scaled(_channels_last(inputs), first.weight.dtype)
+
+    def _block(self, conv: nn.Module, norm: nn.Module, maps: Tensor) -> Tensor:
+        return F.relu(self._pooled(conv, norm, maps) if self.downsample == "pool" else norm(conv(maps)))
 
     def _pooled(self, conv: nn.Module, norm: nn.Module, maps: Tensor) -> Tensor:
         """Pools before ReLU: the same values, and a quarter of the work for ReLU."""
