@@ -223,6 +223,8 @@ class Similarity:
     pairs: int
     within_task_rho: float | None
     regret: float | None
+    constant_rho: float | None
+    constant_regret: float | None
     points: Sequence[Point]
 
 

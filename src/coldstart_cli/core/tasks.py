@@ -322,6 +322,7 @@ class Strategy(nn.Module, ABC):
         needs_labels: it cannot serve k = 0; a strategy without this can, where new classes are classes of the
             source.
         needs_unlabelled: it cannot serve a task without unlabelled examples.
+        needs_running_statistics: it cannot serve a model whose norms keep no running statistics.
         preparing_steps: number of first outer steps, such as a teacher's, that cannot give the best state.
         differentiates_twice: its outer gradient goes through inner ones, for which bf16 is too coarse.
         starts_from_support: its predictor before the first gradient step is made of the support set.
@@ -339,6 +340,7 @@ class Strategy(nn.Module, ABC):
     needs_classes: bool = False
     needs_labels: bool = True
     needs_unlabelled: bool = False
+    needs_running_statistics: bool = False
     starts_from_support: bool = False
     replayable: bool = True
     lowers_distance_by: str | None = None
@@ -363,6 +365,9 @@ class Strategy(nn.Module, ABC):
                 "it learns from unlabelled examples of the new task and n_unlabelled is 0; "
                 "give some (dataset.n_unlabelled=10)"
             )
+        keeps = any(getattr(module, "running_statistics", False) for module in self.modules())
+        if self.needs_running_statistics and not keeps:
+            return "it renews running batch statistics and the model keeps none; choose model.norm=batch"
         return None
 
     @abstractmethod

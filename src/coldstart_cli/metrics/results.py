@@ -77,13 +77,20 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Similarity:
-    """What a similarity was worth (`strategy_notes.similarity_check`)."""
+    """What a similarity was worth (`strategy_notes.similarity_check`).
+
+    Attributes:
+        constant_rho, constant_regret: `within_task_rho` and `regret` of the best constant ranking; None where
+            there is one task, or an earlier version wrote the result.
+    """
 
     rho: float
     p: float
     pairs: int
     within_task_rho: float
     regret: float
+    constant_rho: float | None = field(default=None, metadata=ABSENT)
+    constant_regret: float | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -200,7 +200,9 @@ def _similarity(setting: Setting) -> list[str]:
         f"similarity by {row.contestant} at k = {row.k}: rank correlation with the real gain "
         f"{correlation(row.rho)} over {row.pairs} pairs of source group and new task, within a task "
         f"{correlation(row.within_task_rho, 'not known')}; "
-        f"taking the most similar group loses {numbers_of(setting).loss(row.regret)}"
+        f"taking the most similar group loses {numbers_of(setting).loss(row.regret)}; the best ranking that "
+        f"is the same for every task: within a task {correlation(row.constant_rho, 'not known')}, its first "
+        f"loses {numbers_of(setting).loss(row.constant_regret)}"
         for row in setting.similarity
         if row.rho is not None
     ]

@@ -115,6 +115,12 @@ def _similarity(summary: Summary, numbers: Numbers) -> list[str]:
             f"a task {correlation(check.within_task_rho, 'not known')}; taking the most similar group "
             f"loses {numbers.loss(check.regret)} against the best"
         )
+        if check.constant_rho is not None and check.constant_regret is not None:
+            lines.append(
+                f"  The best ranking that is the same for every task: within a task "
+                f"{correlation(check.constant_rho, 'not known')}, its first loses "
+                f"{numbers.loss(check.constant_regret)}"
+            )
     return lines
 
 

@@ -48,6 +48,7 @@ _AS_THEY_ARE: dict[str, Any] = {
     "rotation": 0.0,
     "scale": 0.0,
 }
+_HEAD = {"head_lr": None}
 _SHARED: dict[str, Any] = {"shared_labels": False, "leave_out": None}
 NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.strategies.MatchingNetwork": {"temperature": 1.0, "learn_temperature": False},
@@ -63,6 +64,26 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.datasets.tabular": {"group_column": None, **_SHARED},
     "coldstart_cli.datasets.text": {"group_column": None, **_SHARED},
     "coldstart_cli.experiment.TrainingPlan": {"examples": None, "trials": None, "augment": _AS_THEY_ARE},
+    "coldstart_cli.strategies.Align": _HEAD,
+    "coldstart_cli.strategies.BornAgain": _HEAD,
+    "coldstart_cli.strategies.CoTuning": _HEAD,
+    "coldstart_cli.strategies.Distillation": {"attention_weight": 0.0, "hint_share": 0.0, **_HEAD},
+    "coldstart_cli.strategies.DomainAdversarial": _HEAD,
+    "coldstart_cli.strategies.FineTune": _HEAD,
+    "coldstart_cli.strategies.Guarded": {"fallback_steps": None, "fallback_search": {}},
+    "coldstart_cli.strategies.L2SP": _HEAD,
+    "coldstart_cli.strategies.LPFT": _HEAD,
+    "coldstart_cli.strategies.Logistic": {"C_search": None},
+    "coldstart_cli.strategies.LoRA": {
+        "rank_stabilised": False,
+        "targets": None,
+        "dropout": 0.0,
+        **_HEAD,
+    },
+    "coldstart_cli.strategies.SourceSelection": {"pooled_share": None, "components": 1, **_HEAD},
+    "coldstart_cli.strategies.ccsa": _HEAD,
+    "coldstart_cli.strategies.coral": _HEAD,
+    "coldstart_cli.strategies.mmd": {"unbiased": False, **_HEAD},
 }
 """class -> keys that it has gained since, with the values that change nothing: a hash leaves them out there.
 

@@ -8,6 +8,7 @@ import shutil
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
+from importlib import import_module
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -101,6 +102,10 @@ class Trial:
     @cached_property
     def _config(self) -> Mapping[str, Any]:
         ((_, config),) = composition.points([*SMALL, *self._words])
+        module, _, name = config["strategy"]["_target_"].rpartition(".")
+        is_ours = module.startswith("coldstart_cli.")  # others are imported where they are trusted
+        if is_ours and getattr(getattr(import_module(module), name), "needs_running_statistics", False):
+            return {**config, "model": {**config["model"], "norm": "batch"}}
         return config
 
     def _chosen(self, group: str, named: str) -> tuple[str, list[str]]:

@@ -118,6 +118,23 @@ def adam(lr: float, *, beta1: float) -> Rule:
     return rule
 
 
+def apart(prefixes: tuple[str, ...], theirs: Rule, others: Rule) -> Rule:
+    """One rule for the weights whose names begin with one of `prefixes`, another for all others."""
+
+    def rule(weights: Weights, gradients: Weights, state: State) -> tuple[Weights, State]:
+        moved: Weights = {}
+        states: State = {}
+        for part, of in (("theirs", theirs), ("others", others)):
+            names = [name for name in weights if name.startswith(prefixes) == (of is theirs)]
+            own, given = {n: weights[n] for n in names}, {n: gradients[n] for n in names}
+            # Only weights that there are: of none, Adam would count steps and move nothing.
+            changed, states[part] = of(own, given, state.get(part, {})) if names else ({}, {})
+            moved |= changed
+        return {name: moved[name] for name in weights}, states
+
+    return rule
+
+
 def rule_named(name: Literal["sgd", "adam"], lr: float, momentum: float) -> Rule:
     """The rule that a config names; momentum is used by sgd only."""
     return adam(lr, beta1=0.9) if name == "adam" else sgd(lr, momentum)

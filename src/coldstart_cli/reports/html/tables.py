@@ -214,7 +214,8 @@ def similarity(setting: Setting) -> Table:
     numbers = numbers_of(setting)
     rows = [
         [row.contestant, f"k = {row.k}", correlation(row.rho), p_value(row.p), significant(row.pairs),
-         correlation(row.within_task_rho), numbers.value(row.regret)]
+         correlation(row.within_task_rho), numbers.value(row.regret), correlation(row.constant_rho),
+         numbers.value(row.constant_regret)]
         for row in setting.similarity
     ]  # fmt: skip
     head = [
@@ -225,6 +226,8 @@ def similarity(setting: Setting) -> Table:
         "pairs",
         "within a task",
         "regret of the most similar",
+        "best constant ranking, within a task",
+        "regret of its first",
     ]
     return Table.of_numbers("Task similarity", head, rows, (0, 1))
 
