@@ -13,7 +13,8 @@ from queue import SimpleQueue
 import torch
 from torch import Tensor
 
-from coldstart_cli.core.tasks import Strategy, Task, content_hash
+from coldstart_cli.core.tasks import Strategy, Support, Task, content_hash
+from coldstart_cli.evaluation.ablations import ablated
 from coldstart_cli.evaluation.adaptations import Adaptations
 from coldstart_cli.evaluation.step_choice import own_step
 from coldstart_cli.hardware import Hardware
@@ -30,17 +31,19 @@ def scored_together(
     beside: bool,
     coverage: float | None = None,
     chooses: bool = False,
+    others: Mapping[str, Support] | None = None,
 ) -> Iterator[list[Score]]:
     """`scored` for each task, in order; on a CPU several tasks at a time, each on a core of its own.
 
     A support set of five images is too small to divide: two threads on one task are a fifth faster than
     one, but four times slower where another process wants the second core. Each worker has its own module
     tree, because a functional call changes the tree while it runs; tensors are shared.
-    `chooses`: each task also says which of the steps it would choose for itself (`own_step`).
+    `chooses`: each task also says which of the steps it would choose for itself (`own_step`). `others`:
+    another task's support set for each, with which the strategy's ablations are scored beside it.
     """
     n = hardware.threads if hardware.device.type == "cpu" else 1
     adaptations = Adaptations(steps, hardware, beside=beside)
-    one = partial(scored, adaptations=adaptations, coverage=coverage, chooses=chooses)
+    one = partial(scored, adaptations=adaptations, coverage=coverage, chooses=chooses, others=others)
     if n == 1:
         yield from (one(strategy, task) for task in tasks)
         return
@@ -82,6 +85,7 @@ def scored(
     *,
     coverage: float | None = None,
     chooses: bool = False,
+    others: Mapping[str, Support] | None = None,
 ) -> list[Score]:
     """Adapts to one task and scores its query set.
 
@@ -99,7 +103,10 @@ def scored(
             own = own_step(strategy, task.support, adaptations.steps)
     known: dict[int, _Measured] = {}
     scores: list[Score] = []
-    for answer in adaptations(strategy, task):
+    answers = adaptations(strategy, task)
+    if others is not None:
+        answers += ablated(strategy, task, others[task.name], adaptations.steps, adaptations.hardware)
+    for answer in answers:
         outputs = id(answer.outputs)
         # Steps that share a predictor have the same tensor of outputs, which is measured once.
         if outputs not in known:

@@ -23,7 +23,7 @@ from coldstart_cli.metrics.measures import (
     shots_to,
     steps_to,
 )
-from coldstart_cli.metrics.names import SIMILARITY
+from coldstart_cli.metrics.names import ABLATION, SIMILARITY
 from coldstart_cli.metrics.records import Record
 from coldstart_cli.metrics.results import (
     Findings,
@@ -114,6 +114,7 @@ def _one_shot(
     if base:
         gain = paired_gain(own, theirs, higher_is_better, confidence, origins_of(records))
     others = [r for r in records if r.split == "new" and r.role not in ("strategy", "baseline")]
+    ablated = {role for role in {r.role for r in others} if role.startswith(ABLATION)}
     return Shot(
         source_test=source,
         new=after,
@@ -123,6 +124,18 @@ def _one_shot(
         beside={
             role: _outcome([r for r in others if r.role == role], ours, confidence)
             for role in dict.fromkeys(r.role for r in others)
+            if role not in ablated
+        },
+        ablations={
+            role.removeprefix(ABLATION): paired_gain(
+                {r.task: r.value for r in reported([r for r in others if r.role == role], ours)},
+                own,
+                higher_is_better,
+                confidence,
+                origins_of(new),
+            )
+            for role in dict.fromkeys(r.role for r in others)
+            if role in ablated
         },
         notes=mean_notes([r for r in new if r.notes], ours),
         similarity=_similarity(new, others, theirs, ours, higher_is_better),

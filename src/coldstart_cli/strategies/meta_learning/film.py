@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Mapping
 from functools import partial
 from typing import Annotated
@@ -19,11 +20,19 @@ from torch.func import functional_call
 
 from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Objective, Strategy, Support, TaskSource
 from coldstart_cli.models.mlp import perceptron, zeroed
-from coldstart_cli.models.modulation import modulate, modulated_layers, prototype_head
+from coldstart_cli.models.modulation import modulate, modulated_layers
 from coldstart_cli.models.network import Encoder, Network, Predictor, below, blank_head, linear_head
 from coldstart_cli.models.norm import refuse_running_statistics
-from coldstart_cli.strategies.building_blocks.prototypes import prototypes
 from coldstart_cli.strategies.building_blocks.scores import scores
+from coldstart_cli.strategies.building_blocks.set_statistics import (
+    SHARPNESS,
+    SetStatistics,
+    covariance_head,
+    logs,
+    prepared,
+    set_statistics,
+    with_unlabelled,
+)
 from coldstart_cli.training.meta_batch import Each
 from coldstart_cli.training.optimizers import OptimizerFactory
 from coldstart_cli.training.outer_loops import episodic
@@ -71,7 +80,12 @@ class FiLM(Strategy):
             # In a regression there are no class means to make a head of, so a learned one is modulated.
             self.layers["head"] = n_outputs
             read += n_outputs
-        self.set_encoder = perceptron([read, *hidden, task_dim])
+            self.set_encoder = perceptron([read, *hidden, task_dim])
+        else:
+            # A vector of the size of one, whatever the scale of the features that it comes from.
+            self.set_encoder = perceptron([2 * read, *hidden, task_dim]).append(nn.LayerNorm(task_dim))
+            self.log_ridge = nn.Parameter(torch.zeros(()))
+            self.log_scale = nn.Parameter(torch.tensor(math.log(SHARPNESS / read)))
         # At zero it modulates nothing: training begins with the plain network.
         self.generator = zeroed(perceptron([task_dim, *hidden, 2 * sum(self.layers.values())]))
         self.optimizer = optimizer(self.parameters())
@@ -85,15 +99,28 @@ class FiLM(Strategy):
             meta_batch_size=self.meta_batch_size,
             vectorize=self.vectorize,
             start=start,
+            prepare=prepared,
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields once: there is no step to take."""
         with torch.no_grad():
-            weights = dict(self.named_parameters())
-            changed = self._adapted(support.objective, weights, support.inputs, support.targets)
+            adapted = self._with(support, self._weights(with_unlabelled(support), with_unlabelled(support)))
+        yield adapted
+
+    def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:
+        """`swap`, `off` (no modulation) and, of classes, the covariance of the plain features alone."""
+        own, theirs = with_unlabelled(support), with_unlabelled(other)
+        with torch.no_grad():
+            found = {"swap": self._weights(own, theirs), "off": self._weights(own, None)}
+        return {name: iter([self._with(support, changed)]) for name, changed in found.items()}
+
+    def _weights(self, own: Support, told: Support | None) -> dict[str, Tensor]:
+        return self._adapted(own.objective, dict(self.named_parameters()), own, told)
+
+    def _with(self, support: Support, changed: Mapping[str, Tensor]) -> Adapted:
         network = Network(self.encoder, blank_head(self.encoder.feature_dim, support.objective.n_outputs))
-        yield Adapted(partial(Predictor, network, changed), changed)
+        return Adapted(partial(Predictor, network, changed), changed)
 
     def _task_loss(
         self,
@@ -110,7 +137,8 @@ class FiLM(Strategy):
             query: Inputs,
             query_targets: Tensor,
         ) -> dict[str, Tensor]:
-            changed = self._adapted(objective, weights, support, support_targets)
+            own = Examples(support, support_targets)
+            changed = self._adapted(objective, weights, own, own)
             features = self._features({**weights, **changed}, query)
             outputs = nn.functional.linear(features, changed["head.weight"], changed["head.bias"])
             return scores(objective, outputs, query_targets)
@@ -121,20 +149,46 @@ class FiLM(Strategy):
         return found
 
     def _adapted(
-        self, objective: Objective, weights: Mapping[str, Tensor], inputs: Inputs, targets: Tensor
+        self, objective: Objective, weights: Mapping[str, Tensor], own: Examples, told: Examples | None
     ) -> dict[str, Tensor]:
-        """The modulated tensors of the encoder and the task's head, by their names in a `Network`."""
-        # The task is read by the plain encoder; modulated features are only for the classifier.
-        examples = self._features(weights, inputs)
-        if self.n_way is None:
-            examples = torch.cat([examples, targets.to(examples.dtype)], dim=1)
-        task = _called(self.set_encoder, "set_encoder.", weights, examples).mean(0)
-        changed = modulate(weights, self.layers, _called(self.generator, "generator.", weights, task))
+        """The modulated tensors of the encoder and the task's head, by their names in a `Network`.
+
+        Args:
+            own: the task's examples, labelled and unlabelled.
+            told: examples that the task vector and the covariance are read from, `own` or another task's;
+            None: nothing
+                is modulated, and the covariance is `own`'s.
+        """
+        changed: dict[str, Tensor] = {}
+        if told is not None:
+            # The task is read by the plain encoder; modulated features are only for the classifier.
+            features = self._features(weights, told.inputs)
+            task = self._task(weights, features, told.targets, objective.n_outputs)
+            modulation = _called(self.generator, "generator.", weights, task)
+            changed = modulate(weights, self.layers, modulation)
+        elif self.n_way is None:
+            changed = {name: weights[name] for name in ("head.weight", "head.bias")}
         if self.n_way is not None:
-            features = self._features({**weights, **changed}, inputs)
-            means = prototypes(features, targets, objective.n_outputs)
-            changed["head.weight"], changed["head.bias"] = prototype_head(means)
+            modulated = {**weights, **changed}
+            found = self._found(modulated, own, objective.n_outputs)
+            by = found if told is own or told is None else self._found(modulated, told, objective.n_outputs)
+            weight, bias = covariance_head(found.means, by, weights["log_ridge"].exp())
+            scale = weights["log_scale"].exp()
+            changed["head.weight"], changed["head.bias"] = scale * weight, scale * bias
         return changed
+
+    def _found(self, weights: Mapping[str, Tensor], examples: Examples, n_way: int) -> SetStatistics:
+        return set_statistics(self._features(weights, examples.inputs), examples.targets, n_way)
+
+    def _task(
+        self, weights: Mapping[str, Tensor], features: Tensor, targets: Tensor, n_outputs: int
+    ) -> Tensor:
+        """The task vector (task_dim,) of features (n, feature_dim)."""
+        if self.n_way is None:
+            pairs = torch.cat([features, targets.to(features.dtype)], dim=1)
+            return _called(self.set_encoder, "set_encoder.", weights, pairs).mean(0)
+        read = logs(set_statistics(features, targets, n_outputs))[:2].flatten()
+        return _called(self.set_encoder, "set_encoder.", weights, read)
 
     def _features(self, weights: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
         return _called(self.encoder, "encoder.", weights, inputs)
