@@ -163,8 +163,8 @@ class GlyphRules(TaskSource):
             ("n_query", shape.n_query, asked),
             ("n_unlabelled", shape.n_unlabelled, known),
         )
-        for key, wanted, distortions in rooms:
-            if wanted > len(distortions) * mixtures:
+        for key, number, distortions in rooms:
+            if number > len(distortions) * mixtures:
                 return (
                     f"glyph_rules: a class of {split} has {len(distortions) * mixtures} images to draw {key} "
                     f"from; lower {key}"

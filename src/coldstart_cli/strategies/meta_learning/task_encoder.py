@@ -239,7 +239,7 @@ class ConditionedClassifier(ConditionedNetwork):
         """(feature_dim,): the gate of each feature."""
         own = logs(found)
         task = self.set_encoder(own[:2].flatten())
-        gates = self.gate(own.T).squeeze(1) + self.decoder(task)
+        gates: Tensor = self.gate(own.T).squeeze(1) + self.decoder(task)
         return gates.clamp(-MOST, MOST).exp()
 
     def head(self, own: SetStatistics, told: SetStatistics | None, scales: Tensor) -> tuple[Tensor, Tensor]:
