@@ -114,7 +114,8 @@ def _one_shot(
     if base:
         gain = paired_gain(own, theirs, higher_is_better, confidence, origins_of(records))
     others = [r for r in records if r.split == "new" and r.role not in ("strategy", "baseline")]
-    ablated = {role for role in {r.role for r in others} if role.startswith(ABLATION)}
+    ablated = [r for r in others if r.role.startswith(ABLATION)]
+    others = [r for r in others if not r.role.startswith(ABLATION)]
     return Shot(
         source_test=source,
         new=after,
@@ -124,19 +125,18 @@ def _one_shot(
         beside={
             role: _outcome([r for r in others if r.role == role], ours, confidence)
             for role in dict.fromkeys(r.role for r in others)
-            if role not in ablated
         },
         ablations={
             role.removeprefix(ABLATION): paired_gain(
-                {r.task: r.value for r in reported([r for r in others if r.role == role], ours)},
+                by_task([r for r in ablated if r.role == role], ours),
                 own,
                 higher_is_better,
                 confidence,
                 origins_of(new),
             )
-            for role in dict.fromkeys(r.role for r in others)
-            if role in ablated
-        },
+            for role in dict.fromkeys(r.role for r in ablated)
+        }
+        or None,
         notes=mean_notes([r for r in new if r.notes], ours),
         similarity=_similarity(new, others, theirs, ours, higher_is_better),
     )

@@ -245,9 +245,10 @@ def _beside(shots: Sequence[Shot], numbers: Numbers, metric: str) -> list[Sectio
         others = {role: [shot.beside.get(role) for shot in shots] for role in roles}
         rows = [(role, [numbers.interval(of and of.after) for of in found]) for role, found in others.items()]
         sections.append((f"Beside it, on the same tasks ({metric})", rows))
-    cut = {name: [shot.ablations.get(name) for shot in shots] for shot in shots for name in shot.ablations}
+    cut = dict.fromkeys(name for shot in shots for name in shot.ablations or ())
     if cut:
-        rows = [(name, [numbers.interval(of, signed=True) for of in found]) for name, found in cut.items()]
+        known = {name: [(shot.ablations or {}).get(name) for shot in shots] for name in cut}
+        rows = [(name, [numbers.interval(of, signed=True) for of in found]) for name, found in known.items()]
         sections.append((f"Ablations, against itself, paired ({metric})", rows))
     if notes:
         rows = [(name, [_note(shot.notes.get(name)) for shot in shots]) for name in notes]

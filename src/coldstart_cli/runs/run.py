@@ -144,8 +144,8 @@ class Run:
             return  # damaged: what reads it says so
         if self.path.name == before != held:
             raise RequestError(
-                f"run: {self.path} was trained by an earlier {config['names']['strategy']}, of another design; "
-                "its results can be compared, but to evaluate it further train it anew"
+                f"run: {self.path} was trained by an earlier {config['names']['strategy']}, of another "
+                "design; its results can be compared, but to evaluate it further train it anew"
             )
         if held != self.path.name:
             raise RequestError(

@@ -19,8 +19,11 @@ UNLABELLED = -1
 
 
 def with_unlabelled(support: Support) -> Support:
-    """Labelled and unlabelled examples as one set, the latter with the target UNLABELLED."""
-    if support.unlabelled is None:
+    """Labelled and unlabelled examples as one set, the latter with the target UNLABELLED.
+
+    A regression's set stays as it is.
+    """
+    if support.unlabelled is None or support.targets.ndim > 1:
         return support
     none = support.targets.new_full((n_examples(support.unlabelled),), UNLABELLED)
     return replace(

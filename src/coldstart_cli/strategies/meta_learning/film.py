@@ -41,12 +41,14 @@ from coldstart_cli.training.outer_loops import episodic
 class FiLM(Strategy):
     """The task vector modulates every layer of the encoder; adaptation is two forward passes.
 
-    The vector is the mean over the support set of rho(phi(x)), in regression of rho([phi(x), y]), with the
-    encoder phi as it is. The head is a learned one that is modulated too (regression), or is made of the
-    class means of modulated features.
+    With classes the vector is rho([log W, log B]) of the variances of the plain encoder's features within and
+    between them (`set_statistics`), and the head linear discriminant analysis of modulated features with
+    the task's own covariance. In regression it is the mean over the support set of rho([phi(x), y]), and
+    the head a learned one that is modulated too.
 
     Departures from CNAPs: encoder and modulation are learned together on tasks rather than the encoder
-    first on a large classification; the head by class means is ProtoNet's.
+    first on a large classification; the set is read with its labels, for a mean of embeddings cannot tell
+    by which rule a set is labelled; the covariance is pooled over classes.
 
     Args:
         encoder, optimizer, n_outputs, n_way, vectorize: from the run; where n_way is None, tasks are

@@ -1,9 +1,10 @@
 """A task encoder: the support set becomes a vector, from which a decoder conditions the predictor.
 
 - Regression: the conditional neural process (Garnelo et al. 2018, arXiv:1807.01613, equations 1 to 3).
-- Classification: a classifier whose weights are made class by class, from the class's own examples, as
-  in VERSA (Gordon, Bronskill, Bauer, Nowozin and Turner 2019, arXiv:1805.09921, section 3) and CNAPs
-  (Requeima et al. 2019, arXiv:1906.07697, section 2.1).
+- Classification: statistics of the labelled set become a task vector, whose features scale those of the
+encoder,
+  as CNAPs adapts a network to a task (Requeima et al. 2019, arXiv:1906.07697, section 2.2); the head has the
+  task's own covariance, as in Simple CNAPs (Bateni et al. 2020, arXiv:1912.03432, section 4).
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ class TaskEncoder(Strategy):
     Args:
         encoder, optimizer, n_outputs, n_way, vectorize: from the run; where n_way is None, tasks are
             regressions.
-        task_dim: width of the task vector, the mean over the support set.
-        n_task_features: width of the decoder's output.
+        task_dim: width of the task vector.
+        n_task_features: regression: width of the decoder's output; classes: units of the gate's layers.
         hidden: units of the hidden layers of task encoder, decoder and predictor.
         meta_batch_size: tasks in one outer step.
     """
@@ -216,7 +217,10 @@ class ConditionedClassifier(ConditionedNetwork):
     exp(g(v_j, D(r)_j)) for feature j with its own statistics v_j (`set_statistics.logs`). Gated features
     are told apart by linear discriminant analysis with the task's own covariance (`covariance_head`).
 
-    Gate and decoder start at zero: training begins with the analysis of plain features.
+    Departures from CNAPs: the set is read by variances with its labels rather than by a mean of embeddings
+    without them, which cannot tell by which rule a set is labelled; scales multiply the encoder's features
+    alone; and one covariance is pooled over classes. Gate and decoder start at zero: training begins with
+    plain features.
     """
 
     def __init__(self, encoder: Encoder, task_dim: int, n_task_features: int, hidden: list[int]) -> None:
