@@ -303,8 +303,10 @@ def test_a_run_of_an_earlier_design_says_so(tmp_path: Path) -> None:
     ((_, config),) = composition.points(["strategy=film"])
     before = run_name(config, "print", {})
     assert before != run_name(config, "print")
-    for name, text in ((before, r"^run: .* was trained by an earlier film, .* train it anew$"), ("x", "holds")):
+    earlier = r"^run: .* was trained by an earlier film, .* train it anew$"
+    for name, text in ((before, earlier), ("x", "holds another run")):
         run = Run(tmp_path / name)
+        run.path.mkdir()
         run.create(config, {"fingerprint": "print"})
         with pytest.raises(RequestError, match=text):
             run.check_name()

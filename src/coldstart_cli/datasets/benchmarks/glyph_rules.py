@@ -35,19 +35,26 @@ _BACKGROUND = 60
 
 # Streams of the counter: every kind of choice has its own, so that none moves another.
 _RULE, _VALUES, _SUPPORT, _QUERY, _UNLABELLED, _SEED, _POOL = 0, 1, 8, 9, 10, 11, 12  # and from 16 on
+_TEXTURES = 8
+_BACKGROUND = 60
+"""Brightness of a texture's light parts; the darkest ink has 102."""
+
+# Streams of the counter: every kind of choice has its own, so that none moves another.
+_RULE, _VALUES, _SUPPORT, _QUERY, _UNLABELLED, _SEED, _POOL = 0, 1, 8, 9, 10, 11, 12  # and from 16 on
 _WORDS = 7
 """Random words an example of a pool: one for each factor, its view, two for its texture's place."""
 _TEXTURES = 8
 """Between the streams of examples and of their textures' places."""
-_N_PLACES = 9
-"""Moves by a pixel at most."""
+_MOVES = np.array([[0, 0], [0, 1], [0, -1], [1, 0], [-1, 0], [1, 1], [1, -1], [-1, 1], [-1, -1]])
+"""Of an image, in pixels. Tasks have the first, the pool has the diagonal ones: no image is in both."""
+_N_MOVES = 5
 _DISTORTIONS: dict[Split, tuple[tuple[int, ...], tuple[int, ...]]] = {
-    "train": ((0, 1), (0, 1)),
+    "train": ((0,), (1,)),
     "validation": ((0, 1), (2, 3)),
     "source_test": ((2,), (3,)),
     "new": ((0, 1), (2, 3)),
 }
-"""Of support and query: but in training no image is in both."""
+"""Of support and query."""
 
 
 @final
@@ -157,7 +164,7 @@ class GlyphRules(TaskSource):
                 wanted = f"{shape.n_way}-way tasks need as many values of {factor}"
                 return f"glyph_rules: {wanted}, {split} has {most}; lower n_way"
         known, asked = _DISTORTIONS[split]
-        mixtures = _N_PLACES * shape.n_way ** (len(self.factors) - 1)
+        mixtures = _N_MOVES * shape.n_way ** (len(self.factors) - 1)
         rooms = (
             ("k_shot", shape.k_shot, known),
             ("n_query", shape.n_query, asked),
@@ -204,7 +211,7 @@ class GlyphRules(TaskSource):
 
         Without rules their factors are all random.
         """
-        way, n_views = values[0].shape[1], len(distortions) * _N_PLACES
+        way, n_views = values[0].shape[1], len(distortions) * _N_MOVES
         n_factors = len(values)
         sizes = [way] * (n_factors - 1) + [n_views]
         # Every mixture of the other factors has a number; a random order of them is nested over k.
@@ -218,21 +225,20 @@ class GlyphRules(TaskSource):
             picked = np.insert(others[i, :, :, :-1], rule, np.arange(way)[:, None], axis=-1)
             picked = picked.reshape(-1, n_factors)
             shown = [of[i][picked[:, f]] for f, of in enumerate(values)]
-            views = others[i, :, :, -1].reshape(-1)
-            found[i, :, 0] = self.images(shown, views, distortions, places[i].reshape(-1, 2))
+            which, move = np.divmod(others[i, :, :, -1].reshape(-1), _N_MOVES)
+            seen = np.asarray(distortions)[which], _MOVES[move]
+            found[i, :, 0] = self.images(shown, *seen, places[i].reshape(-1, 2))
         return found
 
-    def images(
-        self, shown: Sequence[Ids], views: Ids, distortions: Sequence[int], places: Words
-    ) -> NDArray[np.uint8]:
-        """(n, 28, 28): the factors' values, (n,) each, as seen in `views` (n,), on textures from `places`
-        (n, 2) on.
+    def images(self, shown: Sequence[Ids], distortions: Ids, moves: Ids, places: Words) -> NDArray[np.uint8]:
+        """(n, 28, 28): the factors' values, (n,) each, distorted and moved, on textures that begin anywhere.
 
-        A view is a distortion and a move by a pixel at most.
+        Args:
+            distortions: (n,) of the character; moves: (n, 2) pixels.
+            places: (n, 2) random words.
         """
-        which, moves = np.divmod(views, _N_PLACES)
-        ids = (shown[0] * len(FACES) + shown[1]) * N_JITTERS + np.asarray(distortions)[which]
-        ink = _from(self._images[:, 0], ids, np.stack(np.divmod(moves, 3), axis=1) - 1)
+        ids = (shown[0] * len(FACES) + shown[1]) * N_JITTERS + distortions
+        ink = _from(self._images[:, 0], ids, moves)
         if self.clean:
             return ink
         texture = _from(self._textures, shown[3], (places % np.uint64(SIZE)).astype(np.int64))
@@ -244,31 +250,53 @@ class GlyphRules(TaskSource):
 
 @final
 class _RulesPool(Pool):
-    """`N` images of each value of each rule, the other factors random; made when they are asked for."""
+    """Images of each value of each rule, the other factors mixed, as many as there are and `MOST` at most.
 
-    N = 240
+    They are made when they are asked for. No image is in two classes: each factor has moves of its own.
+    """
+
+    MOST = 240
 
     def __init__(self, source: GlyphRules, split: Split, labels: Sequence[tuple[int, int]]) -> None:
         self.objective = Classification(len(labels))
         self.groups = tuple(source.factors[f] for f, _ in labels)
         self._source, self._split, self._labels = source, split, np.asarray(labels)
+        self._distortions = np.array(sorted({d for side in _DISTORTIONS[split] for d in side}))
+        counts = np.asarray(source.n_values(split))
+        self._moves = _MOVES[_N_MOVES:].reshape(len(counts), -1, 2)  # of each factor
+        views = [len(self._distortions), self._moves.shape[1]]
+        self._sizes = [[*np.delete(counts, f).tolist(), *views] for f in range(len(counts))]
+        own = [min(self.MOST, math.prod(self._sizes[f])) for f, _ in labels]
+        self._starts = np.cumsum([0, *own])
 
     def __len__(self) -> int:
-        return self.N * len(self._labels)
+        return int(self._starts[-1])
 
     def examples(self, indices: Tensor) -> Examples:
-        source, numbers = self._source, indices.cpu().numpy()
-        labels = numbers // self.N
-        random = words(task_keys(source.bank_seed, self._split, numbers.tolist()), _POOL, _WORDS)
-        counts = np.asarray(source.n_values(self._split), dtype=np.uint64)
-        values = (random[:, : len(counts)] % counts).astype(np.int64)
-        values[np.arange(len(labels)), self._labels[labels, 0]] = self._labels[labels, 1]
-        shown = list(values.T)
-        shown[0] = source.characters[self._split][shown[0]]
-        distortions = sorted({d for side in _DISTORTIONS[self._split] for d in side})
-        views = (random[:, 4] % np.uint64(len(distortions) * _N_PLACES)).astype(np.int64)
-        images = source.images(shown, views, distortions, random[:, 5:7])
+        numbers = indices.cpu().numpy()
+        labels = np.searchsorted(self._starts, numbers, side="right") - 1
+        factors, values = self._labels[labels].T
+        shown = np.zeros((len(numbers), len(self._sizes)), dtype=np.int64)
+        distortions, moves = (
+            np.zeros(len(numbers), dtype=np.int64),
+            np.zeros((len(numbers), 2), dtype=np.int64),
+        )
+        for f, sizes in enumerate(self._sizes):
+            of = factors == f
+            mixed = _scattered(numbers[of] - self._starts[labels[of]], values[of], math.prod(sizes))
+            *others, which, move = np.unravel_index(mixed, sizes)
+            shown[of] = np.insert(np.stack(others, axis=1), f, values[of], axis=1)
+            distortions[of], moves[of] = self._distortions[which], self._moves[f][move]
+        shown[:, 0] = self._source.characters[self._split][shown[:, 0]]
+        places = words(task_keys(self._source.bank_seed, self._split, numbers.tolist()), _POOL, 2)
+        images = self._source.images(list(shown.T), distortions, moves, places)
         return Examples(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).long())
+
+
+def _scattered(numbers: Ids, values: Ids, n: int) -> Ids:
+    """Different numbers of range(n) for different numbers of it, far from one another."""
+    stride = next(s for s in range(round(0.618 * n) + 1, 2 * n + 2) if math.gcd(s, n) == 1)
+    return np.asarray((numbers * stride + values * 7919) % n)
 
 
 def _from(pictures: NDArray[Any], ids: Ids, moves: Ids) -> NDArray[Any]:
