@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from coldstart_cli.core.objectives import Classification
-from coldstart_cli.core.tasks import Support
+from coldstart_cli.core.tasks import Examples, Support, Task
 from coldstart_cli.strategies.building_blocks.set_statistics import (
+    LEFT_OUT,
     UNLABELLED,
     by_hand,
     covariance_head,
     logs,
+    prepared,
     scaled,
     set_statistics,
     with_unlabelled,
@@ -89,3 +91,28 @@ def test_with_unlabelled_joins_both_kinds() -> None:
     assert joint.targets.tolist() == [0, 1, UNLABELLED, UNLABELLED]
     assert joint.unlabelled is None and torch.equal(joint.inputs, inputs)  # type: ignore[arg-type]
     assert with_unlabelled(joint) is joint
+
+
+def test_prepared_tasks_have_one_to_k_labels_a_class_and_one_shape() -> None:
+    targets = torch.tensor([0, 0, 0, 1, 1, 1])
+    counts = set()
+    for seed in range(40):
+        support = Support(torch.zeros(6, 2), targets, Classification(2), seed, torch.ones(2, 2))
+        task = Task(support, Examples(torch.zeros(2, 2), torch.tensor([0, 1])), "t")
+        found = prepared(task, vary_shots=True).support
+        assert found.targets[6:].tolist() == [UNLABELLED] * 2 and len(found.inputs) == 8
+        kept = found.targets[:6]
+        n = int((kept == 0).sum())
+        assert kept.tolist() == [*([0] * n + [LEFT_OUT] * (3 - n)), *([1] * n + [LEFT_OUT] * (3 - n))]
+        counts.add(n)
+        assert torch.equal(prepared(task, vary_shots=False).support.targets[:6], targets)
+    assert counts == {1, 2, 3}
+
+
+def test_examples_left_out_are_as_if_they_were_not_there() -> None:
+    features, targets = examples(4, 5, 3)
+    fewer = targets.clone()
+    fewer[:3] = LEFT_OUT  # the first of each class
+    ours, theirs = set_statistics(features, fewer, 3), set_statistics(features[3:], targets[3:], 3)
+    for name in ("means", "within", "between", "total", "unlabelled", "shots", "freedom"):
+        torch.testing.assert_close(getattr(ours, name), getattr(theirs, name))

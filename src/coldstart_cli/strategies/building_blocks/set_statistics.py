@@ -34,9 +34,27 @@ def with_unlabelled(support: Support) -> Support:
     )
 
 
-def prepared(task: Task) -> Task:
-    """`training.episodic`'s prepare: the support set with its unlabelled examples."""
-    return replace(task, support=with_unlabelled(task.support))
+def prepared(task: Task, *, vary_shots: bool) -> Task:
+    """`training.episodic`'s prepare: the support set with its unlabelled examples.
+
+    Args:
+        vary_shots: of k labels a class the task has 1 to k, a draw of its own; the others are LEFT_OUT, so
+        that all
+            tasks have one shape. What is read of a set then holds for every number of shots up to k.
+    """
+    support = with_unlabelled(task.support)
+    if not vary_shots or task.support.targets.ndim > 1:
+        return replace(task, support=support)
+    targets = task.support.targets
+    place = (one_hot(targets, task.support.objective.n_outputs).cumsum(0) - 1).gather(1, targets.unsqueeze(1))
+    k = int(place.max()) + 1
+    n = 1 + support.seed % k
+    kept = torch.where(place.squeeze(1) < n, targets, LEFT_OUT)
+    return replace(task, support=replace(support, targets=torch.cat([kept, support.targets[len(kept) :]])))
+
+
+LEFT_OUT = -2
+"""The target of an example that is as if it were not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +83,7 @@ class SetStatistics:
 
 
 def set_statistics(features: Tensor, targets: Tensor, n_way: int) -> SetStatistics:
-    """Features (n, d) and targets (n,) in [0, n_way), or UNLABELLED."""
+    """Features (n, d) and targets (n,) in [0, n_way), UNLABELLED or LEFT_OUT."""
     members = one_hot(targets, n_way).to(features.dtype)  # a row of zeros for an unlabelled example
     counts, labelled = members.sum(0), members.sum(1, keepdim=True)
     n = counts.sum()
@@ -79,7 +97,7 @@ def set_statistics(features: Tensor, targets: Tensor, n_way: int) -> SetStatisti
         within=centred.square().sum(0) / freedom,
         between=means.var(0),
         total=_variance(features, labelled),
-        unlabelled=_variance(features, 1 - labelled),
+        unlabelled=_variance(features, (targets == UNLABELLED).to(features.dtype).unsqueeze(1)),
         shots=n / n_way,
     )
 
