@@ -381,6 +381,14 @@ class Strategy(nn.Module, ABC):
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields a predictor after 0 gradient steps, then after each step. Changes nothing of self."""
 
+    def ablations(self, support: Support, other: Support) -> Mapping[str, Iterator[Adapted]]:
+        """Adaptations to the same task with a part of the strategy exchanged or left out, by what was done.
+
+        What a strategy claims to make use of must show here (`evaluation.ablate`): `swap` takes what
+        `other`, another task's support set, says in place of what this one says; `off` does without.
+        """
+        return {}
+
 
 def tensors_of(*sets: Examples) -> list[Tensor]:
     """All tensors of the sets, in the order of `Examples.map`."""

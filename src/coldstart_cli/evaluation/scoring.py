@@ -13,8 +13,9 @@ from queue import SimpleQueue
 import torch
 from torch import Tensor
 
-from coldstart_cli.core.tasks import Strategy, Task, content_hash
-from coldstart_cli.evaluation.adaptations import Adaptations
+from coldstart_cli.core.tasks import Strategy, Support, Task, content_hash
+from coldstart_cli.evaluation.ablations import ablated
+from coldstart_cli.evaluation.adaptations import Adaptations, Answer
 from coldstart_cli.evaluation.step_choice import own_step
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.metrics.names import CONSTANT
@@ -32,6 +33,7 @@ def scored_together(
     coverage: float | None = None,
     chooses: bool = False,
     constant: bool = False,
+    others: Mapping[str, Support] | None = None,
 ) -> Iterator[list[Score]]:
     """`scored` for each task, in order; on a CPU several tasks at a time, each on a core of its own.
 
@@ -40,10 +42,18 @@ def scored_together(
     tree, because a functional call changes the tree while it runs; tensors are shared.
     `chooses`: each task also says which of the steps it would choose for itself (`own_step`).
     `constant`: a regression's trivial answer is scored beside the strategy's (`metrics.names.CONSTANT`).
+    `others`: another task's support set for each, with which the strategy's ablations are scored beside it.
     """
     n = hardware.threads if hardware.device.type == "cpu" else 1
     adaptations = Adaptations(steps, hardware, beside=beside)
-    one = partial(scored, adaptations=adaptations, coverage=coverage, chooses=chooses, constant=constant)
+    one = partial(
+        scored,
+        adaptations=adaptations,
+        coverage=coverage,
+        chooses=chooses,
+        constant=constant,
+        others=others,
+    )
     if n == 1:
         yield from (one(strategy, task) for task in tasks)
         return
@@ -86,6 +96,7 @@ def scored(
     coverage: float | None = None,
     chooses: bool = False,
     constant: bool = False,
+    others: Mapping[str, Support] | None = None,
 ) -> list[Score]:
     """Adapts to one task and scores its query set.
 
@@ -103,7 +114,12 @@ def scored(
             own = own_step(strategy, task.support, adaptations.steps)
     known: dict[int, _Measured] = {}
     scores: list[Score] = []
-    for answer in adaptations(strategy, task):
+    answers = adaptations(strategy, task)
+    if others is not None:
+        answers += ablated(strategy, task, others[task.name], adaptations.steps, adaptations.hardware)
+    if constant and (mean := _constant(task)) is not None:
+        answers.append(Answer(min(adaptations.steps), CONSTANT, {}, mean, None, 0.0))
+    for answer in answers:
         outputs = id(answer.outputs)
         # Steps that share a predictor have the same tensor of outputs, which is measured once.
         if outputs not in known:
@@ -123,23 +139,6 @@ def scored(
                 believed=measured.believed,
                 notes=dict(answer.notes),
                 adapt_seconds=round(answer.seconds, 7),
-            )
-        )
-    mean = _constant(task) if constant else None
-    if mean is not None:
-        measured = _measured(mean, task, coverage)
-        scores.append(
-            Score(
-                task=task.name,
-                task_hash=task_hash,
-                origin=task.origin,
-                step=min(adaptations.steps),
-                beside=CONSTANT,
-                value=measured.value,
-                loss=measured.loss,
-                metrics=measured.metrics,
-                notes={},
-                adapt_seconds=0.0,
             )
         )
     return scores

@@ -103,6 +103,8 @@ class Shot:
         gap: from source to new tasks.
         gain: over the baseline, paired over tasks.
         beside: role -> a predictor that was scored beside the strategy's own.
+        ablations: what was exchanged or left out -> how much better that is, paired over tasks; None
+            where none were asked for.
         notes: name -> mean over new tasks before and after adaptation.
         baseline_shots: shots with which the baseline does as well; not finite where it never does.
     """
@@ -113,6 +115,7 @@ class Shot:
     gap: Interval | None = field(default=None, metadata=ABSENT)
     gain: Interval | None = field(default=None, metadata=ABSENT)
     beside: Mapping[str, Outcome]
+    ablations: Mapping[str, Interval] | None = field(default=None, metadata=ABSENT)
     notes: Mapping[str, Sequence[float | None]]
     similarity: Similarity | None
     baseline_shots: float | None = field(default=None, metadata=ABSENT)

@@ -45,7 +45,7 @@ from coldstart_cli.metrics.results import Summary, summary_of
 from coldstart_cli.processes import ranks
 from coldstart_cli.renamed import renamed
 from coldstart_cli.runs.checkpoints import Checkpoints
-from coldstart_cli.runs.migrations import FORMAT, as_hashed, completed, migrated
+from coldstart_cli.runs.migrations import FORMAT, REDESIGNED, as_hashed, completed, migrated
 
 DETERMINING = ("strategy", "model", "optimizer", "training", "seed", "dataset")
 PLACES = ("root", "unlabelled", "delimiter", "quoted", "header", "decimal", "keep", "target")
@@ -57,9 +57,9 @@ JUDGING = ("budget", "beyond", "reuse_baseline")
 records of the baseline may come from an earlier run."""
 
 
-def run_name(config: Mapping[str, Any], fingerprint: str) -> str:
-    """The directory name that determines, and is determined by, the training."""
-    determining = {key: as_hashed(config[key]) for key in DETERMINING}
+def run_name(config: Mapping[str, Any], fingerprint: str, designs: Mapping[str, int] = REDESIGNED) -> str:
+    """The directory name that determines, and is determined by, the training; `designs` as in `as_hashed`."""
+    determining = {key: as_hashed(config[key], designs=designs) for key in DETERMINING}
     determining["dataset"] = {k: v for k, v in determining["dataset"].items() if k not in PLACES}
     determining["training"] = training_that_determines(determining["training"])
     # Of the hardware only the precision changes weights beyond rounding.
@@ -145,9 +145,14 @@ class Run:
         try:
             config = read_config(self.path / "config.yaml")
             fingerprint = str(read_json(self.path / "environment.json", "run")["fingerprint"])
-            held = run_name(config, fingerprint)
+            held, before = run_name(config, fingerprint), run_name(config, fingerprint, {})
         except (RequestError, LookupError, TypeError):
             return  # damaged: what reads it says so
+        if self.path.name == before != held:
+            raise RequestError(
+                f"run: {self.path} was trained by an earlier {config['names']['strategy']}, of another "
+                "design; its results can be compared, but to evaluate it further train it anew"
+            )
         if held != self.path.name:
             raise RequestError(
                 f"run: {self.path} holds another run, {held}, copied or renamed; give it that name back, or "
