@@ -21,7 +21,8 @@ from coldstart_cli.cli import main
 from coldstart_cli.config import composition
 from coldstart_cli.config.building import check
 from coldstart_cli.core.tasks import Strategy
-from coldstart_cli.renamed import FIRST, RENAMED, as_first_named, renamed
+from coldstart_cli.errors import RequestError
+from coldstart_cli.renamed import FIRST, RENAMED, REPLACED, as_first_named, renamed
 from coldstart_cli.runs.run import Run, read_config, run_name
 from tests.kit.places import REPOSITORY
 
@@ -141,3 +142,9 @@ def test_renaming_twice_is_renaming_once(node: Any) -> None:
     with warnings.catch_warnings():
         assert renamed(renamed(node)) == renamed(node) == renamed(as_first_named(node))
         assert as_first_named(renamed(node)) == as_first_named(node)
+
+
+def test_a_class_that_is_no_more_says_what_replaced_it() -> None:
+    for target in REPLACED:
+        with pytest.raises(RequestError, match=r"^strategy\._target_: .* was replaced by .*; train anew"):
+            check({"_target_": target, "weight": 1.0}, "strategy", Strategy, [])

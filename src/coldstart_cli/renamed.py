@@ -13,7 +13,6 @@ from typing import Any
 
 RENAMED: Mapping[str, str] = {
     "coldstart_cli.strategies.adversarial.DomainAdversarial": "coldstart_cli.strategies.DomainAdversarial",
-    "coldstart_cli.strategies.align.Align": "coldstart_cli.strategies.Align",
     "coldstart_cli.strategies.alignment.CCSA": "coldstart_cli.strategies.ccsa",
     "coldstart_cli.strategies.alignment.Coral": "coldstart_cli.strategies.coral",
     "coldstart_cli.strategies.alignment.MMD": "coldstart_cli.strategies.mmd",
@@ -72,6 +71,16 @@ RENAMED: Mapping[str, str] = {
     "coldstart_cli.adapting.AdaptPlan": "coldstart_cli.bundles.AdaptPlan",
 }
 """Earlier name of a target -> its name now."""
+
+_ALIGN = (
+    "was replaced by TaskAlignment, which learns what source, names and unlabelled examples are worth; train "
+    "anew with strategy=align, for its weights and keys are others"
+)
+REPLACED: Mapping[str, str] = {
+    "coldstart_cli.strategies.align.Align": _ALIGN,
+    "coldstart_cli.strategies.Align": _ALIGN,
+}
+"""A target that is no more -> what became of it, and what to do."""
 
 # Reversed: of equal keys a dict keeps the last, which is then the name that came first.
 FIRST: Mapping[str, str] = {now: first for first, now in reversed(list(RENAMED.items()))}

@@ -50,18 +50,21 @@ def test_examples_are_taken_by_their_places_with_their_targets() -> None:
 
 
 def test_a_map_reaches_every_tensor_of_a_support_set() -> None:
-    support = replace(task().support, source_classes=torch.tensor([5, 3]))
+    support = replace(task().support, source_classes=torch.tensor([5, 3]), names=torch.zeros(2, 3))
     mapped = support.map(lambda t: t + 1)
     assert torch.equal(mapped.unlabelled, support.unlabelled + 1)  # type: ignore[operator, arg-type]
     assert mapped.source_classes is not None and mapped.source_classes.tolist() == [6, 4]
+    assert torch.equal(mapped.names, torch.ones(2, 3))  # type: ignore[arg-type]
     assert mapped.targets.tolist() == [1, 2, 1, 2] and mapped.objective is support.objective
-    assert [len(t) for t in tensors_of(support)] == [4, 4, 1, 2]
+    assert [len(t) for t in tensors_of(support)] == [4, 4, 1, 2, 2]
 
 
-def test_content_decides_a_hash_and_neither_name_nor_seed_nor_unlabelled_examples() -> None:
+def test_content_decides_a_hash_and_no_name_seed_or_unlabelled_example() -> None:
     first = task()
     assert len(content_hash(first)) == 8
-    same = Task(replace(first.support, seed=9, unlabelled=None), first.query, "another name")
+    same = Task(
+        replace(first.support, seed=9, unlabelled=None, names=torch.ones(2, 1)), first.query, "another name"
+    )
     assert content_hash(same) == content_hash(first)
     moved = Task(first.support, Examples(first.query.inputs, 1 - first.query.targets), first.name)
     assert content_hash(moved) != content_hash(first)

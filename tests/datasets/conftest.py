@@ -60,6 +60,7 @@ class Bag(Preprocess):
     """Texts to counts of hashed words: what a model of text reads, without one."""
 
     fingerprint = "bag"
+    reads_text = True
 
     def images(self, images: Tensor) -> Inputs:
         raise ValueError("model: it reads no images")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from coldstart_cli.experiment.parts import encoder_of, preprocess_of
-from coldstart_cli.models.preprocess import Plain
+from coldstart_cli.models.preprocess import Plain, in_words
 
 
 def test_plain_keeps_numbers_and_refuses_text() -> None:
@@ -24,3 +24,10 @@ def test_a_model_without_a_preprocess_reads_numbers_as_they_are() -> None:
         input_shape = (3,)
 
     assert encoder_of(node, "model", [], Source()).feature_dim == 4  # type: ignore[arg-type]
+
+
+def test_labels_are_read_as_a_person_would_write_them() -> None:
+    assert in_words("card_payment-fee?") == "card payment fee?"
+    assert in_words("  Refund   not_showing_up ") == "Refund not showing up"
+    assert in_words("___") == "___"
+    assert Plain().names(["a"]) is None

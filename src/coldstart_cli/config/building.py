@@ -21,6 +21,7 @@ from typing import Any
 
 from coldstart_cli.config.annotations import classes, mismatch, shown, with_article
 from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.renamed import REPLACED
 
 TRUSTED = (
     "coldstart_cli",
@@ -182,6 +183,8 @@ def _check_installed(target: Callable[..., Any], key: str) -> None:
 
 def _located(target: str, key: str, trusted: tuple[str, ...]) -> Callable[..., Any]:
     """Imports a target; refuses what a trusted module only imports (coldstart_cli.runs.run.os)."""
+    if target in REPLACED:
+        raise RequestError(f"{key}._target_: {target} {REPLACED[target]}")
     module_name, _, name = target.rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), name)

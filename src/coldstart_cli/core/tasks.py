@@ -156,12 +156,15 @@ class Support(Examples):
         unlabelled: inputs of the task without labels, or None.
         source_classes: (n_way,) the source class of each of the task's classes where they share
             labels, as in domain shift, or None.
+        names: (n_way, ...) what the task's classes are called, as the model reads it; None where they have no
+            names or the model reads no text.
     """
 
     objective: Objective
     seed: int
     unlabelled: Inputs | None = None
     source_classes: Tensor | None = None
+    names: Inputs | None = None
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         return replace(
@@ -170,6 +173,7 @@ class Support(Examples):
             targets=function(self.targets),
             unlabelled=None if self.unlabelled is None else map_inputs(function, self.unlabelled),
             source_classes=None if self.source_classes is None else function(self.source_classes),
+            names=None if self.names is None else map_inputs(function, self.names),
         )
 
 
@@ -207,12 +211,14 @@ class Pool(ABC):
     Attributes:
         groups: source group (alphabet, script, domain) of each of the objective's classes, or empty.
         names: of the classes (regression: of the functions), the same in every split, or empty.
+        read_names: (n_classes, ...) what the classes are called, as in `Support.names`, or None.
         queries: what judges all tasks of the split and is not in the pool, or None.
     """
 
     objective: Objective
     groups: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    read_names: Inputs | None = None
     queries: Examples | None = None
 
     @abstractmethod
@@ -409,7 +415,8 @@ def content_hash(task: Task) -> str:
     """Eight hexadecimal digits over the support and query sets: equal hashes are the same task."""
     parts: list[str | Tensor] = []
     for examples in (task.support, task.query):
-        # Unlabelled examples are left out: methods with and without them are compared on the same tasks.
+        # Unlabelled examples and names are left out: methods with and without them are compared on the same
+        # tasks.
         inputs = {"": examples.inputs} if isinstance(examples.inputs, Tensor) else examples.inputs
         for name, tensor in sorted(inputs.items()):
             # Shape and type too: the bytes of a (2, 3) and of a (3, 2) tensor may be the same.

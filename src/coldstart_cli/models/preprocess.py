@@ -7,6 +7,7 @@ result, which is what the network's `forward` reads.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import final
@@ -25,6 +26,7 @@ class Preprocess(ABC):
         image_size: height and width in pixels that images should come in, or None for the data set's.
         image_channels: 1 or 3, or None for what the files have.
         max_length: tokens of a text that are read, or None where all are.
+        reads_text: whether `texts` serves.
     """
 
     fingerprint: str
@@ -32,6 +34,7 @@ class Preprocess(ABC):
     image_size: int | None = None
     image_channels: int | None = None
     max_length: int | None = None
+    reads_text: bool = False
 
     def cut(self, texts: Sequence[str]) -> tuple[int, int]:
         """How many texts are longer than `max_length`, and a length that is enough for them; or (0, 0)."""
@@ -56,6 +59,10 @@ class Preprocess(ABC):
             ValueError: where the model does not read text.
         """
 
+    def names(self, labels: Sequence[str]) -> Inputs | None:
+        """What n classes are called, as inputs of n examples; None where the model reads no text."""
+        return self.texts([in_words(label) for label in labels]) if self.reads_text and labels else None
+
     @abstractmethod
     def vectors(self, values: Tensor) -> Inputs:
         """(n, ...) numbers (tables, signals, features) -> inputs of n examples.
@@ -63,6 +70,12 @@ class Preprocess(ABC):
         Raises:
             ValueError: where the model does not read numbers.
         """
+
+
+def in_words(label: str) -> str:
+    """A label as a person would write it: `card_payment-fee?` is `card payment fee?`."""
+    words = re.sub(r"[\s_-]+", " ", label).strip()
+    return words or label  # one of underscores alone has no words
 
 
 @final

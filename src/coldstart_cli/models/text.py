@@ -49,6 +49,7 @@ class Tokens(Preprocess):
     """
 
     max_length: int
+    reads_text = True
 
     def __init__(self, *, path: ModelPath, max_length: Annotated[int, Ge(4)]) -> None:
         self.path, self.max_length = path, max_length
@@ -174,6 +175,8 @@ class FrozenText(FrozenFeatures):
         pooling: of its encoder.
         batch_size: texts in one call, which are of similar length.
     """
+
+    reads_text = True
 
     def __init__(
         self,

@@ -64,7 +64,6 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.datasets.tabular": {"group_column": None, **_SHARED},
     "coldstart_cli.datasets.text": {"group_column": None, **_SHARED},
     "coldstart_cli.experiment.TrainingPlan": {"examples": None, "trials": None, "augment": _AS_THEY_ARE},
-    "coldstart_cli.strategies.Align": _HEAD,
     "coldstart_cli.strategies.BornAgain": _HEAD,
     "coldstart_cli.strategies.CoTuning": _HEAD,
     "coldstart_cli.strategies.Distillation": {"attention_weight": 0.0, "hint_share": 0.0, **_HEAD},

@@ -21,7 +21,7 @@ from coldstart_cli.training.meta_batch import Found, TaskGradients, kind
 from coldstart_cli.training.optimizers import optimizers
 from coldstart_cli.training.randomness import step_seed
 
-_PAST_A_FIRST_PHASE = 15  # step of the 20 of experiment=smoke; a first phase may learn from the pool
+_PAST_A_FIRST_PHASE = 17  # step of the 20 of experiment=smoke; a first phase may learn from the pool
 _FEW = {"meta_batch_size": 3}  # tasks of an outer step: a law asks whether, not how well
 
 

@@ -75,3 +75,22 @@ def test_duplicates_are_kept_once_or_not_at_all() -> None:
     kept = without_duplicates(twice, ["hi", "so"], "key", whole_test=False)
     assert kept == [twice[0]]
     assert without_duplicates(twice, ["hi", "so"], "key", whole_test=True) == [twice[1], twice[3]]
+
+
+@pytest.mark.parametrize("setting", ["domain", "intent", "all"])
+def test_tasks_and_pool_know_what_their_intents_are_called(
+    clinc: dict[str, Any], bag: Preprocess, setting: str
+) -> None:
+    source = clinc150(bag, **{**clinc, "setting": setting, "n_way": None if setting == "all" else 2})
+    task = source.tasks("new", [0])[0]
+    assert task.support.names is not None
+    named = task.support.names["counts"]  # type: ignore[index]
+    read = task.support.inputs["counts"]  # type: ignore[index]
+    # Every utterance begins with the name of its intent: "bank0 train 3".
+    assert named.sum(1).tolist() == [1] * len(named)
+    assert all((read[i] >= named[c]).all() for i, c in enumerate(task.support.targets.tolist()))
+    pool = source.pool("new")
+    assert pool.read_names is not None
+    examples = pool.examples(torch.arange(len(pool)))
+    names = pool.read_names["counts"][examples.targets]  # type: ignore[index]
+    assert (examples.inputs["counts"] >= names).all()  # type: ignore[index]

@@ -137,3 +137,12 @@ def test_test_examples_that_are_learned_from_are_not_scored_and_persons_on_both_
         "1 of 2 test examples are of persons or sessions that are learned from as well "
         "(dataset.group_column): their score says nothing of new ones",
     )
+
+
+def test_names_are_those_of_the_classes_that_are_kept() -> None:
+    marked = marks(list("bcab"), None, ["train", "train", "test", "test"], ["row"] * 4)
+    called = torch.tensor([[1.0], [2.0], [3.0]])
+    found = parted(marked.labelled(torch.zeros(4, 1), None, (), {}, names=called))
+    assert found.learned.classes == ("b", "c")
+    assert isinstance(found.learned.names, torch.Tensor)
+    assert found.learned.names.tolist() == [[2.0], [3.0]]

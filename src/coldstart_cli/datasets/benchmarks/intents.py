@@ -152,8 +152,14 @@ def _labelled(
     problems.cut(len(texts), *preprocess.cut(texts))
     problems.warn("dataset", preprocess.max_length)
     intents, places = ([getattr(u, name) for u in utterances] for name in ("intent", "place"))
-    return marks(intents, domains, splits, places).labelled(
-        preprocess.texts(texts), None, (), _RECIPE, near_equal_groups(texts)
+    marked = marks(intents, domains, splits, places)
+    return marked.labelled(
+        preprocess.texts(texts),
+        None,
+        (),
+        _RECIPE,
+        near_equal_groups(texts),
+        names=preprocess.names(marked.labels),
     )
 
 

@@ -69,6 +69,8 @@ class Episodes(TaskSource):
         unequal: `shape` says how many classes and support examples a task has at most (with `one_origin` it
             has as many classes as its origin), and queries are half of a class, n_query at most.
         unshifted: validation tasks are of the source's own domain (`TaskSource.validation`).
+        names: what the classes of each split are called, (n_classes, ...), as the model reads it;
+            None where they have no names.
 
     Raises:
         RequestError: where `train`, if there is one, or `new` cannot serve the shape.
@@ -87,12 +89,13 @@ class Episodes(TaskSource):
         reserved: int | None = None,
         unequal: bool = False,
         unshifted: bool = False,
+        names: Mapping[Split, Inputs] | None = None,
     ) -> None:
         self.name, self.shares_labels, self.has_source = name, shares_labels, "train" in splits
         self.validation = validation_of(splits, unshifted=unshifted)
         self.one_origin, self.reserved, self.unequal = one_origin, reserved, unequal
         self.inputs = map_inputs(Tensor.contiguous, inputs)
-        self.splits = dict(splits)
+        self.splits, self.names = dict(splits), dict(names or {})
         self.shape = shape
         self.bank_seed = bank_seed
         self.fingerprint = _fingerprint(inputs, splits)
@@ -146,7 +149,7 @@ class Episodes(TaskSource):
         """
         if split not in self.splits:
             raise ValueError(self._absent(split))
-        return _EpisodesPool(self.inputs, self.splits[split])
+        return _EpisodesPool(self.inputs, self.splits[split], self.names.get(split))
 
     def refusal(self, split: Split, shape: TaskShape) -> str | None:
         if split not in self.splits:
@@ -231,7 +234,7 @@ class Episodes(TaskSource):
         supports = _those(list(map(Examples, support, support_targets)), parts.known)
         queries = _those(list(map(Examples, query, query_targets)), parts.asked)
         ways = [n_way] * n_tasks if counts is None else counts.tolist()
-        has_unlabelled = free.size > 0
+        has_unlabelled, names = free.size > 0, self.names.get(split)
         return [
             Task(
                 Support(
@@ -241,6 +244,7 @@ class Episodes(TaskSource):
                     seed,
                     unlabelled[i] if has_unlabelled else None,
                     torch.from_numpy(table.label_of[classes[i, : ways[i]]]) if self.shares_labels else None,
+                    None if names is None else _rows(names, classes[i, : ways[i]]),
                 ),
                 queries[i],
                 f"{split}/{index}",
@@ -263,8 +267,11 @@ class Episodes(TaskSource):
 class _EpisodesPool(Pool):
     """The examples of a table, class by class."""
 
-    def __init__(self, inputs: Inputs, table: ClassTable) -> None:
+    def __init__(self, inputs: Inputs, table: ClassTable, names: Inputs | None) -> None:
         self.objective = Classification(table.n_labels)
+        known, first = np.unique(table.label_of, return_index=True)
+        if names is not None and len(known) == table.n_labels:  # all classes of one label have its name
+            self.read_names = _rows(names, first)
         shared = table.labels is not None  # a label of several origins has no one origin
         self.groups, self.names = (), table.label_names
         if not shared:
@@ -289,6 +296,11 @@ def _those(examples: list[Examples], chosen: NDArray[np.bool_] | None) -> list[E
     if chosen is None:
         return examples
     return [e.take(torch.from_numpy(np.flatnonzero(c))) for e, c in zip(examples, chosen, strict=True)]
+
+
+def _rows(inputs: Inputs, rows: Ids) -> Inputs:
+    at = torch.from_numpy(rows)
+    return map_inputs(lambda tensor: tensor[at], inputs)
 
 
 def _views(inputs: Inputs, n_tasks: int) -> Sequence[Inputs]:

@@ -101,6 +101,7 @@ class Draws(TaskSource):
                     self.objective,
                     seed,
                     gather(self.labelled.inputs, free[i], None) if free.shape[1] else None,
+                    names=self.labelled.names,
                 ),
                 part.queries,
                 f"{split}/{index}",
@@ -155,7 +156,7 @@ class _DrawsPool(Pool):
 
     def __init__(self, labelled: Labelled, part: Part) -> None:
         self.objective, self.names = Classification(len(part.table)), part.table.names
-        self.queries, self._inputs = part.queries, labelled.inputs
+        self.queries, self._inputs, self.read_names = part.queries, labelled.inputs, labelled.names
         self._ids, self._labels, _ = part.table.flat()
 
     def __len__(self) -> int:

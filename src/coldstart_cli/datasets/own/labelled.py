@@ -52,6 +52,7 @@ class Labelled:
         remarks: what was said of them when they were read, one line each.
         origins: (n,) groups of examples of one person, session or document, where the files say so.
         origin_names: of these groups, by number.
+        names: (n_classes, ...) what the classes are called, without their tasks (`Support.names`), or None.
     """
 
     inputs: Inputs
@@ -71,6 +72,7 @@ class Labelled:
     remarks: tuple[str, ...] = ()
     origins: Groups | None = None
     origin_names: tuple[str, ...] = ()
+    names: Inputs | None = None
 
     def __post_init__(self) -> None:
         # A part of the examples needs that part of the groups: others' would silently join what differs.
@@ -109,7 +111,8 @@ class Marks:
     """What the files say of n examples beside their content; fields as in `Labelled`.
 
     `by_name`: the splits are those of names of files or folders, which a fingerprint leaves out: the examples
-    are the same, and were read before such names said anything.
+    are the same, and were read before such names said anything. `labels`: of each class its name without that
+    of its task.
     """
 
     targets: Tensor
@@ -123,6 +126,7 @@ class Marks:
     by_name: bool = False
     origins: Groups | None = None
     origin_names: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -147,6 +151,7 @@ class Marks:
         recipe: Recipe,
         alike: Groups | None = None,
         remarks: Sequence[str] = (),
+        names: Inputs | None = None,
     ) -> Labelled:
         """With the inputs of the same examples."""
         return Labelled(
@@ -167,6 +172,7 @@ class Marks:
             tuple(remarks),
             self.origins,
             self.origin_names,
+            names,
         )
 
 
@@ -203,7 +209,18 @@ def marks(
     warn_of_names(targets, classes)
     objective = Classification(len(classes))
     target = torch.from_numpy(class_of)
-    return Marks(target, objective, classes, task_names, task_of, split_names, split_of, places, by_name)
+    return Marks(
+        target,
+        objective,
+        classes,
+        task_names,
+        task_of,
+        split_names,
+        split_of,
+        places,
+        by_name,
+        labels=tuple(label for _, label in known),
+    )
 
 
 def split_named(name: str) -> Split:

@@ -106,7 +106,7 @@ def without_labels(
     targets = torch.zeros(0, dtype=torch.long)
     nowhere = np.zeros(0, dtype=np.int64)
     marked = Marks(targets, objective, tuple(classes), (), nowhere, (), nowhere, [])
-    return marked.labelled(none, unlabelled, problems.skipped, recipe)
+    return marked.labelled(none, unlabelled, problems.skipped, recipe, names=preprocess.names(classes))
 
 
 def read_raw(

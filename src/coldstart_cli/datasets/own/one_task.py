@@ -20,6 +20,7 @@ from coldstart_cli.core.tasks import (
     Task,
     TaskShape,
     TaskSource,
+    map_inputs,
     n_examples,
 )
 from coldstart_cli.datasets.episodes.functions import map_shapes
@@ -92,7 +93,15 @@ class OneTask(TaskSource):
     def support(self) -> Support:
         """All of its examples; with the source's classes, so that a strategy may keep the source's head."""
         own = self.labelled
-        return Support(own.inputs, own.targets, own.objective, self.seed, own.unlabelled, self.source_classes)
+        return Support(
+            own.inputs,
+            own.targets,
+            own.objective,
+            self.seed,
+            own.unlabelled,
+            self.source_classes,
+            own.names,
+        )
 
     def pool(self, split: Split) -> Pool:
         raise ValueError("dataset: one task of your own has no source; name a trained run (run=DIR)")
@@ -123,6 +132,8 @@ def with_shared_labels(labelled: Labelled) -> Labelled:
     ]
     labels = sorted(set(label_of))
     number_of = torch.tensor([labels.index(label) for label in label_of])
+    # All classes of one label have the same name.
+    first = torch.tensor([label_of.index(label) for label in labels])
     return replace(
         labelled,
         targets=number_of[labelled.targets],
@@ -130,5 +141,6 @@ def with_shared_labels(labelled: Labelled) -> Labelled:
         classes=tuple(labels),
         tasks=(),
         task_of=np.zeros_like(labelled.task_of),
+        names=None if labelled.names is None else map_inputs(lambda t: t[first], labelled.names),
         fingerprint=digest([labelled.fingerprint, "shared labels"]),
     )

@@ -10,12 +10,13 @@ import itertools
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
+from operator import itemgetter
 from typing import final
 
 import numpy as np
 
 from coldstart_cli.core.objectives import Classification, Regression
-from coldstart_cli.core.tasks import Objective, Pool, Split, Task, TaskShape, TaskSource
+from coldstart_cli.core.tasks import Inputs, Objective, Pool, Split, Task, TaskShape, TaskSource, map_inputs
 from coldstart_cli.datasets.episodes.classes import ClassTable, queries_left, validation_of
 from coldstart_cli.datasets.episodes.drawing import largest_task
 from coldstart_cli.datasets.episodes.episodes import Episodes
@@ -150,7 +151,16 @@ class Own(TaskSource):
             reserved=plan.reserved,
             unequal=self.unequal,
             unshifted=self.shares.unshifted,
+            names=self._names(),
         )
+
+    def _names(self) -> dict[Split, Inputs] | None:
+        """What the classes of each split are called, in the order of its table."""
+        names, row_of = self.labelled.names, {name: row for row, name in enumerate(self.labelled.classes)}
+        if names is None:
+            return None
+        rows = {s: [row_of[name] for name in table.names] for s, table in self.shares.tables.items()}
+        return {s: map_inputs(itemgetter(chosen), names) for s, chosen in rows.items()}
 
     def _warn_of_shift(self) -> None:
         """A line where the new domain's inputs lie far outside those of the source."""

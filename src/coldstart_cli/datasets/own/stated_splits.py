@@ -145,11 +145,13 @@ def _part(labelled: Labelled, rows: NDArray[np.int64], classes: Sequence[int]) -
     """The examples `rows`, their classes numbered as in `classes`."""
     at = torch.from_numpy(rows)
     targets, names, objective = labelled.targets[at], labelled.classes, labelled.objective
+    read = labelled.names
     if labelled.classes:
         number_of = torch.full((len(names),), -1, dtype=torch.long)
         number_of[list(classes)] = torch.arange(len(classes))
         targets, names = number_of[targets], tuple(names[number] for number in classes)
         objective = Classification(len(classes))
+        read = None if read is None else map_inputs(lambda tensor: tensor[list(classes)], read)
     return replace(
         labelled,
         inputs=map_inputs(lambda tensor: tensor[at], labelled.inputs),
@@ -163,4 +165,5 @@ def _part(labelled: Labelled, rows: NDArray[np.int64], classes: Sequence[int]) -
         split_of=np.zeros(len(rows), dtype=np.int64),
         places=[labelled.places[row] for row in rows.tolist()],
         fingerprint=digest([labelled.fingerprint, "part", rows]),
+        names=read,
     )

@@ -154,7 +154,13 @@ def read_texts(
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, recipe, problems)
     alike = near_equal_groups(texts)
     return marked.labelled(
-        preprocess.texts(texts), free, problems.skipped, recipe.as_json(), alike, problems.said
+        preprocess.texts(texts),
+        free,
+        problems.skipped,
+        recipe.as_json(),
+        alike,
+        problems.said,
+        preprocess.names(marked.labels),
     )
 
 

@@ -1,17 +1,19 @@
-"""Task alignment: a separate model learns which source classes resemble a new task's, and steers by them.
+"""Task alignment: a model learns on source tasks what resemblance, names and unlabelled examples are worth.
 
-Three models. The source model is a classifier of all source classes, frozen after its training. The target
-model starts as its copy and learns further. The alignment model reads the features that both give a class,
-attends to the source classes and says where in the target model's space the class should be.
+Three models. The source model, a classifier of all source classes, is frozen after its training and remembers
+where they lie and what they are called. The alignment model (`models/alignment.py`) says where a new task's
+classes should lie, and learns from what that would have gained on the queries of source tasks. The target
+model starts there and is trained on the new task's labels, names and unlabelled examples.
 
-Our own combination. The classifier is that of Snell, Swersky and Zemel 2017, arXiv:1703.05175, equation 8;
-moving few examples' mean towards similar source classes follows Yang, Liu and Xu 2021, arXiv:2101.06395.
+Our own combination. Centred features of length 1 are those of SimpleShot, Wang et al. 2019, arXiv:1911.04623;
+moving few examples' mean towards similar source classes follows Yang, Liu and Xu 2021, arXiv:2101.06395; soft
+labels of a classifier on unlabelled examples are those of pseudo-labelling, Lee 2013.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Unpack
 
@@ -27,51 +29,54 @@ from coldstart_cli.core.tasks import (
     Examples,
     Inputs,
     Objective,
-    Pool,
     Strategy,
     Support,
     TaskSource,
     joined,
     n_examples,
 )
-from coldstart_cli.models.alignment import AlignmentModel, Knowledge
-from coldstart_cli.models.network import Encoder, Network, Predictor, below, blank_head, linear_head
-from coldstart_cli.strategies.building_blocks.discrepancy import squared_distances
+from coldstart_cli.models.alignment import AlignmentModel, Evidence, Seen, Steered
+from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
+from coldstart_cli.strategies.alignment.source_knowledge import SourceKnowledge
+from coldstart_cli.strategies.alignment.target_model import TargetModel, blank_network
 from coldstart_cli.strategies.building_blocks.prototypes import prototypes
 from coldstart_cli.strategies.building_blocks.source_classifier import FineTuning, fit_classifier, rule_of
-from coldstart_cli.training.inner_loop import Weights, descend
 from coldstart_cli.training.meta_batch import Each
 from coldstart_cli.training.optimizers import OptimizerFactory
 from coldstart_cli.training.outer_loops import episodic, in_turn
 
-READ_AT_ONCE = 512
-"""Number of source examples whose features are computed together."""
+Steer = Callable[[AlignmentModel, Seen, Collection[Evidence]], Steered]
+"""How the alignment model is asked: plainly, or otherwise in an ablation."""
 
 
-class Align(Strategy):
-    """Trains the source model, freezes it, then learns target and alignment model on source tasks.
+class TaskAlignment(Strategy):
+    """Trains the source model, freezes it, then learns the alignment model on source tasks.
 
-    A task's classifier has w_c = 2 u_c, b_c = -|u_c|^2 with u_c = (1 - beta_c) t_c + beta_c v_c. In training
-    each class's nearest source class by the source's features, which is itself, is hidden from it, so
-    that resemblance to other classes is learned. On a new task gradient steps then lower
-    CE + weight * distance over target model and head, where distance = mean_c |t_c - v_c|^2 / mean_c |v_c|^2,
-    v as it was before the first step. It notes `distance`, `beta`, `attention max`, and the attention that
-    each group of source classes receives, where the data have groups. The predictor before the first step
-    is made of the support set.
+    A training task's class is hidden from what the source knows (where labels are shared, it is known without
+    the task's own examples), and half of its queries serve as unlabelled examples, in class shares drawn at
+    random. `fit` logs `gain` and `gain of X`: by how many nats the other half's loss falls through all
+    evidence, and rises without X. On a new task gradient steps then lower, over the whole target model,
+    CE(labels) + CE(names) + unlabelled_weight * CE(unlabelled, their soft classes) + weight * distance, where
+    distance = mean_c (1 - cos(u_c, mean feature of the labelled and unlabelled examples of c)), soft classes
+    and points u as they were before the first step. It notes `distance`, `worth of X`, and the attention that
+    each group of source classes receives, where the data have groups.
 
     Args:
         encoder, optimizer, n_source_outputs, source_groups, n_steps, vectorize, seed: from the run.
-        source_share: of the outer steps, for the source model.
-        meta_batch_size: tasks in one outer step of the target and alignment models.
+        source_share: of the outer steps, for the source model; over a frozen encoder it needs none.
+        meta_batch_size: tasks in one outer step of the alignment model.
+        evidence: what may steer the target model.
+        most: labelled examples that a piece of evidence may count as.
+        unlabelled_weight: of the loss on unlabelled examples.
         weight: of the distance.
         tuning: see `FineTuning`; the outer steps it names are the source model's, and each step of
             adaptation is on the whole support set.
     """
 
     needs_classes = True
+    needs_labels = False
     starts_from_support = True
     lowers_distance_by, replayable = "weight", False
-    known: Tensor
 
     def __init__(
         self,
@@ -85,68 +90,32 @@ class Align(Strategy):
         *,
         source_share: Annotated[float, Gt(0), Lt(1)],
         meta_batch_size: Annotated[int, Ge(1)],
+        evidence: list[Evidence],
+        most: Annotated[float, Gt(0)],
+        unlabelled_weight: Annotated[float, Ge(0)],
         weight: Annotated[float, Ge(0)],
         **tuning: Unpack[FineTuning],
     ) -> None:
         super().__init__()
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
-        # Now rather than after the first phase: the optimizer needs its parameters.
-        self.target = copy.deepcopy(encoder)
-        self.alignment = AlignmentModel(encoder.feature_dim)
-        self.register_buffer("known", torch.zeros(n_source_outputs, encoder.feature_dim))
+        self.alignment = AlignmentModel(most)
+        self.memory = SourceKnowledge(n_source_outputs, encoder.feature_dim)
         self.source_groups, self.n_steps, self.vectorize, self.seed = source_groups, n_steps, vectorize, seed
         self.source_share, self.meta_batch_size = source_share, meta_batch_size
+        self.evidence, self.most, self.unlabelled_weight = tuple(evidence), most, unlabelled_weight
         self.weight, self.tuning = weight, tuning
+        # At least one: without it the source model knows no classes.
+        learning = any(p.requires_grad for p in encoder.parameters())
+        self.preparing_steps = max(1, round(source_share * n_steps)) if learning else 0
         self.source_optimizer = optimizer(self.network.parameters(), share=source_share)
-        learning = [*self.target.parameters(), *self.alignment.parameters()]
-        self.optimizer = optimizer(learning, share=1 - source_share)
+        self.optimizer = optimizer(self.alignment.parameters(), share=1 - source_share)
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
-        # At least one step: without it the source model knows no classes.
-        n_source_steps = max(1, round(self.source_share * self.n_steps))
         phases = [
-            (n_source_steps, partial(self._fit_source, source)),
+            (self.preparing_steps, partial(self._fit_source, source)),
             (self.n_steps, partial(self._fit_alignment, source)),
         ]
         return in_turn(phases, start)
-
-    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        start = {f"encoder.{name}": w.detach() for name, w in self.target.named_parameters()}
-        network = Network(self.target, blank_head(self.target.feature_dim, support.objective.n_outputs))
-        with torch.no_grad():
-            features = self.target(support.inputs)
-            of_source = self.network.encoder(support.inputs)
-            said, means = self._said(
-                dict(self.alignment.named_parameters()),
-                of_source,
-                features,
-                support.targets,
-                support.objective.n_outputs,
-                hide=False,
-            )
-            head = nearest_head(means, said)
-        # The distance is in units of the points' own size, so that `weight` means the same for every
-        # encoder.
-        size = said.points.pow(2).sum(-1).mean()
-        unit = torch.where(size > 0, size, 1)  # before training all points are 0
-
-        def distance(features: Tensor) -> Tensor:
-            means = prototypes(features, support.targets, support.objective.n_outputs)
-            return (means - said.points).pow(2).sum(-1).mean() / unit
-
-        def loss(weights: Weights) -> Tensor:
-            features = network.features(weights, support.inputs)
-            outputs = network.from_features(weights, features)
-            return support.objective.loss(outputs, support.targets) + self.weight * distance(features)
-
-        moving = {name: w.detach().requires_grad_() for name, w in (start | head).items()}
-        rule = rule_of(self.tuning)
-        for adapted in descend(loss, moving, rule, second_order=False):
-            with torch.no_grad():
-                now = float(distance(network.features(adapted, support.inputs)))
-            changed = {name: w.detach() for name, w in adapted.items()}
-            notes = {"distance": now, **self._notes(said)}
-            yield Adapted(partial(Predictor, network, changed), changed, notes)
 
     def _fit_source(self, source: TaskSource, start: int) -> Iterator[dict[str, float]]:
         steps = fit_classifier(
@@ -161,16 +130,14 @@ class Align(Strategy):
             yield {f"source_{name}": value for name, value in metrics.items()}
 
     def _fit_alignment(self, source: TaskSource, start: int) -> Iterator[dict[str, float]]:
-        if start == 0:
-            # Only at the first step of the phase: a resumed run has both from its checkpoint.
-            self.target.load_state_dict(self.network.encoder.state_dict())
-            self.known.copy_(class_means(Predictor(self.network.encoder, {}), source.pool("train")))
-        weights = {f"target.{name}": w for name, w in self.target.named_parameters()}
-        weights |= {f"alignment.{name}": w for name, w in self.alignment.named_parameters()}
+        pool = source.pool("train")
+        # The frozen source model reads as it does on new tasks, whatever mode the strategy is in.
+        encoder = Predictor(self.network.encoder, {})
+        if start == 0:  # a resumed run has it from its checkpoint
+            self.memory.fill(encoder, pool)
         yield from episodic(
-            # The frozen source model reads as it does on new tasks, whatever mode the strategy is in.
-            partial(self._task_loss, Predictor(self.network.encoder, {})),
-            weights,
+            partial(self._task_loss, encoder, shared=source.shares_labels, named=pool.read_names is not None),
+            dict(self.alignment.named_parameters()),
             source,
             self.optimizer,
             meta_batch_size=self.meta_batch_size,
@@ -180,109 +147,155 @@ class Align(Strategy):
 
     def _task_loss(
         self,
-        source_model: nn.Module,
+        encoder: nn.Module,
         each: Each,
         weights: Mapping[str, Tensor],
         objective: Objective,
         support: Examples,
         query: Examples,
+        *,
+        shared: bool,
+        named: bool,
     ) -> dict[str, Tensor]:
-        """The loss on the query set of the classifier that the support set and the source give."""
-        score = each(partial(self._scores, source_model, objective))
-        scores: dict[str, Tensor] = score(
+        """The loss on half of the query set where the alignment model puts the classes."""
+        score = partial(self._scores, encoder, objective, shared=shared, named=named)
+        scores: dict[str, Tensor] = each(score)(
             weights, support.inputs, support.targets, query.inputs, query.targets
         )
         return scores
 
     def _scores(
         self,
-        source_model: nn.Module,
+        encoder: nn.Module,
         objective: Objective,
         weights: Mapping[str, Tensor],
         support: Inputs,
         support_targets: Tensor,
         query: Inputs,
         query_targets: Tensor,
-    ) -> dict[str, Tensor]:
-        with torch.no_grad():
-            of_source = source_model(support)
-        features = functional_call(self.target, below("target.", weights), (joined(support, query),))
-        n = n_examples(support)
-        said, means = self._said(
-            below("alignment.", weights),
-            of_source,
-            features[:n],
-            support_targets,
-            objective.n_outputs,
-            hide=True,
-        )
-        head = nearest_head(means, said)
-        outputs = F.linear(features[n:], head["head.weight"], head["head.bias"])
-        return {
-            "loss": objective.loss(outputs, query_targets),
-            **objective.metrics(outputs.detach(), query_targets),
-            "beta": said.beta.detach().mean(),
-        }
-
-    def _said(
-        self,
-        weights: Mapping[str, Tensor],
-        of_source: Tensor,
-        features: Tensor,
-        targets: Tensor,
-        n_way: int,
         *,
-        hide: bool,
-    ) -> tuple[Knowledge, Tensor]:
-        """What the alignment model says, and the class means t (n_way, feature_dim) in the target model."""
-        source_means = prototypes(of_source, targets, n_way)
-        means = prototypes(features, targets, n_way)
-        counts = one_hot(targets, n_way).sum(0)
-        # In training a task's class is a source class, and attending to itself would teach nothing.
-        hidden = nearest(source_means, self.known) & hide
-        said: Knowledge = functional_call(
-            self.alignment, dict(weights), (source_means, means, counts, self.known, hidden)
-        )
-        return said, means
+        shared: bool,
+        named: bool,
+    ) -> dict[str, Tensor]:
+        n_way = objective.n_outputs
+        with torch.no_grad():
+            features = self.memory.centred(encoder(joined(support, query)))
+            n = n_examples(support)
+            queries = features[n:]
+            is_free = torch.arange(len(queries), device=queries.device) % 2 == 0
+            # Shares of the classes as good as random, or the model would learn that all are equally frequent.
+            # The digits of their features give them: unlike a draw, that can be replayed.
+            digits = 1e3 * prototypes(features, torch.cat([support_targets, query_targets]), n_way).sum(-1)
+            share = digits.frac().abs()[query_targets]
+            targets = torch.cat([support_targets, query_targets])
+            hidden = self.memory.without(features, targets, n_way, shared=shared)
+            seen = Seen(
+                means=prototypes(features[:n], support_targets, n_way),
+                counts=one_hot(support_targets, n_way).sum(0),
+                known=hidden.known,
+                open=hidden.open,
+                names=self.memory.names[hidden.own] if named else None,
+                known_names=self.memory.names,
+                unlabelled=queries,
+                weights=share * is_free,
+            )
 
-    def _notes(self, said: Knowledge) -> dict[str, float]:
-        """Notes on the whole task: means over its classes."""
+        def judged(weights: Mapping[str, Tensor], evidence: Collection[Evidence]) -> tuple[Tensor, Tensor]:
+            said: Steered = functional_call(self.alignment, dict(weights), (seen, evidence))
+            outputs = said.scale * queries @ said.points.T
+            losses = F.cross_entropy(outputs, query_targets, reduction="none") * ~is_free
+            return losses.sum() / (~is_free).sum().clamp(min=1), outputs
+
+        loss, outputs = judged(weights, self.evidence)
+        fixed, found = {name: w.detach() for name, w in weights.items()}, loss.detach()
+        gains = {"gain": judged(fixed, ())[0] - found}
+        for name in self.evidence:
+            others = [other for other in self.evidence if other != name]
+            gains[f"gain of {name}"] = judged(fixed, others)[0] - found
+        return {"loss": loss, **objective.metrics(outputs.detach(), query_targets), **gains}
+
+    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
+        return self._adapted(support, _steer)
+
+    def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:
+        """Each piece of evidence `off`, and all of them: `alignment off`; every class moved to where another
+        one's should be; and attention to all source classes alike.
+        """
+        found: dict[str, Steer] = {"alignment off": partial(_steer_by, others=())}
+        if "source" in self.evidence or "names" in self.evidence:
+            found["points of another class"] = _steer_by_others
+        if "source" in self.evidence:
+            found["constant attention"] = _steer_without_attention
+        for name in self.evidence:
+            others = tuple(other for other in self.evidence if other != name)
+            found[f"{name} off"] = partial(_steer_by, others=others)
+        return {name: self._adapted(support, steer) for name, steer in found.items()}
+
+    def _adapted(self, support: Support, steer: Steer) -> Generator[Adapted, None, None]:
+        network = blank_network(self.network.encoder, self.memory, support.objective.n_outputs)
+        with torch.no_grad():
+            said = steer(self.alignment, self._seen(network.encoder, support), self.evidence)
+        model = TargetModel(
+            network=network,
+            memory=self.memory,
+            support=support,
+            said=said,
+            names=support.names if "names" in said.worth else None,
+            unlabelled_weight=self.unlabelled_weight,
+            weight=self.weight,
+        )
+        for weights, distance in model.trained(rule_of(self.tuning)):
+            notes = {"distance": distance, **self._notes(said)}
+            yield Adapted(partial(Predictor, network, weights), weights, notes)
+
+    def _seen(self, centred: Encoder, support: Support) -> Seen:
+        n_way, memory = support.objective.n_outputs, self.memory
+        names = None
+        if support.names is not None and bool(memory.names.any()):
+            names = memory.centred_names(self.network.encoder(support.names))
+        return Seen(
+            means=prototypes(centred(support.inputs), support.targets, n_way),
+            counts=one_hot(support.targets, n_way).sum(0),
+            known=memory.known,
+            open=memory.open_to(n_way, support.source_classes),
+            names=names,
+            known_names=memory.names,
+            unlabelled=None if support.unlabelled is None else centred(support.unlabelled),
+            weights=None,
+        )
+
+    def _notes(self, said: Steered) -> dict[str, float]:
+        """Means over the task's classes."""
+        notes = {f"worth of {name}": float(worth.mean()) for name, worth in said.worth.items()}
         attention = said.attention.mean(0)
-        notes = {
-            "beta": float(said.beta.mean()),
-            "attention max": float(said.attention.amax(-1).mean()),
-        }
         for group in sorted(set(self.source_groups)):
             members = [name == group for name in self.source_groups]
             notes[f"attention to {group}"] = float(attention[members].sum())
         return notes
 
 
-def nearest_head(means: Tensor, said: Knowledge) -> Weights:
-    """The linear head of the nearest u_c = (1 - beta_c) t_c + beta_c v_c: -|f - u|^2 but for |f|^2."""
-    beta = said.beta.unsqueeze(1)
-    points = (1 - beta) * means + beta * said.points
-    return {"head.weight": 2 * points, "head.bias": -points.pow(2).sum(-1)}
+def _steer(model: AlignmentModel, seen: Seen, evidence: Collection[Evidence]) -> Steered:
+    said: Steered = model(seen, evidence)
+    return said
 
 
-def nearest(means: Tensor, known: Tensor) -> Tensor:
-    """(n_way, n_source) bool: for each of the means, the one source class that is nearest."""
-    return one_hot(squared_distances(means, known).argmin(-1), len(known)).bool()
+def _steer_by(
+    model: AlignmentModel, seen: Seen, evidence: Collection[Evidence], *, others: Collection[Evidence]
+) -> Steered:
+    """By `others` in place of the evidence."""
+    return _steer(model, seen, others)
 
 
-@torch.no_grad()
-def class_means(encoder: nn.Module, pool: Pool) -> Tensor:
-    """The mean feature of each class of the pool, (n_source, feature_dim); 0 for a class without examples."""
-    device = next(encoder.parameters()).device
-    sums: Tensor | float = 0.0
-    counts: Tensor | float = 0.0
-    # In parts, so that memory does not grow with the pool.
-    for first in range(0, len(pool), READ_AT_ONCE):
-        indices = torch.arange(first, min(first + READ_AT_ONCE, len(pool)))
-        examples = pool.examples(indices).to(device)
-        features = encoder(examples.inputs)
-        members = one_hot(examples.targets, pool.objective.n_outputs).to(features.dtype)
-        sums, counts = sums + members.T @ features, counts + members.sum(0)
-    assert isinstance(sums, Tensor) and isinstance(counts, Tensor)
-    # Sums and counts rather than means of means: batches hold different numbers of each class.
-    return sums / counts.clamp(min=1).unsqueeze(1)
+def _steer_by_others(model: AlignmentModel, seen: Seen, evidence: Collection[Evidence]) -> Steered:
+    """Every class is moved to where the next one should be."""
+    names = None if seen.names is None else seen.names.roll(1, 0)
+    said: Steered = model(replace(seen, names=names), evidence, lambda attention: attention.roll(1, 0))
+    return said
+
+
+def _steer_without_attention(model: AlignmentModel, seen: Seen, evidence: Collection[Evidence]) -> Steered:
+    """Every class attends to all source classes alike."""
+    said: Steered = model(
+        seen, evidence, lambda attention: torch.full_like(attention, 1 / attention.shape[1])
+    )
+    return said

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from coldstart_cli.core.tasks import Examples, Objective, Support, TaskSource
 from coldstart_cli.models.network import Network, blank_head
+from coldstart_cli.models.norm import MOMENTUM
 from coldstart_cli.processes.batch_parts import batch_mean
 from coldstart_cli.strategies.building_blocks.scores import scores
 from coldstart_cli.training.inner_loop import (
@@ -87,6 +88,27 @@ def fit_classifier(
         seed=seed,
         device=network.head.weight.device,
         start=start,
+    )
+
+
+def fit_with_mean(
+    network: Network,
+    source: TaskSource,
+    optimizer: torch.optim.Optimizer,
+    mean: Tensor,
+    *,
+    batch_size: int,
+    seed: int,
+    start: int,
+) -> Iterator[dict[str, float]]:
+    """The same, while the buffer `mean` (feature_dim,) follows the mean of the source's features."""
+
+    def observe(of_batch: Tensor) -> None:
+        # In place, because it is a buffer that checkpoints hold.
+        mean.lerp_(of_batch.to(mean), MOMENTUM)
+
+    return fit_classifier(
+        network, source, optimizer, batch_size=batch_size, seed=seed, start=start, observe=observe
     )
 
 

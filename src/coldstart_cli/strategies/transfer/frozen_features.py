@@ -17,10 +17,10 @@ from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Adapted, Inputs, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, linear_head
-from coldstart_cli.models.norm import MOMENTUM
+from coldstart_cli.strategies.building_blocks.centred import Centred
 from coldstart_cli.strategies.building_blocks.discrepancy import squared_distances
 from coldstart_cli.strategies.building_blocks.prototypes import prototypes
-from coldstart_cli.strategies.building_blocks.source_classifier import fit_classifier
+from coldstart_cli.strategies.building_blocks.source_classifier import fit_classifier, fit_with_mean
 from coldstart_cli.training.cross_validation import Indices, to_select
 from coldstart_cli.training.inner_loop import canonical_order
 from coldstart_cli.training.optimizers import OptimizerFactory
@@ -69,25 +69,20 @@ class NearestCentroid(Strategy):
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         """Keeps the mean even where it is not used, so that an evaluation can ask for it later."""
-
-        def observe(mean: Tensor) -> None:
-            # In place, because it is a buffer that checkpoints hold.
-            self.source_mean.lerp_(mean.to(self.source_mean), MOMENTUM)
-
-        return fit_classifier(
+        return fit_with_mean(
             self.network,
             source,
             self.optimizer,
+            self.source_mean,
             batch_size=self.batch_size,
             seed=self.seed,
             start=start,
-            observe=observe,
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields once: there is no step to take."""
         mean = self.source_mean.clone() if self.centre else None
-        encoder = FrozenFeatures(self.network.encoder, mean, normalise=self.normalise)
+        encoder = Centred(self.network.encoder, mean, normalise=self.normalise)
         with torch.no_grad():
             features = encoder(support.inputs)
             centroids = prototypes(features, support.targets, support.objective.n_outputs)
@@ -136,7 +131,7 @@ class Logistic(Strategy):
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields once: the solution does not depend on where the solver starts."""
-        encoder = FrozenFeatures(self.network.encoder, None, normalise=self.normalise)
+        encoder = Centred(self.network.encoder, None, normalise=self.normalise)
         with torch.no_grad():
             features = encoder(support.inputs)
         C, n_way = self.C, support.objective.n_outputs
@@ -153,23 +148,6 @@ class Logistic(Strategy):
 def useful_head(encoder: Encoder, head: nn.Linear) -> nn.Linear:
     """The source head, which learns only if an encoder is trained through it: it has no other use."""
     return head.requires_grad_(any(p.requires_grad for p in encoder.parameters()))
-
-
-class FrozenFeatures(nn.Module):
-    """Inputs -> features (n, feature_dim), less `mean`, then scaled to length 1 with `normalise`."""
-
-    mean: Tensor | None
-
-    def __init__(self, encoder: nn.Module, mean: Tensor | None, *, normalise: bool) -> None:
-        super().__init__()
-        self.encoder, self.normalise = encoder, normalise
-        self.register_buffer("mean", mean)
-
-    def forward(self, inputs: Inputs) -> Tensor:
-        features: Tensor = self.encoder(inputs)
-        if self.mean is not None:
-            features = features - self.mean
-        return F.normalize(features, dim=-1) if self.normalise else features
 
 
 class NearestCentroidPredictor(nn.Module):
