@@ -8,7 +8,6 @@ import shutil
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
-from importlib import import_module
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 
 from coldstart_cli.config import composition
-from coldstart_cli.config.building import runtime_parameters
+from coldstart_cli.config.building import TRUSTED, located, runtime_parameters
 from coldstart_cli.core.tasks import Strategy
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import Experiment, assemble
@@ -102,9 +101,9 @@ class Trial:
     @cached_property
     def _config(self) -> Mapping[str, Any]:
         ((_, config),) = composition.points([*SMALL, *self._words])
-        module, _, name = config["strategy"]["_target_"].rpartition(".")
-        is_ours = module.startswith("coldstart_cli.")  # others are imported where they are trusted
-        if is_ours and getattr(getattr(import_module(module), name), "needs_running_statistics", False):
+        target = config["strategy"]["_target_"]
+        is_ours = target.startswith("coldstart_cli.")  # others are imported where they are trusted
+        if is_ours and getattr(located(target, "strategy", TRUSTED), "needs_running_statistics", False):
             return {**config, "model": {**config["model"], "norm": "batch"}}
         return config
 
