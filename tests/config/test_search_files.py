@@ -11,6 +11,7 @@ from coldstart_cli.config.search_files import ranges_in, search_file
 from coldstart_cli.errors import RequestError
 from tests.kit.places import CONF, STRATEGIES
 
+
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_has_a_search_whose_keys_exist_and_parse(name: str) -> None:
     path = search_file(name, [])
