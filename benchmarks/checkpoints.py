@@ -52,7 +52,7 @@ def measured(overrides: Iterable[str], folder: Path) -> str:
         timed(lambda: training._one_step(steps), whole)
         for _ in range(10):
             timed(training._refuse_unless_weights_are_finite, checks)
-        training.best_written = 0  # as if validation had found a better state each time
+        training.best_written = -1  # as if validation had found a better state each time
         timed(training._save, saves)
     step, check, save = (statistics.median(part) for part in (whole, checks, saves))
     size = sum(path.stat().st_size for path in (run.path / "checkpoints").glob("*.ckpt")) / 2**20

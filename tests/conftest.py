@@ -163,7 +163,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                     "source_test": part,
                     "new": part,
                     **({"baseline": part} if baseline else {}),
-                    "beside": {},
+                    "beside": dict.fromkeys(beside or {}, part),
                     "notes": {},
                     "similarity": None,
                 }

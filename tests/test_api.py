@@ -85,7 +85,7 @@ def test_a_run_is_that_of_the_command_and_is_found_again(capsys: pytest.CaptureF
 
 def test_what_a_run_holds_is_read_from_its_files(result: RunResult) -> None:
     assert result.config["names"]["strategy"] == "maml" and result.summary.headline == "mse"
-    assert {row.role for row in result.records} == {"strategy", "baseline"}
+    assert {row.role for row in result.records} == {"strategy", "baseline", "constant"}
     assert result.history[-1]["step"] == 4
     weights = Run(result.path).checkpoints.best()["strategy"]
     assert all(torch.equal(weights[n], t) for n, t in result.strategy().state_dict().items())
@@ -179,7 +179,7 @@ def test_an_interrupt_ends_it_after_a_checkpoint_and_the_same_call_goes_on() -> 
     with pytest.raises(RequestError, match="is not finished; repeat its"):
         load_run(path)
     steps = [int(re.findall(r"\d+", p.name)[0]) for p in (path / "checkpoints").glob("*[0-9]*")]
-    assert steps and 0 < max(steps) < 200000
+    assert steps and 0 <= max(steps) < 200000
 
 
 REFUSED: list[tuple[Callable[[], object], str]] = [

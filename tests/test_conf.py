@@ -19,7 +19,8 @@ from tests.kit.places import CONF
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
 CHOICES = [name for name in FILES if "/" in name]
 LAUNCHERS = [name for name in CHOICES if name.startswith("hydra/")]
-PARTS = [name for name in CHOICES if name not in LAUNCHERS]
+SEARCHES = [name for name in CHOICES if name.startswith("search/")]
+PARTS = [name for name in CHOICES if name not in {*LAUNCHERS, *SEARCHES}]
 EXPERIMENTS = [name for name in CHOICES if name.startswith("experiment/")]
 
 

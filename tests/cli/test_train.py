@@ -59,9 +59,9 @@ def test_cli_train_evaluate_and_come_back(cli: Cli, tmp_path: Path) -> None:
         assert heading in out
     assert f"Run directory: outputs/{run.name}" in out
     assert f"Curves: outputs/{run.name}/plots/ (training.png, {first.name}-learning_curve.png)\n" in out
-    assert {r["role"] for r in records(run)} == {"strategy", "baseline"}
+    assert {r["role"] for r in records(run)} == {"strategy", "baseline", "constant"}  # of a regression
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in history] == [2, 3, 4, 6, 6]
+    assert [row["step"] for row in history] == [0, 2, 3, 4, 6, 6]
     assert read(run / "run.json")["state"] == "finished"
     assert read(run / "environment.json")["command_line"][:2] == ["coldstart", "train"]
 

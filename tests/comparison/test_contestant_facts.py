@@ -11,7 +11,7 @@ import pytest
 
 from coldstart_cli.comparison.contestant_facts import facts, over_shots
 from coldstart_cli.comparison.contestants import settings_of
-from coldstart_cli.comparison.findings import ContestantFacts, OverShots
+from coldstart_cli.comparison.findings import ContestantFacts, OverShots, Training
 from coldstart_cli.comparison.results import read
 from coldstart_cli.metrics.json_edge import to_json
 from coldstart_cli.metrics.results import Verdict
@@ -58,13 +58,15 @@ def test_a_budget_was_kept_where_every_run_kept_it(make_run: Make) -> None:
 def test_training_of_an_early_version_counted_no_examples(make_run: Make) -> None:
     found = of_runs(make_run("a", VALUES)).training
     assert found is not None and (found.steps, found.seconds, found.examples) == (10, 1.0, None)
+    assert found.trials is None  # nor did it say how many trials chose its settings
 
 
 def test_a_baseline_has_no_runs_and_no_costs_of_its_own(tmp_path: Path, make_run: Make) -> None:
     make_run("a", VALUES, baseline=VALUES)
     ((own, baseline),) = settings_of(read([tmp_path])[0])
     found = facts(baseline, UNKNOWN)
-    assert found.baseline and found.runs == [] and found.costs is found.hardware is found.training is None
+    assert found.baseline and found.runs == [] and found.costs is found.hardware is None
+    assert found.training == Training(steps=0, seconds=None, examples=0, adaptation_steps=1, trials=1)
     assert facts(own, UNKNOWN).hardware is not None
 
 

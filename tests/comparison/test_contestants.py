@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from coldstart_cli.comparison.contestant_facts import facts
 from coldstart_cli.comparison.contestants import settings_of
+from coldstart_cli.comparison.findings import OverShots
 from coldstart_cli.comparison.results import read
 from coldstart_cli.files.durable import flat
 
@@ -88,3 +90,17 @@ def test_a_diverged_value_is_kept_as_not_a_number(make_run: Make) -> None:
 
 def test_flat_joins_keys_by_dots_and_keeps_empty_nodes() -> None:
     assert flat({"a": {"b": 1, "c": {"d": [2]}}, "e": {}}) == {"a.b": 1, "a.c.d": [2], "e": {}}
+
+
+def test_the_constant_answer_beside_several_runs_is_one_contestant(tmp_path: Path, make_run: Make) -> None:
+    values = {1: {"t0": 0.9, "t1": 0.8}}
+    for strategy in ("maml", "finetune"):
+        beside = {"constant": {"t0": 0.5, "t1": 0.6}}
+        make_run(strategy, values, strategy=strategy, headline="mse", beside=beside)
+    (members,) = settings_of(read([tmp_path])[0])
+    assert sorted(m.name for m in members) == ["constant", "finetune", "maml"]
+    constant = next(m for m in members if m.name == "constant")
+    assert (constant.name, constant.role, constant.baseline) == ("constant", "constant", True)
+    assert list(constant.shots[1][0].adapted.values()) == [0.5, 0.6]
+    found = facts(constant, OverShots(None, None, {}))
+    assert found.training is None and found.costs is None

@@ -244,8 +244,16 @@ def test_target_of_another_kind_is_refused(target: str, kind: type, word: str) -
 
 
 def test_target_of_another_kind_is_refused_inside_a_node() -> None:
-    plan = {"_target_": "coldstart_cli.experiment.TrainingPlan", "steps": 1, "log_every": 1}
+    plan = {
+        "_target_": "coldstart_cli.experiment.TrainingPlan",
+        "steps": 1,
+        "log_every": 1,
+        "examples": None,
+        "trials": None,
+    }
     plan |= {"checkpoint_seconds": 1.0, "validation": GOOD}
+    still = {"shift": 0.0, "rotation": 0.0, "scale": 0.0}
+    plan["augment"] = {"_target_": "coldstart_cli.training.Augmentation", **still}
     with pytest.raises(
         RequestError, match=r"^training\.validation\._target_: SGD does not make a Validation"
     ):

@@ -219,3 +219,14 @@ def test_what_other_tests_compose_in_short_is_refused_as_by_hydra(monkeypatch: p
     monkeypatch.setattr(composition, "_composed", remembered(HYDRAS))
     with pytest.raises(RequestError, match=r"^optimizer\.lrr: there is no such key; did you mean"):
         composed("optimizer.lrr=1")
+
+
+def test_validation_adapts_as_the_strategy_trains_or_as_far_as_evaluation_goes() -> None:
+    def steps(*overrides: str) -> int:
+        ((_, config),) = composition.points(list(overrides))
+        return int(config["training"]["validation"]["adaptation_steps"])
+
+    own = ("strategy=maml", "strategy.inner_steps=3")
+    assert steps(*own) == 3
+    assert steps("strategy=finetune", "evaluation.steps=[0,7,2]") == 7
+    assert steps(*own, "training.validation.adaptation_steps=2") == 2

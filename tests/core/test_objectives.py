@@ -170,11 +170,29 @@ def test_balanced_accuracy_of_equal_classes_is_accuracy_and_of_others_is_not() -
         assert (balanced == pytest.approx(accuracy)) is same
 
 
+def test_intervals_of_normal_distributions_by_hand() -> None:
+    """z of 90 % is 1.645: of errors of 1, 2 and 4 with deviations of 1, 1 and 3 the second lies outside."""
+    outputs, targets = torch.zeros(3, 1), torch.tensor([[1.0], [-2.0], [4.0]])
+    found = Regression(1, mean=7.0, deviation=2.0).intervals(
+        outputs, torch.tensor([[1.0], [1.0], [3.0]]), targets, 0.9
+    )
+    assert found["interval_coverage"] == pytest.approx(2 / 3)
+    assert found["interval_width"] == pytest.approx(2 * 1.6448536 * 2 * 5 / 3)
+    # In the unit of the target: errors of 2, 4 and 8, deviations of 2, 2 and 6.
+    squares = [
+        (error / s) ** 2 / 2 + math.log(s * math.sqrt(2 * math.pi)) for error, s in ((2, 2), (4, 2), (8, 6))
+    ]
+    assert found["gaussian_nll"] == pytest.approx(sum(squares) / 3)
+    assert Classification(3).intervals(outputs, outputs, targets, 0.9) == {}
+
+
 @pytest.mark.parametrize("objective", [Classification(3), Regression(3)])
 def test_objective_says_the_unit_of_each_metric(objective: Classification | Regression) -> None:
     is_classes = isinstance(objective, Classification)
     targets = torch.tensor([0, 1, 2]) if is_classes else torch.zeros(3, 3)
-    reported = {*objective.metrics(torch.eye(3), targets), *objective.other_metrics(torch.eye(3), targets)}
+    outputs = torch.eye(3)
+    reported = {*objective.metrics(outputs, targets), *objective.other_metrics(outputs, targets)}
+    reported |= objective.intervals(outputs, torch.ones(3, 3), targets, 0.9).keys()
     assert reported == objective.units.keys()
     assert objective.unit == ("%" if is_classes else "")
     assert next(iter(objective.units)) == objective.headline

@@ -16,6 +16,7 @@ from coldstart_cli.evaluation.adaptations import Adaptations
 from coldstart_cli.evaluation.loop import tasks_of
 from coldstart_cli.evaluation.scoring import scored, scored_together
 from coldstart_cli.experiment.assembly import Experiment, assemble
+from coldstart_cli.metrics.names import CONSTANT
 from coldstart_cli.training.optimizers import optimizers
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
@@ -97,6 +98,35 @@ def sines(*overrides: str) -> Experiment:
     return assemble(config)
 
 
+class Sure(Steps):
+    """Says 0 of every query, with a deviation of 2; its teacher knows none."""
+
+    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
+        zeros, twos = (partial(Line, value) for value in (0.0, 2.0))
+        yield Adapted(zeros, {}, beside={"teacher": zeros}, deviation=twos)
+
+
+class Line(nn.Module):
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(inputs), 1), self.value)
+
+
+def test_a_predictor_that_knows_its_deviations_has_intervals() -> None:
+    experiment = sines()
+    adaptations = Adaptations([0, 1], experiment.hardware, beside=True)
+    for task in tasks_of(experiment.source, "new", 5):  # the last ones may be answered by a replay
+        rows = scored(Sure(), task, adaptations, coverage=0.9)
+        inside = (task.query.targets.abs() <= 2 * 1.6448536).double().mean().item()
+        for row in rows:
+            expected = {} if row.beside else {"interval_coverage": pytest.approx(inside, abs=1e-6)}
+            assert {n: v for n, v in row.metrics.items() if n == "interval_coverage"} == expected
+            assert len(row.metrics) == (0 if row.beside else 3)
+
+
 def test_tasks_scored_together_are_scored_as_one_by_one() -> None:
     scored_alone = sines("hardware.threads=1")
     records = {}
@@ -119,3 +149,29 @@ def test_optimizers_of_modules_below_are_found_by_name() -> None:
     strategy = Steps()
     strategy.inner = Two()
     assert [name for name, _ in optimizers(strategy)] == ["inner.own"]
+
+
+def test_the_constant_answer_to_a_regression_is_the_mean_of_its_labels() -> None:
+    experiment = regression()
+    task = next(tasks_of(experiment.source, "new", 1))
+    asked = Adaptations([0, 2], experiment.hardware, beside=True)
+    rows = [row for row in scored(experiment.strategy, task, asked, constant=True) if row.beside == CONSTANT]
+    labels, targets = task.support.targets.numpy(), task.query.targets.numpy()
+    (row,) = rows
+    assert row.value == pytest.approx(((targets - labels.mean(axis=0)) ** 2).mean(), rel=1e-5)
+    assert row.step == 0 and row.notes == {}
+    without = scored(experiment.strategy, task, asked)
+    assert not [row for row in without if row.beside == CONSTANT]
+
+
+def test_classes_have_no_constant_answer() -> None:
+    experiment = made()
+    task = next(tasks_of(experiment.source, "new", 1))
+    asked = Adaptations([0], experiment.hardware, beside=True)
+    assert {row.beside for row in scored(Steps(), task, asked, constant=True)} == {None, "teacher"}
+
+
+def regression() -> Experiment:
+    words = ("experiment=smoke", "hardware=cpu", "hardware.threads=1", "dataset=sinusoid", "model=mlp")
+    ((_, config),) = composition.points([*words, "model.hidden=[8]", "baseline=null"])
+    return assemble(config)

@@ -73,3 +73,9 @@ def test_variants_of_a_baseline_are_all_combinations_by_name() -> None:
     assert list(found) == ["lr=0.1,steps=10", "lr=0.1,steps=20", "lr=0.05,steps=10", "lr=0.05,steps=20"]
     assert found["lr=0.05,steps=20"] == {"lr": 0.05, "steps": 20, "rule": "sgd"}
     assert variants({"lr": 1}, {}) == {"": {"lr": 1}}
+
+
+def test_augmentation_of_inputs_that_are_no_images_is_refused(small_experiment: Make) -> None:
+    augment = {**small_experiment().config["training"]["augment"], "shift": 0.1}
+    with pytest.raises(RequestError, match=r"^training\.augment: it moves images and .*; leave it at 0"):
+        small_experiment(training={"augment": augment})

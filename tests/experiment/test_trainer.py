@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from torch import nn
 from coldstart_cli.config import composition
 from coldstart_cli.core.tasks import Task, TaskSource
 from coldstart_cli.errors import JobError, RequestError
+from coldstart_cli.experiment import trainer
 from coldstart_cli.experiment.assembly import Experiment, assemble
 from coldstart_cli.experiment.trainer import Training
+from coldstart_cli.metrics.records import Score
 from coldstart_cli.models.mlp import MLP
 from coldstart_cli.processes.signals import StopOnSignal, Stopped
 from coldstart_cli.runs.run import Run
@@ -165,7 +168,7 @@ def test_best_state_is_the_best_by_validation(tmp_path: Path) -> None:
     training = fit(experiment, run, StopOnSignal())
     rows = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
     values = {row["step"]: row["validation_mse"] for row in rows if "validation_mse" in row}
-    assert sorted(values) == [6, 12, 18, 24]
+    assert sorted(values) == [0, 6, 12, 18, 24]
     assert training.best_step == min(values, key=lambda step: values[step])
     assert run.checkpoints.best()["step"] == training.best_step
 
@@ -181,6 +184,41 @@ def test_best_state_is_none_of_a_teachers_steps(tmp_path: Path) -> None:
     assert [row["step"] for row in rows if "teacher_loss" in row] == list(range(1, 7))
     assert [row["step"] for row in rows if "validation_mse" in row] == [8, 12, 16, 20, 24]
     assert training.best_step > 6
+
+
+@pytest.mark.parametrize(("values", "best"), [([0.5, 1.0, 2.0], 0), ([math.inf, 2.0, 1.0], 24)])
+def test_the_untrained_state_is_a_candidate_unless_it_diverges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: list[float], best: int
+) -> None:
+    scored, left = trainer.scored_together, iter(values)
+
+    def validated(*given: Any, **more: Any) -> Iterator[list[Score]]:
+        value = next(left)
+        for scores in scored(*given, **more):
+            yield [replace(score, value=value) for score in scores]
+
+    monkeypatch.setattr(trainer, "scored_together", validated)
+    experiment = made("strategy=maml", "training.validation.every=12")
+    before = {name: value.clone() for name, value in experiment.strategy.state_dict().items()}
+    training = fit(experiment, run := new_run(tmp_path / "run", experiment), StopOnSignal())
+    rows = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
+    found = [row["validation_mse"] for row in rows if "validation_mse" in row]
+    assert found == [value if math.isfinite(value) else None for value in values]
+    kept = run.checkpoints.best()
+    assert training.best_step == kept["step"] == best
+    same = [torch.equal(kept["strategy"][name], value) for name, value in before.items()]
+    assert all(same) if best == 0 else not all(same)
+
+
+def test_a_strategy_that_learns_nothing_has_a_validation_value(tmp_path: Path) -> None:
+    small = [o for o in SMALL if "meta_batch_size" not in o]
+    ((_, config),) = composition.points([*small, "strategy=scratch"])
+    experiment = assemble(config)
+    run = new_run(tmp_path / "run", experiment)
+    training = fit(experiment, run, StopOnSignal())
+    (row,) = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
+    assert row["step"] == training.step == 0 and math.isfinite(row["validation_mse"])
+    assert run.checkpoints.best()["step"] == 0
 
 
 def broken_loss(experiment: Experiment, value: float) -> None:
@@ -312,7 +350,7 @@ def test_history_that_was_lost_costs_a_warning_and_not_the_training(tmp_path: Pa
     with pytest.warns(RuntimeWarning, match=r"history\.jsonl: has lost lines"):
         fit(made("strategy=maml"), run, StopOnSignal())
     rows = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows if "loss" in row] == list(range(11, 25))
+    assert [row["step"] for row in rows if "loss" in row] == list(range(7, 25))
 
 
 def test_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:

@@ -243,7 +243,13 @@ def contestant(name: str, i: int, ks: Sequence[int], seeds: int, dice: random.Ra
         "budgets": {"p95_ms": {"limit": 5.0, "measured": 1.4 * speed, "kept": 1.4 * speed <= 5}}
         if not gaps
         else {},
-        "training": None if baseline else {"steps": 1000, "seconds": 51.2, "examples": 100000},
+        "training": {
+            "steps": 0 if baseline else 1000,
+            "seconds": None if baseline else 51.2,
+            "examples": 0 if baseline else 100000,
+            "adaptation_steps": 10,
+            "trials": 2 if baseline else None,
+        },
         "over_shots": {
             "area": None if gaps else 0.93,
             "shots_to_95": None if gaps else 2.0,
@@ -261,6 +267,7 @@ def similarity(name: str, k: str, points: int, dice: random.Random, gaps: bool) 
     return {
         "contestant": name, "k": k, "rho": None if gaps else 0.37, "p": None if gaps else 0.01,
         "pairs": points, "within_task_rho": None if gaps else 0.65, "regret": None if gaps else 0.028,
+        "constant_rho": None if gaps else 0.55, "constant_regret": None if gaps else 0.031,
         "points": drawn,
     }  # fmt: skip
 

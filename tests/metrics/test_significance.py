@@ -400,7 +400,7 @@ def test_holm_by_hand() -> None:
 def estimated(mean: float, standard_error: float, df: float = 20.0) -> Estimate:
     p = 2 * float(stats.t.sf(abs(mean) / standard_error, df))
     width = float(stats.t.ppf(0.975, df)) * standard_error
-    return Estimate(mean, width, standard_error, df, p, 5, 600, 0.5, 4.0, 3.0)
+    return Estimate(mean, width, standard_error, df, p, p, 5, 600, 0.5, 4.0, 3.0)
 
 
 @pytest.mark.parametrize(
@@ -446,7 +446,7 @@ def test_ranks_count_who_beats_whom() -> None:
 
 
 def components(n_seeds: int, n_tasks: int, seed_sd: float, task_sd: float, residual_sd: float) -> Estimate:
-    return Estimate(0.4, 1.0, 0.4, 5.0, 0.3, n_seeds, n_tasks, seed_sd, task_sd, residual_sd)
+    return Estimate(0.4, 1.0, 0.4, 5.0, 0.3, 0.3, n_seeds, n_tasks, seed_sd, task_sd, residual_sd)
 
 
 def half_width(n_seeds: int, n_tasks: int, seed_sd: float, task_sd: float, residual_sd: float) -> float:
@@ -483,6 +483,33 @@ def test_needed_tasks_alone_where_seeds_do_not_differ() -> None:
 def test_needed_is_what_there_is_where_that_is_enough() -> None:
     now = Design(3, 600)
     assert needed(components(3, 600, 0.1, 1.0, 1.0), 9.0, 0.95, n_tasks_possible=600) == Needed(now, now, now)
+
+
+def test_needed_over_many_comparisons_meets_the_limit_by_hand() -> None:
+    parts = (0.5, 5.0, 4.0)
+    design = needed(components(3, 600, *parts), 1.0, 0.95, n_tasks_possible=600, n_comparisons=45).seeds
+    assert design is not None
+
+    def limit(n_seeds: int) -> float:
+        few = (0.5**2 + 4.0**2 / 600) / n_seeds
+        seeds, tasks = (float(stats.t.ppf(1 - 0.05 / 90, df)) for df in (n_seeds - 1, 599))
+        return math.sqrt(few * seeds**2 + 5.0**2 / 600 * tasks**2)
+
+    assert limit(design.n_seeds) <= 1.0 < limit(design.n_seeds - 1)
+
+
+def test_p_for_a_family_by_hand() -> None:
+    table = seen_table(3, (3, 40), seed_sd=0.5) + 6.0
+    found = crossed(table, 0.95)
+    rows, columns = table.mean(1), table.mean(0)
+    rest = ((table - rows[:, None] - columns + table.mean()) ** 2).sum() / (2 * 39)
+    few, many = rows.var(ddof=1) / 3, max(columns.var(ddof=1) / 40 - rest / 120, 0.0)
+    quantiles = [stats.t.isf(found.p_family / 2, df) for df in (2, 39)]
+    assert math.sqrt(few * quantiles[0] ** 2 + many * quantiles[1] ** 2) == pytest.approx(abs(found.mean))
+    assert found.p < found.p_family < 1
+    one = crossed(seen_table(3, (1, 40)), 0.95)
+    assert one.p_family == one.p
+    assert crossed(np.ones((2, 3)), 0.95).p_family == 0.0  # no spread at all
 
 
 def test_needed_of_one_seed_knows_tasks_only() -> None:

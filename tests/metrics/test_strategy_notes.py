@@ -26,6 +26,25 @@ def test_similarity_check_by_hand() -> None:
     assert found.pairs == 6
     assert found.within_task_rho == pytest.approx(0.75)
     assert found.regret == pytest.approx((0.1 + 0.0) / 2)  # a: Z is taken, Y is best
+    # The other task's gains rank: for a as in b, X Y Z (ranks 3 2 1 against 1 3 2: -.5), X loses .2;
+    # for b as in a, Y Z X (1 3 2 against 3 2 1: -.5), Y loses .1.
+    assert found.constant_rho == pytest.approx(-0.5)
+    assert found.constant_regret == pytest.approx((0.2 + 0.1) / 2)
+
+
+def test_the_constant_ranking_is_as_good_as_a_similarity_that_knows_no_task() -> None:
+    """Gains that differ by group alone: a similarity that says so always is no better than the constant."""
+    rows = [similar(task, X=1.0, Y=2.0, Z=3.0) for task in "abc"]
+    beside = {
+        (g, t): v + i / 100 for i, t in enumerate("abc") for g, v in (("X", 0.1), ("Y", 0.3), ("Z", 0.2))
+    }
+    found = similarity_check(rows, beside, dict.fromkeys("abc", 0.0), True)
+    assert found is not None
+    assert (found.within_task_rho, found.regret) == (pytest.approx(0.5), pytest.approx(0.1))
+    assert (found.constant_rho, found.constant_regret) == (pytest.approx(1.0), pytest.approx(0.0))
+    alone = similarity_check(rows[:1], beside, {"a": 0.0}, True)
+    assert alone is not None
+    assert alone.constant_rho is None  # nothing is known of other tasks
 
 
 def test_similarity_check_turns_the_sign_of_errors() -> None:

@@ -113,6 +113,22 @@ def over_shots_table(shots: tuple[int, ...], baseline: bool = True) -> list[Reco
     ]
 
 
+def test_summary_has_what_ablations_lose_paired_over_tasks() -> None:
+    swapped = [
+        record("ablation: swap", "new", 1, task, step, value)
+        for task, value in (("a", 0.2), ("b", 0.5))
+        for step in (0, 1, 2)
+    ]
+    chosen = {"strategy": {1: 2, 5: 2}, "baseline": {1: 1, 5: 2}}
+    summary = summarise([*table(), *swapped], chosen, higher_is_better=True, confidence=0.95)
+    one, five = summary.shots[1], summary.shots[5]
+    assert one.ablations is not None and list(one.ablations) == ["swap"]
+    # .6 and .7 with all its parts
+    assert one.ablations["swap"].mean == pytest.approx(((0.2 - 0.6) + (0.5 - 0.7)) / 2)
+    assert one.ablations["swap"].half_width == pytest.approx(12.7062047 * 0.1, rel=1e-6)
+    assert one.beside == {} and five.ablations is None
+
+
 def test_summary_over_shots_by_hand() -> None:
     shots = (0, 1, 2, 4, 16)
     chosen = {"strategy": dict.fromkeys(shots, 1), "baseline": dict.fromkeys(shots[1:], 1)}
@@ -183,3 +199,10 @@ def test_summary_has_intervals_of_other_metrics_before_and_after_adaptation() ->
     assert shot.new.metrics["odd"].mean == pytest.approx(0.0)
     assert shot.new.metrics["odd"].half_width == pytest.approx(12.7062047 * 1.0, rel=1e-6)
     assert summarise(table(), chosen, higher_is_better=True, confidence=0.95).shots[1].new.metrics == {}
+
+
+def test_summary_has_the_constant_answer_whichever_step_was_chosen() -> None:
+    rows = [*table(), *(record("constant", "new", 1, task, 0, 0.5) for task in ("a", "b"))]
+    found = summarise(rows, {"strategy": {1: 2, 5: 2}}, higher_is_better=True, confidence=0.95)
+    beside = found.shots[1].beside["constant"]
+    assert (beside.step, beside.after.mean, beside.after.n) == (0, 0.5, 2)

@@ -205,3 +205,15 @@ def test_conv4_reads_a_single_image_and_differentiates_it(norm: Norm) -> None:
     learned.square().sum().backward()
     torch.testing.assert_close(alone, learned)
     assert all(p.grad is not None for p in encoder.parameters())
+
+
+@pytest.mark.parametrize("downsample", ["pool", "stride"])
+def test_maps_end_in_the_features(downsample: Literal["pool", "stride"]) -> None:
+    encoder = Conv4((1, 28, 28), hidden=4, norm="group", groups=2, downsample=downsample)
+    images = torch.rand(2, 1, 28, 28)
+    maps = list(encoder.maps(images))
+    assert tuple(m.shape[1] for m in maps) == encoder.map_channels
+    sizes = [14, 7, 3, 1] if downsample == "pool" else [14, 7, 4, 2]
+    assert [m.shape[-1] for m in maps] == sizes
+    assert all((m >= 0).all() for m in maps)
+    assert torch.equal(encoder.from_last_map(maps[-1]), encoder(images))

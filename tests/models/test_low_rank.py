@@ -8,7 +8,15 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from coldstart_cli.models.low_rank import check_rank, low_rank, matrices, merged
+from coldstart_cli.models.low_rank import (
+    check_rank,
+    chosen,
+    dropped,
+    low_rank,
+    matrices,
+    merged,
+    scale_of,
+)
 
 
 class Assorted(nn.Module):
@@ -58,11 +66,6 @@ def test_low_rank_starts_at_zero_with_factors_of_the_papers_shapes() -> None:
     assert not torch.equal(factors["wide.weight.lora_A"], other["wide.weight.lora_A"])
 
 
-def test_low_rank_has_gaussians_that_keep_the_size_of_an_input() -> None:
-    a = low_rank({"w": torch.zeros(50, 400)}, 50, seed=0)["w.lora_A"]
-    torch.testing.assert_close(a.std(), torch.tensor(400**-0.5), rtol=0.02, atol=0)
-
-
 def test_merged_convolution_is_the_convolution_and_two_narrow_ones() -> None:
     conv = nn.Conv2d(3, 4, 2, stride=2).double()
     weights = matrices(conv)
@@ -93,3 +96,45 @@ def test_rank_above_a_layer_is_refused_with_the_layer_and_its_size() -> None:
         ValueError, match=r"^rank: 4 is above .* memory\.weight_hh_l0, which is 12x3; choose at most 3"
     ):
         check_rank(4, weights)
+
+
+def test_first_factors_are_those_of_the_authors_code() -> None:
+    """`nn.init.kaiming_uniform_(lora_A, a=sqrt(5))`: its bounds and its variance."""
+    weights = {"image.weight": torch.zeros(400, 30, 3, 3)}
+    ours, theirs = low_rank(weights, 300, seed=0)["image.weight.lora_A"], torch.empty(300, 270)
+    nn.init.kaiming_uniform_(theirs, a=5**0.5)
+    assert float(ours.abs().max()) == pytest.approx(float(theirs.abs().max()), rel=1e-3)
+    assert float(ours.abs().max()) <= 1 / 270**0.5
+    assert float(ours.std()) == pytest.approx((1 / (3 * 270)) ** 0.5, rel=0.01)
+    assert float(ours.std()) == pytest.approx(float(theirs.std()), rel=0.01)
+
+
+def test_targets_choose_by_whole_parts_of_names() -> None:
+    weights = matrices(Assorted())
+    assert set(chosen(weights, ["wide", "attention.out_proj"])) == {
+        "wide.weight",
+        "attention.out_proj.weight",
+    }
+    assert chosen(weights, None).keys() == weights.keys()
+    with pytest.raises(ValueError, match=r"^targets: no matrix has wid in its name; choose among "):
+        chosen(weights, ["wid"])
+
+
+def test_dropout_leaves_out_inputs_of_an_update_and_keeps_its_mean() -> None:
+    weights = {"wide.weight": torch.randn(6, 8)}
+    factors = random_factors(weights, 2)
+    x, chance = torch.randn(5, 8), torch.Generator().manual_seed(0)
+    plain = x @ factors["wide.weight.lora_A"].T
+    seen = []
+    for _ in range(4000):
+        left = dropped(factors, 0.25, chance)
+        assert torch.equal(left["wide.weight.lora_B"], factors["wide.weight.lora_B"])
+        seen.append(x @ left["wide.weight.lora_A"].T)
+    columns = left["wide.weight.lora_A"] / factors["wide.weight.lora_A"]
+    assert set(columns.mean(0).mul(3).round().tolist()) == {0.0, 4.0}  # 0, or 1 / (1 - .25)
+    torch.testing.assert_close(torch.stack(seen).mean(0), plain, atol=0.15, rtol=0)
+
+
+def test_scale_is_alpha_over_the_rank_or_its_root() -> None:
+    assert scale_of(8.0, 4, rank_stabilised=False) == 2.0
+    assert scale_of(8.0, 4, rank_stabilised=True) == 4.0

@@ -44,6 +44,8 @@ def tiny(*overrides: str, strategy: str) -> dict[str, Any]:
     ((_, config),) = composition.points([*TINY, *overrides])
     config["strategy"] = copy.deepcopy(strategy_node(strategy))
     _set(config["strategy"], {"meta_batch_size": 3, "batch_size": 5, "probe_draws": 8, "embed_every": 2})
+    if strategy == "adabn":  # it serves no other norm
+        config["model"]["norm"] = "batch"
     if "teacher" in config["strategy"]:
         config["strategy"]["teacher"] = config["model"]
     return config

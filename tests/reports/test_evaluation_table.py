@@ -76,6 +76,15 @@ def test_report_fits_any_width(width: int, baseline: bool) -> None:
     assert baseline or "Transfer" not in text
 
 
+def test_report_shows_ablations_as_differences_where_there_are_any() -> None:
+    made = kit.with_shots(
+        evaluated(), ablations=lambda k, shot: {"swap": Interval(-0.25, 0.03, 100)} if k == 5 else None
+    )
+    (line,) = (line for line in shown(made).splitlines() if line.strip().startswith("swap"))
+    assert "-25.0 ± 3.0" in line.replace("−", "-")
+    assert "Ablations" in shown(made) and "Ablations" not in shown(evaluated())
+
+
 def test_report_without_baseline_has_no_transfer() -> None:
     text = shown(evaluated(baseline=False))
     assert "Transfer performance" not in text

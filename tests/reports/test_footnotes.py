@@ -12,8 +12,10 @@ from coldstart_cli.metrics.budgets import Budget
 from coldstart_cli.metrics.results import (
     BaselineRead,
     Interval,
+    Outcome,
     OverShots,
     RoleOverShots,
+    Shot,
     Similarity,
     Summary,
     TrainingFacts,
@@ -127,3 +129,17 @@ def test_footnotes_say_which_times_of_the_baseline_were_not_spent_here() -> None
     read = evaluated(baseline_read=BaselineRead(sets=2, of=4, measured="2026-01-01"))
     assert "2 of 4 sets of maml's records and times were read from the cache" in shown(read)
     assert "read from the cache" not in shown(evaluated())
+
+
+def test_footnotes_say_where_a_regression_loses_to_the_mean_of_its_labels() -> None:
+    made = evaluated(metric="mse")
+    text = shown(made)
+    assert "mean of the task's own labels" not in text
+
+    def beside(k: int, shot: Shot) -> dict[str, Outcome]:
+        mean = shot.new.after.mean + (0.1 if k == 1 else -0.1)
+        return {"constant": replace(shot.new, after=replace(shot.new.after, mean=mean))}
+
+    text = shown(kit.with_shots(made, beside=beside))
+    assert text.count("maml does worse than the mean of the task's own labels at k=5 (") == 1
+    assert "at k=1 (" not in text

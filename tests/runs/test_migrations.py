@@ -98,3 +98,11 @@ def test_hashed_config_lacks_gained_keys_at_their_neutral_values(monkeypatch: py
     for other in (True, 0):  # 0 is not the value that changes nothing, though 0 == False
         changed = {"_target_": "mine.Thing", "old": 1, "new": other}
         assert as_hashed(changed) == changed
+
+
+def test_a_redesigned_class_has_another_hash_wherever_it_stands() -> None:
+    target = "coldstart_cli.strategies.FiLM"
+    node = {"guard": {"_target_": target, "task_dim": 3}, "_target_": "coldstart_cli.strategies.MAML"}
+    assert as_hashed(node)["guard"]["design"] == 2
+    assert "design" not in as_hashed(node)
+    assert "design" not in as_hashed(node, designs={})["guard"]

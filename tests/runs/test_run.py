@@ -297,3 +297,16 @@ def test_best_on_validation_follows_the_direction_of_the_metric(tmp_path: Path) 
     (tmp_path / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert best_on_validation(tmp_path, "validation_mse", False) == 1.5
     assert best_on_validation(tmp_path, "validation_mse", True) == 3.0
+
+
+def test_a_run_of_an_earlier_design_says_so(tmp_path: Path) -> None:
+    ((_, config),) = composition.points(["strategy=film"])
+    before = run_name(config, "print", {})
+    assert before != run_name(config, "print")
+    earlier = r"^run: .* was trained by an earlier film, .* train it anew$"
+    for name, text in ((before, earlier), ("x", "holds another run")):
+        run = Run(tmp_path / name)
+        run.path.mkdir()
+        run.create(config, {"fingerprint": "print"})
+        with pytest.raises(RequestError, match=text):
+            run.check_name()

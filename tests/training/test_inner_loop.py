@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from coldstart_cli.training.inner_loop import Rule, Weights, adam, descend, rule_named, sgd
+from coldstart_cli.training.inner_loop import Rule, Weights, adam, apart, descend, rule_named, sgd
 
 Optimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
 CASES: list[tuple[Rule, Optimizer]] = [
@@ -62,6 +62,23 @@ def test_sgd_takes_a_rate_for_every_weight() -> None:
     moved, _ = sgd(rates, 0.0)(weights, gradients, {})
     torch.testing.assert_close(moved["a"], weights["a"] - rates["a"])
     torch.testing.assert_close(moved["b"], weights["b"] - 0.2)
+
+
+def test_apart_gives_each_part_the_rule_it_has_alone() -> None:
+    start = {"head.w": torch.tensor([1.0, 2.0]), "body": torch.tensor([3.0]), "head.b": torch.tensor([4.0])}
+    both, alone = apart(("head.",), adam(0.5, beta1=0.9), sgd(0.1, 0.9)), dict(start)
+    for names, rule in ((("head.w", "head.b"), adam(0.5, beta1=0.9)), (("body",), sgd(0.1, 0.9))):
+        part, state = {n: start[n] for n in names}, {}
+        for _ in range(3):
+            part, state = rule(part, {n: 2 * w for n, w in part.items()}, state)
+        alone |= part
+    weights, state = start, {}
+    for _ in range(3):
+        weights, state = both(weights, {n: 2 * w for n, w in weights.items()}, state)
+    assert list(weights) == list(start)
+    assert all(torch.equal(w, alone[n]) for n, w in weights.items())
+    moved, _ = both({"body": start["body"]}, {"body": start["body"]}, {})  # a part may be absent
+    assert moved["body"].item() == pytest.approx(2.7)
 
 
 def test_descend_yields_the_initial_weights_first_and_changes_nothing() -> None:

@@ -10,10 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from coldstart_cli.core.tasks import Examples, Objective
+from coldstart_cli.config import composition
+from coldstart_cli.core.objectives import Classification
+from coldstart_cli.core.tasks import Examples, Objective, Pool, Task
 from coldstart_cli.datasets.benchmarks.synthetic import Sinusoid
+from coldstart_cli.experiment.assembly import assemble
+from coldstart_cli.testing.trial import IMAGES, SMALL
+from coldstart_cli.training.augmentation import Augmentation
 from coldstart_cli.training.meta_batch import Each
-from coldstart_cli.training.outer_loops import counting, episodic, supervised
+from coldstart_cli.training.outer_loops import augmenting, counting, episodic, supervised
 from tests.kit.plain_optimizers import plain_adam, plain_sgd
 
 
@@ -186,3 +191,77 @@ def test_nothing_to_learn_ends_both_loops_at_once(source: Sinusoid, make: Callab
             start=0,
         )
         assert list(tasks) == []
+
+
+SHIFT = Augmentation(shift=0.2, rotation=0.0, scale=0.0)
+
+
+def image_tasks(augmentation: Augmentation | None, start: int, n: int) -> list[Task]:
+    """The tasks that `n` outer steps from `start` on read."""
+    ((_, config),) = composition.points([*SMALL, *IMAGES])
+    made, seen = assemble(config), list[Task]()
+
+    def prepare(task: Task) -> Task:
+        seen.append(task)
+        return task
+
+    weights = {"w": torch.zeros(1, requires_grad=True)}
+
+    def task_loss(
+        each: Each, weights: Mapping[str, Tensor], objective: Objective, support: Examples, query: Examples
+    ) -> dict[str, Tensor]:
+        return {"loss": weights["w"].sum() * 0}
+
+    steps = episodic(
+        task_loss, weights, made.source, plain_sgd()([nn.Parameter(weights["w"])]), meta_batch_size=1,
+        vectorize=False, start=start, prepare=prepare,
+    )  # fmt: skip
+    for step in range(start, start + n):
+        torch.manual_seed(100 + step)  # as the trainer does
+        with augmenting(augmentation):
+            next(steps)
+    return seen
+
+
+@pytest.mark.usefixtures("torch_settings")
+def test_tasks_are_moved_by_seed_and_step_alone() -> None:
+    plain, moved, resumed = image_tasks(None, 0, 2), image_tasks(SHIFT, 0, 2), image_tasks(SHIFT, 1, 1)
+    for before, after in zip(plain, moved, strict=True):
+        for one, other in ((before.support, after.support), (before.query, after.query)):
+            assert torch.equal(one.targets, other.targets) and not torch.equal(one.inputs, other.inputs)  # type: ignore[arg-type]
+    assert torch.equal(moved[1].query.inputs, resumed[0].query.inputs)  # type: ignore[arg-type]
+
+
+class OneImage(Pool):
+    """One image, however often it is drawn."""
+
+    objective = Classification(2)
+
+    def __len__(self) -> int:
+        return 1
+
+    def examples(self, indices: Tensor) -> Examples:
+        image = torch.arange(36.0).view(1, 1, 6, 6)
+        return Examples(image.repeat(len(indices), 1, 1, 1), torch.zeros(len(indices), dtype=torch.int64))
+
+
+def test_pooled_images_are_moved_anew_in_every_step_and_alike_after_a_restart() -> None:
+    def drawn(start: int, n: int) -> list[Tensor]:
+        module, seen = nn.Linear(36, 2), list[Tensor]()
+
+        def batch_loss(objective: Objective, examples: Examples) -> dict[str, Tensor]:
+            assert isinstance(examples.inputs, Tensor)
+            seen.append(examples.inputs)
+            return {"loss": objective.loss(module(examples.inputs.flatten(1)), examples.targets)}
+
+        optimizer = plain_sgd()(module.parameters())
+        steps = supervised(
+            batch_loss, OneImage(), optimizer, batch_size=3, seed=0, device=torch.device("cpu"), start=start
+        )
+        with augmenting(SHIFT):
+            list(islice(steps, n))
+        return seen
+
+    first, second = drawn(0, 2)
+    assert not torch.equal(first, second) and not torch.equal(first[0], first[1])
+    assert torch.equal(second, drawn(1, 1)[0])

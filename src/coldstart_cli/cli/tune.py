@@ -12,9 +12,11 @@ def add(program: Parser) -> None:
         "tune",
         run,
         "search hyper-parameters on source-validation tasks",
-        "A key is searched where it has a range: interval(0.01, 1), choice(32, 64), range(1, 6). The same "
-        "command goes on where it stopped. Needs the extra tune.",
+        "A key is searched where it has a range: interval(0.01, 1), choice(32, 64), range(1, 6). Without "
+        "any, search/STRATEGY.yaml says what is searched (coldstart ls search). The same command goes on "
+        "where it stopped. Needs the extra tune.",
         examples=(
+            "coldstart tune strategy=maml",
             "coldstart tune strategy=maml 'strategy.inner_lr=tag(log,interval(0.01,1))' tune.n_trials=10",
         ),
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import yaml
 
+from coldstart_cli.comparison.budgets import differences
 from coldstart_cli.comparison.contestant_facts import facts, over_shots, reference_curve
 from coldstart_cli.comparison.contestants import Contestant, settings_of
 from coldstart_cli.comparison.findings import (
@@ -25,6 +26,7 @@ from coldstart_cli.comparison.similarities import similarities
 from coldstart_cli.comparison.standings import Terms, at_one_k, hashes, references_of
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import flat
+from coldstart_cli.metrics.numbers import percent
 
 FORMAT = 1
 """Of what --json prints."""
@@ -115,7 +117,18 @@ def _setting(members: Sequence[Contestant], confidence: float, zone: float) -> t
         tasks=tasks,
         sentences=(),
     )
-    return replace(setting, sentences=sentences(setting)), [*notes, *_caveats(members)]
+    notes += [*_caveats(members), *differences(setting.contestants), *_family(shots.values(), confidence)]
+    return replace(setting, sentences=sentences(setting)), notes
+
+
+def _family(shots: Iterable[AtK], confidence: float) -> list[str]:
+    """Which tests are corrected together: without it nobody can say what a verdict's error is."""
+    if all(len(at.pairs) < 2 for at in shots):
+        return []
+    return [
+        "wins and losses are corrected over all pairs of contestants at one k of a setting (Holm): where all "
+        f"are equal, at most {percent(1 - confidence)} % of such tables call any pair different"
+    ]
 
 
 def _sharing(members: Sequence[Contestant], k: int) -> tuple[list[Contestant], list[str], list[str]]:
@@ -178,13 +191,6 @@ def _caveats(members: Sequence[Contestant]) -> list[str]:
         )
     if len({r.summary.hardware for m in members if not m.baseline for r in m.results}) > 1:
         notes.append("times were measured on different hardware or thread counts: compare them roughly")
-    seen = {m.name: m.results[0].summary.training.examples for m in members if not m.baseline}
-    counts = {name: n for name, n in seen.items() if n}
-    if counts and max(counts.values()) > 1.1 * min(counts.values()):
-        most, least = (of(counts, key=lambda name: counts[name]) for of in (max, min))
-        notes.append(
-            f"budgets differ: {most} saw {counts[most]:,} labelled source examples, {least} {counts[least]:,}"
-        )
     transductive = [m.name for m in members if m.results[0].summary.transductive and not m.baseline]
     if transductive:
         notes.append(f"transductive (a prediction may depend on its batch): {', '.join(transductive)}")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from coldstart_cli.comparison.contestants import Contestant
 from coldstart_cli.comparison.findings import AtK, ContestantFacts, Costs, OverShots, Times, Training
 from coldstart_cli.metrics import measures, results
+from coldstart_cli.metrics.names import CONSTANT
 from coldstart_cli.metrics.numbers import is_known, known
 from coldstart_cli.metrics.results import Summary, Verdict
 
@@ -29,7 +30,7 @@ def facts(member: Contestant, over: OverShots) -> ContestantFacts:
         costs=_costs([summary.costs for summary in summaries]) if summaries else None,
         hardware=summaries[0].hardware if summaries else None,
         budgets=_budgets(summaries),
-        training=_training(summaries) if summaries else None,
+        training=None if member.role == CONSTANT else _training(member),
         over_shots=over,
     )
 
@@ -58,12 +59,20 @@ def _times(runs: Sequence[results.Times]) -> Times:
     )
 
 
-def _training(summaries: Sequence[Summary]) -> Training:
-    runs = [summary.training for summary in summaries]
+def _training(member: Contestant) -> Training:
+    """A baseline tries each of its variants, and takes no outer step."""
+    plans = [result.config["evaluation"] for result in member.results]
+    if member.baseline:
+        variants = [math.prod(len(values) for values in plan["baseline_search"].values()) for plan in plans]
+        reach = _median(max(plan["baseline_steps"]) for plan in plans)
+        return Training(steps=0, seconds=None, examples=0, adaptation_steps=reach, trials=_median(variants))
+    runs = [result.summary.training for result in member.results]
     return Training(
         steps=_median(run.steps for run in runs),
         seconds=_median(run.seconds for run in runs),
         examples=_median(run.examples for run in runs),
+        adaptation_steps=_median(max(plan["steps"]) for plan in plans if "steps" in plan),
+        trials=_median(run.trials for run in runs),
     )
 
 

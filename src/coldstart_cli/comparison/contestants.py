@@ -13,9 +13,10 @@ from typing import Any, Literal
 from coldstart_cli.comparison.results import Result
 from coldstart_cli.digests import json_digest
 from coldstart_cli.files.durable import flat
+from coldstart_cli.metrics.names import CONSTANT
 from coldstart_cli.metrics.records import Record
 from coldstart_cli.metrics.results import Outcome
-from coldstart_cli.runs.run import DETERMINING, PLACES, REPORTING
+from coldstart_cli.runs.run import DETERMINING, PLACES, training_that_determines
 
 REFERENCE = "scratch"
 """The strategy that transfer is measured against."""
@@ -23,7 +24,7 @@ REFERENCE = "scratch"
 UNSET = "unset"
 """In names, of a key that a contestant's config does not have."""
 
-Role = Literal["strategy", "baseline"]
+Role = Literal["strategy", "baseline", "constant"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ class Contestant:
     @property
     def role(self) -> Role:
         """The role of its predictors in the records."""
+        if self.baseline and self.strategy == CONSTANT:
+            return "constant"
         return "baseline" if self.baseline else "strategy"
 
     @property
@@ -132,7 +135,7 @@ def determining(config: Mapping[str, Any]) -> dict[str, Any]:
     """What determines the trained weights but the seed, flat; as runs.run_name sees it."""
     parts = {key: config[key] for key in DETERMINING if key != "seed"}
     parts["dataset"] = {k: v for k, v in config["dataset"].items() if k not in PLACES}
-    parts["training"] = {k: v for k, v in config["training"].items() if k not in REPORTING}
+    parts["training"] = training_that_determines(config["training"])
     return flat({**parts, "precision": config["hardware"]["precision"]})
 
 
@@ -166,13 +169,15 @@ def _contestants(results: Sequence[Result]) -> list[Contestant]:
 
 
 def _taking_part(result: Result) -> Iterator[Contestant]:
-    """The strategy of an evaluation and the baseline beside it, without what they reached."""
+    """The strategy of an evaluation and the baselines beside it, without what they reached."""
     names = result.summary.names
     settings = determining(result.training)
     yield Contestant(names.strategy, names.strategy, names.model, settings, {}, baseline=False)
     if result.config["baseline"] is not None:
         baseline, settings = str(names.baseline), _baseline_settings(result)
         yield Contestant(baseline, baseline, names.model, settings, {}, baseline=True)
+    if any(CONSTANT in shot.beside for shot in result.summary.shots.values()):
+        yield Contestant(CONSTANT, CONSTANT, names.model, {}, {}, baseline=True)
 
 
 def _bank(result: Result) -> list[object]:
@@ -196,7 +201,7 @@ def _shots(role: Role, result: Result) -> dict[int, Shot]:
             into.setdefault(row.k_shot, {}).setdefault(row.step, {})[task_key(row)] = row.value
     shots = {}
     for k, found in result.summary.shots.items():
-        outcome = found.new if role == "strategy" else found.baseline
+        outcome = {"strategy": found.new, "baseline": found.baseline}.get(role, found.beside.get(role))
         if outcome is not None and outcome.step in new.get(k, {}):
             own = [row for row in rows[k] if row.chosen and row.role == role]
             chosen = {task_key(row): row.value for row in own}

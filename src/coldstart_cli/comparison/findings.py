@@ -62,11 +62,19 @@ class Costs:
 @final
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Medians over a contestant's runs of the budget that was used; examples: labelled source examples."""
+    """Medians over a contestant's runs of the budget that was used.
+
+    Attributes:
+        examples: labelled source examples drawn.
+        adaptation_steps: the most that were tried; validation tasks chose among them.
+        trials: of the search that chose its settings; None where that is not known.
+    """
 
     steps: float | None
     seconds: float | None
     examples: float | None
+    adaptation_steps: float | None
+    trials: float | None
 
 
 @final
@@ -93,7 +101,9 @@ class ContestantFacts:
     Attributes:
         baseline: it was evaluated beside other strategies, as their baseline.
         runs: paths; none of a baseline, which is part of other runs.
-        costs, hardware, training: None of a baseline.
+        costs, hardware: None of a baseline.
+        training: of a baseline, which draws nothing from the source, the search among its variants;
+            None of a constant answer.
         budgets: limit -> its verdict; kept where every run kept it.
     """
 
@@ -154,7 +164,7 @@ class Pair:
     Attributes:
         p_wilcoxon: of the signed rank test over tasks, which decides nothing.
         difference, half_width: of a minus b, positive where a is better.
-        p, p_holm: of the difference, alone and among all comparisons of a contestant.
+        p, p_holm: of the difference, alone and among all pairs at this k.
         seeds: that the difference was taken over.
         seeds_needed, tasks_needed: that would decide an undecided pair; None where no sensible number would.
     """
@@ -213,6 +223,8 @@ class Similarity:
     pairs: int
     within_task_rho: float | None
     regret: float | None
+    constant_rho: float | None
+    constant_regret: float | None
     points: Sequence[Point]
 
 

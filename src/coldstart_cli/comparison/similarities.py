@@ -51,6 +51,8 @@ def _of(member: Contestant, k: int, reference: Mapping[int, Shot], higher: bool)
         pairs=check.pairs,
         within_task_rho=known(check.within_task_rho),
         regret=known(check.regret),
+        constant_rho=None if check.constant_rho is None else known(check.constant_rho),
+        constant_regret=None if check.constant_regret is None else known(check.constant_regret),
         points=[(known(similarity), known(gain), group) for _, group, similarity, gain in points],
     )
 

@@ -73,7 +73,7 @@ def _built(node: object, key: str, trusted: tuple[str, ...], runtime: Mapping[st
         values = {n: _built(v, f"{key}.{n}", trusted, runtime) for n, v in node.items() if n != "_target_"}
         if "_target_" not in node:
             return values
-        target = _located(node["_target_"], key, trusted)
+        target = located(node["_target_"], key, trusted)
         facts, _ = parameters_of(target)
         try:
             return target(**{name: runtime[name] for name in facts if name in runtime}, **values)
@@ -86,7 +86,7 @@ def _built(node: object, key: str, trusted: tuple[str, ...], runtime: Mapping[st
 
 def runtime_parameters(node: Mapping[str, Any], key: str, trust: Sequence[str]) -> set[str]:
     """The names of the run's facts that the target of `node`, or of a node in it, takes."""
-    facts, _ = parameters_of(_located(node["_target_"], key, (*TRUSTED, *trust)))
+    facts, _ = parameters_of(located(node["_target_"], key, (*TRUSTED, *trust)))
     nested = (value for value in node.values() if isinstance(value, Mapping) and "_target_" in value)
     return set(facts).union(*(runtime_parameters(value, key, trust) for value in nested))
 
@@ -132,7 +132,7 @@ def _check_values(node: object, key: str, wanted: Any, trusted: tuple[str, ...])
         return
     parameters: Mapping[str, Any] = {}
     if "_target_" in node:
-        target = _located(node["_target_"], key, trusted)
+        target = located(node["_target_"], key, trusted)
         _check_kind(target, key, wanted)
         _check_installed(target, key)
         _, parameters = parameters_of(target)
@@ -181,7 +181,7 @@ def _check_installed(target: Callable[..., Any], key: str) -> None:
         )
 
 
-def _located(target: str, key: str, trusted: tuple[str, ...]) -> Callable[..., Any]:
+def located(target: str, key: str, trusted: tuple[str, ...]) -> Callable[..., Any]:
     """Imports a target; refuses what a trusted module only imports (coldstart_cli.runs.run.os)."""
     if target in REPLACED:
         raise RequestError(f"{key}._target_: {target} {REPLACED[target]}")

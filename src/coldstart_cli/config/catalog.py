@@ -18,6 +18,8 @@ from coldstart_cli.safe_text import printable
 
 PLUGIN_GROUP = "coldstart.plugins"
 _HYDRA = "hydra"  # its subfolders (hydra/launcher) are groups; elsewhere they are parts of names
+SEARCH = "search"
+"""The group whose files are read by `tune` alone: `search=maml` chooses nothing."""
 _SKIPPED = ("@package", "@package:")
 
 

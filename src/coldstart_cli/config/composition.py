@@ -243,6 +243,9 @@ def _completed(loggers: Config, search_path: Sequence[str]) -> Config:
 def resolved(config: DictConfig, choices: Mapping[str, Any]) -> Config:
     """The config as plain values without interpolations; `names` says which configs were chosen.
 
+    `training.validation.adaptation_steps` is a number: where it is null, the strategy's `inner_steps`, which
+    it trains with, or where it trains with none, the most of evaluation.steps.
+
     Raises:
         RequestError: for an interpolation without a target.
     """
@@ -256,7 +259,22 @@ def resolved(config: DictConfig, choices: Mapping[str, Any]) -> Config:
     container["names"] = {group: str(choices[group]) for group in groups}
     baseline = choices.get("strategy@baseline")
     container["names"]["baseline"] = None if baseline is None else str(baseline)
+    _settle_validation_steps(container)
     return container
+
+
+def _settle_validation_steps(config: Config) -> None:
+    """Puts a number in the place of training.validation.adaptation_steps=null.
+
+    It is settled here, since what selects the best state determines the weights and so the run's name.
+    """
+    try:
+        plan, steps = config["training"]["validation"], config["evaluation"]["steps"]
+        own = config["strategy"].get("inner_steps")
+        if plan["adaptation_steps"] is None:
+            plan["adaptation_steps"] = max(steps) if own is None else own
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return  # another part is wrong, which `assembly.check_values` names
 
 
 @contextlib.contextmanager

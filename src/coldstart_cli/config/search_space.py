@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from coldstart_cli.errors import RequestError
+
+NEAR = 0.05
+"""A share of an interval: values this near to its end are called the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,20 @@ class Searched:
     def first(self) -> Any:
         """A value to compose with."""
         return self.choices[0] if self.choices is not None else self._typed(self.low)
+
+    def end(self, value: Any) -> str | None:
+        """`smallest` or `largest` where a number is an end of what is searched, or near one of an interval.
+
+        Of two choices each is an end, which says nothing.
+        """
+        if self.choices is None:
+            low, high, at = (math.log(v) if self.log else float(v) for v in (self.low, self.high, value))
+            margin = 0.0 if self.whole else NEAR * (high - low)
+            return "smallest" if at <= low + margin else "largest" if at >= high - margin else None
+        numbers = [c for c in self.choices if isinstance(c, int | float) and not isinstance(c, bool)]
+        if len(numbers) < max(3, len(self.choices)):
+            return None
+        return {min(numbers): "smallest", max(numbers): "largest"}.get(value)
 
     def _typed(self, value: float) -> float | int:
         return int(value) if self.whole else float(value)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import ClassVar
 
 import numpy as np
@@ -102,14 +103,19 @@ class Regression(Objective):
     Args:
         mean, deviation: targets and outputs are (value - mean) / deviation, of a value in its own unit.
 
-    It has no calibration: an interval needs a variance, and predictors of reals give only a mean.
+    It has no calibration of classes; predictors that know their deviations have intervals.
     """
 
     n_outputs: int
     mean: float = 0.0
     deviation: float = 1.0
     headline = "mse"
-    units: ClassVar[Mapping[str, Unit]] = {"mse": ""}
+    units: ClassVar[Mapping[str, Unit]] = {
+        "mse": "",
+        "interval_coverage": "%",
+        "interval_width": "",
+        "gaussian_nll": "",
+    }
     higher_is_better = False
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -124,9 +130,32 @@ class Regression(Objective):
         # Back to the unit of the data; the loss keeps the standardised scale, for which rates are chosen.
         return {"mse": self.deviation**2 * F.mse_loss(outputs, targets)}
 
+    def intervals(
+        self, outputs: Tensor, deviations: Tensor, targets: Tensor, coverage: float
+    ) -> dict[str, float]:
+        """Of normal distributions: how many targets lie in the middle, how wide it is, log-likelihood.
+
+        interval_coverage: share of targets in mean -+ z deviation, which holds `coverage` of it.
+        interval_width: mean of 2 z deviation, in the unit of the target. gaussian_nll: mean over targets of
+        -log N(y; mean, deviation^2), in nats, of the target in its unit.
+        """
+        z = NormalDist().inv_cdf((1 + coverage) / 2)
+        inside = (targets - outputs).abs() <= z * deviations
+        return {
+            "interval_coverage": float(inside.double().mean()),
+            "interval_width": float(2 * z * self.deviation * deviations.mean()),
+            "gaussian_nll": float(gaussian_losses(outputs, deviations, targets).mean())
+            + math.log(self.deviation),
+        }
+
     def values(self, outputs: Tensor) -> Tensor:
         """Outputs (n, n_outputs) in the unit of the target."""
         return outputs * self.deviation + self.mean
+
+
+def gaussian_losses(mean: Tensor, deviation: Tensor, targets: Tensor) -> Tensor:
+    """-log N(y; mean, deviation^2) in nats: three (n, n_outputs) -> (n, n_outputs)."""
+    return ((targets - mean) / deviation).square() / 2 + deviation.log() + math.log(2 * math.pi) / 2
 
 
 def one_hot(targets: Tensor, n_outputs: int) -> Tensor:

@@ -107,6 +107,15 @@ class Objective(ABC):
         """Numbers by name that an evaluation reports beside the headline."""
         return {}
 
+    def intervals(
+        self, outputs: Tensor, deviations: Tensor, targets: Tensor, coverage: float
+    ) -> dict[str, float]:
+        """Numbers by name that an evaluation reports where a predictor of reals knows its deviations too.
+
+        `coverage` is the probability that an interval must reach; the shapes are those of `loss`.
+        """
+        return {}
+
     def calibration(self, outputs: Tensor, targets: Tensor, coverage: float) -> Calibration | None:
         """How far predicted probabilities can be believed; None where outputs are not probabilities.
 
@@ -289,12 +298,15 @@ class Adapted:
         notes: numbers worth reporting (`distance`, `guard`, ...). `similarity of X` is the resemblance of
             the source group X to the task, and X, among `beside`, the predictor that learned from X alone.
         beside: other predictors for the same task that are scored beside this one, by role (`teacher`).
+        deviation: makes a module (n, ...) -> (n, n_outputs) of the standard deviations of what `module` says
+            of reals, where the strategy knows them.
     """
 
     build: Callable[[], nn.Module]
     changed: Mapping[str, Tensor]
     notes: Mapping[str, float] = field(default_factory=dict)
     beside: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
+    deviation: Callable[[], nn.Module] | None = None
 
     @property
     def module(self) -> nn.Module:
@@ -316,6 +328,7 @@ class Strategy(nn.Module, ABC):
         needs_labels: it cannot serve k = 0; a strategy without this can, where new classes are classes of the
             source.
         needs_unlabelled: it cannot serve a task without unlabelled examples.
+        needs_running_statistics: it cannot serve a model whose norms keep no running statistics.
         preparing_steps: number of first outer steps, such as a teacher's, that cannot give the best state.
         differentiates_twice: its outer gradient goes through inner ones, for which bf16 is too coarse.
         starts_from_support: its predictor before the first gradient step is made of the support set.
@@ -333,6 +346,7 @@ class Strategy(nn.Module, ABC):
     needs_classes: bool = False
     needs_labels: bool = True
     needs_unlabelled: bool = False
+    needs_running_statistics: bool = False
     starts_from_support: bool = False
     replayable: bool = True
     lowers_distance_by: str | None = None
@@ -357,6 +371,9 @@ class Strategy(nn.Module, ABC):
                 "it learns from unlabelled examples of the new task and n_unlabelled is 0; "
                 "give some (dataset.n_unlabelled=10)"
             )
+        keeps = any(getattr(module, "running_statistics", False) for module in self.modules())
+        if self.needs_running_statistics and not keeps:
+            return "it renews running batch statistics and the model keeps none; choose model.norm=batch"
         return None
 
     @abstractmethod

@@ -27,6 +27,7 @@ class Answer:
     Attributes:
         role: of a predictor beside the strategy's own; None for its own.
         outputs: (n_query, n_outputs), the same tensor where several steps share a predictor.
+        deviations: (n_query, n_outputs), of outputs that are reals, or None.
         seconds: spent inside the strategy's generator up to this step.
     """
 
@@ -34,17 +35,19 @@ class Answer:
     role: str | None
     notes: Mapping[str, float]
     outputs: Tensor
+    deviations: Tensor | None
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """An answer without its values: the index of its output, and the number of predictors before it."""
+    """An answer without its values: indices of outputs and deviations, the number of predictors before it."""
 
     step: int
     role: str | None
     notes: Mapping[str, float]
     output: int
+    deviation: int | None
     n_adapted: int
 
 
@@ -92,7 +95,8 @@ class Adaptations:
         # pairs.
         clocked = ticks[: 2 * place.n_adapted]
         seconds = sum(clocked[1::2]) - sum(clocked[::2])
-        return Answer(place.step, place.role, place.notes, output, seconds)
+        deviations = None if place.deviation is None else outputs[place.deviation]
+        return Answer(place.step, place.role, place.notes, output, deviations, seconds)
 
     def _outputs(self, strategy: Strategy, task: Task, places: list[_Place], *tensors: Tensor) -> Values:
         waiting = iter(tensors)
@@ -100,7 +104,7 @@ class Adaptations:
         query = task.query.map(lambda _: next(waiting)).inputs
         adaptation, found = strategy.adapt(support), list[Tensor | None]()
         latest: Adapted | None = None
-        said: list[tuple[str | None, Mapping[str, float], int]] = []
+        said: list[tuple[str | None, Mapping[str, float], int, int | None]] = []
         n_adapted, goes_on = 0, True
         places.clear()
         # The clock is read by `recorder.call`, so that a replay reads it at the same places.
@@ -119,8 +123,12 @@ class Adaptations:
                         recorder.refuse("it notes numbers")
                     beside = latest.beside.items() if self.beside else ()
                     for role, build in ((None, latest.build), *beside):
-                        said.append((role, {} if role else latest.notes, len(found)))
+                        deviation = None if role else latest.deviation
+                        at = None if deviation is None else len(found) + 1
+                        said.append((role, {} if role else latest.notes, len(found), at))
                         found.append(self._predicted(build, query))
+                        if deviation is not None:
+                            found.append(self._predicted(deviation, query))
                 places += [_Place(step, *words, n_adapted) for words in said]
         # Explicitly, so that what the generator holds is freed before the next task.
         adaptation.close()

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Len, Lt
 
-from coldstart_cli.core.tasks import Split, Strategy, Task, TaskShape, TaskSource
+from coldstart_cli.core.tasks import Split, Strategy, Support, Task, TaskShape, TaskSource
 from coldstart_cli.evaluation.baselines import Baselines
 from coldstart_cli.evaluation.scoring import scored_together
 from coldstart_cli.hardware import Hardware
@@ -36,6 +36,7 @@ class EvaluationPlan:
         baseline_steps: the same for the baseline.
         baseline_search: values of the baseline's hyper-parameters to choose from on validation tasks.
         n_selection_tasks: number of validation tasks for these choices.
+        ablate: whether the strategy's own ablations (`Strategy.ablations`) are scored on the new tasks too.
         reuse_baseline: whether records of the baseline may come from an earlier run that measured the same.
         confidence: of the intervals.
         coverage: probability with which a prediction set should hold the right class.
@@ -58,6 +59,7 @@ class EvaluationPlan:
     baseline_steps: Annotated[list[Annotated[int, Ge(0)]], Len(1)]
     baseline_search: dict[str, Annotated[list[float], Len(1)]]
     n_selection_tasks: Annotated[int, Ge(2)]
+    ablate: bool
     reuse_baseline: bool
     confidence: Annotated[float, Gt(0), Lt(1)]
     coverage: Annotated[float, Gt(0), Lt(1)]
@@ -157,6 +159,8 @@ def _records(
         beside=beside,
         coverage=coverage,
         chooses=job.chooses and job.split == "new",
+        constant=beside and job.role == "strategy",
+        others=_others(job) if plan.ablate and job.role == "strategy" and job.split == "new" else None,
     )
 
     def fresh() -> Iterator[list[Score]]:
@@ -169,6 +173,12 @@ def _records(
         found = baselines.records(variant, strategy, tasks, asked, fresh)
     for scores in found:
         yield [label(score) for score in scores]
+
+
+def _others(job: _Job) -> dict[str, Support]:
+    """Task -> the support set of the one that follows it, of the last that of the first."""
+    tasks = list(tasks_of(job.source, job.split, job.n_tasks))
+    return {task.name: other.support for task, other in zip(tasks, tasks[1:] + tasks[:1], strict=True)}
 
 
 @dataclass(frozen=True, slots=True)

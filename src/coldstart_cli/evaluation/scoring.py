@@ -13,10 +13,12 @@ from queue import SimpleQueue
 import torch
 from torch import Tensor
 
-from coldstart_cli.core.tasks import Strategy, Task, content_hash
-from coldstart_cli.evaluation.adaptations import Adaptations
+from coldstart_cli.core.tasks import Strategy, Support, Task, content_hash
+from coldstart_cli.evaluation.ablations import ablated
+from coldstart_cli.evaluation.adaptations import Adaptations, Answer
 from coldstart_cli.evaluation.step_choice import own_step
 from coldstart_cli.hardware import Hardware
+from coldstart_cli.metrics.names import CONSTANT
 from coldstart_cli.metrics.records import Believed, Score
 from coldstart_cli.training.optimizers import optimizers
 
@@ -30,6 +32,8 @@ def scored_together(
     beside: bool,
     coverage: float | None = None,
     chooses: bool = False,
+    constant: bool = False,
+    others: Mapping[str, Support] | None = None,
 ) -> Iterator[list[Score]]:
     """`scored` for each task, in order; on a CPU several tasks at a time, each on a core of its own.
 
@@ -37,10 +41,19 @@ def scored_together(
     one, but four times slower where another process wants the second core. Each worker has its own module
     tree, because a functional call changes the tree while it runs; tensors are shared.
     `chooses`: each task also says which of the steps it would choose for itself (`own_step`).
+    `constant`: a regression's trivial answer is scored beside the strategy's (`metrics.names.CONSTANT`).
+    `others`: another task's support set for each, with which the strategy's ablations are scored beside it.
     """
     n = hardware.threads if hardware.device.type == "cpu" else 1
     adaptations = Adaptations(steps, hardware, beside=beside)
-    one = partial(scored, adaptations=adaptations, coverage=coverage, chooses=chooses)
+    one = partial(
+        scored,
+        adaptations=adaptations,
+        coverage=coverage,
+        chooses=chooses,
+        constant=constant,
+        others=others,
+    )
     if n == 1:
         yield from (one(strategy, task) for task in tasks)
         return
@@ -82,6 +95,8 @@ def scored(
     *,
     coverage: float | None = None,
     chooses: bool = False,
+    constant: bool = False,
+    others: Mapping[str, Support] | None = None,
 ) -> list[Score]:
     """Adapts to one task and scores its query set.
 
@@ -99,11 +114,16 @@ def scored(
             own = own_step(strategy, task.support, adaptations.steps)
     known: dict[int, _Measured] = {}
     scores: list[Score] = []
-    for answer in adaptations(strategy, task):
+    answers = adaptations(strategy, task)
+    if others is not None:
+        answers += ablated(strategy, task, others[task.name], adaptations.steps, adaptations.hardware)
+    if constant and (mean := _constant(task)) is not None:
+        answers.append(Answer(min(adaptations.steps), CONSTANT, {}, mean, None, 0.0))
+    for answer in answers:
         outputs = id(answer.outputs)
         # Steps that share a predictor have the same tensor of outputs, which is measured once.
         if outputs not in known:
-            known[outputs] = _measured(answer.outputs, task, coverage)
+            known[outputs] = _measured(answer.outputs, answer.deviations, task, coverage)
         measured = known[outputs]
         scores.append(
             Score(
@@ -124,6 +144,14 @@ def scored(
     return scores
 
 
+def _constant(task: Task) -> Tensor | None:
+    """The mean of the support's labels for every query, (n_query, n_outputs); None where there is none."""
+    labels = task.support.targets
+    if labels.ndim < 2 or len(labels) == 0:  # classes, or nothing to take the mean of
+        return None
+    return labels.float().mean(dim=0).expand(len(task.query), -1)
+
+
 @dataclass(frozen=True, slots=True)
 class _Measured:
     value: float
@@ -132,7 +160,7 @@ class _Measured:
     believed: Believed | None
 
 
-def _measured(outputs: Tensor, task: Task, coverage: float | None) -> _Measured:
+def _measured(outputs: Tensor, deviations: Tensor | None, task: Task, coverage: float | None) -> _Measured:
     objective, targets = task.support.objective, task.query.targets
     value = float(objective.metrics(outputs, targets)[objective.headline])
     loss = float(objective.loss(outputs, targets))
@@ -140,6 +168,8 @@ def _measured(outputs: Tensor, task: Task, coverage: float | None) -> _Measured:
         return _Measured(value, loss, {}, None)
     outputs, targets = outputs.cpu(), targets.cpu()  # moved once, because all that follows is counted there
     others = objective.other_metrics(outputs, targets)
+    if deviations is not None:
+        others |= objective.intervals(outputs, deviations.cpu(), targets.cpu(), coverage)
     found = objective.calibration(outputs, targets, coverage)
     believed = found and Believed(found.brier, found.coverage, found.set_size, found.confidence_bins)
     return _Measured(value, loss, {name: round(other, 6) for name, other in others.items()}, believed)

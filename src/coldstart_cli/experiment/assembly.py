@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from coldstart_cli.config.annotations import mismatch
@@ -18,6 +18,7 @@ from coldstart_cli.config.keys import SCALARS
 from coldstart_cli.core.tasks import Split, Strategy, TaskShape, TaskSource
 from coldstart_cli.errors import RequestError, Unserved, suggestion
 from coldstart_cli.evaluation.loop import EvaluationPlan, served, shape_of
+from coldstart_cli.experiment.example_budget import steps_for
 from coldstart_cli.experiment.parts import StrategyBuilder, evaluated_source, facts_of, source_of
 from coldstart_cli.experiment.trainer import TrainingPlan, validation_shape
 from coldstart_cli.hardware import Hardware
@@ -43,7 +44,7 @@ class Experiment:
     """Everything a run needs.
 
     Attributes:
-        config: the resolved config it was built from.
+        config: the resolved config it was built from; training.steps is what training.examples came to.
         left_out: k_shot -> why the evaluation leaves it out.
         contestants: role -> variant -> strategy; there is no role `baseline` where none is requested.
         facts: of the source, which are needed to build the strategy again: n_way and, if its constructor
@@ -88,6 +89,11 @@ def assemble(config: Mapping[str, Any], run: Run | None = None) -> Experiment:
     check_shapes(source, training, evaluation, config["baseline"], is_trained=is_trained)
     check_parts(config["strategy"], "strategy", hardware.processes)
     of_source = {} if run is None else {key: v for key, v in facts_of(run).items() if key != "n_way"}
+    if training.examples is not None and not is_trained:
+        n_steps = steps_for(training.examples, config, hardware, source)
+        training = replace(training, steps=n_steps)
+        config = {**config, "training": {**config["training"], "steps": n_steps}}
+        hardware.prepare(config["seed"])  # chance begins anew, as if nothing had been counted
     builder = StrategyBuilder(config, hardware, source, training.steps, of_source)
     contestants = {"strategy": {"": builder.build(config["strategy"], "strategy")}}
     if config["baseline"] is not None:
@@ -103,6 +109,7 @@ def assemble(config: Mapping[str, Any], run: Run | None = None) -> Experiment:
             trained_before = is_trained and role == "strategy"
             _check_strategy(strategy, role, source, evaluation, is_trained=trained_before)
     check_precision(hardware, contestants["strategy"][""])
+    check_augmentation(training, source)
     facts = {"n_way": source.shape.n_way, **builder.known}
     return Experiment(
         config, hardware, source, training, evaluation, left_out, contestants, builder.vectorize, facts
@@ -145,6 +152,16 @@ def check_precision(hardware: Hardware, strategy: Strategy) -> None:
         raise RequestError(
             "hardware.precision: bf16 makes a gradient through inner steps some 18 % wrong; choose fp32, "
             "strategy.second_order=false, or bf16_second_order to use it anyway"
+        )
+
+
+def check_augmentation(training: TrainingPlan, source: TaskSource) -> None:
+    """Refuses to move inputs that are no images."""
+    shape = source.input_shape
+    if training.augment and not (isinstance(shape, tuple) and len(shape) == 3):
+        raise RequestError(
+            f"training.augment: it moves images and this data set gives inputs of shape {shape}; "
+            "leave it at 0"
         )
 
 

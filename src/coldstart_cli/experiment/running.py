@@ -13,6 +13,7 @@ from coldstart_cli.datasets.own import input_range
 from coldstart_cli.errors import JobError, RequestError
 from coldstart_cli.evaluation.baselines import Baselines
 from coldstart_cli.evaluation.costs import adaptation_ms, costs
+from coldstart_cli.evaluation.edges import edges
 from coldstart_cli.evaluation.loop import evaluate, shape_of, source_refusal, tasks_of
 from coldstart_cli.experiment import finished
 from coldstart_cli.experiment.assembly import Experiment, assemble, variants
@@ -70,6 +71,7 @@ def train(config: Mapping[str, Any], options: Options) -> Outcome:
         found = ranks.agreed(lambda: run.finished and not config["again"] and run.evaluation(name).exists())
         if found:
             _say(options, finished_run.FINISHED.format(run.path))
+            run.note_trials(name, experiment.training.trials)
             _say_where_measured(experiment, run, name, options)
         else:
             _together(_train_and_evaluate, experiment, run, options)
@@ -306,10 +308,17 @@ def _summary(
         costs=costs,
         budgets=plan.budget.verdicts(costs),
         hardware=from_json(HardwareFacts, experiment.hardware.facts()),
-        training=TrainingFacts(state["steps"], state["best_step"], state["seconds"], state["examples"]),
+        training=TrainingFacts(
+            state["steps"],
+            state["best_step"],
+            state["seconds"],
+            state["examples"],
+            experiment.training.trials,
+        ),
         source=source.facts(),
         left_out=experiment.left_out,
         source_left_out={k: reason for k, reason in refused.items() if reason is not None},
+        edges=edges(plan, chosen, experiment.config["names"], by_tasks=source.validation != "as_new") or None,
         baseline_read=None if baselines is None else baselines.summary(),
     )
 

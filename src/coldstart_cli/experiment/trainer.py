@@ -25,8 +25,9 @@ from coldstart_cli.metrics.names import VALIDATION
 from coldstart_cli.processes import ranks
 from coldstart_cli.processes.signals import StopOnSignal
 from coldstart_cli.runs.run import Run
+from coldstart_cli.training.augmentation import Augmentation
 from coldstart_cli.training.optimizers import optimizers
-from coldstart_cli.training.outer_loops import counting
+from coldstart_cli.training.outer_loops import augmenting, counting
 from coldstart_cli.training.randomness import step_seed
 
 
@@ -35,10 +36,12 @@ class ValidationPlan:
     """Which source-validation tasks select the best state, and when.
 
     Attributes:
-        every: outer steps between two validations; the last step is always validated.
+        every: outer steps between two validations. The last step is always validated, and so is the
+            untrained state, which is a candidate too.
         n_tasks: number of tasks, which are always the same.
         n_way, k_shot, n_query: their shape, or None for that of the training tasks.
-        adaptation_steps: gradient steps after which a task's query set is scored.
+        adaptation_steps: gradient steps after which a task's query set is scored; None in a file stands for
+            the strategy's own (`config.composition.resolved`).
     """
 
     every: Annotated[int, Ge(1)]
@@ -46,7 +49,7 @@ class ValidationPlan:
     n_way: Annotated[int, Ge(2)] | None
     k_shot: Annotated[int, Ge(1)] | None
     n_query: Annotated[int, Ge(1)] | None
-    adaptation_steps: Annotated[int, Ge(0)]
+    adaptation_steps: Annotated[int, Ge(0)] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,15 +58,21 @@ class TrainingPlan:
 
     Attributes:
         steps: outer steps; a strategy may need fewer.
+        examples: labelled source examples to draw, which then say the number of steps (`example_budget`).
+        trials: of the search that chose the settings; None where that is not known. It changes nothing.
         log_every: outer steps between two lines of history.
         checkpoint_seconds: seconds between two checkpoints; resuming is exact, so results stay the same.
         validation: how the best state is chosen.
+        augment: how training images are moved at random.
     """
 
     steps: Annotated[int, Ge(1)]
+    examples: Annotated[int, Ge(1)] | None
+    trials: Annotated[int, Ge(0)] | None
     log_every: Annotated[int, Ge(1)]
     checkpoint_seconds: Annotated[float, Gt(0)]
     validation: ValidationPlan
+    augment: Augmentation
 
 
 class Training:
@@ -86,9 +95,9 @@ class Training:
         self.checkpoints = run.checkpoints
         self.step, self.best_step, self.best_value = 0, 0, math.nan
         self.best: dict[str, Any] | None = None  # weights at `best_step`
-        self.best_written = 0
+        self.best_written = -1
         self.saved: int | None = None  # step of the last checkpoint
-        self.validated = 0
+        self.validated = -1
         self.seconds = 0.0
         self.examples: int | None = 0  # labelled source examples drawn
         self.lengths = {"history.jsonl": 0, "timings.jsonl": 0}
@@ -142,7 +151,7 @@ class Training:
             if self.source.validation == "none":  # nothing says that an earlier state was better
                 self.best_step, self.best = self.step, self.strategy.state_dict()
             self._save()
-        else:  # nothing was learned, as by `scratch`
+        else:  # nothing was learned, as by `scratch`; its validation value is there for a search
             self.checkpoints.save_best({"strategy": self.strategy.state_dict(), "step": 0})
 
     def _one_step(self, steps: Iterator[dict[str, float]]) -> dict[str, float] | None:
@@ -150,7 +159,7 @@ class Training:
         # For losses that draw from torch's global generator, such as dropout in a plug-in's own loop.
         torch.manual_seed(step_seed(self.seed, self.step))
         before = self.hardware.now()
-        with self.hardware.autocast(), counting(self._count):
+        with self.hardware.autocast(), counting(self._count), augmenting(self.plan.augment or None):
             values = next(steps, None)
         if values is None:
             return None
@@ -194,15 +203,19 @@ class Training:
 
     @property
     def _validation_due(self) -> bool:
-        if self.source.validation == "none":
+        # A source of new tasks alone serves strategies that learn nothing, which have one state.
+        if self.source.validation == "none" or not self.source.has_source:
             return False
-        prepared = self.step > self.strategy.preparing_steps
+        # No state before a teacher is ready can be the best, the untrained one included.
+        preparing = self.strategy.preparing_steps
+        prepared = self.step > preparing or preparing == 0
         regular = prepared and self.step % self.plan.validation.every == 0
         return self.step > self.validated and (regular or self.step == self.plan.steps)
 
     def _validate(self, loggers: Sequence[Logger], stop: StopOnSignal) -> None:
         """Validates; a stop does not wait for all tasks, which are scored again after the resume."""
         plan = self.plan.validation
+        assert plan.adaptation_steps is not None, "the composition has put a number in its place"
         source = self.source.with_shape(validation_shape(self.source, plan))
         tasks = tasks_of(source, "validation", plan.n_tasks)
         together = partial(
@@ -219,11 +232,13 @@ class Training:
             values += [score.value for score in scores]
         value = sum(values) / len(values)
         name = f"{VALIDATION}{source.objective.headline}"
-        self._refuse_unless_finite(name, value)
+        # An untrained network may diverge where a trained one does not: it is no candidate then.
+        if self.step:
+            self._refuse_unless_finite(name, value)
         self.validated = self.step
         sign = 1.0 if source.objective.higher_is_better else -1.0
         # Strictly better: of equal states the earlier one is kept.
-        if self.best_step == 0 or sign * value > sign * self.best_value:
+        if math.isfinite(value) and (self.best is None or sign * value > sign * self.best_value):
             self.best_step, self.best_value = self.step, value
             # A copy: state_dict refers to the weights that the next step changes.
             self.best = copy.deepcopy(self.strategy.state_dict())

@@ -77,13 +77,20 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Similarity:
-    """What a similarity was worth (`strategy_notes.similarity_check`)."""
+    """What a similarity was worth (`strategy_notes.similarity_check`).
+
+    Attributes:
+        constant_rho, constant_regret: `within_task_rho` and `regret` of the best constant ranking; None where
+            there is one task, or an earlier version wrote the result.
+    """
 
     rho: float
     p: float
     pairs: int
     within_task_rho: float
     regret: float
+    constant_rho: float | None = field(default=None, metadata=ABSENT)
+    constant_regret: float | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +103,8 @@ class Shot:
         gap: from source to new tasks.
         gain: over the baseline, paired over tasks.
         beside: role -> a predictor that was scored beside the strategy's own.
+        ablations: what was exchanged or left out -> how much better that is, paired over tasks; None
+            where none were asked for.
         notes: name -> mean over new tasks before and after adaptation.
         baseline_shots: shots with which the baseline does as well; not finite where it never does.
     """
@@ -106,6 +115,7 @@ class Shot:
     gap: Interval | None = field(default=None, metadata=ABSENT)
     gain: Interval | None = field(default=None, metadata=ABSENT)
     beside: Mapping[str, Outcome]
+    ablations: Mapping[str, Interval] | None = field(default=None, metadata=ABSENT)
     notes: Mapping[str, Sequence[float | None]]
     similarity: Similarity | None
     baseline_shots: float | None = field(default=None, metadata=ABSENT)
@@ -185,12 +195,18 @@ class HardwareFacts:
 
 @dataclass(frozen=True, slots=True)
 class TrainingFacts:
-    """The budget that was used. examples: labelled source examples drawn; None where none were counted."""
+    """The budget that was used.
+
+    Attributes:
+        examples: labelled source examples drawn; None where none were counted.
+        trials: of the search that chose the settings; None where that is not known.
+    """
 
     steps: int
     best_step: int
     seconds: float
     examples: int | None
+    trials: int | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +248,7 @@ class Summary:
         budgets: limit -> its verdict.
         source: split -> what the data set says of it.
         left_out, source_left_out: k_shot -> why there are no new tasks, no source tasks.
+        edges: choices at the edge of what was tried (`evaluation.edges`); None where there is none.
     """
 
     names: Names
@@ -255,6 +272,7 @@ class Summary:
     left_out: Mapping[int, str]
     source_left_out: Mapping[int, str]
     baseline_read: BaselineRead | None = field(default=None, metadata=ABSENT)
+    edges: Sequence[str] | None = field(default=None, metadata=ABSENT)
 
     @property
     def unit(self) -> Unit:

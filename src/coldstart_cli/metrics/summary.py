@@ -23,7 +23,7 @@ from coldstart_cli.metrics.measures import (
     shots_to,
     steps_to,
 )
-from coldstart_cli.metrics.names import SIMILARITY
+from coldstart_cli.metrics.names import ABLATION, CONSTANT, SIMILARITY
 from coldstart_cli.metrics.records import Record
 from coldstart_cli.metrics.results import (
     Findings,
@@ -114,6 +114,10 @@ def _one_shot(
     if base:
         gain = paired_gain(own, theirs, higher_is_better, confidence, origins_of(records))
     others = [r for r in records if r.split == "new" and r.role not in ("strategy", "baseline")]
+    ablated = [r for r in others if r.role.startswith(ABLATION)]
+    others = [r for r in others if not r.role.startswith(ABLATION)]
+    # The constant answer takes no step, and is there before the first alone.
+    at = {CONSTANT: min((r.step for r in others if r.role == CONSTANT), default=ours)}
     return Shot(
         source_test=source,
         new=after,
@@ -121,9 +125,20 @@ def _one_shot(
         gap=None if source is None else _gap(source.after, after.after),
         gain=gain,
         beside={
-            role: _outcome([r for r in others if r.role == role], ours, confidence)
+            role: _outcome([r for r in others if r.role == role], at.get(role, ours), confidence)
             for role in dict.fromkeys(r.role for r in others)
         },
+        ablations={
+            role.removeprefix(ABLATION): paired_gain(
+                by_task([r for r in ablated if r.role == role], ours),
+                own,
+                higher_is_better,
+                confidence,
+                origins_of(new),
+            )
+            for role in dict.fromkeys(r.role for r in ablated)
+        }
+        or None,
         notes=mean_notes([r for r in new if r.notes], ours),
         similarity=_similarity(new, others, theirs, ours, higher_is_better),
     )

@@ -5,6 +5,7 @@ Images are stored with the channel last, which reduces a step on a CPU to about 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, final
 
 import torch
@@ -108,6 +109,7 @@ class Conv4(Encoder):
         self.input_shape, self.hidden, self.norm = input_shape, hidden, norm
         self.groups, self.downsample = groups, downsample
         self.feature_dim = hidden * pooled if downsample == "pool" else hidden
+        self.map_channels = (hidden,) * N_BLOCKS
         self.convs = nn.ModuleList()
         self.norms = nn.ModuleList()
         for block in range(N_BLOCKS):
@@ -126,14 +128,29 @@ class Conv4(Encoder):
             self.norms.append(norm_layer(norm, hidden, groups))
 
     def forward(self, inputs: Inputs) -> Tensor:
+        # Not by `maps`: an export would have to trace a generator.
+        maps = self._images(inputs)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            maps = self._block(conv, norm, maps)
+        return self.from_last_map(maps)
+
+    def maps(self, inputs: Inputs) -> Iterator[Tensor]:
+        maps = self._images(inputs)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            maps = self._block(conv, norm, maps)
+            yield maps
+
+    def from_last_map(self, maps: Tensor) -> Tensor:
+        return maps.flatten(1) if self.downsample == "pool" else maps.mean((2, 3))
+
+    def _images(self, inputs: Inputs) -> Tensor:
         assert isinstance(inputs, Tensor)
         first = self.convs[0]
         assert isinstance(first, nn.Conv2d)
-        maps = scaled(_channels_last(inputs), first.weight.dtype)
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            maps = self._pooled(conv, norm, maps) if self.downsample == "pool" else norm(conv(maps))
-            maps = F.relu(maps)
-        return maps.flatten(1) if self.downsample == "pool" else maps.mean((2, 3))
+        return scaled(_channels_last(inputs), first.weight.dtype)
+
+    def _block(self, conv: nn.Module, norm: nn.Module, maps: Tensor) -> Tensor:
+        return F.relu(self._pooled(conv, norm, maps) if self.downsample == "pool" else norm(conv(maps)))
 
     def _pooled(self, conv: nn.Module, norm: nn.Module, maps: Tensor) -> Tensor:
         """Pools before ReLU: the same values, and a quarter of the work for ReLU."""

@@ -1,13 +1,14 @@
 """Low-rank updates of a module's weights: Hu et al. 2021, arXiv:2106.09685, equation 3 and section 4.1.
 
-W' = W + (alpha / rank) B A, with A (rank, rest) and B (out, rank) for a weight of `out` rows that is read as
-a matrix (out, rest): a convolution's (out, in, height, width) has rest = in * height * width. Written
-for tensors by their names, so that one implementation serves every module.
+W' = W + scale B A, with scale alpha / rank, or alpha / sqrt(rank) where it is rank-stabilised (rsLoRA,
+Kalajdzievski 2023, arXiv:2312.03732, theorem 3.2), A (rank, rest) and B (out, rank) for a weight of `out`
+rows that is read as a matrix (out, rest): a convolution's (out, in, height, width) has rest = in * height *
+width. Written for tensors by their names, so that one implementation serves every module.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -53,19 +54,56 @@ def check_rank(rank: int, weights: Mapping[str, Tensor]) -> None:
 
 
 def low_rank(weights: Mapping[str, Tensor], rank: int, seed: int) -> dict[str, Tensor]:
-    """The factors that an update starts from: `NAME.lora_A` Gaussian and `NAME.lora_B` zero, so B A is zero.
+    """The factors that an update starts from: `NAME.lora_A` random and `NAME.lora_B` zero, so B A is zero.
 
-    The paper gives no variance; here it is 1 / rest, so that A x is of the size of x.
+    A is drawn from U(-1 / sqrt(rest), 1 / sqrt(rest)) as in the authors' code: Kaiming's uniform distribution
+    with a = sqrt(5), of variance 1 / (3 rest). The paper's text has a Gaussian without a variance.
     """
     generator = torch.Generator().manual_seed(seed % 2**32)
     factors = {}
     for name, weight in weights.items():
         out, rest = sides(weight)
         # Drawn on the CPU and then moved, so that every device starts from the same numbers.
-        gaussian = torch.randn(rank, rest, generator=generator) / rest**0.5
-        factors[f"{name}.lora_A"] = gaussian.to(weight)
+        uniform = (2 * torch.rand(rank, rest, generator=generator) - 1) / rest**0.5
+        factors[f"{name}.lora_A"] = uniform.to(weight)
         factors[f"{name}.lora_B"] = weight.new_zeros(out, rank)
     return factors
+
+
+def chosen(weights: Mapping[str, Tensor], targets: Sequence[str] | None) -> dict[str, Tensor]:
+    """Those of the weights whose names have one of the targets in them; all for None.
+
+    A target is one part of a name between dots, or several: `query`, `convs.3`.
+
+    Raises:
+        ValueError: where a target is in no name.
+    """
+    if targets is None:
+        return dict(weights)
+    for target in targets:
+        if not any(f".{target}." in f".{name}." for name in weights):
+            parts = dict.fromkeys(part for name in weights for part in name.split(".")[:-1])
+            raise ValueError(f"targets: no matrix has {target} in its name; choose among {', '.join(parts)}")
+    return {n: w for n, w in weights.items() if any(f".{target}." in f".{n}." for target in targets)}
+
+
+def dropped(factors: Mapping[str, Tensor], share: float, generator: torch.Generator) -> dict[str, Tensor]:
+    """The factors as if this share of the updates' inputs x in A x were zero and the others larger.
+
+    Departure from the authors' code: the inputs that are dropped are the same for all examples, because
+    updates are merged into the weights.
+    """
+    left = dict(factors)
+    for name, factor in factors.items():
+        if name.endswith(".lora_A"):
+            kept = torch.rand(1, factor.shape[1], generator=generator) >= share
+            left[name] = factor * kept.to(factor) / (1 - share)
+    return left
+
+
+def scale_of(alpha: float, rank: int, *, rank_stabilised: bool) -> float:
+    """What B A is multiplied by."""
+    return float(alpha / (rank**0.5 if rank_stabilised else rank))
 
 
 def merged(weights: Mapping[str, Tensor], factors: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:

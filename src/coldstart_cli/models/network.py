@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType
 from typing import Protocol, final
@@ -26,15 +26,25 @@ class Encoder(nn.Module, ABC):
         feature_dim: width of the features.
         vectorizable: whether torch.func.vmap can lift it; if not, tasks are computed one after another.
         reads: fingerprint of the preprocess whose output it reads, or None where it reads anything.
+        map_channels: channels of the map after each block, first to last; empty where it has no such maps.
     """
 
     feature_dim: int
     vectorizable: bool = True
     reads: str | None = None
+    map_channels: tuple[int, ...] = ()
 
     @abstractmethod
     def forward(self, inputs: Inputs) -> Tensor:
         """Features (n, feature_dim) of n inputs."""
+
+    def maps(self, inputs: Inputs) -> Iterator[Tensor]:
+        """The map (n, channels, height, width) after each block, which distillation compares."""
+        return iter(())
+
+    def from_last_map(self, maps: Tensor) -> Tensor:
+        """The features (n, feature_dim) that `forward` makes of the last block's map."""
+        raise NotImplementedError
 
 
 @final

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from coldstart_cli.comparison.budgets import QUANTITIES
 from coldstart_cli.comparison.findings import Comparison, Costs, Setting, Training
 from coldstart_cli.comparison.verdict import starred
 from coldstart_cli.metrics.budgets import BATCH
@@ -51,6 +52,8 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
             console.print(_others(setting, others))
         console.print()
         console.print(_costs(setting))
+        console.print()
+        console.print(_budgets(setting))
         for line in _similarity(setting):
             console.print(plain(line), soft_wrap=True)
     console.print()
@@ -164,6 +167,24 @@ def _numbers(costs: Costs | None, training: Training | None) -> list[str]:
     ]
 
 
+def _budgets(setting: Setting) -> Table:
+    """What each contestant was given: to be read before its result."""
+    heads = ("source examples", "outer steps", "steps tried", "trials")
+    table = _columns(*heads, *(f"chosen at k = {k}" for k in setting.shots))
+    for contestant in setting.contestants:
+        given = [getattr(contestant.training, field, None) for field in QUANTITIES]
+        standings = [at.results.get(contestant.name) for at in setting.shots.values()]
+        chosen = [UNKNOWN if one is None else _steps(one.steps) for one in standings]
+        cells = [UNKNOWN if n is None else f"{n:,.0f}" for n in given]
+        table.add_row(plain(contestant.name), *map(Text, [*cells, *chosen]))
+    return table
+
+
+def _steps(chosen: int | Sequence[int]) -> str:
+    """One number, or the least and the most of several seeds."""
+    return str(chosen) if isinstance(chosen, int) else f"{min(chosen)} to {max(chosen)}"
+
+
 def _columns(*names: str) -> Table:
     table = Table(box=None, pad_edge=False)
     # In a narrow terminal names are cut, and numbers never are: a cut number is a wrong one.
@@ -179,7 +200,9 @@ def _similarity(setting: Setting) -> list[str]:
         f"similarity by {row.contestant} at k = {row.k}: rank correlation with the real gain "
         f"{correlation(row.rho)} over {row.pairs} pairs of source group and new task, within a task "
         f"{correlation(row.within_task_rho, 'not known')}; "
-        f"taking the most similar group loses {numbers_of(setting).loss(row.regret)}"
+        f"taking the most similar group loses {numbers_of(setting).loss(row.regret)}; the best ranking that "
+        f"is the same for every task: within a task {correlation(row.constant_rho, 'not known')}, its first "
+        f"loses {numbers_of(setting).loss(row.constant_regret)}"
         for row in setting.similarity
         if row.rho is not None
     ]

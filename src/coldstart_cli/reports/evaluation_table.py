@@ -245,6 +245,11 @@ def _beside(shots: Sequence[Shot], numbers: Numbers, metric: str) -> list[Sectio
         others = {role: [shot.beside.get(role) for shot in shots] for role in roles}
         rows = [(role, [numbers.interval(of and of.after) for of in found]) for role, found in others.items()]
         sections.append((f"Beside it, on the same tasks ({metric})", rows))
+    cut = dict.fromkeys(name for shot in shots for name in shot.ablations or ())
+    if cut:
+        known = {name: [(shot.ablations or {}).get(name) for shot in shots] for name in cut}
+        rows = [(name, [numbers.interval(of, signed=True) for of in found]) for name, found in known.items()]
+        sections.append((f"Ablations, against itself, paired ({metric})", rows))
     if notes:
         rows = [(name, [_note(shot.notes.get(name)) for shot in shots]) for name in notes]
         sections.append(("Noted by the strategy (mean over new tasks, before → after)", rows))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coldstart_cli.metrics.names import SIMILARITY
+from coldstart_cli.metrics.names import CONSTANT, SIMILARITY
 from coldstart_cli.metrics.numbers import (
     Numbers,
     correlation,
@@ -25,6 +25,7 @@ def footnotes(summary: Summary, numbers: Numbers) -> list[str]:
     """The lines below the table, in order."""
     parts = (
         _choice(summary),
+        _behind_constant(summary, numbers),
         _over_shots(summary, numbers),
         _similarity(summary, numbers),
         _calibration(summary),
@@ -41,14 +42,32 @@ def footnotes(summary: Summary, numbers: Numbers) -> list[str]:
 
 
 def _choice(summary: Summary) -> list[str]:
-    """How the number of steps was chosen, where it was not by validation tasks."""
+    """How the number of steps was chosen, where it was not by validation tasks, and choices at an edge."""
     if not any(shot.new.chosen_by_tasks for shot in summary.shots.values()):
-        return []
+        return list(summary.edges or ())
     return [
+        *(summary.edges or ()),
         "Validation tasks are not like the new ones here, so each new task chose its steps itself: by "
         "cross-validation on its labels from two a class on, else by the mutual information of inputs and "
-        "answers on its unlabelled examples, else the last"
+        "answers on its unlabelled examples, else the last",
     ]
+
+
+def _behind_constant(summary: Summary, numbers: Numbers) -> list[str]:
+    """A regression that does worse than no model at all is the first thing that a reader must know."""
+    found = []
+    for k, shot in summary.shots.items():
+        plain = shot.beside.get(CONSTANT)
+        if plain is None:
+            continue
+        lost = shot.new.after.mean - plain.after.mean
+        if (-lost if summary.higher_is_better else lost) > 0:
+            found.append(
+                f"{summary.names.strategy} does worse than the mean of the task's own labels at k={k} "
+                f"({numbers.value(shot.new.after.mean)} against {numbers.value(plain.after.mean)}): label "
+                "more examples, or predict that mean"
+            )
+    return found
 
 
 def _over_shots(summary: Summary, numbers: Numbers) -> list[str]:
@@ -70,7 +89,9 @@ def _over_shots(summary: Summary, numbers: Numbers) -> list[str]:
 
 
 def _calibration(summary: Summary) -> list[str]:
-    if summary.n_way is None and not any(shot.new.calibration for shot in summary.shots.values()):
+    # A strategy that knows its deviations has the coverage of its intervals among the metrics.
+    believed = any(shot.new.calibration or shot.new.metrics for shot in summary.shots.values())
+    if summary.n_way is None and not believed:
         return ["No calibration: a predictor of reals gives a mean and no variance"]
     return []
 
@@ -94,6 +115,12 @@ def _similarity(summary: Summary, numbers: Numbers) -> list[str]:
             f"a task {correlation(check.within_task_rho, 'not known')}; taking the most similar group "
             f"loses {numbers.loss(check.regret)} against the best"
         )
+        if check.constant_rho is not None and check.constant_regret is not None:
+            lines.append(
+                f"  The best ranking that is the same for every task: within a task "
+                f"{correlation(check.constant_rho, 'not known')}, its first loses "
+                f"{numbers.loss(check.constant_regret)}"
+            )
     return lines
 
 
@@ -156,10 +183,13 @@ def _training(summary: Summary) -> list[str]:
     line = f"Training: {training.steps:,} steps in {duration(training.seconds)} s"
     if training.best_step:
         line += f", best state after {training.best_step:,}"
+    elif training.steps:
+        line += ", best state before the first: by validation tasks no step improved on the untrained network"
     if training.steps:
         n = training.examples
         line += f"; {n:,} labelled source examples seen" if n else "; source examples not counted"
-    return [line]
+    trials = training.trials
+    return [line, f"Search behind the settings: {'not known' if trials is None else f'{trials:,} trials'}"]
 
 
 def _read(summary: Summary) -> list[str]:

@@ -70,13 +70,14 @@ def training(rows: Sequence[Row], best_step: int, names: Mapping[str, str]) -> F
 
     Args:
         rows: of history.jsonl: step, and metrics, of which one that was not finite is None.
-        best_step: marked; 0 where none is known.
+        best_step: marked; 0 is one only where the untrained state was validated.
     """
     from matplotlib.figure import Figure
 
     metrics = list(dict.fromkeys(name for row in rows for name in row if name != "step"))
     if not metrics:
         return None
+    known = best_step > 0 or any(row["step"] == 0 for row in rows)
     figure = Figure(figsize=(7, 1 + 1.8 * len(metrics)), layout="constrained")
     figure.suptitle(_title(names), fontsize=10)
     for axes, name in zip(
@@ -91,10 +92,10 @@ def training(rows: Sequence[Row], best_step: int, names: Mapping[str, str]) -> F
             axes.plot(steps, values, color=COLOURS[0], linewidth=1, alpha=1 if smooth is None else 0.3)
             if smooth is not None:
                 axes.plot(steps, smooth, color=COLOURS[0])
-        if best_step:
+        if known:
             axes.axvline(best_step, color="black", linestyle=":", linewidth=1)
         axes.set_ylabel(_short(name, 24))
-    axes.set_xlabel(f"step (dotted: the best, {best_step:,})" if best_step else "step")
+    axes.set_xlabel(f"step (dotted: the best, {best_step:,})" if known else "step")
     return figure
 
 

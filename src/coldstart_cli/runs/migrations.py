@@ -42,8 +42,18 @@ MIGRATIONS: dict[int, Any] = {1: _examples_unknown}
 """format n -> a function that turns a run.json of format n into one of n + 1."""
 
 
+_AS_THEY_ARE: dict[str, Any] = {
+    "_target_": "coldstart_cli.training.Augmentation",
+    "shift": 0.0,
+    "rotation": 0.0,
+    "scale": 0.0,
+}
+_HEAD = {"head_lr": None}
 _SHARED: dict[str, Any] = {"shared_labels": False, "leave_out": None}
 NEUTRAL: dict[str, dict[str, Any]] = {
+    "coldstart_cli.strategies.MatchingNetwork": {"temperature": 1.0, "learn_temperature": False},
+    "coldstart_cli.strategies.ProtoNet": {"temperature": 1.0, "learn_temperature": False},
+    "coldstart_cli.strategies.Reptile": {"outer_lr": None, "carry_state": False},
     "coldstart_cli.datasets.arrays": {
         "channel_axis": None,
         "standardise": False,
@@ -53,10 +63,39 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.datasets.image_folder": {"invert": False, **_SHARED},
     "coldstart_cli.datasets.tabular": {"group_column": None, **_SHARED},
     "coldstart_cli.datasets.text": {"group_column": None, **_SHARED},
+    "coldstart_cli.experiment.TrainingPlan": {"examples": None, "trials": None, "augment": _AS_THEY_ARE},
+    "coldstart_cli.strategies.BornAgain": _HEAD,
+    "coldstart_cli.strategies.CoTuning": _HEAD,
+    "coldstart_cli.strategies.Distillation": {"attention_weight": 0.0, "hint_share": 0.0, **_HEAD},
+    "coldstart_cli.strategies.DomainAdversarial": _HEAD,
+    "coldstart_cli.strategies.FineTune": _HEAD,
+    "coldstart_cli.strategies.Guarded": {"fallback_steps": None, "fallback_search": {}},
+    "coldstart_cli.strategies.L2SP": _HEAD,
+    "coldstart_cli.strategies.LPFT": _HEAD,
+    "coldstart_cli.strategies.Logistic": {"C_search": None},
+    "coldstart_cli.strategies.LoRA": {
+        "rank_stabilised": False,
+        "targets": None,
+        "dropout": 0.0,
+        **_HEAD,
+    },
+    "coldstart_cli.strategies.SourceSelection": {"pooled_share": None, "components": 1, **_HEAD},
+    "coldstart_cli.strategies.ccsa": _HEAD,
+    "coldstart_cli.strategies.coral": _HEAD,
+    "coldstart_cli.strategies.mmd": {"unbiased": False, **_HEAD},
+    "coldstart_cli.evaluation.EvaluationPlan": {"ablate": False},
 }
 """class -> keys that it has gained since, with the values that change nothing: a hash leaves them out there.
 
 So a run keeps its name when a class gains a key, and the same command finds the run of an older coldstart.
+"""
+REDESIGNED: Mapping[str, int] = {
+    "coldstart_cli.strategies.FiLM": 2,
+    "coldstart_cli.strategies.TaskEncoder": 2,
+}
+"""class -> the number of its design, where one of before learned other weights from the same config.
+
+It stands in hashes, so that no command takes a run of an earlier design for its own.
 """
 _WRITTEN: dict[str, Any] = {"delimiter": "auto", "quoted": None, "header": True}
 _OWN = {
@@ -77,25 +116,31 @@ GAINED: dict[str, dict[str, Any]] = {
 """class -> keys gained before `NEUTRAL`, with the values that change nothing; hashes hold them."""
 
 
-def as_hashed(node: Any) -> Any:
-    """A config for a hash: by its first names, and without the keys that a class gained at neutral values."""
-    return _without_neutral(as_first_named(node))
+def as_hashed(node: Any, *, designs: Mapping[str, int] = REDESIGNED) -> Any:
+    """A config for a hash: by its first names, and without the keys that a class gained at neutral values.
+
+    Args:
+        designs: classes that were redesigned; none: as before they were.
+    """
+    return _without_neutral(as_first_named(node), designs)
 
 
-def _without_neutral(node: Any) -> Any:
+def _without_neutral(node: Any, designs: Mapping[str, int]) -> Any:
     if isinstance(node, list):
-        return [_without_neutral(item) for item in node]
+        return [_without_neutral(item, designs) for item in node]
     if not isinstance(node, Mapping):
         return node
     target = str(node.get("_target_"))
-    neutral = NEUTRAL.get(RENAMED.get(target, target), {})
+    name = RENAMED.get(target, target)
+    neutral = NEUTRAL.get(name, {})
     # The type as well: False == 0, and a key that is 0 need not be neutral where False is.
     kept = {
         key: value
         for key, value in node.items()
         if not (key in neutral and type(value) is type(neutral[key]) and value == neutral[key])
     }
-    return {key: _without_neutral(value) for key, value in kept.items()}
+    below = {key: _without_neutral(value, designs) for key, value in kept.items()}
+    return {**below, "design": designs[name]} if name in designs else below
 
 
 def completed(config: dict[str, Any]) -> dict[str, Any]:

@@ -45,23 +45,23 @@ from coldstart_cli.metrics.results import Summary, summary_of
 from coldstart_cli.processes import ranks
 from coldstart_cli.renamed import renamed
 from coldstart_cli.runs.checkpoints import Checkpoints
-from coldstart_cli.runs.migrations import FORMAT, as_hashed, completed, migrated
+from coldstart_cli.runs.migrations import FORMAT, REDESIGNED, as_hashed, completed, migrated
 
 DETERMINING = ("strategy", "model", "optimizer", "training", "seed", "dataset")
 PLACES = ("root", "unlabelled", "delimiter", "quoted", "header", "decimal", "keep", "target")
 """Keys of a data set that say where it is stored and how it is written; its content is in the fingerprint."""
-REPORTING = ("log_every", "checkpoint_seconds")
+REPORTING = ("trials", "log_every", "checkpoint_seconds")
 """Keys of `training` that do not change the trained weights."""
 JUDGING = ("budget", "beyond", "reuse_baseline")
 """Keys of `evaluation` that change no result: limits, the treatment of shots beyond the data, and whether
 records of the baseline may come from an earlier run."""
 
 
-def run_name(config: Mapping[str, Any], fingerprint: str) -> str:
-    """The directory name that determines, and is determined by, the training."""
-    determining = {key: as_hashed(config[key]) for key in DETERMINING}
+def run_name(config: Mapping[str, Any], fingerprint: str, designs: Mapping[str, int] = REDESIGNED) -> str:
+    """The directory name that determines, and is determined by, the training; `designs` as in `as_hashed`."""
+    determining = {key: as_hashed(config[key], designs=designs) for key in DETERMINING}
     determining["dataset"] = {k: v for k, v in determining["dataset"].items() if k not in PLACES}
-    determining["training"] = {k: v for k, v in determining["training"].items() if k not in REPORTING}
+    determining["training"] = training_that_determines(determining["training"])
     # Of the hardware only the precision changes weights beyond rounding.
     determining |= {"fingerprint": fingerprint, "precision": config["hardware"]["precision"]}
     names = config["names"]
@@ -73,6 +73,12 @@ def run_name(config: Mapping[str, Any], fingerprint: str) -> str:
         json_digest(determining),
     ]
     return "-".join(map(folder_name, parts))
+
+
+def training_that_determines(training: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `training` changes weights: not the steps, where the number of examples says them."""
+    left_out = REPORTING if training.get("examples") is None else (*REPORTING, "steps")
+    return {key: value for key, value in training.items() if key not in left_out}
 
 
 def folder_name(name: str) -> str:
@@ -139,9 +145,14 @@ class Run:
         try:
             config = read_config(self.path / "config.yaml")
             fingerprint = str(read_json(self.path / "environment.json", "run")["fingerprint"])
-            held = run_name(config, fingerprint)
+            held, before = run_name(config, fingerprint), run_name(config, fingerprint, {})
         except (RequestError, LookupError, TypeError):
             return  # damaged: what reads it says so
+        if self.path.name == before != held:
+            raise RequestError(
+                f"run: {self.path} was trained by an earlier {config['names']['strategy']}, of another "
+                "design; its results can be compared, but to evaluate it further train it anew"
+            )
         if held != self.path.name:
             raise RequestError(
                 f"run: {self.path} holds another run, {held}, copied or renamed; give it that name back, or "
@@ -221,6 +232,14 @@ class Run:
         value = read_json(place, "run")
         with shaped("run", place):
             return summary_of(value)
+
+    @ranks.alone
+    def note_trials(self, evaluation: str, trials: int | None) -> None:
+        """Writes into a summary how many trials chose the settings, where that has become known since."""
+        place = self.evaluation(evaluation) / "summary.json"
+        value = read_json(place, "run")
+        if trials is not None and value["training"].get("trials") != trials:
+            write_json(place, {**value, "training": {**value["training"], "trials": trials}})
 
     @ranks.alone
     def write_evaluation(

@@ -1,9 +1,10 @@
 """`coldstart tune`: a search for hyper-parameters that sees source-validation tasks and nothing else.
 
 The search space is written as in Hydra's sweeps: `strategy.inner_lr=tag(log, interval(0.01, 1))`,
-`model.hidden=choice(32, 64)`, `strategy.inner_steps=range(1, 6)`. Optuna (Akiba et al. 2019,
-arXiv:1907.10902) proposes, a child process trains, the best source-validation value of the training is the
-trial's. New tasks are touched once at the end, by the best trial, and only where that is asked for.
+`model.hidden=choice(32, 64)`, `strategy.inner_steps=range(1, 6)`; without any, the strategy's file of
+conf/search says it. Optuna (Akiba et al. 2019, arXiv:1907.10902) proposes, a child process trains, the best
+source-validation value of the training is the trial's. New tasks are touched once at the end, by the best
+trial, and only where that is asked for.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from annotated_types import Ge
 
 from coldstart_cli.config import composition
 from coldstart_cli.config.building import build
+from coldstart_cli.config.search_files import ranges_in, search_file
 from coldstart_cli.config.search_space import Searched
 from coldstart_cli.digests import json_digest
 from coldstart_cli.errors import RequestError
@@ -35,11 +37,11 @@ from coldstart_cli.processes.signals import StopOnSignal
 from coldstart_cli.runs.run import (
     DETERMINING,
     PLACES,
-    REPORTING,
     Run,
     best_on_validation,
     folder_name,
     run_name,
+    training_that_determines,
 )
 from coldstart_cli.sweeps.launcher import Child, Job, SweepPlan, children, n_at_once, stop_all
 
@@ -76,15 +78,38 @@ def tune(overrides: Sequence[str], options: running.Options, config_dirs: Sequen
     own = [o for o in overrides if o.startswith("tune.")]
     plan: TunePlan = build(composition.values_of("tune", own), "tune", TunePlan, [], {})
     optuna = _optuna()
-    fixed, space = composition.search_space([o for o in overrides if o not in own])
-    if not space:
-        raise RequestError(
-            "tune: nothing is searched; give a key a range, as in 'strategy.inner_lr=interval(0.01, 1)'"
-        )
+    fixed, typed = composition.search_space([o for o in overrides if o not in own])
+    space = typed or _space_of_file(fixed, options, config_dirs)
     search = _Search(optuna, plan, fixed, space, options, config_dirs)
     with search.locked(), StopOnSignal() as stop:
         search.run(stop)
     return search.report()
+
+
+def _space_of_file(fixed: Sequence[str], options: running.Options, config_dirs: Sequence[str]) -> Space:
+    """What conf/search says of the strategy, without the keys that the command line gives a value.
+
+    Raises:
+        RequestError: where there is no such file, or it leaves nothing to search.
+    """
+    ((_, config),) = composition.points(fixed)
+    name = config["names"]["strategy"]
+    path = search_file(name, config_dirs)
+    if path is None:
+        raise RequestError(
+            f"tune: nothing is searched and there is no search/{name}.yaml; give a key a range, as in "
+            "'strategy.inner_lr=interval(0.01, 1)'"
+        )
+    given = {word.partition("=")[0].lstrip("+") for word in fixed}
+    fixed_values, found = composition.search_space(ranges_in(path))
+    if fixed_values:
+        raise RequestError(f"{path}: {fixed_values[0]} is one value; write a range, as in choice(1, 2, 4)")
+    space = {key: searched for key, searched in found.items() if key not in given}
+    if not space:
+        raise RequestError(f"tune: the command line gives every key of {path} a value; leave one out")
+    if not options.quiet:
+        print(f"tune: searches {', '.join(space)}, as {path} says", file=sys.stderr)
+    return space
 
 
 class _Search:
@@ -186,12 +211,18 @@ class _Search:
             settings = " ".join(f"{key}={_text(value)}" for key, value in trial.params.items())
             print(f"  {self.metric.replace('_', ' ')} {trial.value:.4f}  {settings}")
         best = [f"{key}={_text(value)}" for key, value in ended[0].params.items()]
+        ends = [(key, value, self.space[key].end(value)) for key, value in ended[0].params.items()]
+        for key, value, end in ends:
+            if end is not None:
+                print(f"{key}={_text(value)} is the {end} that was tried; try a range that goes on there")
+        trials = f"training.trials={len(self._ended())}"
         folders = [word for folder in self.config_dirs for word in ("--config-dir", folder)]
         words = [o for o in self.fixed if not o.startswith("hydra.searchpath=")]
-        command = shlex.join(["coldstart", "train", *folders, *words, *best])
+        command = shlex.join(["coldstart", "train", *folders, *words, *best, trials])
         print(f"\nThe best, by source-validation tasks: {command}")
         if self.plan.evaluate:
-            running.train(self._config(ended[0].params), replace(self.options, train_only=False))
+            config = self._config(ended[0].params, trials)
+            running.train(config, replace(self.options, train_only=False))
         return 0
 
     def _check_storage(self) -> None:
@@ -272,7 +303,8 @@ class _Search:
         """Hands validation values on, and ends a trial that the pruner gives up."""
         child.read()
         for step, value in child.validations():
-            trial.report(value, step)
+            if step:  # what is not trained yet says nothing of a trial
+                trial.report(value, step)
         if not child.ended and trial.should_prune():
             child.stop("pruned")
 
@@ -304,8 +336,8 @@ class _Search:
             stamp = time.strftime("%H:%M:%S")
             print(f"{stamp} trial {trial.number}: {text}  {settings}", file=sys.stderr, flush=True)
 
-    def _config(self, params: Mapping[str, Any]) -> composition.Config:
-        chosen = [f"{key}={_text(value)}" for key, value in params.items()]
+    def _config(self, params: Mapping[str, Any], *more: str) -> composition.Config:
+        chosen = [*(f"{key}={_text(value)}" for key, value in params.items()), *more]
         ((_, config),) = composition.points([*self.fixed, *chosen])
         return config
 
@@ -325,7 +357,7 @@ def _problem(config: Mapping[str, Any], fingerprint: str, metric: str, space: Sp
         if isinstance(node, dict):
             node.pop(last, None)
     parts["dataset"] = {k: v for k, v in parts["dataset"].items() if k not in PLACES}
-    parts["training"] = {k: v for k, v in parts["training"].items() if k not in REPORTING}
+    parts["training"] = training_that_determines(parts["training"])
     parts |= {"data": fingerprint, "metric": metric}
     parts["space"] = {key: str(searched) for key, searched in sorted(space.items())}
     return {part: json_digest(value) for part, value in parts.items()}

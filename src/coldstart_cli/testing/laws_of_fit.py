@@ -125,6 +125,30 @@ def fit_lowers_its_losses(trial: Trial) -> str | None:
     return None
 
 
+@law(
+    "training.examples is the number of labelled source examples that it draws, to within a step",
+    "draw by training.outer_loops, as many at step n of m whatever was drawn before",
+    lambda trial: trial.strategy.learns_from_source,
+)
+def examples_are_drawn_to_within_a_step(trial: Trial) -> str | None:
+    drawn: list[int] = []
+    with outer_loops.counting(drawn.append):
+        made = trial.experiment(strategy=_FEW)
+        next(made.strategy.train().fit(made.source), None)
+        if not sum(drawn):
+            return None  # a loop of its own, which counts nothing: such a number is refused for it
+        most = 10 * drawn[0]
+        made = trial.experiment(strategy=_FEW, training={"examples": most})
+        steps, drawn[:] = made.strategy.train().fit(made.source), []
+        sizes = []
+        for _ in islice(steps, made.training.steps):
+            sizes.append(sum(drawn))
+            drawn.clear()
+    if not 0 <= most - sum(sizes) < max(sizes):
+        return f"it drew {sum(sizes)} in {len(sizes)} steps where {most} were asked for"
+    return None
+
+
 def taken(strategy: Strategy, made: Experiment, start: int, n: int) -> Iterator[dict[str, float]]:
     """Metrics of `n` outer steps from step `start` on.
 

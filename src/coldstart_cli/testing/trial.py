@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from coldstart_cli.config import composition
-from coldstart_cli.config.building import runtime_parameters
+from coldstart_cli.config.building import TRUSTED, located, runtime_parameters
 from coldstart_cli.core.tasks import Strategy
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import Experiment, assemble
@@ -101,6 +101,10 @@ class Trial:
     @cached_property
     def _config(self) -> Mapping[str, Any]:
         ((_, config),) = composition.points([*SMALL, *self._words])
+        target = config["strategy"]["_target_"]
+        is_ours = target.startswith("coldstart_cli.")  # others are imported where they are trusted
+        if is_ours and getattr(located(target, "strategy", TRUSTED), "needs_running_statistics", False):
+            return {**config, "model": {**config["model"], "norm": "batch"}}
         return config
 
     def _chosen(self, group: str, named: str) -> tuple[str, list[str]]:

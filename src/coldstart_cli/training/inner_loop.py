@@ -35,9 +35,15 @@ def descend(
         second_order: keep the graph of the gradients, so that the result can be differentiated
             through them; otherwise they are constants, as in first-order MAML.
     """
-    state: State = {}
+    return (weights for weights, _ in descend_from({}, loss, weights, rule, second_order=second_order))
+
+
+def descend_from(
+    state: State, loss: Callable[[Weights], Tensor], weights: Weights, rule: Rule, *, second_order: bool
+) -> Iterator[tuple[Weights, State]]:
+    """As `descend`, from a state of the rule that earlier steps left, yielded with the weights."""
     while True:
-        yield weights
+        yield weights, state
         # The caller may evaluate under no_grad. The block ends before the yield, or the mode would leak
         # out.
         with torch.enable_grad():
@@ -77,6 +83,17 @@ def sgd(
     return rule
 
 
+def sgd_by_step(rates: Mapping[str, Tensor]) -> Rule:
+    """w - rates[name][step] * g, rates (n_steps,) of each tensor; beyond the last step, by its rate."""
+
+    def rule(weights: Weights, gradients: Weights, state: State) -> tuple[Weights, State]:
+        step = state.get("step", 0)
+        moved = {n: w - rates[n][min(step, len(rates[n]) - 1)] * gradients[n] for n, w in weights.items()}
+        return moved, {"step": step + 1}
+
+    return rule
+
+
 def adam(lr: float, *, beta1: float) -> Rule:
     """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1), beta2 and epsilon as published.
 
@@ -101,9 +118,46 @@ def adam(lr: float, *, beta1: float) -> Rule:
     return rule
 
 
+def apart(prefixes: tuple[str, ...], theirs: Rule, others: Rule) -> Rule:
+    """One rule for the weights whose names begin with one of `prefixes`, another for all others."""
+
+    def rule(weights: Weights, gradients: Weights, state: State) -> tuple[Weights, State]:
+        moved: Weights = {}
+        states: State = {}
+        for part, of in (("theirs", theirs), ("others", others)):
+            names = [name for name in weights if name.startswith(prefixes) == (of is theirs)]
+            own, given = {n: weights[n] for n in names}, {n: gradients[n] for n in names}
+            # Only weights that there are: of none, Adam would count steps and move nothing.
+            changed, states[part] = of(own, given, state.get(part, {})) if names else ({}, {})
+            moved |= changed
+        return {name: moved[name] for name in weights}, states
+
+    return rule
+
+
 def rule_named(name: Literal["sgd", "adam"], lr: float, momentum: float) -> Rule:
     """The rule that a config names; momentum is used by sgd only."""
     return adam(lr, beta1=0.9) if name == "adam" else sgd(lr, momentum)
+
+
+def carried_adam(lr: float) -> Rule:
+    """`adam(lr, beta1=0.0)` with a state that tasks can hand on, and of which means can be taken.
+
+    In place of the number of steps it holds the sum of the weights that each mean square has given to
+    squares, `totals`: from 0 it is 1 - beta2^steps. The first state, `{"squares": ..., "totals": ...}`, is
+    given; totals broadcast with the weights.
+    """
+    beta2, epsilon = 0.999, 1e-8
+
+    def rule(weights: Weights, gradients: Weights, state: State) -> tuple[Weights, State]:
+        squares = {n: beta2 * state["squares"][n] + (1 - beta2) * g * g for n, g in gradients.items()}
+        totals = {n: beta2 * total + (1 - beta2) for n, total in state["totals"].items()}
+        moved = {
+            n: w - lr * gradients[n] / ((squares[n] / totals[n]).sqrt() + epsilon) for n, w in weights.items()
+        }
+        return moved, {"squares": squares, "totals": totals}
+
+    return rule
 
 
 def canonical(support: Examples) -> Examples:

@@ -94,6 +94,23 @@ class SGD:
         return scheduled(optimizer, partial(self.factor, n_steps=share * self.n_steps), self.clip_norm)
 
 
+def interpolation(n_steps: int, share: float) -> OptimizerFactory:
+    """Plain SGD whose rate falls linearly from `share` to 0: where a gradient is w - target, w moves there.
+
+    The outer step of Reptile, w + epsilon (target - w).
+    """
+    return SGD(
+        n_steps,
+        lr=share,
+        momentum=0.0,
+        nesterov=False,
+        weight_decay=0.0,
+        schedule="linear",
+        warmup=0.0,
+        clip_norm=None,
+    )
+
+
 def _group(parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
     """The parameters that learn, as a group: torch accepts an empty group, but not an empty list."""
     return [{"params": [p for p in parameters if p.requires_grad]}]

@@ -12,12 +12,14 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from coldstart_cli.core.tasks import Examples, Objective, Pool, Task, TaskSource
 from coldstart_cli.processes import batch_parts, ranks
+from coldstart_cli.training.augmentation import Augmentation
 from coldstart_cli.training.meta_batch import (
     TaskGradients,
     TaskLoss,
@@ -29,6 +31,7 @@ from coldstart_cli.training.randomness import seeded, step_seed
 from coldstart_cli.training.task_threads import TaskThreads, in_one_call_on_one_thread, tiny
 
 _drawn: ContextVar[Callable[[int], None]] = ContextVar("_drawn", default=lambda n: None)
+_augmentation: ContextVar[Augmentation | None] = ContextVar("_augmentation", default=None)
 
 
 @contextlib.contextmanager
@@ -43,6 +46,19 @@ def counting(count: Callable[[int], None]) -> Iterator[None]:
         yield
     finally:
         _drawn.reset(token)
+
+
+@contextlib.contextmanager
+def augmenting(augmentation: Augmentation | None) -> Iterator[None]:
+    """Moves the images that the steps of an outer loop draw inside, by (seed, step) alone.
+
+    What a strategy reads of the source beside the loops, such as class means, stays as it is.
+    """
+    token = _augmentation.set(augmentation)
+    try:
+        yield
+    finally:
+        _augmentation.reset(token)
 
 
 def episodic(
@@ -88,7 +104,7 @@ def episodic(
             # tasks.
             indices = range(step * meta_batch_size, (step + 1) * meta_batch_size)
             drawn = source.tasks("train", indices[ranks.mine()])
-            tasks = [prepare(task) for task in drawn]
+            tasks = [prepare(_augmented(task)) for task in drawn]
             if device.type != "cpu":  # even a copy to the same place costs a tenth of a tiny network's step
                 tasks = [task.to(device) for task in tasks]
             optimizer.zero_grad(set_to_none=True)
@@ -132,14 +148,34 @@ def supervised(
         part = indices[ranks.mine()] if divisible else indices
         share = ranks.weight(len(part), batch_size) if divisible else 1.0
         optimizer.zero_grad(set_to_none=True)
+        examples = pool.examples(part)
+        if augmentation := _augmentation.get():
+            # Drawn for the whole batch, as the indices are.
+            draws = augmentation.draws(batch_size, step_seed(step_seed(seed, step), 1))
+            examples = augmentation.moved(examples, draws[ranks.mine()] if divisible else draws)
         with seeded(_chance_of(seed, step, divisible), device), _parts(divisible):
-            metrics = batch_loss(pool.objective, pool.examples(part).to(device))
+            metrics = batch_loss(pool.objective, examples.to(device))
             torch.autograd.backward(metrics["loss"] * share)
         optimizer.step()
         # Weighted by the rank's part of the batch, so that the mean over ranks is the mean over examples.
         values = {name: float(value.detach()) * share for name, value in metrics.items()}
         # A batch that every rank computed whole was drawn once, so only one rank counts it.
         yield _told(values, len(part) if divisible or ranks.first() else 0)
+
+
+def _augmented(task: Task) -> Task:
+    """The task with images moved, other ones at each step: the trainer seeds torch by (seed, step)."""
+    augmentation = _augmentation.get()
+    if not augmentation:
+        return task
+    n = len(task.support)
+    draws = augmentation.draws(n + len(task.query), step_seed(torch.initial_seed(), task.support.seed))
+    support = augmentation.moved(task.support, draws[:n])
+    return replace(
+        task,
+        support=replace(task.support, inputs=support.inputs),
+        query=augmentation.moved(task.query, draws[n:]),
+    )
 
 
 def _parts(divisible: bool) -> contextlib.AbstractContextManager[None]:

@@ -29,7 +29,7 @@ def step(strategy: DomainAdversarial, at: int) -> tuple[list[torch.Tensor], Doma
         torch.randn(n, width, generator=generator, dtype=torch.float64).requires_grad_() for n in (3, 2)
     )
     nobody = torch.zeros(0, dtype=torch.int64)
-    domains = Domains(source, torch.tensor([0, 1, 2]), source[:0], nobody, unlabelled)
+    domains = Domains(source, torch.tensor([0, 1, 2]), source[:0], nobody, unlabelled, source[:0])
     weights = {f"discriminator.{n}": w for n, w in strategy.discriminator.named_parameters()}
     weights |= {f"source_head.{n}": w for n, w in strategy.network.head.named_parameters()}
     loss = strategy._step_loss(torch.zeros((), dtype=torch.float64), weights, domains, at)

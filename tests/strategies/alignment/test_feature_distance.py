@@ -15,6 +15,7 @@ from coldstart_cli.core.tasks import Examples, Support
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.strategies.alignment.feature_distance import DomainDistance, contrast
 from coldstart_cli.strategies.building_blocks import discrepancy
+from coldstart_cli.strategies.building_blocks.discrepancy import class_confusion
 from coldstart_cli.strategies.building_blocks.two_domains import Domains
 from coldstart_cli.training.inner_loop import canonical
 
@@ -25,7 +26,7 @@ def domains() -> Domains:
     generator = torch.Generator().manual_seed(0)
     source, labelled = (torch.randn(n, 3, generator=generator, dtype=torch.float64) for n in (3, 4))
     targets = torch.tensor([0, 1, 0, 1])
-    return Domains(source, torch.tensor([5, 2, 2]), labelled, targets, labelled[:0])
+    return Domains(source, torch.tensor([5, 2, 2]), labelled, targets, labelled[:0], labelled[:0])
 
 
 def pairs(domains: Domains, source_classes: list[int] | None) -> float:
@@ -91,3 +92,18 @@ def test_coral_first_step_equals_plain_torch(experiment: Make) -> None:
 def test_canonical_takes_no_examples() -> None:
     empty = Examples(torch.zeros(0, 1, 2, 2), torch.zeros(0, dtype=torch.int64))
     assert len(canonical(empty)) == 0
+
+
+def test_mcc_notes_and_lowers_the_confusion_of_its_unlabelled_examples(experiment: Make) -> None:
+    made = experiment("strategy=mcc", "dataset.n_unlabelled=3", "strategy.weight=5")
+    strategy = made.strategy.double().train()
+    list(islice(strategy.fit(made.source), 1))
+    support = made.source.tasks("new", [0])[0].support
+    items = list(islice(strategy.eval().adapt(support), 6))
+    noted = []
+    for item in items:
+        with torch.no_grad():
+            outputs = item.module(support.unlabelled)
+        noted.append(float(class_confusion(outputs, 2.5)))
+    assert [item.notes["distance"] for item in items] == pytest.approx(noted)
+    assert noted[-1] < noted[0]

@@ -35,13 +35,15 @@ def trained(experiment: Make) -> tuple[Guarded, Experiment]:
     strategy, made = guarded(
         experiment,
         "dataset.k_shot=4",
-        "training.steps=60",
+        "training.steps=150",
         "optimizer.lr=0.01",
         "strategy.n_tasks=5",
         "model=mlp",
         "model.hidden=[16]",
+        "strategy.fallback_search.lr=[0.05]",
+        "strategy.fallback_steps=null",  # so little training beats scratch at as few steps alone
     )
-    list(islice(strategy.train().fit(made.source), 60))
+    list(islice(strategy.train().fit(made.source), 150))
     return strategy.eval(), made
 
 
@@ -126,6 +128,44 @@ def test_guard_falls_back_where_transfer_is_sabotaged(
         torch.testing.assert_close(outputs(item, task.query.inputs), outputs(fallback, task.query.inputs))
 
 
+def test_fallback_s_rate_is_the_best_on_validation_tasks_of_one_label(experiment: Make) -> None:
+    strategy, made = guarded(
+        experiment,
+        "dataset.k_shot=2", "strategy.n_tasks=3", "strategy.fallback_steps=4", "training.steps=1",
+        "strategy.fallback_search.lr=[0.00001,0.2,0.1]",
+    )  # fmt: skip
+    assert int(strategy.chosen) == 0
+    next(strategy.train().fit(made.source))
+    tasks = made.source.with_shape(replace(made.source.shape, k_shot=1)).tasks("validation", range(3))
+    means = []
+    for lr in (0.00001, 0.2, 0.1):
+        strategy.fallback.tuning = {**strategy.fallback.tuning, "lr": lr}  # type: ignore[dict-item]
+        right = 0
+        for task in tasks:
+            item = list(islice(strategy.fallback.adapt(task.support), 5))[4]
+            right += int((outputs(item, task.query.inputs).argmax(-1) == task.query.targets).sum())
+        means.append(right)
+    assert int(strategy.chosen) == max(range(3), key=means.__getitem__)
+    assert strategy._searched(1).tuning["lr"] == 0.2  # type: ignore[index]
+    assert "chosen" in strategy.state_dict()  # a run directory adapts without the source
+
+
+def test_each_item_of_a_fallback_takes_its_share_of_the_fallback_s_steps(experiment: Make) -> None:
+    strategy, made = guarded(experiment, "strategy.steps=2", "strategy.fallback_steps=5")
+    support, inputs = made.source.tasks("new", [0])[0].support, made.source.tasks("new", [0])[0].query.inputs
+    items = list(islice(strategy._fallback_after(support), 4))
+    own = list(islice(strategy._searched(0).adapt(support), 8))
+    for item, taken in zip(items, (0, 2, 5, 7), strict=True):
+        torch.testing.assert_close(outputs(item, inputs), outputs(own[taken], inputs))
+
+
+def test_fallback_without_the_searched_value_is_refused(experiment: Make) -> None:
+    with pytest.raises(
+        RequestError, match=r"the fallback has no depth; search .*lr.*~strategy.fallback_search"
+    ):
+        experiment("strategy=guarded", "+strategy.fallback_search.depth=[1.0]")
+
+
 def test_guard_keeps_a_transfer_that_helps(experiment: Make) -> None:
     strategy, made = trained(experiment)
     kept = 0
@@ -141,7 +181,9 @@ def test_guard_keeps_a_transfer_that_helps(experiment: Make) -> None:
 
 
 def test_gain_is_the_paired_difference_of_cross_validation(experiment: Make) -> None:
-    strategy, made = guarded(experiment, "dataset.k_shot=2", "strategy.steps=2")
+    strategy, made = guarded(
+        experiment, "dataset.k_shot=2", "strategy.steps=2", "strategy.fallback_steps=null"
+    )
     support = made.source.tasks("new", [1])[0].support
     correct = {"transfer": 0, "fallback": 0}
     for seen, held_out in _folds(support, 2):
@@ -171,9 +213,13 @@ def test_validation_gain_is_measured_at_its_steps(experiment: Make) -> None:
         found.append(float(strategy.validation_gain))
         assert strategy.training
     assert found[0] == math.inf
-    tasks = made.source.tasks("validation", range(6))
-    by_hand = [strategy._gain(task.support, task.query) for task in tasks]
-    assert found[2] == pytest.approx(sum(by_hand) / 6)
+    tasks = made.source.with_shape(replace(made.source.shape, k_shot=1)).tasks("validation", range(6))
+    by_hand = 0
+    for task in tasks:
+        for sign, of, n in ((1, strategy.transfer, 5), (-1, strategy._searched(strategy._setting()), 30)):
+            item = list(islice(of.adapt(task.support), n + 1))[n]
+            by_hand += sign * int((outputs(item, task.query.inputs).argmax(-1) == task.query.targets).sum())
+    assert found[2] == pytest.approx(by_hand / 6 / len(tasks[0].query), abs=1e-6)
 
 
 def test_fallback_has_weights_of_its_own_that_no_step_moves(experiment: Make) -> None:
@@ -202,7 +248,10 @@ def test_guard_serves_a_transfer_that_yields_once(experiment: Make) -> None:
 
 
 def test_guard_of_a_regression_falls_back_by_error(experiment: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    strategy, made = guarded(experiment, "dataset=sinusoid", "model=mlp")
+    strategy, made = guarded(
+        experiment, "dataset=sinusoid", "model=mlp",
+        "strategy.fallback_steps=null", "strategy.fallback_search.lr=[0.05]",
+    )  # fmt: skip
     support = made.source.tasks("new", [0])[0].support
     monkeypatch.setattr(strategy.fallback, "adapt", strategy.transfer.adapt)
     assert strategy.expected_gain(support) == 0.0  # of equals nothing is gained

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -41,12 +44,36 @@ def test_mmd_equals_the_sums_over_pairs() -> None:
         return float(np.mean([kernel(x, y) for x in xs.numpy() for y in ys.numpy()]))
 
     expected = mean(source, source) + mean(target, target) - 2 * mean(source, target)
-    torch.testing.assert_close(float(discrepancy.mmd(source, target, [0.5, 2.0])), expected)
+    found = float(discrepancy.mmd(source, target, [0.5, 2.0], unbiased=False))
+    torch.testing.assert_close(found, expected)
+
+    def others(xs: Tensor) -> float:
+        values = xs.numpy()
+        return float(
+            np.mean([kernel(x, y) for i, x in enumerate(values) for j, y in enumerate(values) if i != j])
+        )
+
+    expected = others(source) + others(target) - 2 * mean(source, target)
+    torch.testing.assert_close(float(discrepancy.mmd(source, target, [0.5, 2.0], unbiased=True)), expected)
+
+
+def test_unbiased_mmd_of_one_distribution_is_zero_on_average_at_few_shots() -> None:
+    draws = [(drawn(5, 3, seed=2 * i), drawn(3, 3, seed=2 * i + 1)) for i in range(200)]
+    means = [
+        np.mean([float(discrepancy.mmd(s, t, [1.0], unbiased=unbiased)) for s, t in draws])
+        for unbiased in (True, False)
+    ]
+    assert abs(means[0]) < 0.02
+    assert means[1] > 0.2
+    alone = drawn(1, 3)  # a domain of one example has no pair: its own stays, and no gradient comes from it
+    assert math.isfinite(float(discrepancy.mmd(alone, drawn(4, 3, seed=1), [1.0], unbiased=True)))
 
 
 def test_mmd_is_zero_for_equal_samples_and_grows_with_the_shift() -> None:
     source = drawn(6, 3)
-    values = [float(discrepancy.mmd(source, source + shift, [1.0])) for shift in (0.0, 0.5, 2.0)]
+    values = [
+        float(discrepancy.mmd(source, source + shift, [1.0], unbiased=False)) for shift in (0.0, 0.5, 2.0)
+    ]
     assert abs(values[0]) < 1e-12
     assert values[0] < values[1] < values[2]
 
@@ -54,7 +81,7 @@ def test_mmd_is_zero_for_equal_samples_and_grows_with_the_shift() -> None:
 def test_mmd_takes_its_bandwidth_as_a_constant() -> None:
     """Else the gradient of one pair would vanish: |x - y|^2 / median is 1, wherever they lie."""
     source, target = drawn(1, 2).requires_grad_(), drawn(1, 2, seed=1)
-    discrepancy.mmd(source, target, [1.0]).backward()  # type: ignore[no-untyped-call]
+    discrepancy.mmd(source, target, [1.0], unbiased=False).backward()  # type: ignore[no-untyped-call]
     assert source.grad is not None
     assert source.grad.norm() > 0.1
 
@@ -62,7 +89,8 @@ def test_mmd_takes_its_bandwidth_as_a_constant() -> None:
 @pytest.mark.parametrize("name", ["coral", "mmd"])
 def test_distance_of_an_empty_batch_is_zero_with_a_graph(name: str) -> None:
     source, empty = drawn(4, 3).requires_grad_(), drawn(0, 3)
-    distance = discrepancy.coral(source, empty) if name == "coral" else discrepancy.mmd(source, empty, [1.0])
+    of_distributions = partial(discrepancy.mmd, bandwidths=[1.0], unbiased=True)
+    distance = discrepancy.coral(source, empty) if name == "coral" else of_distributions(source, empty)
     (gradient,) = torch.autograd.grad(distance, source)
     assert distance.item() == 0
     assert not gradient.any()
@@ -129,3 +157,21 @@ def test_squared_distances_equal_differences() -> None:
     x, p = drawn(4, 3), drawn(2, 3, seed=1)
     expected = (x.unsqueeze(1) - p).pow(2).sum(-1)
     torch.testing.assert_close(discrepancy.squared_distances(x, p), expected)
+
+
+def test_class_confusion_equals_its_equations() -> None:
+    logits = drawn(6, 4).requires_grad_()
+    z = logits.detach().numpy() / 2.5
+    p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    w = 1 + np.exp((p * np.log(p)).sum(1))
+    w = 6 * w / w.sum()
+    confusion = np.zeros((4, 4))
+    for i in range(6):
+        confusion += w[i] * np.outer(p[i], p[i])
+    confusion /= confusion.sum(1, keepdims=True)
+    expected = sum(confusion[a, b] for a in range(4) for b in range(4) if a != b) / 4
+    found = discrepancy.class_confusion(logits, 2.5)
+    assert float(found) == pytest.approx(expected)
+    assert float(discrepancy.class_confusion(100 * torch.eye(4), 1.0)) == pytest.approx(0.0)
+    assert float(discrepancy.class_confusion(torch.zeros(3, 4), 1.0)) == pytest.approx(3 / 4)
+    assert float(discrepancy.class_confusion(drawn(0, 4), 2.5)) == 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from coldstart_cli.core.objectives import Regression
 from coldstart_cli.core.tasks import Examples, Inputs
+from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.strategies.building_blocks.inner_steps import scores_after
+from coldstart_cli.strategies.meta_learning.maml import MAML
 from coldstart_cli.training.inner_loop import sgd
 from coldstart_cli.training.meta_batch import same
 
@@ -53,3 +56,24 @@ def test_the_outer_gradient_flows_through_the_steps_in_second_order(
     (gradient,) = torch.autograd.grad(found["loss"], [weights["slope"]])
     # d/d slope of (4 - 2 s1)^2 at s1 = 1.5 is -4; s1 = s + (2 - s) / 2, where first order takes ds1/ds = 1.
     assert gradient.item() == pytest.approx(-4 * factor)
+
+
+def test_a_standstill_over_a_frozen_encoder_is_said_with_a_rate_that_moves(
+    experiment: Callable[..., Experiment],
+) -> None:
+    def begun(lr: float) -> None:
+        made = experiment("strategy=anil", f"strategy.inner_lr={lr}")
+        assert isinstance(made.strategy, MAML)
+        made.strategy.fit(made.source)  # an encoder that learns can make its features longer: nothing is said
+        made.strategy.network.encoder.requires_grad_(False)
+        made.strategy.fit(made.source, 3)  # a resumed training says nothing again
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            made.strategy.fit(made.source)
+        remarks.extend(str(remark.message) for remark in said)
+
+    remarks: list[str] = []
+    begun(0.0001)
+    assert remarks[0].startswith("strategy.inner_lr: 0.0001 changes the loss") and len(remarks) == 1
+    begun(float(remarks[0].rpartition("=")[2]))
+    assert len(remarks) == 1

@@ -14,8 +14,11 @@ from scipy.stats import multivariate_normal
 from coldstart_cli.core.tasks import Examples
 from coldstart_cli.strategies.building_blocks.similarity import (
     cycled,
+    h_score,
     leep,
     logme,
+    mixture_posteriors,
+    n_leep,
     sampled_labels,
     task2vec,
     task_embedding,
@@ -44,6 +47,59 @@ def test_leep_equals_the_sums_of_its_definition() -> None:
             likelihood += joint / (sum(p[:, z]) / 10) * x[z]
         total += math.log(likelihood)
     assert leep(torch.tensor(p), torch.tensor(targets), 3) == pytest.approx(total / 10)
+
+
+def test_mixture_equals_expectation_maximisation_written_out() -> None:
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.normal(m, s, (12, 2)) for m, s in ((0, 1.0), (4, 0.5), ((-3, 3), 0.7))])
+    start = rng.dirichlet(np.ones(3), size=len(x))
+    members, before = start, -np.inf
+    for _ in range(100):
+        densities = np.zeros_like(members)
+        for k in range(3):
+            w = members[:, k]
+            mean = sum(w[i] * x[i] for i in range(len(x))) / w.sum()
+            cov = sum(w[i] * np.outer(x[i] - mean, x[i] - mean) for i in range(len(x))) / w.sum()
+            normal = multivariate_normal(mean, cov + 1e-6 * np.eye(2))
+            densities[:, k] = w.sum() / len(x) * normal.pdf(x)
+        members = densities / densities.sum(1, keepdims=True)
+        gained, before = np.log(densities.sum(1)).mean() - before, np.log(densities.sum(1)).mean()
+        if abs(gained) < 1e-3:
+            break
+    found = mixture_posteriors(torch.tensor(x), torch.tensor(start))
+    np.testing.assert_allclose(found.numpy(), members, atol=1e-8)
+
+
+def test_n_leep_finds_classes_in_clusters_and_says_nothing_of_one_example_each() -> None:
+    rng = np.random.default_rng(0)
+    targets = torch.arange(3).repeat(8)
+    centres = 10 * torch.eye(3, 16, dtype=torch.float64)
+    apart = centres[targets] + torch.tensor(rng.normal(size=(24, 16)))
+    noise = torch.tensor(rng.normal(size=(24, 16)))
+    assert n_leep(apart, targets, 3, 1) == pytest.approx(0.0, abs=1e-3)
+    assert math.log(1 / 3) < n_leep(noise, targets, 3, 1) < -0.4
+    assert n_leep(noise[:3], targets[:3], 3, 1) == pytest.approx(0.0, abs=1e-6)
+    assert math.isfinite(n_leep(torch.zeros(6, 4), targets[:6], 3, 5))  # equal examples
+
+
+def test_h_score_equals_its_definition_and_bao_s_is_a_constant_at_few_shots() -> None:
+    rng = np.random.default_rng(1)
+    n, d, targets = 20, 30, np.arange(20) % 4
+    f = rng.normal(size=(n, d)) + 2 * np.eye(4, d)[targets]
+    centred = f - f.mean(0)
+    means = np.stack([centred[targets == targets[i]].mean(0) for i in range(n)])
+    cov, between = np.cov(f.T, bias=True), np.cov(means.T, bias=True)
+    # Ledoit and Wolf 2004, lemma 3.2 to 3.4, sum by sum.
+    mu = np.trace(cov) / d
+    distance = np.sum((cov - mu * np.eye(d)) ** 2) / d
+    error = sum(np.sum((np.outer(row, row) - cov) ** 2) for row in centred) / d / n**2
+    a = min(error, distance) / distance
+    shrunken = (1 - a) * cov + a * mu * np.eye(d)
+    expected = (1 - a) * np.trace(np.linalg.inv(shrunken) @ between)
+    assert 0 < a < 1
+    assert h_score(torch.tensor(f), torch.tensor(targets), 4) == pytest.approx(expected)
+    assert np.trace(np.linalg.pinv(cov) @ between) == pytest.approx(3.0)  # unshrunken: n_way - 1, whatever f
+    assert h_score(torch.zeros(4, 3), torch.arange(4), 4) == 0.0
 
 
 def log_evidence(features: Array, y: Array, alpha: float, beta: float) -> float:

@@ -21,10 +21,10 @@ from coldstart_cli.models.mlp import MLP
 from coldstart_cli.models.network import Trained
 from coldstart_cli.strategies.distillation.distillation import (
     Distillation,
-    relations,
     taught_scores,
     teacher_of_run,
 )
+from coldstart_cli.strategies.distillation.features import relations
 from coldstart_cli.strategies.transfer.fine_tune import FineTune
 from coldstart_cli.training.optimizers import Adam
 
@@ -181,7 +181,8 @@ def test_teacher_moves_no_running_statistics_while_it_teaches(experiment: Make) 
 
 def test_teacher_beside_equals_the_teacher_adapted_alone(experiment: Make) -> None:
     strategy, made = distilled(experiment)
-    alone = experiment("strategy=finetune", f"strategy.lr={strategy.tuning['lr']}").strategy.double()
+    lr = strategy.tuning["lr"]
+    alone = experiment("strategy=finetune", f"strategy.lr={lr}", "strategy.head_lr=null").strategy.double()
     assert isinstance(alone, FineTune)
     alone.network.load_state_dict(strategy.teacher.state_dict())
     task = made.source.tasks("new", [0])[0]
@@ -257,6 +258,7 @@ def constructed(student: MLP, teacher: MLP, run: Trained | None = None) -> Disti
     return Distillation(
         student, adam, 1, 10, 0, trained, teacher=teacher, teacher_run=None if run is None else "run",
         teacher_share=0.5, alpha=0.5, temperature=1, distance_weight=0, angle_weight=0, unlabelled_weight=0,
+        attention_weight=0, hint_share=0,
         teacher_steps=1, batch_size=4, trainable="all", lr=0.1, rule="sgd", momentum=0,
     )  # fmt: skip
 

@@ -50,25 +50,59 @@ def test_film_regression_equals_explicit_layers(experiment: Make) -> None:
     torch.testing.assert_close(meta_loss(strategy, task).detach(), error)
 
 
-def test_film_classifies_by_means_of_modulated_features(experiment: Make) -> None:
+def test_film_classifies_by_the_covariance_of_modulated_features(experiment: Make) -> None:
     made = experiment("strategy=film", "dataset.k_shot=2")
     strategy, task = made.strategy.double().eval(), made.source.tasks("train", [0])[0]
     assert isinstance(strategy, FiLM)
-    protonet = experiment("strategy=protonet").strategy.double().eval()
-    (start,), (expected,) = strategy.adapt(task.support), protonet.adapt(task.support)
-    with torch.no_grad():  # modulation starts at zero
-        logits = [adapted.module(task.query.inputs).log_softmax(1) for adapted in (start, expected)]
-    torch.testing.assert_close(*logits)
     randomised(strategy.generator)
     (adapted,) = strategy.adapt(task.support)
-    encoder = adapted.module.get_submodule("network.encoder")
+    encoder, y = adapted.module.get_submodule("network.encoder"), task.support.targets
     with torch.no_grad():
         support, query = encoder(task.support.inputs), encoder(task.query.inputs)
-        means = torch.stack([support[task.support.targets == c].mean(0) for c in range(3)])
-        distances = ((query[:, None] - means) ** 2).sum(-1)
+        means = torch.stack([support[y == c].mean(0) for c in range(3)])
+        centred = support - means[y]
+        covariance = centred.T @ centred / 3 + torch.eye(support.shape[1]).double()  # 6 examples, 3 classes
+        apart = query[:, None] - means
+        distances = (apart @ torch.linalg.inv(covariance) * apart).sum(-1)
         outputs = adapted.module(task.query.inputs).log_softmax(1)
-    assert not torch.allclose(outputs, logits[0], atol=1e-3)
-    torch.testing.assert_close(outputs, (-distances).log_softmax(1))
+    scale = strategy.log_scale.detach().exp()
+    torch.testing.assert_close(outputs, (-scale * distances).log_softmax(1))
+    loss = torch.nn.functional.nll_loss(outputs, task.query.targets)
+    torch.testing.assert_close(meta_loss(strategy, task).detach(), loss)
+
+
+def test_film_reads_the_labels_of_a_task(experiment: Make) -> None:
+    made = experiment("strategy=film", "dataset.k_shot=2")
+    strategy, task = made.strategy.double().eval(), made.source.tasks("train", [0])[0]
+    assert isinstance(strategy, FiLM)
+    weights = dict(strategy.named_parameters())
+    with torch.no_grad():
+        features = strategy._features(weights, task.support.inputs)
+        other = task.support.targets.roll(1)
+        vectors = [strategy._task(weights, features, y, 3) for y in (task.support.targets, other)]
+    assert not torch.allclose(*vectors)
+
+
+@pytest.mark.parametrize("overrides", [("dataset.k_shot=2",), REGRESSION])
+def test_film_ablations_differ_from_it_and_swap_with_itself_does_not(
+    experiment: Make, overrides: tuple[str, ...]
+) -> None:
+    made = experiment("strategy=film", *overrides)
+    strategy = made.strategy.double().eval()
+    assert isinstance(strategy, FiLM)
+    randomised(strategy.generator)
+    task, other = made.source.tasks("train", [0, 1])
+    (own,) = strategy.adapt(task.support)
+    with torch.no_grad():
+        found = {
+            name: next(adaptation).module(task.query.inputs)
+            for name, adaptation in strategy.ablations(task.support, other.support).items()
+        }
+        itself = next(strategy.ablations(task.support, task.support)["swap"]).module(task.query.inputs)
+        outputs = own.module(task.query.inputs)
+    assert set(found) == {"swap", "off"}
+    assert all(not torch.allclose(of, outputs) for of in found.values())
+    torch.testing.assert_close(itself, outputs)
 
 
 @pytest.mark.parametrize("name", ["film", "cavia"])

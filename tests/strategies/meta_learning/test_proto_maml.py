@@ -39,7 +39,7 @@ def test_first_predictor_is_the_classifier_by_prototypes(experiment: Make) -> No
     with torch.no_grad():
         first = next(strategy.adapt(task.support)).module(task.query.inputs)
         means = prototypes(strategy.encoder(task.support.inputs), task.support.targets, 3)
-        expected = NearestPrototype(strategy.encoder, means)(task.query.inputs)
+        expected = NearestPrototype(strategy.encoder, means, 1.0)(task.query.inputs)
     torch.testing.assert_close(first.log_softmax(-1), expected.log_softmax(-1))
 
 

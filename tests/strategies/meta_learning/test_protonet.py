@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -30,14 +31,16 @@ def test_squared_distances_keep_full_precision_under_autocast() -> None:
     torch.testing.assert_close(distances[:, 0], (x**2).sum(1))
 
 
-def test_loss_and_accuracy_equal_numpy(experiment: Make) -> None:
-    made = experiment("strategy=protonet", "dataset.k_shot=2")
+@pytest.mark.parametrize("learned", ["false", "true"])
+def test_loss_and_accuracy_equal_numpy(experiment: Make, learned: str) -> None:
+    tempered = ("strategy.temperature=2.5", f"strategy.learn_temperature={learned}")
+    made = experiment("strategy=protonet", "dataset.k_shot=2", *tempered)
     strategy = made.strategy.double().eval()
     assert isinstance(strategy, ProtoNet)
     task = made.source.tasks("train", [0])[0]
     scores = task_scores(
         strategy.encoder,
-        logits_by_prototypes,
+        partial(logits_by_prototypes, temperature=2.5),
         same,
         dict(strategy.named_parameters()),
         task.support.objective,
@@ -47,12 +50,23 @@ def test_loss_and_accuracy_equal_numpy(experiment: Make) -> None:
     with torch.no_grad():
         support = strategy.encoder(task.support.inputs).numpy()
         query = strategy.encoder(task.query.inputs).numpy()
+        outputs = next(strategy.adapt(task.support)).module(task.query.inputs)
     means = np.stack([support[task.support.targets.numpy() == c].mean(0) for c in range(3)])
-    logits = -((query[:, None] - means[None]) ** 2).sum(-1)
+    logits = -((query[:, None] - means[None]) ** 2).sum(-1) / 2.5
     logs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     targets = task.query.targets.numpy()
     assert float(scores["loss"].detach()) == pytest.approx(-logs[np.arange(len(targets)), targets].mean())
     assert float(scores["accuracy"]) == pytest.approx((logits.argmax(1) == targets).mean())
+    assert outputs.numpy() == pytest.approx(logits, rel=1e-5)
+
+
+def test_temperature_is_learned_only_where_it_is_asked_for(experiment: Make) -> None:
+    names = dict(experiment("strategy=protonet").strategy.named_parameters())
+    assert "log_temperature" not in names  # checkpoints of before have none
+    made = experiment("strategy=protonet", "strategy.learn_temperature=true")
+    before = float(made.strategy.log_temperature)  # type: ignore[arg-type]
+    next(iter(made.strategy.train().fit(made.source)))
+    assert float(made.strategy.log_temperature) != before  # type: ignore[arg-type]
 
 
 def test_any_number_of_ways_is_served(experiment: Make) -> None:

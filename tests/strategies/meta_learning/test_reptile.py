@@ -23,7 +23,8 @@ PAPER = (
 
 
 def made_with(experiment: Make, *overrides: str) -> tuple[Reptile, Experiment]:
-    made = experiment("strategy=reptile", "strategy.inner_lr=0.01", "dataset.k_shot=2", *PAPER, *overrides)
+    fixed = ("strategy.outer_lr=null", "strategy.carry_state=false", "strategy.inner_lr=0.01")
+    made = experiment("strategy=reptile", *fixed, "dataset.k_shot=2", *PAPER, *overrides)
     strategy = made.strategy.double().train()
     assert isinstance(strategy, Reptile)
     return strategy, made
@@ -77,6 +78,48 @@ def test_adaptation_takes_the_same_steps_on_the_support_set_alone(experiment: Ma
     changed = next(islice(strategy.adapt(support), 3, None)).changed
     for name, value in end.network.named_parameters():
         torch.testing.assert_close(changed[name], value.detach(), rtol=1e-6, atol=1e-8)
+
+
+def test_carried_mean_squares_are_those_that_the_tasks_end_with(experiment: Make) -> None:
+    """Two outer steps of one task each at epsilon 1: the authors' loop, one Adam for all tasks."""
+    own = ("strategy.outer_lr=1.0", "strategy.carry_state=true", "strategy.meta_batch_size=1")
+    strategy, made = made_with(experiment, *own, "strategy.inner_batch_size=5", "training.steps=1000000")
+    theirs = copy.deepcopy(strategy.network)
+    adam = torch.optim.Adam(theirs.parameters(), 0.01, betas=(0.0, 0.999))
+    for task in made.source.tasks("train", range(2)):
+        inputs = torch.cat([task.support.inputs, task.query.inputs])  # type: ignore[list-item]
+        targets = torch.cat([task.support.targets, task.query.targets])
+        for chosen in islice(batches(len(targets), 5, task.support.seed), 5):
+            adam.zero_grad()
+            F.cross_entropy(theirs(inputs[chosen]), targets[chosen]).backward()  # type: ignore[no-untyped-call]
+            adam.step()
+    list(islice(strategy.fit(made.source), 2))
+    ours = dict(strategy.network.named_parameters())
+    for name, value in theirs.named_parameters():
+        torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-6)  # epsilon is .999999 at step 2
+    support = made.source.tasks("new", [0])[0].support
+    ordered, adapting = canonical(support), next(islice(strategy.adapt(support), 1, None)).changed
+    for chosen in islice(batches(len(ordered), 5, support.seed), 1):
+        adam.zero_grad()
+        F.cross_entropy(theirs(ordered.inputs[chosen]), ordered.targets[chosen]).backward()  # type: ignore[no-untyped-call,index]
+        adam.step()
+    for name, value in theirs.named_parameters():
+        torch.testing.assert_close(adapting[name], value.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_outer_rate_of_its_own_falls_linearly_to_zero(experiment: Make) -> None:
+    strategy, made = made_with(experiment, "strategy.outer_lr=0.8", "training.steps=4")
+    rates = []
+    for _ in islice(strategy.fit(made.source), 4):
+        rates.append(strategy.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.8, 0.6, 0.4, 0.2])
+
+
+def test_carried_state_without_an_outer_rate_is_refused(experiment: Make) -> None:
+    from coldstart_cli.errors import RequestError
+
+    with pytest.raises(RequestError, match=r"^strategy\.carry_state: .*; give outer_lr=1.0 or"):
+        experiment("strategy=reptile", "strategy.outer_lr=null")
 
 
 def test_mini_batches_depend_on_the_task_and_leave_no_class_out(experiment: Make) -> None:

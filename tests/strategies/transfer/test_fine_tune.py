@@ -27,7 +27,7 @@ def test_linear_probe_equals_torch_sgd_on_frozen_features(experiment: Make) -> N
     head = nn.Linear(features.shape[1], 3).double()
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
-    optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(head.parameters(), lr=strategy.tuning["lr"], momentum=0.9)
     for _ in range(4):
         optimizer.zero_grad()
         nn.functional.cross_entropy(head(features), support.targets).backward()
@@ -92,13 +92,16 @@ def test_lp_ft_is_a_probe_followed_by_fine_tuning(experiment: Make) -> None:
 
 
 def test_l2_sp_equals_torch_sgd_with_the_penaltys_gradient(experiment: Make) -> None:
-    made = experiment("strategy=l2_sp", "strategy.alpha=0.7", "strategy.beta=0.3", "strategy.lr=0.2")
+    made = experiment(
+        "strategy=l2_sp", "strategy.alpha=0.7", "strategy.beta=0.3", "strategy.lr=0.2", "strategy.head_lr=0.1"
+    )
     strategy = made.strategy.double().eval()
     assert isinstance(strategy, L2SP)
     support = made.source.tasks("new", [0])[0].support
     network = network_of(strategy, support)
     start = [w.detach().clone() for w in network[0].parameters()]
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.2, momentum=strategy.tuning["momentum"])
+    groups = [{"params": network[0].parameters()}, {"params": network[1].parameters(), "lr": 0.1}]
+    optimizer = torch.optim.SGD(groups, lr=0.2, momentum=strategy.tuning["momentum"])  # type: ignore[arg-type]
     for _ in range(4):
         optimizer.zero_grad()
         nn.functional.cross_entropy(network(support.inputs), support.targets).backward()
@@ -120,7 +123,13 @@ def test_starting_point_penalty_is_equation_2() -> None:
 
 
 def test_l2_sp_pulls_a_kept_head_to_the_source_head(experiment: Make) -> None:
-    made = experiment("strategy=l2_sp", "strategy.alpha=100", "strategy.beta=0", "strategy.lr=0.005")
+    made = experiment(
+        "strategy=l2_sp",
+        "strategy.alpha=100",
+        "strategy.beta=0",
+        "strategy.lr=0.005",
+        "strategy.head_lr=null",
+    )
     strategy = made.strategy.eval()
     assert isinstance(strategy, L2SP)
     support = replace(made.source.tasks("new", [0])[0].support, source_classes=torch.tensor([5, 0, 2]))

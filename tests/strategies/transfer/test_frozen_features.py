@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 from torch import Tensor
+from torch.nn import functional as F
 
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.strategies.transfer.frozen_features import Logistic, NearestCentroid, logistic_regression
+from coldstart_cli.training.cross_validation import dealt
+from coldstart_cli.training.inner_loop import canonical_order
 from coldstart_cli.training.randomness import step_seed
 
 Make = Callable[..., Experiment]
@@ -128,3 +131,30 @@ def test_nearest_centroid_keeps_a_running_mean_of_the_sources_features(experimen
             expected = 0.9 * expected + 0.1 * strategy.network.encoder(batch.inputs).mean(0)
         next(islice(steps, 1))
     torch.testing.assert_close(strategy.source_mean, expected)
+
+
+def test_searched_C_has_the_largest_held_out_likelihood_and_is_noted(experiment: Make) -> None:
+    made = experiment("strategy=logistic", "strategy.C_search=[0.1,1,1000]", "dataset.k_shot=4")
+    strategy = made.strategy.double().eval()
+    support = made.source.tasks("new", [0])[0].support
+    (item,) = strategy.adapt(support)
+    order = canonical_order(support)
+    with torch.no_grad():
+        features = F.normalize(strategy.network.encoder(support.inputs), dim=-1)[order]  # type: ignore[union-attr,operator]
+    targets, likelihood = support.targets[order], {}
+    for C in (0.1, 1, 1000):
+        total = 0.0
+        for seen, held_out in dealt(targets.numpy(), 5, step_seed(support.seed, 0)):
+            weight, bias = logistic_regression(features[seen], targets[seen], 3, C)
+            p = (features[held_out] @ weight.T + bias).softmax(-1).numpy()
+            total += float(np.log(p[np.arange(len(held_out)), targets[held_out].numpy()]).sum())
+        likelihood[C] = total
+    assert item.notes == {"C": max(likelihood, key=likelihood.__getitem__)}
+    weight, _ = logistic_regression(features, targets, 3, item.notes["C"])
+    torch.testing.assert_close(item.changed["head.weight"], weight)
+
+
+def test_search_of_C_needs_two_labels_of_every_class(experiment: Make) -> None:
+    made = experiment("strategy=logistic", "strategy.C_search=[1,100]")
+    (item,) = made.strategy.eval().adapt(made.source.tasks("new", [0])[0].support)
+    assert item.notes == {"C": 10.0}

@@ -30,7 +30,9 @@ class Update(nn.Module):
 
 
 def test_lora_equals_torch_sgd_on_factors_and_head(experiment: Make) -> None:
-    made = experiment("strategy=lora", "strategy.rank=2", "strategy.alpha=6", "strategy.lr=0.1")
+    made = experiment(
+        "strategy=lora", "strategy.rank=2", "strategy.alpha=6", "strategy.lr=0.1", "strategy.head_lr=null"
+    )
     strategy = made.strategy.double().eval()
     assert isinstance(strategy, LoRA)
     task = made.source.tasks("new", [0])[0]
@@ -76,3 +78,31 @@ def test_lora_refuses_a_rank_above_a_layer_before_training(experiment: Make, ran
     assert str(refusal.value) == (
         f"strategy.rank: {rank} is above the smaller side of convs.0.weight, which is 8x9; choose at most 8"
     )
+
+
+def test_targets_dropout_and_stabilised_scale_reach_the_steps(experiment: Make) -> None:
+    def after(*overrides: str) -> dict[str, torch.Tensor]:
+        made = experiment("strategy=lora", "strategy.rank=4", "strategy.lr=0.1", *overrides)
+        support = made.source.tasks("new", [0])[0].support
+        return dict(list(islice(made.strategy.eval().adapt(support), 3))[-1].changed)
+
+    plain, one = after(), after("strategy.targets=[convs.3]")
+    assert {name for name in one if "lora" in name} == {
+        "encoder.convs.3.weight.lora_A",
+        "encoder.convs.3.weight.lora_B",
+    }
+    twice = after("strategy.alpha=8")  # alpha / 4 of 8 is alpha / sqrt(4) of 4
+    stable = after("strategy.rank_stabilised=true")
+    assert all(torch.equal(w, twice[name]) for name, w in stable.items())
+    name = "encoder.convs.3.weight.lora_B"
+    assert not torch.equal(plain[name], stable[name])
+    random = [after("strategy.dropout=0.5")[name] for _ in range(2)]
+    assert torch.equal(*random)  # by the task's seed
+    assert not torch.equal(random[0], plain[name])
+
+
+def test_unknown_target_is_refused_before_training(experiment: Make) -> None:
+    with pytest.raises(
+        RequestError, match=r"^strategy.targets: no matrix has query in its name; choose among"
+    ):
+        experiment("strategy=lora", "strategy.targets=[query]")

@@ -81,14 +81,14 @@ def glyphs(
         RequestError: at a face that does not exist, where one side is left without faces, and where
             the characters cannot serve such tasks.
     """
-    held_out = _face_numbers(held_out_faces)
+    held_out = face_numbers(held_out_faces)
     kept = rendered()
-    splits = _splits(kept, split_seed, validation_share, held_out)
+    splits = class_splits(kept, split_seed, validation_share, held_out)
     shape = TaskShape(n_way, k_shot, n_query, n_unlabelled)
     return Episodes("glyphs", torch.from_numpy(kept["images"]), splits, shape=shape, bank_seed=bank_seed)
 
 
-def _splits(
+def class_splits(
     kept: Arrays, split_seed: int, validation_share: float, held_out: Sequence[int]
 ) -> dict[Split, ClassTable]:
     source = np.flatnonzero(kept["is_source"])
@@ -107,7 +107,7 @@ def _splits(
     return splits
 
 
-def _face_numbers(names: Sequence[str]) -> list[int]:
+def face_numbers(names: Sequence[str]) -> list[int]:
     for name in names:
         if name not in FACES:
             raise RequestError(

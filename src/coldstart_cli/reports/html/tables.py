@@ -214,7 +214,8 @@ def similarity(setting: Setting) -> Table:
     numbers = numbers_of(setting)
     rows = [
         [row.contestant, f"k = {row.k}", correlation(row.rho), p_value(row.p), significant(row.pairs),
-         correlation(row.within_task_rho), numbers.value(row.regret)]
+         correlation(row.within_task_rho), numbers.value(row.regret), correlation(row.constant_rho),
+         numbers.value(row.constant_regret)]
         for row in setting.similarity
     ]  # fmt: skip
     head = [
@@ -225,6 +226,8 @@ def similarity(setting: Setting) -> Table:
         "pairs",
         "within a task",
         "regret of the most similar",
+        "best constant ranking, within a task",
+        "regret of its first",
     ]
     return Table.of_numbers("Task similarity", head, rows, (0, 1))
 
@@ -241,13 +244,18 @@ def budgets(setting: Setting, title: str) -> Table:
             for name, of in contestant.budgets.items()
         ]
         spent = [
-            significant(training and training.steps),
             significant(training and training.examples),
+            significant(training and training.steps),
+            significant(training and training.adaptation_steps),
+            significant(training and training.trials),
             duration(training and training.seconds),
         ]
         rows.append([contestant.name, *spent, "; ".join(limits) or UNKNOWN])
-    head = ["contestant", "training steps", "source examples", "training, s", "limits: measured of allowed"]
-    return Table.of_numbers(title, head, rows, (0, 4))
+    head = [
+        "contestant", "source examples", "training steps", "adaptation steps tried", "search trials",
+        "training, s", "limits: measured of allowed",
+    ]  # fmt: skip
+    return Table.of_numbers(title, head, rows, (0, 6))
 
 
 def written(value: object) -> str:

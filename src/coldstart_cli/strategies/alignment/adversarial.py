@@ -106,7 +106,7 @@ class DomainAdversarial(Strategy):
             self.memory,
             support,
             self._step_loss,
-            lambda domains: discrepancy.mmd(domains.source, domains.target, RULER),
+            lambda domains: discrepancy.mmd(domains.source, domains.target, RULER, unbiased=True),
             {f"discriminator.{name}": w for name, w in self.discriminator.named_parameters()},
             self.between,
         )

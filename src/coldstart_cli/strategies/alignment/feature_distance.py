@@ -3,6 +3,7 @@
 - CORAL: Sun and Saenko 2016, arXiv:1607.01719. On features, not on the last layer's outputs as there.
 - MMD: the discrepancy of Long, Cao, Wang and Jordan 2015, arXiv:1502.02791 (DAN), on the features, not on
   three layers, with kernels of equal weight.
+- MCC: Jin, Wang, Long and Wang 2020, arXiv:1912.03699. Of predictions, not of features.
 - CCSA: Motiian, Piccirilli, Adjeroh and Doretto 2017, arXiv:1709.10190.
 """
 
@@ -130,6 +131,7 @@ def mmd(
     *,
     weight: Annotated[float, Ge(0)],
     bandwidths: Annotated[list[Annotated[float, Gt(0)]], Len(1)],
+    unbiased: bool,
     **between: Unpack[BetweenDomains],
 ) -> DomainDistance:
     """Brings the distributions of source and task features together while it learns the task.
@@ -140,6 +142,7 @@ def mmd(
         encoder, optimizer, n_source_outputs, seed: from the run.
         weight: of the distance.
         bandwidths: of the kernels, in units of the median squared distance of a batch.
+        unbiased: the estimate that leaves out pairs of an example with itself; see `discrepancy.mmd`.
         between: see `BetweenDomains`.
     """
     return DomainDistance(
@@ -147,12 +150,48 @@ def mmd(
         optimizer,
         n_source_outputs,
         seed,
-        distance=partial(_of_distributions, bandwidths=bandwidths),
+        distance=partial(_of_distributions, bandwidths=bandwidths, unbiased=unbiased),
         weight=weight,
         classification_weight=1,
         of_classes=False,
         **between,
     )
+
+
+def mcc(
+    encoder: Encoder,
+    optimizer: OptimizerFactory,
+    n_source_outputs: int,
+    seed: int,
+    *,
+    weight: Annotated[float, Ge(0)],
+    temperature: Annotated[float, Gt(0)],
+    **between: Unpack[BetweenDomains],
+) -> DomainDistance:
+    """Makes the task's unlabelled examples be told apart clearly while it learns the task.
+
+    Loss of a step: classification of both domains + weight * `discrepancy.class_confusion` of what the task's
+    head says of the unlabelled examples, which is the `distance` that it notes.
+
+    Args:
+        encoder, optimizer, n_source_outputs, seed: from the run.
+        weight: of the confusion.
+        temperature: of the softmax that it is computed from.
+        between: see `BetweenDomains`.
+    """
+    strategy = DomainDistance(
+        encoder,
+        optimizer,
+        n_source_outputs,
+        seed,
+        distance=partial(_of_predictions, temperature=temperature),
+        weight=weight,
+        classification_weight=1,
+        of_classes=False,
+        **between,
+    )
+    strategy.needs_classes = True
+    return strategy
 
 
 def ccsa(
@@ -202,8 +241,14 @@ def _of_covariances(domains: Domains, source_classes: Tensor | None) -> Tensor:
     return discrepancy.coral(domains.source, domains.target)
 
 
-def _of_distributions(domains: Domains, source_classes: Tensor | None, bandwidths: Sequence[float]) -> Tensor:
-    return discrepancy.mmd(domains.source, domains.target, bandwidths)
+def _of_distributions(
+    domains: Domains, source_classes: Tensor | None, bandwidths: Sequence[float], *, unbiased: bool
+) -> Tensor:
+    return discrepancy.mmd(domains.source, domains.target, bandwidths, unbiased=unbiased)
+
+
+def _of_predictions(domains: Domains, source_classes: Tensor | None, temperature: float) -> Tensor:
+    return discrepancy.class_confusion(domains.unlabelled_outputs, temperature)
 
 
 def contrast(domains: Domains, source_classes: Tensor | None, margin: float) -> Tensor:

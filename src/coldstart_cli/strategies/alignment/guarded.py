@@ -9,14 +9,15 @@ where it is too small for that, on source-validation tasks. The decision rule is
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from itertools import chain, islice
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Len
 from torch import Tensor
 
 from coldstart_cli.core.tasks import Adapted, Examples, Strategy, Support, TaskSource
@@ -30,24 +31,30 @@ class Guarded(Strategy):
 
     The decision is made between the first item and the second. With two or more labels of every class
     (regression: two points), transfer and fallback are both adapted to all folds but one and scored on
-    that one; otherwise the mean difference on source-validation tasks decides, measured in training. Where
-    neither is known, transfer is trusted.
+    that one; otherwise the mean difference on source-validation tasks of one label a class decides, measured
+    in training. Where neither is known, transfer is trusted. The fallback's values are searched on the same
+    validation tasks, as a baseline's are.
 
     Args:
         n_steps, seed: from the run.
         transfer: the strategy that is guarded; only this one is trained.
         fallback: the strategy without the source.
         steps: adaptation steps after which the two are compared.
+        fallback_steps: those of the fallback, which starts farther away; None for `steps`. Item n of a task
+            that fell back is the fallback after n * fallback_steps / steps of its own, rounded down.
+        fallback_search: values of the fallback's hyper-parameters to choose from on source-validation
+            tasks; empty for the fallback as it is.
         n_folds: of the cross-validation, at most; never more than the rarest class has labels.
         check_every: outer steps between two comparisons on source-validation tasks.
         n_tasks: source-validation tasks of a comparison.
 
     Raises:
-        ValueError: where the fallback learns from the source.
+        ValueError: where the fallback learns from the source, or has no hyper-parameter that is searched.
     """
 
     replayable = False
     validation_gain: Tensor
+    chosen: Tensor
 
     def __init__(
         self,
@@ -57,6 +64,8 @@ class Guarded(Strategy):
         transfer: Strategy,
         fallback: Strategy,
         steps: Annotated[int, Ge(1)],
+        fallback_steps: Annotated[int, Ge(1)] | None,
+        fallback_search: dict[str, Annotated[list[float], Len(1)]],
         n_folds: Annotated[int, Ge(2)],
         check_every: Annotated[int, Ge(1)],
         n_tasks: Annotated[int, Ge(1)],
@@ -80,6 +89,18 @@ class Guarded(Strategy):
             self.lowers_distance_by = f"transfer.{transfer.lowers_distance_by}"
         # A buffer, so that a run directory adapts without the source; infinity stands for not measured.
         self.register_buffer("validation_gain", torch.tensor(math.inf))
+        self.fallback_steps = fallback_steps or steps
+        points = itertools.product(*fallback_search.values())
+        self.settings = [dict(zip(fallback_search, point, strict=True)) for point in points]
+        known = getattr(fallback, "tuning", {})
+        if unknown := [name for name in fallback_search if name not in known]:
+            raise ValueError(
+                f"fallback_search: the fallback has no {unknown[0]}; search {', '.join(known) or 'nothing'}, "
+                f"without it by ~strategy.fallback_search.{unknown[0]}"
+            )
+        if len(self.settings) > 1:  # else there is nothing to choose
+            self.register_buffer("chosen", torch.tensor(0))
+        self._of_fallback: list[list[float]] | None = None  # of each setting: what validation tasks score
 
     @property
     def transductive(self) -> bool:
@@ -111,7 +132,7 @@ class Guarded(Strategy):
             decision["guard gain"] = gain
         if fell_back:
             items.close()
-            items = self.fallback.adapt(support)
+            items = self._fallback_after(support)
             first = next(items)
         # A method without steps has only one item, which is then shown again with the decision.
         second = next(items, first)
@@ -127,28 +148,71 @@ class Guarded(Strategy):
         if not folds:
             return float(self.validation_gain)
         # Weighted by size, so that every held-out label counts the same.
-        gains = [self._gain(seen, held_out) * len(held_out) for seen, held_out in folds]
+        gains = [
+            (self._transferred(seen, held_out) - self._alone(seen, held_out, self._setting())) * len(held_out)
+            for seen, held_out in folds
+        ]
         return sum(gains) / sum(len(held_out) for _, held_out in folds)
 
     def _gain_on_validation(self, source: TaskSource) -> float:
+        """At one label a class, where no task can judge by itself; chooses the fallback's values as well."""
         training, device = self.training, self.validation_gain.device
         self.eval()
-        tasks = [task.to(device) for task in source.tasks("validation", range(self.n_tasks))]
-        gains = [self._gain(task.support, task.query) for task in tasks]
+        at_one = source.with_shape(replace(source.shape, k_shot=1))
+        tasks = [task.to(device) for task in at_one.tasks("validation", range(self.n_tasks))]
+        if self._of_fallback is None:  # training does not change it
+            self._of_fallback = [
+                [self._alone(task.support, task.query, setting) for task in tasks]
+                for setting in range(len(self.settings))
+            ]
+            if len(self.settings) > 1:
+                means = [sum(scores) for scores in self._of_fallback]
+                self.chosen.fill_(max(range(len(means)), key=means.__getitem__))
+        alone = self._of_fallback[self._setting()]
+        transferred = [self._transferred(task.support, task.query) for task in tasks]
         self.train(training)
-        return sum(gains) / len(gains)
+        return (sum(transferred) - sum(alone)) / len(tasks)
 
-    def _gain(self, support: Support, held_out: Examples) -> float:
-        """The paired difference on one set: positive where transfer is better, for every metric."""
-        objective, values = support.objective, []
-        for strategy in (self.transfer, self.fallback):
-            # The last item that there is: some methods take fewer steps.
-            *_, adapted = islice(strategy.adapt(support), self.steps + 1)
-            module = adapted.module
-            with torch.no_grad():
-                outputs = module(held_out.inputs)
-            values.append(float(objective.metrics(outputs, held_out.targets)[objective.headline]))
-        return (values[0] - values[1]) * (1 if objective.higher_is_better else -1)
+    def _setting(self) -> int:
+        return int(self.chosen) if len(self.settings) > 1 else 0
+
+    def _searched(self, setting: int) -> Strategy:
+        """The fallback with the values of a setting; it shares the weights."""
+        fallback = copy.copy(self.fallback)
+        if self.settings[setting]:
+            tuned = cast("Any", fallback)
+            tuned.tuning = {**tuned.tuning, **self.settings[setting]}
+        return fallback
+
+    def _fallback_after(self, support: Support) -> Generator[Adapted, None, None]:
+        """The fallback before any step, then after as many of its own as belong to each further item."""
+        steps = self._searched(self._setting()).adapt(support)
+        latest, taken = next(steps), 0
+        yield latest
+        for item in itertools.count(1):
+            due = item * self.fallback_steps // self.steps
+            ahead = list(islice(steps, due - taken))
+            if due > taken and not ahead:
+                return
+            latest, taken = (ahead or [latest])[-1], due
+            yield latest
+
+    def _transferred(self, support: Support, held_out: Examples) -> float:
+        return _score(self.transfer, self.steps, support, held_out)
+
+    def _alone(self, support: Support, held_out: Examples, setting: int) -> float:
+        return _score(self._searched(setting), self.fallback_steps, support, held_out)
+
+
+def _score(strategy: Strategy, steps: int, support: Support, held_out: Examples) -> float:
+    """The headline on one set, so turned that more is better."""
+    # The last item that there is: some methods take fewer steps.
+    *_, adapted = islice(strategy.adapt(support), steps + 1)
+    module, objective = adapted.module, support.objective
+    with torch.no_grad():
+        outputs = module(held_out.inputs)
+    value = float(objective.metrics(outputs, held_out.targets)[objective.headline])
+    return value if objective.higher_is_better else -value
 
 
 def _folds(support: Support, n_folds: int) -> list[tuple[Support, Examples]]:

@@ -27,16 +27,19 @@ def coral(source: Tensor, target: Tensor) -> Tensor:
     return difference.pow(2).sum() / (4 * source.shape[1] ** 2)
 
 
-def mmd(source: Tensor, target: Tensor, bandwidths: Sequence[float]) -> Tensor:
+def mmd(source: Tensor, target: Tensor, bandwidths: Sequence[float], *, unbiased: bool) -> Tensor:
     """mean k(s, s') + mean k(t, t') - 2 mean k(s, t): the squared maximum mean discrepancy.
 
-    Gretton et al. 2012 (JMLR 13, equation 5), the biased estimate: the means include each example's pair
-    with itself, so it is never negative. k is the mean over b of exp(-|x - y|^2 / (b M)), several kernels
-    at once as in Long et al. 2015, arXiv:1502.02791, section 3.1, but with equal weights. M is the median
-    of |x - y|^2 over pairs of different examples of both domains, taken as a constant.
+    Gretton et al. 2012 (JMLR 13). The biased estimate (equation 5) has each example's pair with itself in the
+    first two means: never negative, and of n and m examples of one distribution 1 / n + 1 / m times (1 - mean
+    k) too large. The unbiased one (lemma 6) leaves these pairs out and may be negative; of a domain with one
+    example, which has no other pair, k(s, s) = 1 stays. k is the mean over b of exp(-|x - y|^2 / (b M)),
+    several kernels at once as in Long et al. 2015, arXiv:1502.02791, section 3.1, but with equal weights. M
+    is the median of |x - y|^2 over pairs of different examples of both domains, taken as a constant.
 
     Args:
         bandwidths: of the kernels, in units of M.
+        unbiased: which estimate.
     """
     if not len(source) or not len(target):
         return _nothing(source, target)
@@ -47,7 +50,30 @@ def mmd(source: Tensor, target: Tensor, bandwidths: Sequence[float]) -> Tensor:
     # Not 0 even where all examples are equal, or the kernels would be exp(-0 / 0).
     median = distances.detach()[apart].median().clamp(min=torch.finfo(both.dtype).tiny)
     kernels = torch.stack([(-distances / (b * median)).exp() for b in bandwidths]).mean(0)
-    return kernels[:n, :n].mean() + kernels[n:, n:].mean() - 2 * kernels[:n, n:].mean()
+    within = [_within(block, unbiased=unbiased) for block in (kernels[:n, :n], kernels[n:, n:])]
+    return within[0] + within[1] - 2 * kernels[:n, n:].mean()
+
+
+def class_confusion(logits: Tensor, temperature: float) -> Tensor:
+    """How much a batch's predictions confuse classes, in [0, 1]: 0 where each is certain.
+
+    Jin, Wang, Long and Wang 2020, arXiv:1912.03699, equations 2 to 7: with p = softmax(z / temperature) and
+    weights w proportional to 1 + exp(-H(p)), of mean 1, C_ab = sum_i w_i p_ia p_ib, each row divided by its
+    sum, and the mean over rows of what lies off the diagonal. As in the authors' code no gradient passes
+    through w.
+
+    Args:
+        logits: (n, n_classes); 0 where there are none.
+    """
+    if not len(logits):
+        return logits.sum() * 0
+    p = (logits / temperature).softmax(-1)
+    weights = entropy_weights(logits / temperature)
+    weights = weights / weights.mean()
+    confusion = (weights.unsqueeze(1) * p).T @ p
+    # A class that no example can be has a row of zeros.
+    rows = confusion / confusion.sum(1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)
+    return (rows.sum() - rows.trace()) / rows.shape[0]
 
 
 def semantic_alignment(distances: Tensor, same: Tensor) -> Tensor:
@@ -135,6 +161,14 @@ def squared_distances(features: Tensor, points: Tensor) -> Tensor:
         x, p = features.float() if features.dtype != torch.float64 else features, points
         p = p.to(x.dtype)
         return x.pow(2).sum(-1, keepdim=True) - 2 * x @ p.T + p.pow(2).sum(-1)
+
+
+def _within(kernels: Tensor, *, unbiased: bool) -> Tensor:
+    """The mean of k over the pairs of one domain, (n, n)."""
+    n = len(kernels)
+    if not unbiased or n == 1:
+        return kernels.mean()
+    return (kernels.sum() - kernels.trace()) / (n * (n - 1))
 
 
 def _covariance(features: Tensor) -> Tensor:

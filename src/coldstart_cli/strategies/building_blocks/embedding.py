@@ -30,6 +30,11 @@ class Compare(Protocol):
         """
 
 
+class Beside(Protocol):
+    def __call__(self, weights: Mapping[str, Tensor], task: Examples, n_outputs: int) -> Tensor:
+        """A scalar that is added to the loss of a task, of the features of support and query set together."""
+
+
 class Embedding(Protocol):
     """What such a strategy holds; its parameters are the encoder's, as `encoder.*`, and any of its own."""
 
@@ -42,11 +47,11 @@ class Embedding(Protocol):
 
 
 def fit_embedding(
-    strategy: Embedding, compare: Compare, source: TaskSource, start: int
+    strategy: Embedding, compare: Compare, source: TaskSource, start: int, *, beside: Beside | None = None
 ) -> Iterator[dict[str, float]]:
-    """Learns all parameters of the strategy by the query loss of training tasks."""
+    """Learns all parameters of the strategy by the query loss of training tasks and what is `beside` it."""
     return episodic(
-        partial(task_scores, strategy.encoder, compare),
+        partial(task_scores, strategy.encoder, compare, beside=beside),
         dict(strategy.named_parameters()),
         source,
         strategy.optimizer,
@@ -64,6 +69,8 @@ def task_scores(
     objective: Objective,
     support: Examples,
     query: Examples,
+    *,
+    beside: Beside | None = None,
 ) -> dict[str, Tensor]:
     """Loss and metrics on the query set; with encoder and comparison bound, a `training.TaskLoss`.
 
@@ -83,7 +90,11 @@ def task_scores(
         n = n_examples(support_inputs)
         learned = Examples(features[:n], support_targets)
         outputs = compare(weights, learned, features[n:], objective.n_outputs)
-        return scores(objective, outputs, query_targets)
+        found = scores(objective, outputs, query_targets)
+        if beside is not None:
+            task = Examples(features, torch.cat([support_targets, query_targets]))
+            found["loss"] = found["loss"] + beside(weights, task, objective.n_outputs)
+        return found
 
     found: dict[str, Tensor] = each(score)(
         weights, support.inputs, support.targets, query.inputs, query.targets

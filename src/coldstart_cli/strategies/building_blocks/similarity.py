@@ -2,6 +2,9 @@
 
 - LEEP: Nguyen, Hassner, Seeger and Archambeau 2020, arXiv:2002.12462, equation 2.
 - LogME: You, Liu, Wang and Long 2021, arXiv:2102.11005, algorithm 1.
+- N-LEEP: Li, Jia, Sang, Zhu, Green, Wang and Gong 2021, arXiv:2011.11200, section 3.
+- H-score: Bao et al. 2019 (ICIP, "An information-theoretic approach to transferability in task transfer
+  learning"), shrunken as in Ibrahim, Ponomareva and Mazumder 2021, arXiv:2110.06893.
 - Task2Vec: Achille et al. 2019, arXiv:1902.03545, equation 1 and section 4.
 
 All read a network that has seen the source, and the new task's labelled examples. A number alone
@@ -79,6 +82,106 @@ def logme(features: Tensor, columns: Tensor) -> float:
     evidence = d / 2 * alpha.log() + n / 2 * (beta.log() - math.log(2 * math.pi))
     evidence = evidence - (beta * residual + alpha * length + log_det) / 2
     return float(evidence.mean() / n)
+
+
+def n_leep(features: Tensor, targets: Tensor, n_way: int, components: int) -> float:
+    """LEEP with the components of a Gaussian mixture, fitted to the features, in place of source classes.
+
+    The features are reduced to the principal directions that hold 80 % of their variance, and p_z(x) of
+    `leep` is the posterior of component z. Departure: the mixture starts from a clustering without chance.
+    Where there are as many components as examples, each has one of its own and the value is 0, whatever the
+    features are: so at one label a class.
+
+    Args:
+        features: (n, d).
+        targets: (n,) class ids in [0, n_way).
+        components: of the mixture for each class; the authors' code has 5, on thousands of examples.
+    """
+    x = features.detach().cpu().double()
+    x = x - x.mean(0)
+    left, singular, _ = torch.linalg.svd(x, full_matrices=False)
+    share = (singular.square() / singular.square().sum().clamp(min=_SMALL)).cumsum(0)
+    kept = min(int((share <= 0.8).sum()) + 1, len(singular))
+    reduced = left[:, :kept] * singular[:kept]
+    members = _clusters(reduced, min(len(x), components * n_way))
+    return leep(mixture_posteriors(reduced, members), targets, n_way)
+
+
+def mixture_posteriors(x: Tensor, members: Tensor) -> Tensor:
+    """p(component | x) of a Gaussian mixture with full covariances, by expectation maximisation.
+
+    As scikit-learn's defaults: 1e-6 on each variance, at most 100 iterations, until the mean log-likelihood
+    gains less than 1e-3.
+
+    Args:
+        x: (n, d), double.
+        members: (n, n_components), the posteriors that the first maximisation takes.
+    """
+    d, before = x.shape[1], -math.inf
+    for _ in range(100):
+        sizes = members.sum(0) + 10 * torch.finfo(x.dtype).eps
+        means = members.T @ x / sizes.unsqueeze(1)
+        centred = x.unsqueeze(1) - means  # (n, n_components, d)
+        covariances = torch.einsum("nk,nkd,nke->kde", members, centred, centred) / sizes.view(-1, 1, 1)
+        factors = torch.linalg.cholesky(covariances + 1e-6 * torch.eye(d, dtype=x.dtype))
+        white = torch.linalg.solve_triangular(factors, centred.permute(1, 2, 0), upper=False)
+        log_det = factors.diagonal(dim1=1, dim2=2).log().sum(1)
+        log_density = -0.5 * (d * math.log(2 * math.pi) + white.square().sum(1).T) - log_det
+        together = log_density + (sizes / len(x)).log()
+        total = together.logsumexp(1, keepdim=True)
+        members = (together - total).exp()
+        if abs(float(total.mean()) - before) < 1e-3:
+            break
+        before = float(total.mean())
+    return members
+
+
+def _clusters(x: Tensor, n_clusters: int) -> Tensor:
+    """One-hot members (n, n_clusters) by k-means from centres that lie farthest from those before."""
+    chosen = [int((x - x.mean(0)).square().sum(1).argmin())]
+    nearest = (x - x[chosen[0]]).square().sum(1)
+    while len(chosen) < n_clusters:
+        chosen.append(int(nearest.argmax()))
+        nearest = nearest.minimum((x - x[chosen[-1]]).square().sum(1))
+    centres = x[chosen]
+    for _ in range(100):
+        members = torch.nn.functional.one_hot(torch.cdist(x, centres).argmin(1), n_clusters).to(x.dtype)
+        sizes = members.sum(0).unsqueeze(1)
+        # A cluster that lost its members, as equal examples make it, stays where it is.
+        moved = torch.where(sizes > 0, members.T @ x / sizes.clamp(min=1), centres)
+        if torch.equal(moved, centres):
+            break
+        centres = moved
+    return members
+
+
+def h_score(features: Tensor, targets: Tensor, n_way: int) -> float:
+    """(1 - a) tr(C_a^-1 C_z): how much of the features' variance lies between the task's classes.
+
+    C_z is the covariance of the examples' class means, C_a = (1 - a) C + a tr(C) / d I the covariance of the
+    features shrunken as by Ledoit and Wolf 2004 (J. Multivariate Anal. 88, 365-411). Bao's score is a = 0,
+    which with fewer examples than features, as here, is n_way - 1 for any features.
+
+    Args:
+        features: (n, d).
+        targets: (n,) class ids in [0, n_way).
+    """
+    x = features.detach().cpu().double()
+    x = x - x.mean(0)
+    n, d = x.shape
+    members = torch.nn.functional.one_hot(targets.cpu(), n_way).to(x.dtype)
+    means = members @ (members.T @ x / members.sum(0).clamp(min=1).unsqueeze(1))
+    covariance = x.T @ x / n
+    mean_variance = covariance.trace() / d
+    if mean_variance <= 0:
+        return 0.0
+    # Squared distances, each divided by d: of the covariance from the scaled identity, and of its estimate
+    # from the true one.
+    apart = covariance.square().sum() / d - mean_variance.square()
+    noise = (x.square().sum(1).square().sum() / n - covariance.square().sum()) / (n * d)
+    shrinkage = float((noise.minimum(apart) / apart).clamp(0, 1)) if apart > 0 else 1.0
+    shrunken = (1 - shrinkage) * covariance + shrinkage * mean_variance * torch.eye(d, dtype=x.dtype)
+    return float((1 - shrinkage) * torch.linalg.solve(shrunken, means.T @ means / n).trace())
 
 
 def task_embedding(

@@ -16,8 +16,19 @@ from coldstart_cli.models.network import Network, blank_head
 from coldstart_cli.models.norm import MOMENTUM
 from coldstart_cli.processes.batch_parts import batch_mean
 from coldstart_cli.strategies.building_blocks.scores import scores
-from coldstart_cli.training.inner_loop import Rule, Weights, batches, canonical, descend, rule_named
+from coldstart_cli.training.inner_loop import (
+    Rule,
+    Weights,
+    apart,
+    batches,
+    canonical,
+    descend,
+    rule_named,
+)
 from coldstart_cli.training.outer_loops import supervised
+
+NEW_PARTS = ("head.", "discriminator.")
+"""What names of tensors begin with that are not of the source, where the task's classes are new."""
 
 
 class FineTuning(TypedDict):
@@ -26,19 +37,24 @@ class FineTuning(TypedDict):
     Attributes:
         batch_size: source examples in one outer step.
         lr: learning rate of adaptation.
+        head_lr: learning rate of the task's head, and of a discriminator, which are new where the rest was
+            trained on the source; None for `lr`. Published code has ten times `lr` (co-tuning, DANN, CDAN).
         rule: update rule of adaptation.
         momentum: of `sgd`.
     """
 
     batch_size: Annotated[int, Ge(1)]
     lr: Annotated[float, Gt(0)]
+    head_lr: Annotated[float, Gt(0)] | None
     rule: Literal["sgd", "adam"]
     momentum: Annotated[float, Ge(0), Le(1)]
 
 
 def rule_of(tuning: FineTuning) -> Rule:
     """The update rule of adaptation."""
-    return rule_named(tuning["rule"], tuning["lr"], tuning["momentum"])
+    name, momentum, head_lr = tuning["rule"], tuning["momentum"], tuning["head_lr"]
+    rule = rule_named(name, tuning["lr"], momentum)
+    return rule if head_lr is None else apart(NEW_PARTS, rule_named(name, head_lr, momentum), rule)
 
 
 def fit_classifier(

@@ -61,6 +61,7 @@ class Domains:
         source, source_targets: kept source examples.
         labelled, labelled_targets: of the task, targets in its own numbering.
         unlabelled: of the task.
+        unlabelled_outputs: (n, n_outputs), what the task's head says of them.
     """
 
     source: Tensor
@@ -68,6 +69,7 @@ class Domains:
     labelled: Tensor
     labelled_targets: Tensor
     unlabelled: Tensor
+    unlabelled_outputs: Tensor
 
     @property
     def target(self) -> Tensor:
@@ -129,7 +131,7 @@ def adapt_between(
     counted = itertools.count()
 
     def loss(weights: Weights) -> Tensor:
-        domains = _features(network, weights, *next(drawn))
+        domains = _features(network, support, weights, *next(drawn))
         classification = _classification(support, weights, domains)
         return step_loss(classification, weights, domains, next(counted))
 
@@ -140,7 +142,7 @@ def adapt_between(
         notes: dict[str, float] = {}
         with torch.no_grad():
             if len(memory):
-                notes = {"distance": float(distance(_features(network, adapted, *yardstick)))}
+                notes = {"distance": float(distance(_features(network, support, adapted, *yardstick)))}
         changed = {n: w.detach() for n, w in adapted.items() if n.startswith("encoder.")}
         changed |= {f"head.{n}": w.detach() for n, w in _task_head(support, adapted).items()}
         yield Adapted(partial(Predictor, task_network, changed), changed, notes)
@@ -174,12 +176,19 @@ def _batches(
 
 
 def _features(
-    network: Network, weights: Weights, source: Examples, labelled: Examples, unlabelled: Inputs
+    network: Network,
+    support: Support,
+    weights: Weights,
+    source: Examples,
+    labelled: Examples,
+    unlabelled: Inputs,
 ) -> Domains:
     """One pass over all, so that both domains share batch statistics, where a norm uses them."""
     features = network.features(weights, joined(joined(source.inputs, labelled.inputs), unlabelled))
     n, m = len(source), len(source) + len(labelled)
-    return Domains(features[:n], source.targets, features[n:m], labelled.targets, features[m:])
+    head = _task_head(support, weights)
+    outputs = F.linear(features[m:], head["weight"], head["bias"])
+    return Domains(features[:n], source.targets, features[n:m], labelled.targets, features[m:], outputs)
 
 
 def _classification(support: Support, weights: Weights, domains: Domains) -> Tensor:

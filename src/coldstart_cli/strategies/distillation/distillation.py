@@ -2,6 +2,7 @@
 
 - Soft outputs: Hinton, Vinyals and Dean 2015, arXiv:1503.02531, section 2.
 - Relations between examples: Park, Kim, Lu and Cho 2019, arXiv:1904.05068, sections 3.2.1 and 3.2.2.
+- Feature maps, as hints (FitNets) or as attention: `features`.
 - Soft labels for the new task's unlabelled examples: Chen, Kornblith, Swersky, Norouzi and Hinton 2020,
   arXiv:2006.10029, equations 2 and 3 (SimCLRv2's self-training).
 """
@@ -9,19 +10,35 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import cache, partial
+from itertools import islice
 from typing import Annotated, Literal, Unpack
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
-from torch.nn import functional as F
 
-from coldstart_cli.core.tasks import Adapted, Examples, Objective, Strategy, Support, TaskSource
+from coldstart_cli.core.tasks import (
+    Adapted,
+    Examples,
+    Inputs,
+    Objective,
+    Strategy,
+    Support,
+    TaskSource,
+)
 from coldstart_cli.models.network import Encoder, Network, TrainedFactory, linear_head
 from coldstart_cli.strategies.building_blocks.source_classifier import FineTuning, fit_classifier, rule_of
+from coldstart_cli.strategies.distillation.features import (
+    attention_distance,
+    hint_block,
+    hint_distance,
+    hint_regressor,
+    maps_refusal,
+    relations,
+)
 from coldstart_cli.strategies.distillation.soft_labels import Follower, SoftLabels, fine_tuned
 from coldstart_cli.training.optimizers import OptimizerFactory
 from coldstart_cli.training.outer_loops import in_turn, supervised
@@ -31,10 +48,12 @@ class Distillation(Strategy):
     """Trains a teacher on the source, then a student on the same examples and on the teacher; adapts both.
 
     The student's loss on the source is (1 - alpha) loss(student, labels) + alpha divergence(student, teacher)
-    + distance_weight L_D + angle_weight L_A, where the divergence is T^2 KL(teacher || student) of the
-    outputs, or their mean squared difference in a regression, and L_D, L_A are those of `relations`. On the
-    new task, teacher and student take the same gradient steps on the labels, each from its own source
-    weights; the teacher is scored beside the student. With `unlabelled_weight`, the student's loss there is
+    + distance_weight L_D + angle_weight L_A + attention_weight A, where the divergence is T^2 KL(teacher ||
+    student) of the outputs, or their mean squared difference in a regression, L_D, L_A are those of
+    `relations` and A is `attention_distance`. With `hint_share` the student first learns its middle map from
+    the teacher's (FitNets). On the new task, teacher and student take the same gradient steps on the labels,
+    each from its own source weights; the teacher is scored beside the student. With `unlabelled_weight`, the
+    student's loss there is
 
         loss(student, labels) + unlabelled_weight T^2 KL(teacher || student) on the unlabelled examples
 
@@ -51,6 +70,9 @@ class Distillation(Strategy):
         alpha: weight of the teacher's outputs against the labels.
         temperature: T, of both softmaxes.
         distance_weight, angle_weight: of relations between the features of a batch; 0 is without.
+        attention_weight: of attention transfer between feature maps; 0 is without.
+        hint_share: share of the student's steps that train its first half on the teacher's middle map, before
+            all of it learns; 0 is without.
         unlabelled_weight: of the teacher's soft labels on the new task; 0 is without.
         teacher_steps: gradient steps of the teacher before it gives those labels.
         trainable: what adaptation changes: all weights, or the head on frozen features.
@@ -75,6 +97,8 @@ class Distillation(Strategy):
         temperature: Annotated[float, Gt(0)],
         distance_weight: Annotated[float, Ge(0)],
         angle_weight: Annotated[float, Ge(0)],
+        attention_weight: Annotated[float, Ge(0)],
+        hint_share: Annotated[float, Ge(0), Lt(1)],
         unlabelled_weight: Annotated[float, Ge(0)],
         teacher_steps: Annotated[int, Ge(1)],
         trainable: Literal["all", "head"],
@@ -89,25 +113,31 @@ class Distillation(Strategy):
         self.seed, self.teacher_run, self.teacher_share = seed, teacher_run, teacher_share
         self.alpha, self.temperature = alpha, temperature
         self.distance_weight, self.angle_weight = distance_weight, angle_weight
+        self.attention_weight, self.hint_share = attention_weight, hint_share
         self.unlabelled_weight, self.teacher_steps = unlabelled_weight, teacher_steps
         # What a strategy needs may depend on its values: without their weight, unlabelled examples are not
         # read.
         self.needs_unlabelled, self.replayable = unlabelled_weight > 0, unlabelled_weight == 0
         self.lowers_distance_by = "unlabelled_weight" if self.needs_unlabelled else None
         self.trainable, self.tuning = trainable, tuning
-        if teacher_run is None:
-            # Whatever the share rounds to, both of them get at least one step.
-            self.preparing_steps = min(max(1, round(teacher_share * n_steps)), n_steps - 1)
-        share = self.preparing_steps / n_steps
-        self.teacher_optimizer = optimizer(self.teacher.parameters(), share=share)
-        self.optimizer = optimizer(self.network.parameters(), share=1 - share)
+        # Whatever the share rounds to, both of them get at least one step.
+        own = 0 if teacher_run is not None else min(max(1, round(teacher_share * n_steps)), n_steps - 1)
+        self.taught_from, self.preparing_steps = own, own + round(hint_share * (n_steps - own))
+        self.teacher_optimizer = optimizer(self.teacher.parameters(), share=own / n_steps)
+        self.optimizer = optimizer(self.network.parameters(), share=1 - self.preparing_steps / n_steps)
+        if hint_share > 0 and self._maps_refusal() is None:
+            self.regressor = hint_regressor(encoder, self.teacher.encoder)
+            guided = [*encoder.parameters(), *self.regressor.parameters()]
+            self.hint_optimizer = optimizer(guided, share=(self.preparing_steps - own) / n_steps)
+
+    def refusal(self, tasks: TaskSource) -> str | None:
+        return super().refusal(tasks) or self._maps_refusal()
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
-        """The teacher's steps (`teacher_loss`, ...), then the student's (`loss`, ...)."""
-        return in_turn(
-            [(self.preparing_steps, partial(self._fit_teacher, source)), (0, partial(self._fit, source))],
-            start,
-        )
+        """The teacher's steps (`teacher_loss`), those on hints (`hint_loss`), then the student's (`loss`)."""
+        hints = (self.preparing_steps - self.taught_from, partial(self._fit_hints, source))
+        phases = [(self.taught_from, partial(self._fit_teacher, source)), hints]
+        return in_turn([*phases, (0, partial(self._fit, source))], start)
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields after every step; once, the student as it is, where there is nothing to learn from.
@@ -138,25 +168,40 @@ class Distillation(Strategy):
         )
         return prefixed("teacher_", steps)
 
+    def _fit_hints(self, source: TaskSource, start: int) -> Iterator[dict[str, float]]:
+        return prefixed(
+            "hint_", self._taught(source, self._hint_loss, self.hint_optimizer, self.taught_from + start)
+        )
+
     def _fit(self, source: TaskSource, start: int) -> Iterator[dict[str, float]]:
+        return self._taught(source, self._batch_loss, self.optimizer, self.preparing_steps + start)
+
+    def _taught(
+        self,
+        source: TaskSource,
+        batch_loss: Callable[[Objective, Examples], dict[str, Tensor]],
+        optimizer: torch.optim.Optimizer,
+        start: int,
+    ) -> Iterator[dict[str, float]]:
         return supervised(
-            self._batch_loss,
+            batch_loss,
             source.pool("train"),
-            self.optimizer,
+            optimizer,
             batch_size=self.tuning["batch_size"],
             seed=self.seed,
             device=self.network.head.weight.device,
-            start=self.preparing_steps + start,
+            start=start,
             divisible=self.distance_weight == 0
             and self.angle_weight == 0,  # a loss on relations is not a mean over parts of a batch
         )
 
     def _batch_loss(self, objective: Objective, batch: Examples) -> dict[str, Tensor]:
         self.teacher.eval()  # it uses its running statistics and updates none
+        inside = self.attention_weight > 0
         with torch.no_grad():
-            taught_features = self.teacher.encoder(batch.inputs)
+            taught_maps, taught_features = _read(self.teacher.encoder, batch.inputs, maps=inside)
             taught = self.teacher.head(taught_features)
-        features = self.network.encoder(batch.inputs)
+        maps, features = _read(self.network.encoder, batch.inputs, maps=inside)
         scores = taught_scores(
             objective,
             self.network.head(features),
@@ -170,7 +215,34 @@ class Distillation(Strategy):
             # Only with a weight: triplets take memory of the cube of the batch size.
             total = scores["loss"] + self.distance_weight * distance + self.angle_weight * angle
             scores |= {"loss": total, "distance": distance, "angle": angle}
+        if inside:
+            attention = attention_distance(maps, taught_maps)
+            scores |= {"loss": scores["loss"] + self.attention_weight * attention, "attention": attention}
         return scores
+
+    def _hint_loss(self, objective: Objective, batch: Examples) -> dict[str, Tensor]:
+        self.teacher.eval()
+        student, teacher = self.network.encoder, self.teacher.encoder
+        with torch.no_grad():
+            hint = _map_of(teacher, batch.inputs)
+        return {"loss": hint_distance(_map_of(student, batch.inputs), hint, self.regressor)}
+
+    def _maps_refusal(self) -> str | None:
+        reads = self.attention_weight > 0 or self.hint_share > 0
+        return maps_refusal(self.network.encoder, self.teacher.encoder) if reads else None
+
+
+def _map_of(encoder: Encoder, inputs: Inputs) -> Tensor:
+    """The map of its middle block, and no block behind it."""
+    return next(islice(encoder.maps(inputs), hint_block(encoder), None))
+
+
+def _read(encoder: Encoder, inputs: Inputs, *, maps: bool) -> tuple[list[Tensor], Tensor]:
+    """The maps after each block, where they are asked for, and the features."""
+    if not maps:
+        return [], encoder(inputs)
+    found = list(encoder.maps(inputs))
+    return found, encoder.from_last_map(found[-1])
 
 
 def taught_scores(
@@ -193,38 +265,6 @@ def taught_scores(
         "divergence": divergence,
         **objective.metrics(outputs.detach(), targets),
     }
-
-
-def relations(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """How far relations among a student's features are from those among a teacher's: (L_D, L_A), scalars.
-
-    With l the Huber loss (d^2 / 2 where |d| <= 1, |d| - 1/2 elsewhere) and e_ij = (x_i - x_j) / |x_i - x_j|,
-    L_D is the mean over pairs of l(|t_i - t_j| / mu_t - |s_i - s_j| / mu_s), mu the mean distance of its
-    network's pairs; L_A, over triplets, of l(<e_ij, e_kj> of t - <e_ij, e_kj> of s), cosines of the angle
-    at j. Means over distinct i, j, k, where the paper sums, so that weights do not depend on the batch size.
-
-    Args:
-        student, teacher: features (n, d) of the same n examples; the two d may differ.
-    """
-    n = len(student)
-    with torch.autocast(student.device.type, enabled=False):
-        (distances, cosines), (taught_distances, taught_cosines) = map(_relations, (student, teacher))
-        # Where two of i, j, k are the same, both networks have the same relation and the term is 0.
-        distance = F.smooth_l1_loss(distances, taught_distances.to(distances), reduction="sum")
-        angle = F.smooth_l1_loss(cosines, taught_cosines.to(cosines), reduction="sum")
-    return distance / max(1, n * (n - 1)), angle / max(1, n * (n - 1) * (n - 2))
-
-
-def _relations(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Distances relative to their mean, (n, n), and cosines at j of each i and k, (n, n, n) as [j, i, k]."""
-    exact = features if features.dtype == torch.float64 else features.float()
-    n = len(exact)
-    # In full precision: differences of near features lose most of their digits in bf16.
-    differences = exact.unsqueeze(0) - exact.unsqueeze(1)  # [j, i] = x_i - x_j
-    distances = torch.linalg.vector_norm(differences, dim=-1)  # its gradient at 0 is 0, not nan
-    mean = distances.sum() / max(1, n * (n - 1))
-    directions = F.normalize(differences, dim=-1)
-    return distances / mean.clamp(min=1e-12), directions @ directions.mT
 
 
 def teacher_of_run(trained: TrainedFactory, path: str, n_source_outputs: int) -> Network:

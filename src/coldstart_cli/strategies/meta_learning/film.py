@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Mapping
 from functools import partial
 from typing import Annotated
@@ -19,11 +20,19 @@ from torch.func import functional_call
 
 from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Objective, Strategy, Support, TaskSource
 from coldstart_cli.models.mlp import perceptron, zeroed
-from coldstart_cli.models.modulation import modulate, modulated_layers, prototype_head
+from coldstart_cli.models.modulation import modulate, modulated_layers
 from coldstart_cli.models.network import Encoder, Network, Predictor, below, blank_head, linear_head
 from coldstart_cli.models.norm import refuse_running_statistics
-from coldstart_cli.strategies.building_blocks.prototypes import prototypes
 from coldstart_cli.strategies.building_blocks.scores import scores
+from coldstart_cli.strategies.building_blocks.set_statistics import (
+    SHARPNESS,
+    SetStatistics,
+    covariance_head,
+    logs,
+    prepared,
+    set_statistics,
+    with_unlabelled,
+)
 from coldstart_cli.training.meta_batch import Each
 from coldstart_cli.training.optimizers import OptimizerFactory
 from coldstart_cli.training.outer_loops import episodic
@@ -32,18 +41,21 @@ from coldstart_cli.training.outer_loops import episodic
 class FiLM(Strategy):
     """The task vector modulates every layer of the encoder; adaptation is two forward passes.
 
-    The vector is the mean over the support set of rho(phi(x)), in regression of rho([phi(x), y]), with the
-    encoder phi as it is. The head is a learned one that is modulated too (regression), or is made of the
-    class means of modulated features.
+    With classes the vector is rho([log W, log B]) of the variances of the plain encoder's features within and
+    between them (`set_statistics`), and the head linear discriminant analysis of modulated features with
+    the task's own covariance. In regression it is the mean over the support set of rho([phi(x), y]), and
+    the head a learned one that is modulated too.
 
     Departures from CNAPs: encoder and modulation are learned together on tasks rather than the encoder
-    first on a large classification; the head by class means is ProtoNet's.
+    first on a large classification; the set is read with its labels, for a mean of embeddings cannot tell
+    by which rule a set is labelled; the covariance is pooled over classes.
 
     Args:
         encoder, optimizer, n_outputs, n_way, vectorize: from the run; where n_way is None, tasks are
             regressions.
         task_dim: width of the task vector.
         hidden: units of the hidden layers of rho and of the modulation's generator.
+        vary_shots: a training task of classes has 1 to k_shot labels of each, drawn for it.
         meta_batch_size: tasks in one outer step.
     """
 
@@ -57,9 +69,11 @@ class FiLM(Strategy):
         *,
         task_dim: Annotated[int, Ge(1)],
         hidden: Annotated[list[Annotated[int, Ge(1)]], Len(1)],
+        vary_shots: bool,
         meta_batch_size: Annotated[int, Ge(1)],
     ) -> None:
         super().__init__()
+        self.vary_shots = vary_shots
         refuse_running_statistics(encoder)
         self.n_way, self.vectorize, self.meta_batch_size = n_way, vectorize, meta_batch_size
         self.task_dim, self.hidden = task_dim, hidden
@@ -71,7 +85,12 @@ class FiLM(Strategy):
             # In a regression there are no class means to make a head of, so a learned one is modulated.
             self.layers["head"] = n_outputs
             read += n_outputs
-        self.set_encoder = perceptron([read, *hidden, task_dim])
+            self.set_encoder = perceptron([read, *hidden, task_dim])
+        else:
+            # A vector of the size of one, whatever the scale of the features that it comes from.
+            self.set_encoder = perceptron([2 * read, *hidden, task_dim]).append(nn.LayerNorm(task_dim))
+            self.log_ridge = nn.Parameter(torch.zeros(()))
+            self.log_scale = nn.Parameter(torch.tensor(math.log(SHARPNESS / read)))
         # At zero it modulates nothing: training begins with the plain network.
         self.generator = zeroed(perceptron([task_dim, *hidden, 2 * sum(self.layers.values())]))
         self.optimizer = optimizer(self.parameters())
@@ -85,15 +104,28 @@ class FiLM(Strategy):
             meta_batch_size=self.meta_batch_size,
             vectorize=self.vectorize,
             start=start,
+            prepare=partial(prepared, vary_shots=self.vary_shots),
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields once: there is no step to take."""
         with torch.no_grad():
-            weights = dict(self.named_parameters())
-            changed = self._adapted(support.objective, weights, support.inputs, support.targets)
+            adapted = self._with(support, self._weights(with_unlabelled(support), with_unlabelled(support)))
+        yield adapted
+
+    def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:
+        """`swap`, `off` (no modulation) and, of classes, the covariance of the plain features alone."""
+        own, theirs = with_unlabelled(support), with_unlabelled(other)
+        with torch.no_grad():
+            found = {"swap": self._weights(own, theirs), "off": self._weights(own, None)}
+        return {name: iter([self._with(support, changed)]) for name, changed in found.items()}
+
+    def _weights(self, own: Support, told: Support | None) -> dict[str, Tensor]:
+        return self._adapted(own.objective, dict(self.named_parameters()), own, told)
+
+    def _with(self, support: Support, changed: Mapping[str, Tensor]) -> Adapted:
         network = Network(self.encoder, blank_head(self.encoder.feature_dim, support.objective.n_outputs))
-        yield Adapted(partial(Predictor, network, changed), changed)
+        return Adapted(partial(Predictor, network, changed), changed)
 
     def _task_loss(
         self,
@@ -110,7 +142,8 @@ class FiLM(Strategy):
             query: Inputs,
             query_targets: Tensor,
         ) -> dict[str, Tensor]:
-            changed = self._adapted(objective, weights, support, support_targets)
+            own = Examples(support, support_targets)
+            changed = self._adapted(objective, weights, own, own)
             features = self._features({**weights, **changed}, query)
             outputs = nn.functional.linear(features, changed["head.weight"], changed["head.bias"])
             return scores(objective, outputs, query_targets)
@@ -121,20 +154,46 @@ class FiLM(Strategy):
         return found
 
     def _adapted(
-        self, objective: Objective, weights: Mapping[str, Tensor], inputs: Inputs, targets: Tensor
+        self, objective: Objective, weights: Mapping[str, Tensor], own: Examples, told: Examples | None
     ) -> dict[str, Tensor]:
-        """The modulated tensors of the encoder and the task's head, by their names in a `Network`."""
-        # The task is read by the plain encoder; modulated features are only for the classifier.
-        examples = self._features(weights, inputs)
-        if self.n_way is None:
-            examples = torch.cat([examples, targets.to(examples.dtype)], dim=1)
-        task = _called(self.set_encoder, "set_encoder.", weights, examples).mean(0)
-        changed = modulate(weights, self.layers, _called(self.generator, "generator.", weights, task))
+        """The modulated tensors of the encoder and the task's head, by their names in a `Network`.
+
+        Args:
+            own: the task's examples, labelled and unlabelled.
+            told: examples that the task vector and the covariance are read from, `own` or another task's;
+            None: nothing
+                is modulated, and the covariance is `own`'s.
+        """
+        changed: dict[str, Tensor] = {}
+        if told is not None:
+            # The task is read by the plain encoder; modulated features are only for the classifier.
+            features = self._features(weights, told.inputs)
+            task = self._task(weights, features, told.targets, objective.n_outputs)
+            modulation = _called(self.generator, "generator.", weights, task)
+            changed = modulate(weights, self.layers, modulation)
+        elif self.n_way is None:
+            changed = {name: weights[name] for name in ("head.weight", "head.bias")}
         if self.n_way is not None:
-            features = self._features({**weights, **changed}, inputs)
-            means = prototypes(features, targets, objective.n_outputs)
-            changed["head.weight"], changed["head.bias"] = prototype_head(means)
+            modulated = {**weights, **changed}
+            found = self._found(modulated, own, objective.n_outputs)
+            by = found if told is own or told is None else self._found(modulated, told, objective.n_outputs)
+            weight, bias = covariance_head(found.means, by, weights["log_ridge"].exp())
+            scale = weights["log_scale"].exp()
+            changed["head.weight"], changed["head.bias"] = scale * weight, scale * bias
         return changed
+
+    def _found(self, weights: Mapping[str, Tensor], examples: Examples, n_way: int) -> SetStatistics:
+        return set_statistics(self._features(weights, examples.inputs), examples.targets, n_way)
+
+    def _task(
+        self, weights: Mapping[str, Tensor], features: Tensor, targets: Tensor, n_outputs: int
+    ) -> Tensor:
+        """The task vector (task_dim,) of features (n, feature_dim)."""
+        if self.n_way is None:
+            pairs = torch.cat([features, targets.to(features.dtype)], dim=1)
+            return _called(self.set_encoder, "set_encoder.", weights, pairs).mean(0)
+        read = logs(set_statistics(features, targets, n_outputs))[:2].flatten()
+        return _called(self.set_encoder, "set_encoder.", weights, read)
 
     def _features(self, weights: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
         return _called(self.encoder, "encoder.", weights, inputs)

@@ -20,7 +20,12 @@ from torch import Tensor, nn
 from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Objective, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
 from coldstart_cli.models.norm import refuse_running_statistics
-from coldstart_cli.strategies.building_blocks.inner_steps import DifferentiableSteps, scores_after
+from coldstart_cli.strategies.building_blocks.inner_steps import (
+    DifferentiableSteps,
+    parameter_key,
+    scores_after,
+    warn_of_standstill,
+)
 from coldstart_cli.strategies.building_blocks.scores import other_width
 from coldstart_cli.training.inner_loop import Rule, Weights, descend, sgd
 from coldstart_cli.training.meta_batch import Each
@@ -61,7 +66,9 @@ class MAML(Strategy):
         self.rates = nn.ParameterDict()
         if learned_rates:
             weights = dict(self.network.named_parameters())
-            self.rates.update({_key(n): torch.full_like(weights[n], inner["inner_lr"]) for n in names})
+            self.rates.update(
+                {parameter_key(n): torch.full_like(weights[n], inner["inner_lr"]) for n in names}
+            )
         # Learned rates are parameters too, and move in the outer step.
         self.optimizer = optimizer(self.parameters())
 
@@ -69,6 +76,8 @@ class MAML(Strategy):
         return other_width(self.n_outputs, tasks) or super().refusal(tasks)
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
+        if start == 0:
+            warn_of_standstill(self, self.network.encoder, source, self.inner)
         return episodic(
             self._task_loss,
             dict(self.network.named_parameters()),
@@ -146,11 +155,6 @@ class MAML(Strategy):
         if not self.learned_rates:
             return sgd(self.inner["inner_lr"], momentum=0.0)
         names = [name for name, _ in self.network.named_parameters() if self._adapts(name)]
-        rates = {name: self.rates[_key(name)] for name in names}
+        rates = {name: self.rates[parameter_key(name)] for name in names}
         # In adaptation rates are constants, so that no graph is kept.
         return sgd(rates if learning else {n: r.detach() for n, r in rates.items()}, momentum=0.0)
-
-
-def _key(name: str) -> str:
-    """A parameter's name in the form that a ParameterDict allows."""
-    return name.replace(".", "/")

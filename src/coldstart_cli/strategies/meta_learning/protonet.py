@@ -1,13 +1,15 @@
 """Prototypical networks: classify by the nearest class mean in a learned space.
 
-Snell, Swersky and Zemel 2017, arXiv:1703.05175, equations 1 and 2, with the squared Euclidean distance.
+Snell, Swersky and Zemel 2017, arXiv:1703.05175, equations 1 and 2, with the squared Euclidean distance. A
+learned temperature, which distances are divided by: Oreshkin, Rodriguez and Lacoste 2018, arXiv:1805.10123,
+equation 1, with alpha = 1 / temperature.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Unpack
 
 import torch
 from annotated_types import Ge
@@ -18,6 +20,12 @@ from coldstart_cli.models.network import Encoder
 from coldstart_cli.strategies.building_blocks.discrepancy import squared_distances
 from coldstart_cli.strategies.building_blocks.embedding import fit_embedding
 from coldstart_cli.strategies.building_blocks.prototypes import prototypes
+from coldstart_cli.strategies.building_blocks.temperature import (
+    Tempered,
+    keep_temperature,
+    log_temperature,
+    temperature_in,
+)
 from coldstart_cli.training.optimizers import OptimizerFactory
 
 
@@ -27,6 +35,7 @@ class ProtoNet(Strategy):
     Args:
         encoder, optimizer, vectorize: from the run.
         meta_batch_size: tasks in one outer step.
+        tempered: see `Tempered`; the paper's has a temperature of 1.
     """
 
     needs_classes = True
@@ -38,38 +47,46 @@ class ProtoNet(Strategy):
         vectorize: bool,
         *,
         meta_batch_size: Annotated[int, Ge(1)],
+        **tempered: Unpack[Tempered],
     ) -> None:
         super().__init__()
         self.encoder, self.vectorize, self.meta_batch_size = encoder, vectorize, meta_batch_size
+        self.tempered, self.log_temperature = tempered, log_temperature(tempered)
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
-        return fit_embedding(self, logits_by_prototypes, source, start)
+        compare = partial(logits_by_prototypes, temperature=self.tempered["temperature"])
+        return fit_embedding(self, compare, source, start)
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields once: there is no step to take."""
         with torch.no_grad():
             means = prototypes(self.encoder(support.inputs), support.targets, support.objective.n_outputs)
-        yield Adapted(partial(NearestPrototype, self.encoder, means), {"prototypes": means})
+            temperature = temperature_in(dict(self.named_parameters()), self.tempered["temperature"])
+        made = partial(NearestPrototype, self.encoder, means, temperature)
+        yield Adapted(made, {"prototypes": means})
 
 
 class NearestPrototype(nn.Module):
-    """Logits are negative squared distances to prototypes (n_way, feature_dim)."""
+    """Logits are negative squared distances to prototypes (n_way, feature_dim), over a temperature."""
 
     prototypes: Tensor
+    temperature: Tensor | float
 
-    def __init__(self, encoder: nn.Module, prototypes: Tensor) -> None:
+    def __init__(self, encoder: nn.Module, prototypes: Tensor, temperature: Tensor | float) -> None:
         super().__init__()
         self.encoder = encoder
         self.register_buffer("prototypes", prototypes)
+        keep_temperature(self, temperature)
 
     def forward(self, inputs: Inputs) -> Tensor:
-        return -squared_distances(self.encoder(inputs), self.prototypes)
+        return -squared_distances(self.encoder(inputs), self.prototypes) / self.temperature
 
 
 def logits_by_prototypes(
-    weights: Mapping[str, Tensor], support: Examples, query: Tensor, n_outputs: int
+    weights: Mapping[str, Tensor], support: Examples, query: Tensor, n_outputs: int, *, temperature: float
 ) -> Tensor:
-    """An `embedding.Compare` without weights of its own: -|x - c_k|^2 for each class k."""
+    """An `embedding.Compare`: -|x - c_k|^2 / T for each class k; T may be a weight, `log_temperature`."""
     assert isinstance(support.inputs, Tensor)
-    return -squared_distances(query, prototypes(support.inputs, support.targets, n_outputs))
+    distances = squared_distances(query, prototypes(support.inputs, support.targets, n_outputs))
+    return -distances / temperature_in(weights, temperature)

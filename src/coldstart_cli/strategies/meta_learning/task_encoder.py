@@ -1,15 +1,18 @@
 """A task encoder: the support set becomes a vector, from which a decoder conditions the predictor.
 
 - Regression: the conditional neural process (Garnelo et al. 2018, arXiv:1807.01613, equations 1 to 3).
-- Classification: a classifier whose weights are made class by class, from the class's own examples, as
-  in VERSA (Gordon, Bronskill, Bauer, Nowozin and Turner 2019, arXiv:1805.09921, section 3) and CNAPs
-  (Requeima et al. 2019, arXiv:1906.07697, section 2.1).
+- Classification: statistics of the labelled set become a task vector, whose features scale those of the
+encoder,
+  as CNAPs adapts a network to a task (Requeima et al. 2019, arXiv:1906.07697, section 2.2); the head has the
+  task's own covariance, as in Simple CNAPs (Bateni et al. 2020, arXiv:1912.03432, section 4).
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, final
 
@@ -29,10 +32,20 @@ from coldstart_cli.core.tasks import (
     n_examples,
 )
 from coldstart_cli.models.mlp import perceptron, zeroed
-from coldstart_cli.models.modulation import beside, prototype_head
+from coldstart_cli.models.modulation import beside
 from coldstart_cli.models.network import Encoder, Network, Predictor, blank_head
-from coldstart_cli.strategies.building_blocks.prototypes import prototypes
 from coldstart_cli.strategies.building_blocks.scores import scores
+from coldstart_cli.strategies.building_blocks.set_statistics import (
+    SHARPNESS,
+    SetStatistics,
+    by_hand,
+    covariance_head,
+    logs,
+    prepared,
+    scaled,
+    set_statistics,
+    with_unlabelled,
+)
 from coldstart_cli.training.meta_batch import Each
 from coldstart_cli.training.optimizers import OptimizerFactory
 from coldstart_cli.training.outer_loops import episodic
@@ -44,9 +57,10 @@ class TaskEncoder(Strategy):
     Args:
         encoder, optimizer, n_outputs, n_way, vectorize: from the run; where n_way is None, tasks are
             regressions.
-        task_dim: width of the task vector, the mean over the support set.
-        n_task_features: width of the decoder's output.
+        task_dim: width of the task vector.
+        n_task_features: regression: width of the decoder's output; classes: units of the gate's layers.
         hidden: units of the hidden layers of task encoder, decoder and predictor.
+        vary_shots: a training task of classes has 1 to k_shot labels of each, drawn for it.
         meta_batch_size: tasks in one outer step.
     """
 
@@ -61,16 +75,18 @@ class TaskEncoder(Strategy):
         task_dim: Annotated[int, Ge(1)],
         n_task_features: Annotated[int, Ge(1)],
         hidden: Annotated[list[Annotated[int, Ge(1)]], Len(1)],
+        vary_shots: bool,
         meta_batch_size: Annotated[int, Ge(1)],
     ) -> None:
         super().__init__()
+        self.vary_shots = vary_shots
         self.n_way, self.vectorize, self.meta_batch_size = n_way, vectorize, meta_batch_size
         self.task_dim, self.n_task_features, self.hidden = task_dim, n_task_features, hidden
         self.network: ConditionedNetwork
         if n_way is None:
             self.network = NeuralProcess(encoder, n_outputs, task_dim, n_task_features, hidden)
         else:
-            self.network = GeneratedClassifier(encoder, task_dim, n_task_features, hidden)
+            self.network = ConditionedClassifier(encoder, task_dim, n_task_features, hidden)
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
@@ -82,6 +98,7 @@ class TaskEncoder(Strategy):
             meta_batch_size=self.meta_batch_size,
             vectorize=self.vectorize,
             start=start,
+            prepare=partial(prepared, vary_shots=self.vary_shots),
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
@@ -89,6 +106,12 @@ class TaskEncoder(Strategy):
         with torch.no_grad():
             adapted = self.network.adapted(support)
         yield adapted
+
+    def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:
+        """`swap`, `off` (no task features) and, of classes, each half alone and a rule `by hand`."""
+        with torch.no_grad():
+            found = self.network.ablations(support, other)
+        return {name: iter([adapted]) for name, adapted in found.items()}
 
     def _task_loss(
         self,
@@ -126,6 +149,10 @@ class ConditionedNetwork(nn.Module, ABC):
     def adapted(self, support: Support) -> Adapted:
         """The predictor that the support set makes."""
 
+    @abstractmethod
+    def ablations(self, support: Support, other: Support) -> dict[str, Adapted]:
+        """As `Strategy.ablations`, of one predictor each."""
+
 
 @final
 class NeuralProcess(ConditionedNetwork):
@@ -158,7 +185,13 @@ class NeuralProcess(ConditionedNetwork):
         return task
 
     def adapted(self, support: Support) -> Adapted:
-        task = self.task_features(self.encoder(support.inputs), support.targets)
+        return self._told(self.task_features(self.encoder(support.inputs), support.targets))
+
+    def ablations(self, support: Support, other: Support) -> dict[str, Adapted]:
+        theirs = self.task_features(self.encoder(other.inputs), other.targets)
+        return {"swap": self._told(theirs), "off": self._told(torch.zeros_like(theirs))}
+
+    def _told(self, task: Tensor) -> Adapted:
         return Adapted(partial(ConditionedPredictor, self.encoder, self.predictor, task), {"task": task})
 
 
@@ -179,41 +212,79 @@ class ConditionedPredictor(nn.Module):
 
 
 @final
-class GeneratedClassifier(ConditionedNetwork):
-    """Classification: the head's row of class c is 2 m_c + dw_c, its bias -|m_c|^2 + db_c.
+class ConditionedClassifier(ConditionedNetwork):
+    """Classification: task features scale the encoder's features and shape the head's covariance.
 
-    m_c is the mean of phi(x) over the class's support examples, and (dw_c, db_c) = g([m_c, D(r)]) with the
-    task vector r = mean over the support of h(phi(x)), which does not depend on the order of classes.
+    The task vector r = h(log W, log B) of the variances of each feature within and between the task's
+    classes; the decoder's task features D(r) and a network g that all features share make a gate,
+    exp(g(v_j, D(r)_j)) for feature j with its own statistics v_j (`set_statistics.logs`). Gated features
+    are told apart by linear discriminant analysis with the task's own covariance (`covariance_head`).
 
-    Departures from the papers: g makes a residual to the classifier by prototypes and starts at zero,
-    so that training begins as ProtoNet; VERSA samples the weights and has no task vector.
+    Departures from CNAPs: the set is read by variances with its labels rather than by a mean of embeddings
+    without them, which cannot tell by which rule a set is labelled; scales multiply the encoder's features
+    alone; and one covariance is pooled over classes. Gate and decoder start at zero: training begins with
+    plain features.
     """
 
     def __init__(self, encoder: Encoder, task_dim: int, n_task_features: int, hidden: list[int]) -> None:
         super().__init__()
         width = encoder.feature_dim
         self.encoder = encoder
-        self.set_encoder = perceptron([width, *hidden, task_dim])
-        self.decoder = perceptron([task_dim, *hidden, n_task_features])
-        self.generator = zeroed(perceptron([width + n_task_features, *hidden, width + 1]))
+        self.set_encoder = perceptron([2 * width, *hidden, task_dim])
+        self.decoder = zeroed(perceptron([task_dim, *hidden, width]))
+        self.gate = zeroed(perceptron([5, n_task_features, n_task_features, 1]))
+        self.log_ridge = nn.Parameter(torch.zeros(()))
+        self.log_scale = nn.Parameter(torch.tensor(math.log(SHARPNESS / width)))
 
     def forward(self, support: Inputs, targets: Tensor, query: Inputs, n_outputs: int) -> Tensor:
         features, n = self.encoder(joined(support, query)), n_examples(support)
-        weight, bias = self.head(features[:n], targets, n_outputs)
+        found = set_statistics(features[:n], targets, n_outputs)
+        weight, bias = self.head(found, found, self.scales(found))
         return nn.functional.linear(features[n:], weight, bias)
 
-    def head(self, features: Tensor, targets: Tensor, n_way: int) -> tuple[Tensor, Tensor]:
-        """Weight (n_way, feature_dim) and bias (n_way,) for features (n, feature_dim), targets (n,)."""
-        means = prototypes(features, targets, n_way)
-        task = self.decoder(self.set_encoder(features).mean(0))
-        # Row c of the result is for class c: feature_dim numbers for its weight, and the last for its bias.
-        residual = self.generator(beside(means, task))
-        weight, bias = prototype_head(means)
-        return weight + residual[:, :-1], bias + residual[:, -1]
+    def scales(self, found: SetStatistics) -> Tensor:
+        """(feature_dim,): the gate of each feature."""
+        own = logs(found)
+        task = self.set_encoder(own[:2].flatten())
+        gates: Tensor = self.gate(own.T).squeeze(1) + self.decoder(task)
+        return gates.clamp(-MOST, MOST).exp()
+
+    def head(self, own: SetStatistics, told: SetStatistics | None, scales: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (n_way, feature_dim) and bias (n_way,) by the class means of `own`.
+
+        Args:
+            told: whose covariance it is; None: none, which leaves the nearest class mean.
+            scales: (feature_dim,) of the features.
+        """
+        of = replace(own, centred=torch.zeros_like(own.centred)) if told is None else told
+        weight, bias = covariance_head(own.means * scales, scaled(of, scales), self.log_ridge.exp())
+        # What multiplies a feature may as well multiply its weight.
+        return self.log_scale.exp() * weight * scales, self.log_scale.exp() * bias
 
     def adapted(self, support: Support) -> Adapted:
-        features, n_way = self.encoder(support.inputs), support.objective.n_outputs
-        weight, bias = self.head(features, support.targets, n_way)
-        network = Network(self.encoder, blank_head(features.shape[1], n_way))
+        found = self._read(support)
+        return self._with_head(*self.head(found, found, self.scales(found)))
+
+    def ablations(self, support: Support, other: Support) -> dict[str, Adapted]:
+        own, theirs = self._read(support), self._read(other)
+        plain = torch.ones_like(own.total)
+        return {
+            "swap": self._with_head(*self.head(own, theirs, self.scales(theirs))),
+            "off": self._with_head(*self.head(own, None, plain)),
+            "covariance alone": self._with_head(*self.head(own, own, plain)),
+            "gate alone": self._with_head(*self.head(own, None, self.scales(own))),
+            "by hand": self._with_head(*self.head(own, None, by_hand(own))),
+        }
+
+    def _read(self, support: Support) -> SetStatistics:
+        every = with_unlabelled(support)
+        return set_statistics(self.encoder(every.inputs), every.targets, support.objective.n_outputs)
+
+    def _with_head(self, weight: Tensor, bias: Tensor) -> Adapted:
+        network = Network(self.encoder, blank_head(weight.shape[1], len(bias)))
         changed = {"head.weight": weight, "head.bias": bias}
         return Adapted(partial(Predictor, network, changed), changed)
+
+
+MOST = 6.0
+"""The largest logarithm of a gate, either way."""

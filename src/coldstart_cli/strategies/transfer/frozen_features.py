@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Len
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,7 +21,10 @@ from coldstart_cli.strategies.building_blocks.centred import Centred
 from coldstart_cli.strategies.building_blocks.discrepancy import squared_distances
 from coldstart_cli.strategies.building_blocks.prototypes import prototypes
 from coldstart_cli.strategies.building_blocks.source_classifier import fit_classifier, fit_with_mean
+from coldstart_cli.training.cross_validation import Indices, to_select
+from coldstart_cli.training.inner_loop import canonical_order
 from coldstart_cli.training.optimizers import OptimizerFactory
+from coldstart_cli.training.randomness import step_seed
 
 
 class NearestCentroid(Strategy):
@@ -94,6 +97,8 @@ class Logistic(Strategy):
         encoder, optimizer, n_source_outputs, seed: from the run.
         batch_size: source examples in one outer step.
         C: inverse strength of the penalty, as in scikit-learn; see `logistic_regression`.
+        C_search: values of C of which cross-validation on the support set chooses for each task, where it has
+            two labels of every class; None for `C` always.
         normalise: scale every feature to length 1, as in RFS.
     """
 
@@ -109,12 +114,14 @@ class Logistic(Strategy):
         *,
         batch_size: Annotated[int, Ge(1)],
         C: Annotated[float, Gt(0)],
+        C_search: Annotated[list[Annotated[float, Gt(0)]], Len(1)] | None,
         normalise: bool,
     ) -> None:
         super().__init__()
         head = useful_head(encoder, linear_head(encoder.feature_dim, n_source_outputs))
         self.network = Network(encoder, head)
-        self.seed, self.batch_size, self.C, self.normalise = seed, batch_size, C, normalise
+        self.seed, self.batch_size, self.normalise = seed, batch_size, normalise
+        self.C, self.C_search = C, C_search
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
@@ -127,9 +134,15 @@ class Logistic(Strategy):
         encoder = Centred(self.network.encoder, None, normalise=self.normalise)
         with torch.no_grad():
             features = encoder(support.inputs)
-        weight, bias = logistic_regression(features, support.targets, support.objective.n_outputs, self.C)
+        C, n_way = self.C, support.objective.n_outputs
+        if self.C_search is not None:
+            ordered = canonical_order(support)  # the folds do not depend on the order that examples came in
+            C = chosen_C(features[ordered], support.targets[ordered], n_way, self.C_search, support.seed) or C
+        weight, bias = logistic_regression(features, support.targets, n_way, C)
         build = partial(LinearPredictor, encoder, weight, bias)
-        yield Adapted(build, {"head.weight": weight, "head.bias": bias})
+        # Whatever chose it is noted: it may differ from task to task.
+        notes = {} if self.C_search is None else {"C": C}
+        yield Adapted(build, {"head.weight": weight, "head.bias": bias}, notes)
 
 
 def useful_head(encoder: Encoder, head: nn.Linear) -> nn.Linear:
@@ -170,6 +183,33 @@ class LinearPredictor(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         return F.linear(self.encoder(inputs), self.weight, self.bias)
+
+
+def chosen_C(
+    features: Tensor, targets: Tensor, n_classes: int, candidates: Sequence[float], seed: int
+) -> float | None:
+    """The candidate with the largest mean log-likelihood of the labels held out, in up to five folds.
+
+    Of likelihoods rather than right answers, which at a few labels tie. None where a class has one label.
+
+    Args:
+        features: (n, feature_dim).
+        targets: (n,) class ids.
+    """
+    if int(targets.bincount(minlength=n_classes).min()) < 2:
+        return None
+
+    def score(seen: Indices, held_out: Indices) -> dict[str, float]:
+        part, rest = (torch.from_numpy(ids).to(targets.device) for ids in (seen, held_out))
+        solved = {C: logistic_regression(features[part], targets[part], n_classes, C) for C in candidates}
+        return {
+            str(C): -float(F.cross_entropy(F.linear(features[rest], weight, bias), targets[rest]))
+            for C, (weight, bias) in solved.items()
+        }
+
+    labels = targets.cpu().numpy()
+    found = to_select(score, labels, max_folds=5, seed=step_seed(seed, 0), higher_is_better=True)
+    return None if found is None else float(found)
 
 
 def logistic_regression(features: Tensor, targets: Tensor, n_classes: int, C: float) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,8 @@ function worth(setting, row) {
   return html("p", { class: "hint" },
     `${row.contestant} at k = ${row.k}: rank correlation with the real gain ${significant(row.rho, 2)} (p ${probability(row.p)}, `
     + `${counted(row.pairs ?? 0, "pair")}), within a task ${significant(row.within_task_rho, 2)}; taking the most similar group loses `
-    + `${number(setting, row.regret)}${setting.percent ? " points" : ""} against the best.`);
+    + `${number(setting, row.regret)}${setting.percent ? " points" : ""} against the best. The best ranking that is the same for every task: within a task `
+    + `${significant(row.constant_rho, 2)}, its first loses ${number(setting, row.constant_regret)}${setting.percent ? " points" : ""}.`);
 }
 
 function groupKey(groups) {

@@ -1,0 +1,41 @@
+"""`conf/search/<strategy>.yaml`: what `coldstart tune` searches where the command line gives no range.
+
+A plain mapping of keys to ranges, written as on the command line: `strategy.lr: tag(log, interval(0.01, 1))`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from coldstart_cli.config.catalog import SEARCH, catalogue, search_roots
+from coldstart_cli.errors import RequestError
+from coldstart_cli.files.plain_yaml import LARGEST_YAML, yaml_values
+from coldstart_cli.files.untrusted import Foreign, read_text
+
+
+def search_file(strategy: str, config_dirs: Sequence[str]) -> Path | None:
+    """The file of a strategy: of your own folders, installed plug-ins or the package; None without one."""
+    packaged, *own = search_roots(config_dirs)
+    entries = catalogue([*own, packaged]).get(SEARCH, [])  # ranges of your own come first, unlike configs
+    return next((entry.path for entry in entries if entry.name == strategy), None)
+
+
+def ranges_in(path: Path) -> list[str]:
+    """Its lines as overrides, `key=range`.
+
+    Raises:
+        RequestError: where it is not a mapping of keys to texts.
+    """
+    try:
+        values = yaml_values(read_text(path, LARGEST_YAML))
+    except (OSError, Foreign) as error:
+        raise RequestError(
+            f"{path}: cannot be read as a search ({error}); write key: interval(0.01, 1)"
+        ) from error
+    if not isinstance(values, dict) or not values:
+        raise RequestError(f"{path}: is no mapping of keys to ranges; write key: interval(0.01, 1)")
+    for key, value in values.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise RequestError(f"{path}: {key}: {value!r} is no range; write {key}: choice(1, 2, 4)")
+    return [f"{key}={value}" for key, value in values.items()]
