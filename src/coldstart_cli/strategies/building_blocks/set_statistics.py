@@ -39,7 +39,8 @@ def prepared(task: Task, *, fewest_shots: int | None) -> Task:
 
     Args:
         fewest_shots: of k labels a class the task has this number to k, a draw of its own; the others are
-            LEFT_OUT, so that all tasks have one shape. What is read of a set then holds for all these numbers.
+            LEFT_OUT, so that all tasks have one shape. What is read of a set then holds for all these
+            numbers.
             None: all k.
     """
     support = with_unlabelled(task.support)
