@@ -91,9 +91,10 @@ So a run keeps its name when a class gains a key, and the same command finds the
 """
 REDESIGNED: Mapping[str, int] = {
     "coldstart_cli.strategies.FiLM": 2,
+    "coldstart_cli.strategies.LoRA": 2,  # other first factors
     "coldstart_cli.strategies.TaskEncoder": 2,
 }
-"""class -> the number of its design, where one of before learned other weights from the same config.
+"""class -> the number of its design, where one of before learned or adapted otherwise from the same config.
 
 It stands in hashes, so that no command takes a run of an earlier design for its own.
 """

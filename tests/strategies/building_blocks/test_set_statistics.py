@@ -93,20 +93,22 @@ def test_with_unlabelled_joins_both_kinds() -> None:
     assert with_unlabelled(joint) is joint
 
 
-def test_prepared_tasks_have_one_to_k_labels_a_class_and_one_shape() -> None:
+@pytest.mark.parametrize(("fewest", "expected"), [(1, {1, 2, 3}), (2, {2, 3}), (9, {3}), (None, {3})])
+def test_prepared_tasks_have_fewest_to_k_labels_a_class_and_one_shape(
+    fewest: int | None, expected: set[int]
+) -> None:
     targets = torch.tensor([0, 0, 0, 1, 1, 1])
     counts = set()
     for seed in range(40):
         support = Support(torch.zeros(6, 2), targets, Classification(2), seed, torch.ones(2, 2))
         task = Task(support, Examples(torch.zeros(2, 2), torch.tensor([0, 1])), "t")
-        found = prepared(task, vary_shots=True).support
+        found = prepared(task, fewest_shots=fewest).support
         assert found.targets[6:].tolist() == [UNLABELLED] * 2 and len(found.inputs) == 8
         kept = found.targets[:6]
         n = int((kept == 0).sum())
         assert kept.tolist() == [*([0] * n + [LEFT_OUT] * (3 - n)), *([1] * n + [LEFT_OUT] * (3 - n))]
         counts.add(n)
-        assert torch.equal(prepared(task, vary_shots=False).support.targets[:6], targets)
-    assert counts == {1, 2, 3}
+    assert counts == expected
 
 
 def test_examples_left_out_are_as_if_they_were_not_there() -> None:

@@ -34,21 +34,23 @@ def with_unlabelled(support: Support) -> Support:
     )
 
 
-def prepared(task: Task, *, vary_shots: bool) -> Task:
+def prepared(task: Task, *, fewest_shots: int | None) -> Task:
     """`training.episodic`'s prepare: the support set with its unlabelled examples.
 
     Args:
-        vary_shots: of k labels a class the task has 1 to k, a draw of its own; the others are LEFT_OUT, so
-        that all
-            tasks have one shape. What is read of a set then holds for every number of shots up to k.
+        fewest_shots: of k labels a class the task has this number to k, a draw of its own; the others are
+            LEFT_OUT, so that all tasks have one shape. What is read of a set then holds for all these
+            numbers.
+            None: all k.
     """
     support = with_unlabelled(task.support)
-    if not vary_shots or task.support.targets.ndim > 1:
+    if fewest_shots is None or task.support.targets.ndim > 1:
         return replace(task, support=support)
     targets = task.support.targets
     place = (one_hot(targets, task.support.objective.n_outputs).cumsum(0) - 1).gather(1, targets.unsqueeze(1))
     k = int(place.max()) + 1
-    n = 1 + support.seed % k
+    fewest = min(fewest_shots, k)
+    n = fewest + support.seed % (k - fewest + 1)
     kept = torch.where(place.squeeze(1) < n, targets, LEFT_OUT)
     return replace(task, support=replace(support, targets=torch.cat([kept, support.targets[len(kept) :]])))
 

@@ -55,7 +55,8 @@ class FiLM(Strategy):
             regressions.
         task_dim: width of the task vector.
         hidden: units of the hidden layers of rho and of the modulation's generator.
-        vary_shots: a training task of classes has 1 to k_shot labels of each, drawn for it.
+        fewest_shots: a training task of classes has this number to k_shot labels of each, drawn for it; None:
+            all have k_shot.
         meta_batch_size: tasks in one outer step.
     """
 
@@ -69,11 +70,11 @@ class FiLM(Strategy):
         *,
         task_dim: Annotated[int, Ge(1)],
         hidden: Annotated[list[Annotated[int, Ge(1)]], Len(1)],
-        vary_shots: bool,
+        fewest_shots: Annotated[int, Ge(1)] | None,
         meta_batch_size: Annotated[int, Ge(1)],
     ) -> None:
         super().__init__()
-        self.vary_shots = vary_shots
+        self.fewest_shots = fewest_shots
         refuse_running_statistics(encoder)
         self.n_way, self.vectorize, self.meta_batch_size = n_way, vectorize, meta_batch_size
         self.task_dim, self.hidden = task_dim, hidden
@@ -104,7 +105,7 @@ class FiLM(Strategy):
             meta_batch_size=self.meta_batch_size,
             vectorize=self.vectorize,
             start=start,
-            prepare=partial(prepared, vary_shots=self.vary_shots),
+            prepare=partial(prepared, fewest_shots=self.fewest_shots),
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:

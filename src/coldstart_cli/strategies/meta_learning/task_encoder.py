@@ -60,7 +60,8 @@ class TaskEncoder(Strategy):
         task_dim: width of the task vector.
         n_task_features: regression: width of the decoder's output; classes: units of the gate's layers.
         hidden: units of the hidden layers of task encoder, decoder and predictor.
-        vary_shots: a training task of classes has 1 to k_shot labels of each, drawn for it.
+        fewest_shots: a training task of classes has this number to k_shot labels of each, drawn for it; None:
+            all have k_shot.
         meta_batch_size: tasks in one outer step.
     """
 
@@ -75,11 +76,11 @@ class TaskEncoder(Strategy):
         task_dim: Annotated[int, Ge(1)],
         n_task_features: Annotated[int, Ge(1)],
         hidden: Annotated[list[Annotated[int, Ge(1)]], Len(1)],
-        vary_shots: bool,
+        fewest_shots: Annotated[int, Ge(1)] | None,
         meta_batch_size: Annotated[int, Ge(1)],
     ) -> None:
         super().__init__()
-        self.vary_shots = vary_shots
+        self.fewest_shots = fewest_shots
         self.n_way, self.vectorize, self.meta_batch_size = n_way, vectorize, meta_batch_size
         self.task_dim, self.n_task_features, self.hidden = task_dim, n_task_features, hidden
         self.network: ConditionedNetwork
@@ -98,7 +99,7 @@ class TaskEncoder(Strategy):
             meta_batch_size=self.meta_batch_size,
             vectorize=self.vectorize,
             start=start,
-            prepare=partial(prepared, vary_shots=self.vary_shots),
+            prepare=partial(prepared, fewest_shots=self.fewest_shots),
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
