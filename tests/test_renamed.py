@@ -31,12 +31,12 @@ SHORT = ("experiment=smoke", "training.steps=4", "training.validation.every=2")
 SHIFT = (
     "dataset=glyph_shift", "dataset.n_query=2", "training.validation.n_query=2", "evaluation.n_query=2",
     "dataset.n_unlabelled=1", "evaluation.k_shots=[1]", "strategy.memory_size=16", "model=conv4_small",
-    "model.hidden=4", "model.groups=2",
+    "model.hidden=4", "model.groups=2", "strategy.lr=0.05", "strategy.head_lr=null",
 )  # fmt: skip
 COMMANDS = {
     "maml-sinusoid-mlp-s0-9e5fdd76": ("strategy=maml", "model=mlp", "model.hidden=[4]", "dataset=sinusoid"),
     "coral-glyph_shift-conv4_small-s0-8a1ea0ab": ("strategy=coral", *SHIFT),
-    "mmd-glyph_shift-conv4_small-s0-d8a201ca": ("strategy=mmd", *SHIFT),
+    "mmd-glyph_shift-conv4_small-s0-d8a201ca": ("strategy=mmd", "strategy.unbiased=false", *SHIFT),
     "ccsa-glyph_shift-conv4_small-s0-3ee50e04": ("strategy=ccsa", *SHIFT),
 }
 

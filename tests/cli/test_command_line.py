@@ -153,7 +153,7 @@ def test_cli_takes_a_teacher_from_a_run_on_inputs_of_the_same_shape(cli: Cli, tm
     assert '"loss"' in history
     assert "teacher_loss" not in history  # all steps are the student's
     run = only_run(tmp_path / "outputs")
-    assert {record["role"] for record in records(run)} == {"strategy", "teacher"}
+    assert {record["role"] for record in records(run)} == {"strategy", "teacher", "constant"}
 
     code, out, err = cli("train", "experiment=smoke", "hardware=cpu", "strategy=distillation", teacher)
     assert (code, out, err.count("\n")) == (2, "", 1)
@@ -208,7 +208,7 @@ def test_cli_logger_that_fails_is_named_and_the_run_goes_on(
     with warnings.catch_warnings():
         warnings.simplefilter("default")  # as outside of tests
         code, _, err = cli("train", *QUICK, "--quiet")
-    assert (code, err) == (0, "logger.console: OSError: lost at 2; the run continues without it\n")
+    assert (code, err) == (0, "logger.console: OSError: lost at 0; the run continues without it\n")
     assert read(only_run(tmp_path / "outputs") / "run.json")["state"] == "finished"
 
 

@@ -13,7 +13,7 @@ from coldstart_cli.cli import main
         (["strategy/maml"], "strategy.learned_rates=false"),
         (["strategy=maml"], "strategy.learned_rates=false"),
         (["train"], "training.steps=1000"),
-        (["strategy.inner_lr"], "strategy/reptile\n  strategy.inner_lr=0.001"),
+        (["strategy.inner_lr"], "strategy/reptile\n  strategy.inner_lr=0.01"),
         (["dataset.n_query", "dataset=omniglot"], "k_shot + n_query <= 20"),
         (["training.validation"], "training.validation.every=200"),
         (["baseline.lr", "strategy=scratch"], "baseline.lr=0.05"),

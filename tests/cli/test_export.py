@@ -142,7 +142,7 @@ def test_peft_reads_the_low_rank_weights_of_a_bundle(
         "strategy.alpha=6",
     ]
     if name == "lora":
-        settings.append("strategy.source_training=false")
+        settings += ["strategy.source_training=false", "strategy.head_lr=null"]
     bundle = adapt_texts(capsys, tiny_bert, *settings)
     code, _, err = call(capsys, "export", "bundle=b", "format=peft")
     assert code == 0, err

@@ -31,6 +31,7 @@ def on(model: str, folder: Path | str, name: str) -> list[str]:
     return chosen
 
 
+@pytest.mark.filterwarnings("ignore:strategy.inner_lr.*hardly adapt:RuntimeWarning")
 @pytest.mark.parametrize("model", ["hf_text", "hf_text_frozen"])
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_strategy_serves_a_pretrained_encoder_or_says_why_not(

@@ -32,6 +32,7 @@ GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 CHOICES = {
     group: sorted(str(p.relative_to(CONF / group).with_suffix("")) for p in (CONF / group).rglob("*.yaml"))
     for group in GROUPS
+    if group != "search"  # `tune` reads these by the strategy's name
 }
 KEYS = ("strategy", "model", "dataset", "optimizer", "hardware", "evaluation", "training", "seed", "outputs",
         "again", "trust", "sweep", "baseline", "logger", "run", "bundle", "input", "threshold", "on_bad",

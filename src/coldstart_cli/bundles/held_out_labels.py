@@ -162,7 +162,7 @@ class Rehearsal:
     def n_repeats(self, n_repeats: int) -> int:
         """How often folds are dealt, of the number asked for: memory does not grow with the repeats."""
         outputs = len(self.support) * self.support.objective.n_outputs
-        return max(1, min(n_repeats, MOST_OUTPUTS // outputs))
+        return max(1, min(n_repeats, MOST_OUTPUTS // max(1, outputs)))
 
     def n_to_select(self, max_folds: int) -> int:
         """Adaptations that `best` takes."""

@@ -380,7 +380,13 @@ def _missing(error: MissingConfigException) -> str:
     group, _, name = missing.rpartition("/")
     options = [str(option) for option in error.options or []]
     if re.fullmatch(r"[a-z_]+(/\w{1,40})+", group):  # Hydra lists those of the outer group
-        options = [path.stem for path in (packaged_conf() / group).glob("*.yaml")] or options
+        within = [path.stem for path in (packaged_conf() / group).glob("*.yaml")]
+        if not within:  # the folder itself may be misspelt
+            outer, _, name = missing.partition("/")
+            root = packaged_conf() / outer
+            within = [path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml")]
+            group = outer
+        options = within or options
     if group and options:
         return f"{group}: there is no {name!r}; {suggestion(name, options)} (coldstart ls {group})"
     return f"{missing}: there is no such config; see coldstart ls"

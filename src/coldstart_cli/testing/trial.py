@@ -135,7 +135,7 @@ def replaced(node: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, An
     """The tree with the given values wherever it has such a key."""
     return {
         key: values[key]
-        if key in values
+        if key in values and isinstance(below, list) == isinstance(values[key], list)  # a search lists values
         else replaced(below, values)
         if isinstance(below, Mapping)
         else below

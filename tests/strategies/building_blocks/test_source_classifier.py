@@ -38,7 +38,7 @@ def sharing(task: Task, n_labelled: int) -> Support:
 @pytest.mark.parametrize("name", FAMILY)
 @pytest.mark.parametrize("n_labelled", [0, 3])
 def test_shared_labels_start_from_the_source_model(experiment: Make, name: str, n_labelled: int) -> None:
-    made = experiment(f"strategy={name}")
+    made = experiment(f"strategy={name}", "dataset.n_unlabelled=2")
     strategy, task = made.strategy.eval(), made.source.tasks("new", [0])[0]
     if strategy.needs_labels:  # it learns from them alone, and has no source model to start from
         bare = made.source.with_shape(replace(made.source.shape, k_shot=0))
