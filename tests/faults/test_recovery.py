@@ -215,7 +215,7 @@ def wait_for(child: Child, folder: Path, pattern: str) -> Path:
     pytest.fail(f"no {pattern} in a minute: {child.wait()}")
 
 
-ASKED = 71
+ASKED = 76
 """How often SMALL asks for a stop: 41 times beside steps, at 20 validation tasks and 10 others."""
 
 
