@@ -50,7 +50,11 @@ _AS_THEY_ARE: dict[str, Any] = {
 }
 _HEAD = {"head_lr": None}
 _SHARED: dict[str, Any] = {"shared_labels": False, "leave_out": None}
+_OF_BODY: dict[str, Any] = {"layer": None, "dtype": "fp32"}
 NEUTRAL: dict[str, dict[str, Any]] = {
+    "coldstart_cli.models.FrozenText": _OF_BODY,
+    "coldstart_cli.models.HFText": _OF_BODY,
+    "coldstart_cli.models.Tokens": {"in_prompt": False},
     "coldstart_cli.strategies.MatchingNetwork": {"temperature": 1.0, "learn_temperature": False},
     "coldstart_cli.strategies.ProtoNet": {"temperature": 1.0, "learn_temperature": False},
     "coldstart_cli.strategies.Reptile": {"outer_lr": None, "carry_state": False},
