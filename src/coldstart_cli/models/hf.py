@@ -1,8 +1,8 @@
 """Pretrained networks by transformers, which only this module imports: weights are data, code is ours.
 
-A model is a folder with `config.json` and `*.safetensors`, or a GGUF file, which `gguf.py` makes such a folder
-of. Weights in pickles and a repository's own code are never read. Loading a folder needs no network; a hub name is
-looked up in the hub's cache first, and HF_HUB_OFFLINE=1 forbids to look further.
+A model is a folder with `config.json` and `*.safetensors`, or a GGUF file, of which `gguf.py` makes such a
+folder. Weights in pickles and a repository's own code are never read. Loading a folder needs no network; a
+hub name is looked up in the hub's cache first, and HF_HUB_OFFLINE=1 forbids to look further.
 """
 
 from __future__ import annotations
