@@ -133,7 +133,7 @@ def saying_their_name(
 
 
 def _plain(text: str) -> str:
-    return " ".join(["", *re.findall(r"\w+", text.casefold()), ""])  # with a space before and after each
+    return " ".join(["", *re.findall(r"[^\W_]+", text.casefold()), ""])  # with a space before and after each
 
 
 def _words(label: str, description: str | None, *, beside: bool) -> str:
@@ -161,7 +161,7 @@ def _compare(file: str, found: Mapping[str, str], labels: Sequence[str], problem
             f"{file}: {len(others):,} of its {len(found):,} labels are no labels of the data "
             f"({_first(others)}) and are not used; {suggestion(others[0], own)}"
         )
-    if lacking:
+    if lacking and any(found.values()):  # a list of labels alone describes none
         problems.remark(
             f"{file}: {len(lacking):,} of {len(own):,} labels have no description ({_first(lacking)}) and "
             "are read as they are; describe them"
