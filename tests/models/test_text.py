@@ -75,11 +75,11 @@ def test_labels_that_others_begin_with_are_warned_of(
     tiny_bert: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     tokens = Tokens(path=str(tiny_bert), max_length=8, in_prompt=True)
-    tokens.names(["w1_w2", "w1 w3", "w2"])
+    tokens.names(["w1 w2", "w1 w3", "w2"])
     assert caplog.messages == []
-    tokens.names(["w1_w2", "w1", "w1 w2 w3"])
+    tokens.names(["w1 w2", "w1", "w1 w2 w3"])
     (message,) = caplog.messages
-    assert message.startswith("dataset: 3 pairs of labels begin with the same words ('w1' and 'w1_w2'), and")
+    assert message.startswith("dataset: 3 pairs of labels begin with the same words ('w1' and 'w1 w2'), and")
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last"])

@@ -151,7 +151,8 @@ class CausalLM(Pretrained):
         """(R, B) float32 log probability of each continuation after past and beginning, in one call."""
         vectors = self.embedded(tree.tokens)
         output = self._call(self.body, vectors, tree.depths, tree.visible, past, logits_to_keep=tree.kept)
-        return tree.log_likelihoods(output.logits[0].float())
+        logits = output.logits[0]
+        return tree.log_likelihoods(logits.to(torch.promote_types(logits.dtype, torch.float32)))
 
     def differentiable_twice(self) -> None:
         """Computes attention step by step from now on: torch's fused kernels have one derivative on a CPU."""

@@ -29,7 +29,7 @@ from coldstart_cli.models.hf import (
     tokenizer_of,
 )
 from coldstart_cli.models.network import Encoder, InputShape
-from coldstart_cli.models.preprocess import Preprocess, in_words
+from coldstart_cli.models.preprocess import Preprocess
 from coldstart_cli.models.pretrained import BatchSize, Cached, FrozenFeatures, Pretrained
 
 TextPooling = Literal["mean", "cls", "last"]
@@ -127,10 +127,10 @@ class Tokens(Preprocess):
             "attention_mask": torch.from_numpy(read["attention_mask"]).bool(),
         }
 
-    def names(self, labels: Sequence[str]) -> Inputs | None:
+    def names(self, words: Sequence[str]) -> Inputs | None:
         if self.in_prompt:
-            _warn_of_beginnings({label: self.part(in_words(label)) for label in labels})
-        return super().names(labels)
+            _warn_of_beginnings({label: self.part(label) for label in words})
+        return super().names(words)
 
     def cut(self, texts: Sequence[str]) -> tuple[int, int]:
         # A token takes a byte at least, so that short texts need not be read to know that they fit.
@@ -382,10 +382,10 @@ def check_network(body: nn.Module, preprocess: Tokens, layer: Layer) -> None:
 
 
 def hidden_states(body: nn.Module, ids: Tensor, mask: Tensor, layer: Layer) -> Tensor:
-    """(n, L, d) float32: what a network makes of ids (n, L) after one of its layers; see `Layer`."""
+    """(n, L, d) in float32 or better: what a network makes of ids (n, L) after one of its layers; see `Layer`."""
     output = body(input_ids=ids, attention_mask=mask.long(), output_hidden_states=layer is not None)
     hidden: Tensor = output.last_hidden_state if layer is None else output.hidden_states[layer]
-    return hidden.float()
+    return hidden.to(torch.promote_types(hidden.dtype, torch.float32))
 
 
 def pooled(hidden: Tensor, mask: Tensor, pooling: TextPooling) -> Tensor:
