@@ -115,6 +115,13 @@ class CausalLM(Pretrained):
         if frozen:
             self.freeze()
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of what the network reads."""
+        body: Any = self.body
+        dtype: torch.dtype = body.get_input_embeddings().weight.dtype
+        return dtype
+
     def piece(self, name: Literal["header", "before", "between", "after"]) -> Tensor:
         """(l,) the tokens of a piece of the prompt."""
         return self.get_buffer(f"_{name}")

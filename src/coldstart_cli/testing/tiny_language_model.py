@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 from coldstart_cli.models.hf import imported
@@ -45,3 +46,16 @@ def tiny_language_model(folder: Path) -> Path:
         torch.manual_seed(0)
         transformers.LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+def texts_for_it(file: Path) -> Path:
+    """Writes labelled texts of its words: of each of 15 classes, named by its words, 12 texts."""
+    chance = random.Random(0)
+    rows = ["text,label"]
+    for label in range(15):
+        own = [f"w{4 * label + i}" for i in range(4)]
+        for _ in range(12):
+            words = chance.sample(own, 2) + chance.choices([f"w{i}" for i in range(N_WORDS)], k=2)
+            rows.append(f"{' '.join(words)},{' '.join(own[: 1 + label % 3])}")
+    file.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return file
