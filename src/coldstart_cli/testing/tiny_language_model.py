@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 from coldstart_cli.models.hf import imported
@@ -45,3 +46,16 @@ def tiny_language_model(folder: Path) -> Path:
         torch.manual_seed(0)
         transformers.LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+def tiny_texts(file: Path) -> Path:
+    """Writes a CSV of 15 labels, themselves words, with 12 texts each, two words of which tell the label."""
+    chance = random.Random(0)
+    lines = ["text,label"]
+    for label in range(15):
+        for _ in range(12):
+            own = chance.sample(range(3 * label, 3 * label + 3), 2)
+            more = chance.choices(range(45, N_WORDS), k=chance.randint(1, 4))
+            lines.append(" ".join(f"w{i}" for i in (*own, *more)) + f",w{3 * label} w{3 * label + 1}")
+    file.write_text("\n".join(lines) + "\n")
+    return file
