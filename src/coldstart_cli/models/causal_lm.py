@@ -7,6 +7,7 @@ continuations after it. All have gradients. `label_likelihood.py` makes classes 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, final
 
 import torch
@@ -61,6 +62,7 @@ class CausalLM(Pretrained):
     Attributes:
         begins: (b,) the tokens that the tokenizer puts before a text.
         context: most tokens that the network reads at once.
+        max_length: most tokens of a text.
         width: of a token's vector.
 
     Raises:
@@ -111,6 +113,11 @@ class CausalLM(Pretrained):
         ):
             ids = torch.tensor(preprocess.part(words, then), dtype=torch.int64)
             self.register_buffer(f"_{name}", ids, persistent=False)
+        self.max_length = preprocess.max_length
+        for i, text in enumerate(("N/A", "[MASK]")):
+            read = preprocess.texts([text])
+            assert isinstance(read, Mapping)
+            self.register_buffer(f"_content_free_{i}", read["input_ids"][0].long(), persistent=False)
         self.register_buffer("begins", torch.tensor(preprocess.begins, dtype=torch.int64), persistent=False)
         if frozen:
             self.freeze()
@@ -125,6 +132,11 @@ class CausalLM(Pretrained):
     def piece(self, name: Literal["header", "before", "between", "after"]) -> Tensor:
         """(l,) the tokens of a piece of the prompt."""
         return self.get_buffer(f"_{name}")
+
+    def without_content(self) -> list[Tensor]:
+        """The tokens (l,) of texts that say nothing, as in Zhao 2021, arXiv:2102.09690, section 5."""
+        said = [self.get_buffer(f"_content_free_{i}") for i in range(2)]
+        return [*said, said[0][:0]]
 
     def encoded(self, inputs: Inputs) -> Tensor:
         ids, mask = trimmed(inputs)

@@ -382,7 +382,7 @@ def check_network(body: nn.Module, preprocess: Tokens, layer: Layer) -> None:
 
 
 def hidden_states(body: nn.Module, ids: Tensor, mask: Tensor, layer: Layer) -> Tensor:
-    """(n, L, d) in float32 or better: what a network makes of ids (n, L) after one of its layers; see `Layer`."""
+    """(n, L, d), at least float32: what a network makes of ids (n, L) up to one of its layers."""
     output = body(input_ids=ids, attention_mask=mask.long(), output_hidden_states=layer is not None)
     hidden: Tensor = output.last_hidden_state if layer is None else output.hidden_states[layer]
     return hidden.to(torch.promote_types(hidden.dtype, torch.float32))

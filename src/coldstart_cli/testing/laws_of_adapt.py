@@ -162,7 +162,7 @@ def predictors_beside_it_serve_the_task(trial: Trial) -> str | None:
     "a regression is served, or refused with the reason",
     "set needs_classes, or give outputs of the width of the targets",
     lambda trial: (
-        not trial.strategy.needs_language_model  # sinusoids are no texts for its model to refuse
+        not trial.strategy.needs_language_model  # which no regression here gives words to
         and (trial.strategy.needs_classes or trial.experiment().source.shape.n_way is not None)
     ),
 )
@@ -182,8 +182,8 @@ def regression_is_served_or_refused(trial: Trial) -> str | None:
     "a task without labels is refused where its classes are new",
     "let `refusal` end in super().refusal(tasks)",
     lambda trial: (
-        not (source := trial.experiment().source).shares_labels
-        and not (trial.strategy.reads_names and source.named)
+        not trial.experiment().source.shares_labels
+        and not (trial.strategy.reads_names and trial.experiment().source.named)
     ),
 )
 def task_without_labels_is_refused(trial: Trial) -> str | None:

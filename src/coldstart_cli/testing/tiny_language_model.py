@@ -48,14 +48,14 @@ def tiny_language_model(folder: Path) -> Path:
     return folder
 
 
-def texts_for_it(file: Path) -> Path:
-    """Writes labelled texts of its words: of each of 15 classes, named by its words, 12 texts."""
+def tiny_texts(file: Path) -> Path:
+    """Writes a CSV of 15 labels, themselves words, with 12 texts each, two words of which tell the label."""
     chance = random.Random(0)
-    rows = ["text,label"]
+    lines = ["text,label"]
     for label in range(15):
-        own = [f"w{4 * label + i}" for i in range(4)]
         for _ in range(12):
-            words = chance.sample(own, 2) + chance.choices([f"w{i}" for i in range(N_WORDS)], k=2)
-            rows.append(f"{' '.join(words)},{' '.join(own[: 1 + label % 3])}")
-    file.write_text("\n".join(rows) + "\n", encoding="utf-8")
+            own = chance.sample(range(3 * label, 3 * label + 3), 2)
+            more = chance.choices(range(45, N_WORDS), k=chance.randint(1, 4))
+            lines.append(" ".join(f"w{i}" for i in (*own, *more)) + f",w{3 * label} w{3 * label + 1}")
+    file.write_text("\n".join(lines) + "\n")
     return file

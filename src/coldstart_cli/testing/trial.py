@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import copy
 import shutil
@@ -9,7 +10,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import mkdtemp
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from coldstart_cli.config.building import TRUSTED, located, runtime_parameters
 from coldstart_cli.core.tasks import Strategy
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import Experiment, assemble
-from coldstart_cli.testing.tiny_language_model import texts_for_it, tiny_language_model
+from coldstart_cli.testing.tiny_language_model import tiny_language_model, tiny_texts
 
 CPU = ("hardware=cpu", "hardware.threads=1")
 SMALL = ("experiment=smoke", "dataset.n_query=4", "baseline=null", *CPU)
@@ -103,21 +104,14 @@ class Trial:
     def _config(self) -> Mapping[str, Any]:
         ((_, config),) = composition.points([*SMALL, *self._words])
         target = config["strategy"]["_target_"]
-        if not target.startswith("coldstart_cli."):  # others are imported where they are trusted
-            return config
-        kind = located(target, "strategy", TRUSTED)
-        if getattr(kind, "needs_running_statistics", False):
+        # Others are imported where they are trusted.
+        strategy = located(target, "strategy", TRUSTED) if target.startswith("coldstart_cli.") else Strategy
+        if getattr(strategy, "needs_running_statistics", False):
             return {**config, "model": {**config["model"], "norm": "batch"}}
-        if getattr(kind, "needs_language_model", False):
-            ((_, config),) = composition.points([*SMALL, *self._in_words()])
+        if getattr(strategy, "needs_language_model", False):
+            words = [word for word in self._words if word not in IMAGES]
+            ((_, config),) = composition.points([*SMALL, *_language(), *words])
         return config
-
-    def _in_words(self) -> list[str]:
-        """Overrides for a language model, on texts whose classes have names, in place of images."""
-        folder = Path(_language().name)
-        data = ("dataset=text", f"dataset.root={folder / 'texts.csv'}")
-        others = (word for word in self._words if word not in IMAGES)
-        return ["dataset.n_way=3", *data, "model=causal_lm", f"model.path={folder}", *others]
 
     def _chosen(self, group: str, named: str) -> tuple[str, list[str]]:
         """(the override that chooses it, folders of configs to search)."""
@@ -137,11 +131,19 @@ class Trial:
 
 
 @cache
-def _language() -> TemporaryDirectory[str]:
-    """A small language model and texts for it, which last as long as the process."""
-    folder = TemporaryDirectory(prefix="coldstart-")
-    texts_for_it(tiny_language_model(Path(folder.name)) / "texts.csv")
-    return folder
+def _language() -> tuple[str, ...]:
+    """A random language model and texts of its words, for as long as the process lasts."""
+    folder = Path(mkdtemp(prefix="coldstart-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    model, texts = tiny_language_model(folder), tiny_texts(folder / "texts.csv")
+    return (
+        "model=causal_lm",
+        f"model.path={model}",
+        "model.preprocess.max_length=16",
+        "dataset=text",
+        f"dataset.root={texts}",
+        "dataset.n_way=3",
+    )
 
 
 @cache

@@ -167,7 +167,7 @@ def test_bad_requests_are_refused_in_one_line() -> None:
     with pytest.raises(RequestError, match=r"start: header, and the prompt has none; write one"):
         trial("soft_prompt", start="header")
     made = trial("prefix", length=510)
-    with pytest.raises(RequestError, match=r"^model: a prompt takes up to \d+ tokens \(510 of .* reads 512;"):
+    with pytest.raises(RequestError, match=r"^strategy: what stands .* takes 510 tokens, .* reads 512 at"):
         next(made.strategy.adapt(support_of(made)))
 
 

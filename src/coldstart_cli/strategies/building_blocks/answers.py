@@ -17,11 +17,10 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from coldstart_cli.core.tasks import Adapted, Inputs, Support, TaskSource
+from coldstart_cli.core.tasks import Adapted, Inputs, Support
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.causal_lm import CausalLM, Past, past_length
 from coldstart_cli.models.label_likelihood import Score, check_labels, label_scores, longest_query, rows
-from coldstart_cli.models.network import Encoder
 from coldstart_cli.strategies.building_blocks.source_classifier import descended, support_loss
 from coldstart_cli.training.inner_loop import Weights, adam
 
@@ -38,30 +37,6 @@ class AnswerTuning(TypedDict):
     score: Score
     support_batch_size: Annotated[int, Ge(1)] | None
     lr: Annotated[float, Gt(0)]
-
-
-def frozen_language_model(encoder: Encoder) -> CausalLM:
-    """The encoder as a language model, whose weights are constants from now on.
-
-    Raises:
-        ValueError: where the model says no words.
-    """
-    if not isinstance(encoder, CausalLM):
-        raise ValueError(
-            "model: it has no language head, and answers are words here; choose model=causal_lm or smollm2"
-        )
-    encoder.freeze()
-    return encoder
-
-
-def without_names(tasks: TaskSource) -> str | None:
-    """Why tasks cannot be answered in words, or None."""
-    if tasks.named:
-        return None
-    return (
-        "it answers in words and the classes have no names; give texts with labels in words, or choose "
-        "strategy=logistic model=hf_text_frozen"
-    )
 
 
 def in_layers_nothing(lm: nn.Module, tensors: Weights) -> contextlib.AbstractContextManager[None]:
@@ -109,7 +84,7 @@ def fitted(
     labels = check_labels(support.names)
     assert support.names is not None
     with torch.no_grad(), way.placing(way.lm, start):
-        check_fits(way.lm, past_length(way.past(start)), support.inputs, labels)
+        check_room(way.lm, past_length(way.past(start)), labels)
 
     def outputs(tensors: Weights, inputs: Inputs) -> Tensor:
         return way.scores(tensors, inputs, labels, tuning["score"])
@@ -119,19 +94,22 @@ def fitted(
         yield Adapted(partial(way.predictor, changed, support.names, tuning["score"]), changed)
 
 
-def check_fits(lm: CausalLM, n_before: int, inputs: Inputs, labels: list[Tensor]) -> None:
-    """Refuses prompts that are longer than the model reads, the longest text being as long as inputs are.
+def check_room(lm: CausalLM, n_before: int, labels: list[Tensor]) -> None:
+    """Refuses prompts that are longer than what the model reads at once.
+
+    Args:
+        n_before: tokens before a text.
 
     Raises:
         RequestError: naming the numbers of tokens.
     """
-    assert isinstance(inputs, Mapping)
-    text = inputs["input_ids"][0] if len(inputs["input_ids"]) else inputs["input_ids"].new_zeros(0)
-    n = n_before + longest_query(lm, [text], labels)
+    # A query has as many tokens as the tokenizer lets through.
+    n = n_before + longest_query(lm, [labels[0].new_zeros(lm.max_length)], labels)
     if n > lm.context:
         raise RequestError(
-            f"model: a prompt takes up to {n} tokens ({n_before} of them before the text) and {lm.path} reads "
-            f"{lm.context}; shorten what is trained, or texts (model.preprocess.max_length)"
+            f"strategy: what stands before a text takes {n_before:,} tokens, a prompt up to {n:,}, and the "
+            f"model reads {lm.context:,} at once; train fewer tokens (strategy.length), or shorten texts "
+            "(model.preprocess.max_length)"
         )
 
 

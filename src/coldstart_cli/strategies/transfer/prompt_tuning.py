@@ -22,9 +22,8 @@ from coldstart_cli.strategies.building_blocks.answers import (
     AnswerTuning,
     Fitted,
     fitted,
-    frozen_language_model,
-    without_names,
 )
+from coldstart_cli.strategies.building_blocks.in_context import language_model, refusal_of_prompts
 from coldstart_cli.training.inner_loop import Weights
 
 
@@ -69,7 +68,8 @@ class PromptTuning(Strategy):
         **tuning: Unpack[AnswerTuning],
     ) -> None:
         super().__init__()
-        self.lm = frozen_language_model(encoder)
+        self.lm = language_model(encoder)
+        self.lm.freeze()
         self.kind, self.start, self.length, self.tuning = kind, start, length, tuning
         if start == "header" and not len(self.lm.piece("header")):
             raise ValueError(
@@ -77,7 +77,7 @@ class PromptTuning(Strategy):
             )
 
     def refusal(self, tasks: TaskSource) -> str | None:
-        return super().refusal(tasks) or without_names(tasks)
+        return super().refusal(tasks) or refusal_of_prompts(self.lm, tasks, 0)
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         return iter(())
