@@ -26,6 +26,7 @@ __getattr__, __dir__ = face(
         "transfer.in_context": "InContext",
         "transfer.soft_kmeans": "SoftKMeans",
         "transfer.lora": "LoRA",
+        "transfer.label_lora": "LabelLoRA IA3",
         "transfer.prompt_tuning": "PromptTuning",
         "transfer.baseline_pp": "BaselinePP",
         "transfer.source_selection": "SourceSelection",

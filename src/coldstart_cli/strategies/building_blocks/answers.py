@@ -11,16 +11,24 @@ import contextlib
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, TypedDict, final
+from typing import Annotated, Any, TypedDict, final
 
 import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Adapted, Inputs, Support
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.causal_lm import CausalLM, Past, past_length
-from coldstart_cli.models.label_likelihood import Score, check_labels, label_scores, longest_query, rows
+from coldstart_cli.models.label_likelihood import (
+    Score,
+    check_labels,
+    label_scores,
+    longest_query,
+    prefix,
+    rows,
+)
 from coldstart_cli.strategies.building_blocks.source_classifier import descended, support_loss
 from coldstart_cli.training.inner_loop import Weights, adam
 
@@ -39,59 +47,99 @@ class AnswerTuning(TypedDict):
     lr: Annotated[float, Gt(0)]
 
 
-def in_layers_nothing(lm: nn.Module, tensors: Weights) -> contextlib.AbstractContextManager[None]:
-    """`Fitted.placing` of what changes no layer."""
+Placing = Callable[[nn.Module, Weights], contextlib.AbstractContextManager[None]]
+"""(language model, tensors) -> a block in which the model computes with those of its layers."""
+
+
+def nothing_placed(lm: nn.Module, tensors: Weights) -> contextlib.AbstractContextManager[None]:
+    """The `Placing` of what changes no layer."""
     return contextlib.nullcontext()
+
+
+def of_the_header(lm: CausalLM, tensors: Weights) -> Past:
+    """What stands before every prompt where nothing is trained there."""
+    return lm.keys_and_values(lm.embedded(prefix(lm, [], [], "sum")))
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class Way:
     """How tensors enter a language model: before its prompts, or in its layers.
 
     Attributes:
         past: what stands before every prompt with these tensors.
-        placing: a block in which the model computes with those of its layers.
-        in_layers: whether there are such.
+        placing: see `Placing`.
+        in_layers: whether it places any.
+        varied: what a step makes of the tensors at random, as dropout; prediction does not.
     """
 
     lm: CausalLM
-    past: Callable[[Weights], Past]
-    placing: Callable[[nn.Module, Weights], contextlib.AbstractContextManager[None]] = in_layers_nothing
-    in_layers: bool = False
-
-    def scores(self, tensors: Weights, inputs: Inputs, labels: list[Tensor], score: Score) -> Tensor:
-        """(n, n_way) of the labels, with gradients."""
-        with self.placing(self.lm, tensors):
-            return label_scores(self.lm, self.past(tensors), rows(inputs), labels, score)
-
-    @torch.no_grad()
-    def predictor(self, tensors: Weights, names: Inputs, score: Score) -> nn.Module:
-        """With keys and values of what stands before prompts, computed once."""
-        with self.placing(self.lm, tensors):
-            past = self.past(tensors)
-        return Answers(self.lm, names, score, past, self.placing, tensors if self.in_layers else {}).eval()
+    past: Callable[[CausalLM, Weights], Past]
+    placing: Placing
+    in_layers: bool
+    varied: Callable[[Weights], Weights] = dict
 
 
-def fitted(
-    way: Fitted, support: Support, start: Weights, tuning: AnswerTuning
+def answers(
+    way: Way, support: Support, start: Weights, tuning: AnswerTuning
 ) -> Generator[Adapted, None, None]:
-    """Yields before the first step of Adam and after each; once where there are no labels.
+    """Answers in words before the first step of Adam and after each; once where there are no labels.
 
     Raises:
         RequestError: where the classes have no names, or a prompt does not fit the model's context.
     """
-    labels = check_labels(support.names)
+    lm, labels, score = way.lm, check_labels(support.names), tuning["score"]
     assert support.names is not None
-    with torch.no_grad(), way.placing(way.lm, start):
-        check_room(way.lm, past_length(way.past(start)), labels)
+    names = support.names
 
     def outputs(tensors: Weights, inputs: Inputs) -> Tensor:
-        return way.scores(tensors, inputs, labels, tuning["score"])
+        tensors = way.varied(tensors)
+        with way.placing(lm, tensors):
+            return label_scores(lm, way.past(lm, tensors), rows(inputs), labels, score)
 
+    @torch.no_grad()
+    def predictor(tensors: Weights) -> nn.Module:
+        with way.placing(lm, tensors):  # keys and values of what stands before prompts are computed once
+            past = way.past(lm, tensors)
+        return Answers(lm, names, score, past, way.placing, tensors if way.in_layers else {}).eval()
+
+    with torch.no_grad():
+        check_room(lm, past_length(way.past(lm, start)), labels)
+    return _steps(outputs, predictor, support, start, tuning)
+
+
+def head_answers(
+    way: Way, support: Support, start: Weights, tuning: AnswerTuning
+) -> Generator[Adapted, None, None]:
+    """The same by a linear head on the model's features, which starts at zero."""
+    lm, n = way.lm, support.objective.n_outputs
+    like = next(iter(start.values()))
+    head = {"head.weight": like.new_zeros(n, lm.feature_dim), "head.bias": like.new_zeros(n)}
+
+    def outputs(tensors: Weights, inputs: Inputs) -> Tensor:
+        with way.placing(lm, _of_layers(way.varied(tensors))):
+            return F.linear(lm(inputs), tensors["head.weight"], tensors["head.bias"])
+
+    def predictor(tensors: Weights) -> nn.Module:
+        return HeadAnswers(lm, way.placing, tensors).eval()
+
+    return _steps(outputs, predictor, support, start | head, tuning)
+
+
+def _steps(
+    outputs: Callable[[Weights, Inputs], Tensor],
+    predictor: Callable[[Weights], nn.Module],
+    support: Support,
+    start: Weights,
+    tuning: AnswerTuning,
+) -> Generator[Adapted, None, None]:
     loss = support_loss(outputs, support, tuning["support_batch_size"])
     for changed in descended(loss, start, adam(tuning["lr"], beta1=0.9), support):
-        yield Adapted(partial(way.predictor, changed, support.names, tuning["score"]), changed)
+        yield Adapted(partial(predictor, changed), changed)
+
+
+def _of_layers(tensors: Weights) -> Weights:
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}
 
 
 def check_room(lm: CausalLM, n_before: int, labels: list[Tensor]) -> None:
@@ -121,7 +169,7 @@ class Answers(nn.Module):
         lm: as it was before adaptation; shared, not copied.
         names: of the classes, as `Support.names`.
         past: keys and values before every prompt.
-        placing, tensors: as in `Fitted`; tensors of layers by name.
+        placing, tensors: as in `Way`; tensors of layers by name.
     """
 
     def __init__(
@@ -130,7 +178,7 @@ class Answers(nn.Module):
         names: Inputs,
         score: Score,
         past: Past,
-        placing: Callable[[nn.Module, Weights], contextlib.AbstractContextManager[None]],
+        placing: Placing,
         tensors: Mapping[str, Tensor],
     ) -> None:
         super().__init__()
@@ -150,3 +198,29 @@ class Answers(nn.Module):
         names = {key: self.get_buffer(key) for key in ("input_ids", "attention_mask")}
         with self.placing(self.lm, tensors):
             return label_scores(self.lm, past, rows(inputs), rows(names), self.score)
+
+    def _load_from_state_dict(self, state: Mapping[str, Tensor], prefix: str, *arguments: Any) -> None:
+        # What is stored may be of names, and so of a prompt, of another length.
+        for name in self._buffers.keys() & {n.removeprefix(prefix) for n in state}:
+            self._buffers[name] = torch.empty_like(state[f"{prefix}{name}"])
+        super()._load_from_state_dict(state, prefix, *arguments)
+
+
+@final
+class HeadAnswers(nn.Module):
+    """Token ids with their mask -> (n, n_outputs) by a head on a language model's features.
+
+    Args:
+        placing, tensors: as in `Way`, and `head.weight` and `head.bias`.
+    """
+
+    def __init__(self, lm: CausalLM, placing: Placing, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.lm, self.placing, self.places = lm, placing, tuple(tensors)
+        for i, tensor in enumerate(tensors.values()):
+            self.register_buffer(f"tensor_{i}", tensor.detach())
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        tensors = {name: self.get_buffer(f"tensor_{i}") for i, name in enumerate(self.places)}
+        with self.placing(self.lm, _of_layers(tensors)):
+            return F.linear(self.lm(inputs), tensors["head.weight"], tensors["head.bias"])

@@ -18,11 +18,7 @@ from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
 from coldstart_cli.models.causal_lm import CausalLM, Past, past_length
 from coldstart_cli.models.label_likelihood import check_labels
 from coldstart_cli.models.network import Encoder
-from coldstart_cli.strategies.building_blocks.answers import (
-    AnswerTuning,
-    Fitted,
-    fitted,
-)
+from coldstart_cli.strategies.building_blocks.answers import AnswerTuning, Way, answers, nothing_placed
 from coldstart_cli.strategies.building_blocks.in_context import language_model, refusal_of_prompts
 from coldstart_cli.training.inner_loop import Weights
 
@@ -94,7 +90,8 @@ class PromptTuning(Strategy):
         past = soft_prompt if self.kind == "soft_prompt" else prefix
         # Also of a model in bf16, in which small steps would be lost.
         start = {name: t.to(torch.promote_types(t.dtype, torch.float32)) for name, t in start.items()}
-        yield from fitted(Fitted(lm, partial(past, lm, before)), support, start, self.tuning)
+        way = Way(lm, partial(past, before), nothing_placed, in_layers=False)
+        yield from answers(way, support, start, self.tuning)
 
     def _words(self, labels: Sequence[Tensor]) -> Tensor:
         """(P,) the tokens that training starts from."""
@@ -106,12 +103,12 @@ class PromptTuning(Strategy):
         return tokens.repeat(-(-self.length // len(tokens)))[: self.length]
 
 
-def soft_prompt(lm: CausalLM, before: Past, trained: Weights) -> Past:
+def soft_prompt(before: Past, lm: CausalLM, trained: Weights) -> Past:
     """What the vectors `prompt` (P, width) leave in each layer, after what is before."""
     return lm.keys_and_values(trained["prompt"].to(lm.dtype), before)
 
 
-def prefix(lm: CausalLM, before: Past, trained: Weights) -> Past:
+def prefix(before: Past, lm: CausalLM, trained: Weights) -> Past:
     """Of layer I, `keys.I` and `values.I` (1, n_heads, P, head_dim), after what is before."""
     pairs = ((trained[f"keys.{i}"], trained[f"values.{i}"]) for i in range(len(trained) // 2))
     own = tuple((keys.to(lm.dtype), values.to(lm.dtype)) for keys, values in pairs)
