@@ -172,6 +172,13 @@ class CausalLM(Pretrained):
         body.set_attn_implementation("eager")
 
     @property
+    def decoder_name(self) -> str:
+        """The name of the submodule that computes hidden states: all but the last layer."""
+        decoder = self._decoder
+        names: dict[int, str] = {id(module): name for name, module in self.named_modules()}
+        return names[id(decoder)]
+
+    @property
     def _decoder(self) -> nn.Module:
         body: Any = self.body
         decoder: nn.Module = body.get_decoder()

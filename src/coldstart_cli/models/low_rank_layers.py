@@ -64,7 +64,7 @@ def place(module: nn.Module, factors: Mapping[str, Tensor], scale: float) -> Non
         layer = module.get_submodule(owner.removesuffix(".weight"))
         assert isinstance(layer, LowRankLinear)
         layer.scale = scale
-        setattr(layer, leaf, factor)
+        layer._buffers[leaf] = factor  # an attribute that is a Parameter would become one of the layer's
 
 
 @contextlib.contextmanager
