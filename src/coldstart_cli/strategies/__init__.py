@@ -9,6 +9,7 @@ __getattr__, __dir__ = face(
         "meta_learning.mamlpp": "MAMLPlusPlus",
         "meta_learning.maml_lora": "LowRankMAML",
         "meta_learning.meta_icl": "MetaICL",
+        "meta_learning.prompt_encoder": "PromptEncoder",
         "meta_learning.reptile": "Reptile",
         "meta_learning.proto_maml": "ProtoMAML",
         "meta_learning.protonet": "ProtoNet",

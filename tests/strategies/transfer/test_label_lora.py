@@ -1,4 +1,4 @@
-"""Low-rank updates and scales in a language model's layers: outputs against peft's, steps, heads, refusals."""
+"""Low-rank updates and scales in a language model's layers: outputs against peft's, steps, heads."""
 
 from __future__ import annotations
 
