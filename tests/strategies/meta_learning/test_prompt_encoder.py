@@ -1,4 +1,4 @@
-"""The prompt encoder: its vectors by plain arithmetic, its prompt in transformers, its ablations and steps."""
+"""The prompt encoder: vectors by plain arithmetic, scores by transformers, ablations and steps."""
 
 from __future__ import annotations
 
