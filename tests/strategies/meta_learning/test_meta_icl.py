@@ -79,7 +79,9 @@ def test_gradient_is_that_of_merged_weights(trial: Trial) -> None:
     gradients = torch.autograd.grad(loss(0.0), list(weights.values()))
     with torch.no_grad():
         slope = (loss(1e-3) - loss(-1e-3)) / 2e-3
-    assert float(sum(g.sum() for g in gradients)) == pytest.approx(float(slope), rel=1e-2)  # norms are in float32
+    assert float(sum(g.sum() for g in gradients)) == pytest.approx(
+        float(slope), rel=1e-2
+    )  # norms are in float32
     assert not any(p.requires_grad for n, p in strategy.named_parameters() if "factors" not in n)
 
 
