@@ -13,7 +13,8 @@ from queue import SimpleQueue
 import torch
 from torch import Tensor
 
-from coldstart_cli.core.tasks import Strategy, Support, Task, content_hash
+from coldstart_cli.core.contents import content_hash
+from coldstart_cli.core.tasks import Strategy, Support, Task
 from coldstart_cli.evaluation.ablations import ablated
 from coldstart_cli.evaluation.adaptations import Adaptations, Answer
 from coldstart_cli.evaluation.step_choice import own_step

@@ -54,6 +54,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.strategies.MatchingNetwork": {"temperature": 1.0, "learn_temperature": False},
     "coldstart_cli.strategies.ProtoNet": {"temperature": 1.0, "learn_temperature": False},
     "coldstart_cli.strategies.Reptile": {"outer_lr": None, "carry_state": False},
+    "coldstart_cli.datasets.sensors": {"on_bad": "stop"},
     "coldstart_cli.datasets.arrays": {
         "channel_axis": None,
         "standardise": False,
