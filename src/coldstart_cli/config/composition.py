@@ -15,7 +15,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -137,6 +137,13 @@ def points(overrides: Sequence[str]) -> Iterator[tuple[list[str], Config]]:
         with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
             config = _composed([*own, *point])
         yield [*own, *point], config
+
+
+def globbed(overrides: Sequence[str]) -> bool:
+    """Whether a sweep names its configs by a pattern, `strategy=glob(*)`."""
+    with translated(overrides):
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return any(isinstance(override.value(), Glob) for override in parsed)
 
 
 def _settings(override: Override) -> list[str]:

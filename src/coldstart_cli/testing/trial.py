@@ -27,7 +27,7 @@ IMAGES = ("model.hidden=8", "dataset.n_way=3")
 REGRESSION = ("dataset=sinusoid", "model=mlp", "dataset.n_unlabelled=3")
 
 SHORT = {"n_folds": 2, "fallback_steps": 5, "n_tasks": 4}
-"""Values of a strategy that cost time alone: how often it compares, and how long what it compares with trains."""
+"""Values of a strategy that cost a trial time alone: how often it compares, and how long the other trains."""
 
 
 class Trial:
