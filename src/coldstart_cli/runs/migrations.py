@@ -48,11 +48,15 @@ _AS_THEY_ARE: dict[str, Any] = {
     "rotation": 0.0,
     "scale": 0.0,
 }
+_AS_READ = {"standardise": None}
 _HEAD = {"head_lr": None}
 _SHARED: dict[str, Any] = {"shared_labels": False, "leave_out": None}
 NEUTRAL: dict[str, dict[str, Any]] = {
-    "coldstart_cli.strategies.MatchingNetwork": {"temperature": 1.0, "learn_temperature": False},
-    "coldstart_cli.strategies.ProtoNet": {"temperature": 1.0, "learn_temperature": False},
+    "coldstart_cli.strategies.FEAT": _AS_READ,
+    "coldstart_cli.strategies.MatchingNetwork": {"temperature": 1.0, "learn_temperature": False, **_AS_READ},
+    "coldstart_cli.strategies.ProtoNet": {"temperature": 1.0, "learn_temperature": False, **_AS_READ},
+    "coldstart_cli.strategies.R2D2": _AS_READ,
+    "coldstart_cli.strategies.SimpleCNAPs": _AS_READ,
     "coldstart_cli.strategies.Reptile": {"outer_lr": None, "carry_state": False},
     "coldstart_cli.datasets.arrays": {
         "channel_axis": None,
