@@ -87,6 +87,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
         "rank_stabilised": False,
         "targets": None,
         "dropout": 0.0,
+        "clip_norm": None,
         **_HEAD,
     },
     "coldstart_cli.strategies.SourceSelection": {"pooled_share": None, "components": 1, **_HEAD},

@@ -146,7 +146,8 @@ class Likelihood(nn.Module):
         u = (self.encoder(inputs) - self.shift) @ self.transform
         precisions = 1 / self.variances
         apart = (self.means.square() * precisions + self.variances.log()).sum(1)
-        return u @ (self.means * precisions).T - (u.square() @ precisions.T + apart) / 2
+        logits: Tensor = u @ (self.means * precisions).T - (u.square() @ precisions.T + apart) / 2
+        return logits
 
 
 @torch.no_grad()
