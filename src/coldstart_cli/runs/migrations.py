@@ -58,6 +58,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.strategies.R2D2": _AS_READ,
     "coldstart_cli.strategies.SimpleCNAPs": _AS_READ,
     "coldstart_cli.strategies.Reptile": {"outer_lr": None, "carry_state": False},
+    "coldstart_cli.datasets.sensors": {"on_bad": "stop"},
     "coldstart_cli.datasets.arrays": {
         "channel_axis": None,
         "standardise": False,
