@@ -12,7 +12,7 @@ from functools import partial
 from typing import Annotated, Unpack
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Strategy, Support, TaskSource
@@ -20,6 +20,7 @@ from coldstart_cli.models.network import Encoder
 from coldstart_cli.strategies.building_blocks.discrepancy import squared_distances
 from coldstart_cli.strategies.building_blocks.embedding import fit_embedding
 from coldstart_cli.strategies.building_blocks.prototypes import prototypes
+from coldstart_cli.strategies.building_blocks.standardising import encoder_for, source_statistics
 from coldstart_cli.strategies.building_blocks.temperature import (
     Tempered,
     keep_temperature,
@@ -34,6 +35,8 @@ class ProtoNet(Strategy):
 
     Args:
         encoder, optimizer, vectorize: from the run.
+        standardise: standardise features by the task's own examples, labelled and unlabelled; the source's
+            statistics count as much as this number of them. None: features as they are.
         meta_batch_size: tasks in one outer step.
         tempered: see `Tempered`; the paper's has a temperature of 1.
     """
@@ -46,12 +49,15 @@ class ProtoNet(Strategy):
         optimizer: OptimizerFactory,
         vectorize: bool,
         *,
+        standardise: Annotated[float, Gt(0)] | None,
         meta_batch_size: Annotated[int, Ge(1)],
         **tempered: Unpack[Tempered],
     ) -> None:
         super().__init__()
         self.encoder, self.vectorize, self.meta_batch_size = encoder, vectorize, meta_batch_size
         self.tempered, self.log_temperature = tempered, log_temperature(tempered)
+        self.standardise = standardise
+        self.standard = source_statistics(standardise, encoder.feature_dim)
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
@@ -61,10 +67,12 @@ class ProtoNet(Strategy):
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields once: there is no step to take."""
         with torch.no_grad():
-            means = prototypes(self.encoder(support.inputs), support.targets, support.objective.n_outputs)
-            temperature = temperature_in(dict(self.named_parameters()), self.tempered["temperature"])
-        made = partial(NearestPrototype, self.encoder, means, temperature)
-        yield Adapted(made, {"prototypes": means})
+            weights = dict(self.named_parameters())
+            encoder, own = encoder_for(self.encoder, weights, self.standardise, support)
+            means = prototypes(encoder(support.inputs), support.targets, support.objective.n_outputs)
+            temperature = temperature_in(weights, self.tempered["temperature"])
+        made = partial(NearestPrototype, encoder, means, temperature)
+        yield Adapted(made, {"prototypes": means, **own})
 
 
 class NearestPrototype(nn.Module):
