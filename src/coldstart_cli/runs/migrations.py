@@ -158,7 +158,7 @@ def completed(config: dict[str, Any]) -> dict[str, Any]:
     conf/evaluation/standard.yaml, which do not change what an earlier evaluation asked for; keys that a
     strategy or a data set has gained (`GAINED`, `NEUTRAL`) get the values that keep its earlier behaviour.
     """
-    config = {name: _as_it_was(node) for name, node in config.items()}
+    config = {name: as_it_was(node) for name, node in config.items()}
     hardware = config.get("hardware")
     if isinstance(hardware, dict):
         config = {**config, "hardware": {"processes": 1, "replay": True, **hardware}}
@@ -180,12 +180,12 @@ def _filled(given: Mapping[str, Any], standard: Mapping[str, Any]) -> dict[str, 
     return filled
 
 
-def _as_it_was(node: Any) -> Any:
+def as_it_was(node: Any) -> Any:
     """The node, and everything below it, with the keys that its class has gained."""
     if isinstance(node, list):
-        return [_as_it_was(item) for item in node]
+        return [as_it_was(item) for item in node]
     if not isinstance(node, dict):
         return node
-    below = {key: _as_it_was(value) for key, value in node.items()}
+    below = {key: as_it_was(value) for key, value in node.items()}
     target = str(node.get("_target_"))
     return {**GAINED.get(target, {}), **NEUTRAL.get(target, {}), **below}
