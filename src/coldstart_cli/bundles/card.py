@@ -108,7 +108,7 @@ class CrossValidation:
     """How good the predictor is, by cross-validation on the labels; None: not known, or an earlier version's.
 
     Attributes:
-        half_width: of an error's t interval; an accuracy has none, for its interval is not symmetric.
+        half_width: of the t interval of an error that an earlier version found; now no interval is symmetric.
         low, high: the interval.
         folds, repeats: a learner saw all but one of so many parts, which were dealt so many times.
         judged: examples that were held out.

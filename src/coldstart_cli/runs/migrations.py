@@ -48,17 +48,26 @@ _AS_THEY_ARE: dict[str, Any] = {
     "rotation": 0.0,
     "scale": 0.0,
 }
+_AS_READ = {"standardise": None}
 _HEAD = {"head_lr": None}
 _UNNAMED = {"name_weight": 0.0}
 _DESCRIBED: dict[str, Any] = {"descriptions": None, "descriptions_beside": False}
 _SHARED: dict[str, Any] = {"shared_labels": False, "leave_out": None, **_DESCRIBED}
 NEUTRAL: dict[str, dict[str, Any]] = {
-    "coldstart_cli.strategies.MatchingNetwork": {"temperature": 1.0, "learn_temperature": False},
+    "coldstart_cli.strategies.FEAT": _AS_READ,
+    "coldstart_cli.strategies.MatchingNetwork": {"temperature": 1.0, "learn_temperature": False, **_AS_READ},
     "coldstart_cli.strategies.NearestCentroid": {"temperature": 1.0, **_UNNAMED},
-    "coldstart_cli.strategies.ProtoNet": {"temperature": 1.0, "learn_temperature": False, **_UNNAMED},
-    "coldstart_cli.strategies.R2D2": _UNNAMED,
+    "coldstart_cli.strategies.ProtoNet": {
+        "temperature": 1.0,
+        "learn_temperature": False,
+        **_AS_READ,
+        **_UNNAMED,
+    },
+    "coldstart_cli.strategies.R2D2": {**_AS_READ, **_UNNAMED},
+    "coldstart_cli.strategies.SimpleCNAPs": _AS_READ,
     "coldstart_cli.strategies.SoftKMeans": _UNNAMED,
     "coldstart_cli.strategies.Reptile": {"outer_lr": None, "carry_state": False},
+    "coldstart_cli.datasets.sensors": {"on_bad": "stop"},
     "coldstart_cli.datasets.arrays": {
         "channel_axis": None,
         "standardise": False,
@@ -73,7 +82,13 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.experiment.TrainingPlan": {"examples": None, "trials": None, "augment": _AS_THEY_ARE},
     "coldstart_cli.strategies.BornAgain": _HEAD,
     "coldstart_cli.strategies.CoTuning": _HEAD,
-    "coldstart_cli.strategies.Distillation": {"attention_weight": 0.0, "hint_share": 0.0, **_HEAD},
+    "coldstart_cli.strategies.Distillation": {
+        "attention_weight": 0.0,
+        "hint_share": 0.0,
+        "teacher_lr": None,
+        "teacher_rule": None,
+        **_HEAD,
+    },
     "coldstart_cli.strategies.DomainAdversarial": _HEAD,
     "coldstart_cli.strategies.FineTune": _HEAD,
     "coldstart_cli.strategies.Guarded": {"fallback_steps": None, "fallback_search": {}},
@@ -84,9 +99,11 @@ NEUTRAL: dict[str, dict[str, Any]] = {
         "rank_stabilised": False,
         "targets": None,
         "dropout": 0.0,
+        "clip_norm": None,
         **_HEAD,
     },
     "coldstart_cli.strategies.SourceSelection": {"pooled_share": None, "components": 1, **_HEAD},
+    "coldstart_cli.strategies.TaskEncoder": {"gate_penalty": 0.0},
     "coldstart_cli.strategies.ccsa": _HEAD,
     "coldstart_cli.strategies.coral": _HEAD,
     "coldstart_cli.strategies.mmd": {"unbiased": False, **_HEAD},
