@@ -16,6 +16,7 @@ from coldstart_cli.core.tasks import (
     Support,
     Task,
     TaskShape,
+    TaskSource,
     joined,
     map_inputs,
     n_examples,
@@ -56,6 +57,13 @@ def test_a_map_reaches_every_tensor_of_a_support_set() -> None:
     assert mapped.targets.tolist() == [1, 2, 1, 2] and mapped.objective is support.objective
 
 
+def named_episodes() -> TaskSource:
+    """Episodes whose classes have names."""
+    source = episodes()
+    source.named = True
+    return source
+
+
 class Fixed(Strategy):
     """Says what it needs, and neither learns nor adapts."""
 
@@ -74,6 +82,11 @@ class Fixed(Strategy):
         ({}, episodes, {"k_shot": 0}, "it learns from labels and k_shot is 0"),
         ({"needs_labels": False}, episodes, {"k_shot": 0}, "k_shot is 0 and the source has other classes"),
         ({"needs_labels": False}, shifted, {"k_shot": 0}, None),
+        ({"reads_names": True}, episodes, {"k_shot": 0}, "k_shot is 0 and the classes have no names"),
+        ({"reads_names": True}, shifted, {"k_shot": 0}, "k_shot is 0 and the classes have no names"),
+        ({"reads_names": True}, named_episodes, {"k_shot": 0}, None),
+        ({}, named_episodes, {"k_shot": 0}, "it learns from labels and k_shot is 0"),
+        ({"reads_names": True, "needs_labels": False}, shifted, {"k_shot": 0}, None),
         ({"needs_unlabelled": True}, episodes, {"n_unlabelled": 0}, "it learns from unlabelled examples"),
         ({"needs_unlabelled": True}, episodes, {"n_unlabelled": 2}, None),
     ],

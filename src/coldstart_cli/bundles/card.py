@@ -26,6 +26,7 @@ from coldstart_cli.files.durable import read_json
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.models.pretrained import FilesRead
 from coldstart_cli.renamed import renamed
+from coldstart_cli.runs.migrations import as_it_was
 from coldstart_cli.training.optimizers import OptimizerFactory
 
 FORMAT = 2
@@ -243,10 +244,11 @@ def read_card(path: Path) -> Card:
         )
     if not isinstance(card.get("build"), Mapping):
         raise RequestError(f"bundle: {path} is damaged (build is not an object); make it again")
+    build = as_it_was(renamed(card["build"]))  # a card of before lacks keys that its strategy has gained
     for part, kind in (("strategy", Strategy), ("model", Encoder), ("optimizer", OptimizerFactory)):
-        check(renamed(card["build"].get(part)), f"bundle.{part}", kind, [])
+        check(build.get(part), f"bundle.{part}", kind, [])
     try:
-        found = typed(Card, {**card, "build": renamed(card["build"])})
+        found = typed(Card, {**card, "build": build})
     except ValueError as error:
         raise RequestError(f"bundle: {path} is damaged ({error}); make it again") from error
     if not (0 <= found.threshold <= 1 and 0 < found.temperature < math.inf and _drawable(found.build)):

@@ -50,13 +50,22 @@ _AS_THEY_ARE: dict[str, Any] = {
 }
 _AS_READ = {"standardise": None}
 _HEAD = {"head_lr": None}
-_SHARED: dict[str, Any] = {"shared_labels": False, "leave_out": None}
+_UNNAMED = {"name_weight": 0.0}
+_DESCRIBED: dict[str, Any] = {"descriptions": None, "descriptions_beside": False}
+_SHARED: dict[str, Any] = {"shared_labels": False, "leave_out": None, **_DESCRIBED}
 NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.strategies.FEAT": _AS_READ,
     "coldstart_cli.strategies.MatchingNetwork": {"temperature": 1.0, "learn_temperature": False, **_AS_READ},
-    "coldstart_cli.strategies.ProtoNet": {"temperature": 1.0, "learn_temperature": False, **_AS_READ},
-    "coldstart_cli.strategies.R2D2": _AS_READ,
+    "coldstart_cli.strategies.NearestCentroid": {"temperature": 1.0, **_UNNAMED},
+    "coldstart_cli.strategies.ProtoNet": {
+        "temperature": 1.0,
+        "learn_temperature": False,
+        **_AS_READ,
+        **_UNNAMED,
+    },
+    "coldstart_cli.strategies.R2D2": {**_AS_READ, **_UNNAMED},
     "coldstart_cli.strategies.SimpleCNAPs": _AS_READ,
+    "coldstart_cli.strategies.SoftKMeans": _UNNAMED,
     "coldstart_cli.strategies.Reptile": {"outer_lr": None, "carry_state": False},
     "coldstart_cli.datasets.sensors": {"on_bad": "stop"},
     "coldstart_cli.datasets.arrays": {
@@ -65,6 +74,8 @@ NEUTRAL: dict[str, dict[str, Any]] = {
         "group_key": None,
         **_SHARED,
     },
+    "coldstart_cli.datasets.banking77": _DESCRIBED,
+    "coldstart_cli.datasets.clinc150": _DESCRIBED,
     "coldstart_cli.datasets.image_folder": {"invert": False, **_SHARED},
     "coldstart_cli.datasets.tabular": {"group_column": None, **_SHARED},
     "coldstart_cli.datasets.text": {"group_column": None, **_SHARED},
@@ -83,7 +94,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.strategies.Guarded": {"fallback_steps": None, "fallback_search": {}},
     "coldstart_cli.strategies.L2SP": _HEAD,
     "coldstart_cli.strategies.LPFT": _HEAD,
-    "coldstart_cli.strategies.Logistic": {"C_search": None},
+    "coldstart_cli.strategies.Logistic": {"C_search": None, **_UNNAMED},
     "coldstart_cli.strategies.LoRA": {
         "rank_stabilised": False,
         "targets": None,
@@ -164,7 +175,7 @@ def completed(config: dict[str, Any]) -> dict[str, Any]:
     conf/evaluation/standard.yaml, which do not change what an earlier evaluation asked for; keys that a
     strategy or a data set has gained (`GAINED`, `NEUTRAL`) get the values that keep its earlier behaviour.
     """
-    config = {name: _as_it_was(node) for name, node in config.items()}
+    config = {name: as_it_was(node) for name, node in config.items()}
     hardware = config.get("hardware")
     if isinstance(hardware, dict):
         config = {**config, "hardware": {"processes": 1, "replay": True, **hardware}}
@@ -186,12 +197,12 @@ def _filled(given: Mapping[str, Any], standard: Mapping[str, Any]) -> dict[str, 
     return filled
 
 
-def _as_it_was(node: Any) -> Any:
+def as_it_was(node: Any) -> Any:
     """The node, and everything below it, with the keys that its class has gained."""
     if isinstance(node, list):
-        return [_as_it_was(item) for item in node]
+        return [as_it_was(item) for item in node]
     if not isinstance(node, dict):
         return node
-    below = {key: _as_it_was(value) for key, value in node.items()}
+    below = {key: as_it_was(value) for key, value in node.items()}
     target = str(node.get("_target_"))
     return {**GAINED.get(target, {}), **NEUTRAL.get(target, {}), **below}

@@ -92,6 +92,8 @@ def _own(preprocess: Preprocess, root: str, on_bad: OnBad, new_share: float, ask
         min_examples=None,
         shared_labels=False,
         leave_out=None,
+        descriptions=None,
+        descriptions_beside=False,
         on_bad=on_bad,
         **asked,
     )

@@ -72,7 +72,7 @@ def statistics(features: Tensor, weights: Mapping[str, Tensor], count: float) ->
         mu, v = weights["standard.mean"], weights["standard.log_variance"].exp()
         x, n = features.to(mu.dtype), len(features)
         apart = (x - x.mean(0)).square().sum(0)
-        variance = (apart + count * v) / (n - 1 + count)
+        variance = (apart + count * v) / (max(n - 1, 0) + count)  # names alone are no example
         return (x.sum(0) + count * mu) / (n + count), (variance / v.mean()).sqrt()
 
 
