@@ -17,11 +17,9 @@ from coldstart_cli.core.tasks import (
     Task,
     TaskShape,
     TaskSource,
-    content_hash,
     joined,
     map_inputs,
     n_examples,
-    tensors_of,
 )
 from tests.kit.small_sources import episodes, shifted, sinusoid
 
@@ -57,18 +55,6 @@ def test_a_map_reaches_every_tensor_of_a_support_set() -> None:
     assert mapped.source_classes is not None and mapped.source_classes.tolist() == [6, 4]
     assert torch.equal(mapped.names, torch.ones(2, 3))  # type: ignore[arg-type]
     assert mapped.targets.tolist() == [1, 2, 1, 2] and mapped.objective is support.objective
-    assert [len(t) for t in tensors_of(support)] == [4, 4, 1, 2, 2]
-
-
-def test_content_decides_a_hash_and_no_name_seed_or_unlabelled_example() -> None:
-    first = task()
-    assert len(content_hash(first)) == 8
-    same = Task(
-        replace(first.support, seed=9, unlabelled=None, names=torch.ones(2, 1)), first.query, "another name"
-    )
-    assert content_hash(same) == content_hash(first)
-    moved = Task(first.support, Examples(first.query.inputs, 1 - first.query.targets), first.name)
-    assert content_hash(moved) != content_hash(first)
 
 
 def named_episodes() -> TaskSource:

@@ -121,8 +121,11 @@ class Pretrained(Encoder):
         """
         # An exported graph has no loop over a length that changes, and a graph for gradients needs all
         # anyway.
-        whole = torch.compiler.is_exporting() or torch.is_grad_enabled()
-        if whole or (n := n_examples(inputs)) <= AT_ONCE:
+        exporting = torch.compiler.is_exporting()
+        if not exporting and n_examples(inputs) == 0:  # attention cannot shape nothing
+            like = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
+            return torch.zeros(0, self.feature_dim, device=like.device)
+        if exporting or torch.is_grad_enabled() or (n := n_examples(inputs)) <= AT_ONCE:
             return self.encoded(inputs)
         parts = (slice(start, start + AT_ONCE) for start in range(0, n, AT_ONCE))
         return torch.cat([self.encoded(map_inputs(itemgetter(part), inputs)) for part in parts])
@@ -177,6 +180,7 @@ class FrozenFeatures(Preprocess):
     device: torch.device = torch.device("cpu")
     cached: Cached
     batch_size: int
+    _sample: Any = None
 
     @property
     @abstractmethod
@@ -190,8 +194,17 @@ class FrozenFeatures(Preprocess):
     def computed(self, examples: Any) -> Tensor:
         """Features (n, feature_dim) float32 of n raw examples, by the encoder."""
 
+    def raw_inputs(self) -> Inputs | None:
+        """What the encoder reads of a few of the examples that were given; None where none were."""
+        if self._sample is None:
+            return None
+        inputs = (self.before.texts if self.reads_text else self.before.images)(self._sample)
+        return map_inputs(lambda t: t.to(self.device), inputs)
+
     def features(self, examples: Any, content: Iterable[Part]) -> Tensor:
         """The features, kept under the content's digest."""
+        if self._sample is None or len(self._sample) < len(examples[:AT_ONCE]):
+            self._sample = examples[:AT_ONCE]  # of the largest set: the names of classes are read here too
         if len(examples) < WORTH_KEEPING:
             return self.computed(examples)
         name = f"features-{digest([*content, self.fingerprint], 24)}"
@@ -200,6 +213,23 @@ class FrozenFeatures(Preprocess):
 
     def vectors(self, values: Tensor) -> Inputs:
         raise ValueError("model: it does not read tables; choose one that does (model=mlp)")
+
+
+@final
+class WithEncoder(nn.Module):
+    """A predictor over features together with the frozen encoder that made them: what an answer takes.
+
+    Args:
+        predictor: features (n, feature_dim) -> (n, n_outputs).
+    """
+
+    def __init__(self, encoder: Pretrained, predictor: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.predictor = encoder, predictor
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        outputs: Tensor = self.predictor(self.encoder(inputs))
+        return outputs
 
 
 @final

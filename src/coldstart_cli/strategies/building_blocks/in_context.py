@@ -222,14 +222,20 @@ class InContextPredictor(nn.Module):
 
 
 def ablations_of_demonstrations(
-    adapt: Callable[[Support], Iterator[Adapted]], support: Support
+    adapt: Callable[[Support], Iterator[Adapted]], support: Support, other: Support
 ) -> dict[str, Iterator[Adapted]]:
-    """Adapts with the `names of another class` and with `demonstrations off`, by the names alone."""
+    """Adapts with a part exchanged or left out.
+
+    `names of another class`; `demonstrations off`, by the names alone; `names off`: labels are another task's
+    words, so that only demonstrations tell which class is called what.
+    """
     if support.names is None:
         return {}
     others = map_inputs(lambda tensor: tensor.roll(1, 0), support.names)
     found = {"names of another class": adapt(replace(support, names=others))}
     if len(support):
+        if other.names is not None and n_examples(other.names) == n_examples(support.names):
+            found["names off"] = adapt(replace(support, names=other.names))
         none = map_inputs(lambda tensor: tensor[:0], support.inputs)
         found["demonstrations off"] = adapt(replace(support, inputs=none, targets=support.targets[:0]))
     return found

@@ -120,8 +120,8 @@ class MetaICL(Strategy):
         yield Adapted(lambda: made, {"demonstrations": made.tokens})
 
     def ablations(self, support: Support, other: Support) -> Mapping[str, Iterator[Adapted]]:
-        """Adapts with the `names of another class` and with `demonstrations off`, by the names alone."""
-        return ablations_of_demonstrations(self.adapt, support)
+        """See `ablations_of_demonstrations`."""
+        return ablations_of_demonstrations(self.adapt, support, other)
 
     def _prompted(self, task: Task) -> Task:
         """The task with its demonstrations in order, some of its questions, and names beside the texts."""

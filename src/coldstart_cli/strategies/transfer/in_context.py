@@ -77,5 +77,5 @@ class InContext(Strategy):
         yield Adapted(lambda: made, {"demonstrations": made.tokens})
 
     def ablations(self, support: Support, other: Support) -> Mapping[str, Iterator[Adapted]]:
-        """Adapts with the `names of another class` and with `demonstrations off`, by the names alone."""
-        return ablations_of_demonstrations(self.adapt, support)
+        """See `ablations_of_demonstrations`."""
+        return ablations_of_demonstrations(self.adapt, support, other)
