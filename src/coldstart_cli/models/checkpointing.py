@@ -31,7 +31,7 @@ def checkpoint_layers(decoder: nn.Module) -> None:
     for index, layer in enumerate(layers):
         # By its class: a module around it would change the names of all weights.
         layer.__class__ = _checkpointed(type(layer))
-        layer.place_in_cache = index
+        setattr(layer, "place_in_cache", index)  # noqa: B010
 
 
 class _Checkpointed(nn.Module):
@@ -68,7 +68,7 @@ class _Checkpointed(nn.Module):
 
 
 @cache
-def _checkpointed(kind: type[nn.Module]) -> type[nn.Module]:
+def _checkpointed(kind: Any) -> Any:  # a class of modules, which mypy takes for unhashable
     return type(kind.__name__, (_Checkpointed, kind), {})
 
 
