@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -16,6 +18,7 @@ from coldstart_cli.core.tasks import (
     Support,
     Task,
     TaskShape,
+    adapted_after,
     content_hash,
     joined,
     map_inputs,
@@ -120,3 +123,18 @@ def test_a_predictor_is_made_where_it_is_asked_for() -> None:
     assert made == []
     assert adapted.module is not adapted.module and len(made) == 2
     assert TaskShape(None, 1, 1, 0).n_way is None
+
+
+def test_adapted_after_keeps_the_last_of_the_steps_that_there_are() -> None:
+    made: list[weakref.ref[Tensor]] = []
+
+    class Stepping(Fixed):
+        def adapt(self, support: Support) -> Iterator[Adapted]:
+            for step in range(3):
+                made.append(weakref.ref(tensor := torch.tensor(step)))
+                yield Adapted(nn.Identity, {"step": tensor})
+
+    strategy, support = Stepping(), task().support
+    assert [int(adapted_after(strategy, support, n).changed["step"]) for n in (0, 1, 9)] == [0, 1, 2]
+    kept = adapted_after(strategy, support, 9)
+    assert [ref() is None for ref in made[-3:]] == [True, True, False] and int(kept.changed["step"]) == 2

@@ -8,8 +8,10 @@ caller decides when to stop, log, checkpoint and read the clock.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import ClassVar, Literal, Self, final
 
 import torch
@@ -394,6 +396,14 @@ class Strategy(nn.Module, ABC):
         `other`, another task's support set, says in place of what this one says; `off` does without.
         """
         return {}
+
+
+def adapted_after(strategy: Strategy, support: Support, n_steps: int) -> Adapted:
+    """What `adapt` yields after `n_steps`, or last where it takes fewer; what it yields before is not kept.
+
+    A predictor of every step at once would be as many copies of all weights.
+    """
+    return deque(islice(strategy.adapt(support), n_steps + 1), maxlen=1)[0]
 
 
 def tensors_of(*sets: Examples) -> list[Tensor]:

@@ -25,6 +25,7 @@ __getattr__, __dir__ = face(
         "transfer.frozen_features": "Logistic NearestCentroid",
         "transfer.soft_kmeans": "SoftKMeans",
         "transfer.lora": "LoRA",
+        "transfer.setfit": "SetFit",
         "transfer.baseline_pp": "BaselinePP",
         "transfer.source_selection": "SourceSelection",
         "alignment.task_alignment": "TaskAlignment",
