@@ -17,6 +17,7 @@ from coldstart_cli.bundles.predicting import Asked, predict
 from coldstart_cli.cli import main
 from coldstart_cli.config import composition
 from coldstart_cli.datasets.own.one_task import SourceClasses
+from coldstart_cli.errors import RequestError
 from coldstart_cli.runs.run import Run
 from tests.bundles.test_bundle import PLAN
 
@@ -158,3 +159,66 @@ def test_predict_says_where_inputs_are_of_another_scale(shifted: Callable[..., R
                   spreadsheet=False)  # fmt: skip
     with pytest.warns(RuntimeWarning, match="input: .* lie far outside what the network was trained on"):
         predict(bundle, "far.npz", asked, io.StringIO(), on_bad="stop")
+
+
+def of_names(tiny_bert: Path, *more: str) -> tuple[str, ...]:
+    """Words that adapt to the classes of said.csv, over the tiny model."""
+    Path("said.csv").write_text("label,description\nred,w3 w4 w5\nblue,w10 w11 w12\ngreen,w20 w21 w22\n")
+    model = ("model=hf_text_frozen", f"model.path={tiny_bert}", "dataset=text")
+    return (*model, "dataset.descriptions=said.csv", *more)
+
+
+def test_a_task_is_known_by_its_names_alone(here: Path, tiny_bert: Path) -> None:
+    bundle = adapted(*of_names(tiny_bert, "strategy=name_centroid"))
+    card = bundle.card
+    assert card.labels == ("blue", "green", "red") and card.data.examples == 0
+    assert card.cross_validation is None and card.steps == 0
+    found = Bundle.load(bundle.path).predict(["w10 w11 w12", "w20 w21 w22", "w3 w4 w5"])
+    assert list(found.labels) == ["blue", "green", "red"]
+
+
+def test_names_and_unlabelled_texts_make_a_bundle_without_a_label(here: Path, tiny_bert: Path) -> None:
+    Path("free.txt").write_text("".join(f"w{c} w{c + 1} w{40 + i}\n" for c in (3, 10, 20) for i in range(4)))
+    words = of_names(tiny_bert, "dataset.unlabelled=free.txt")
+    used = adapted(*words, "strategy=soft_kmeans", "strategy.name_weight=1", "evaluation.steps=[2]").card
+    assert used.build.n_unlabelled == 12 and "does not use" not in " ".join(used.said)
+    Path("bundle").rename("used")
+    said = " ".join(adapted(*words, "strategy=name_centroid").card.said)
+    assert "name_centroid answers by the classes' names and does not use the 12 unlabelled examples" in said
+
+
+def test_labels_beside_descriptions_are_learned_from(here: Path, tiny_bert: Path) -> None:
+    Path("data.csv").write_text("text,label\n" + "".join(f"w{c} w9,{c // 10}\n" for c in (3, 4, 13, 14)))
+    words = (*of_names(tiny_bert)[:3], "dataset.root=data.csv", "strategy=name_centroid")
+    Path("said.csv").write_text("label,description\n0,w3 w4\n")
+    said = " ".join(adapted(*words).card.said)
+    assert "strategy: it reads what classes are called, and 2 labels say nothing in words (0, 1)" in said
+    Path("bundle").rename("first")
+    with pytest.warns(RuntimeWarning, match="1 of 2 labels have no description"):
+        card = adapted(*words, "dataset.descriptions=said.csv").card
+    assert card.data.examples == 4 and "and 1 label says nothing in words (1)" in " ".join(card.said)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("strategy=logistic",), "strategy: it learns from labels and k_shot is 0; give labels"),
+        (("strategy=name_centroid", "model=conv4", "dataset.descriptions=one.csv"), "dataset.descriptions: "),
+        (("strategy=name_centroid", "dataset.descriptions=one.csv"), "dataset.descriptions: names one class"),
+        (
+            ("strategy=name_centroid", "dataset.descriptions=gone.csv"),
+            "dataset.descriptions: gone",
+        ),
+        (("strategy=name_centroid", "dataset.descriptions=null"), "dataset.root: no file is named; give "),
+    ],
+)
+def test_names_that_cannot_serve_are_refused(
+    here: Path, tiny_bert: Path, words: tuple[str, ...], line: str
+) -> None:
+    Path("one.csv").write_text("label\nred\n")
+    kept = [w for w in of_names(tiny_bert) if not any(w.split("=")[0] == x.split("=")[0] for x in words)]
+    if "model=conv4" in words:
+        kept = [word for word in kept if not word.startswith("model.path")]
+    with pytest.raises(RequestError) as caught:
+        adapted(*kept, *words)
+    assert str(caught.value).startswith(line)

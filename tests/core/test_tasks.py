@@ -18,6 +18,7 @@ from coldstart_cli.core.tasks import (
     Support,
     Task,
     TaskShape,
+    TaskSource,
     adapted_after,
     content_hash,
     joined,
@@ -73,6 +74,13 @@ def test_content_decides_a_hash_and_no_name_seed_or_unlabelled_example() -> None
     assert content_hash(moved) != content_hash(first)
 
 
+def named_episodes() -> TaskSource:
+    """Episodes whose classes have names."""
+    source = episodes()
+    source.named = True
+    return source
+
+
 class Fixed(Strategy):
     """Says what it needs, and neither learns nor adapts."""
 
@@ -91,6 +99,11 @@ class Fixed(Strategy):
         ({}, episodes, {"k_shot": 0}, "it learns from labels and k_shot is 0"),
         ({"needs_labels": False}, episodes, {"k_shot": 0}, "k_shot is 0 and the source has other classes"),
         ({"needs_labels": False}, shifted, {"k_shot": 0}, None),
+        ({"reads_names": True}, episodes, {"k_shot": 0}, "k_shot is 0 and the classes have no names"),
+        ({"reads_names": True}, shifted, {"k_shot": 0}, "k_shot is 0 and the classes have no names"),
+        ({"reads_names": True}, named_episodes, {"k_shot": 0}, None),
+        ({}, named_episodes, {"k_shot": 0}, "it learns from labels and k_shot is 0"),
+        ({"reads_names": True, "needs_labels": False}, shifted, {"k_shot": 0}, None),
         ({"needs_unlabelled": True}, episodes, {"n_unlabelled": 0}, "it learns from unlabelled examples"),
         ({"needs_unlabelled": True}, episodes, {"n_unlabelled": 2}, None),
     ],

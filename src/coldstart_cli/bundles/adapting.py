@@ -40,7 +40,7 @@ from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.one_task import OneTask
 from coldstart_cli.errors import RequestError, Unserved
 from coldstart_cli.evaluation.step_choice import by_unlabelled
-from coldstart_cli.experiment.assembly import check_values
+from coldstart_cli.experiment.assembly import check_values, lack_of_names
 from coldstart_cli.experiment.parts import StrategyBuilder, check_pretrained, preprocess_of
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.hardware import Hardware
@@ -112,6 +112,8 @@ def prepared(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Pre
         _load(strategy, run, config)
     support = task.support().to(hardware.device)
     said = (*found.learned.remarks, *found.said, *source.said(found.learned.classes))
+    lack = lack_of_names(strategy, task)
+    said += () if lack is None else (f"strategy: {lack}",)
     ranges = ranges_for(run, found.learned)
     said += () if (shift := shift_of(ranges, found)) is None else (shift,)
     if run is None:

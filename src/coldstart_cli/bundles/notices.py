@@ -62,15 +62,9 @@ def of_strategy(
     found = []
     free = support.unlabelled
     if free is not None and not strategy.needs_unlabelled and not _uses(strategy, support, adapted, step):
+        by_names = strategy.reads_names and support.names is not None
         name, n = config["names"]["strategy"], n_examples(free)
-        found.append(
-            f"dataset.unlabelled: {name} does not use the {n} unlabelled examples; leave them out, or choose "
-            "a strategy that does (distill_unlabelled, coral)"
-            if len(support)
-            else f"dataset.unlabelled: {name} learns nothing from {n} examples without labels: the bundle "
-            "answers as the run does; name labelled examples (dataset.root=PATH), or a run of a strategy "
-            "that learns without labels (coral, dann)"
-        )
+        found.append(f"dataset.unlabelled: {_unused(name, n, len(support), by_names=by_names)}")
     if reads_its_batch(adapted.module):
         n, kind = n_examples(settling_inputs(support)), "labelled" if len(support) else "unlabelled"
         found.append(
@@ -79,6 +73,25 @@ def of_strategy(
             "inputs"
         )
     return found
+
+
+def _unused(name: str, n: int, n_labels: int, *, by_names: bool) -> str:
+    """What n unlabelled examples are to a strategy that does not use them, and one that does."""
+    if n_labels:
+        return (
+            f"{name} does not use the {n} unlabelled examples; leave them out, or choose a strategy that "
+            "does (distill_unlabelled, coral)"
+        )
+    if by_names:
+        return (
+            f"{name} answers by the classes' names and does not use the {n} unlabelled examples; choose one "
+            "that does (strategy=soft_kmeans strategy.name_weight=1)"
+        )
+    return (
+        f"{name} learns nothing from {n} examples without labels: the bundle answers as the run does; name "
+        "labelled examples (dataset.root=PATH), or a run of a strategy that learns without labels (coral, "
+        "dann)"
+    )
 
 
 def of_result(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -12,7 +12,9 @@ from coldstart_cli.datasets.own import input_range
 from coldstart_cli.datasets.own.input_range import InputRange
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.layouts import LAYOUTS, read_labelled, recipe_like, without_labels
+from coldstart_cli.datasets.own.names import described, named
 from coldstart_cli.datasets.own.one_task import OneTask, SourceClasses, with_shared_labels
+from coldstart_cli.datasets.own.shared import OwnData, wording_of
 from coldstart_cli.datasets.own.stated_splits import Parted, parted
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.parts import reading_preprocess, source_of
@@ -31,6 +33,10 @@ def read_task(config: Mapping[str, Any], run: Run | None, source: SourceClasses)
     """
     found = _read(config, run, source)
     learned = found.learned
+    if len(learned.classes) == 1 and not len(learned):
+        raise RequestError(
+            f"dataset.descriptions: names one class alone, {learned.classes[0]}; name two or more"
+        )
     if len(learned.classes) == 1:
         raise RequestError(
             f"dataset.root: all {len(learned)} examples are of one class, {learned.classes[0]}; give two "
@@ -48,11 +54,15 @@ def _read(config: Mapping[str, Any], run: Run | None, source: SourceClasses) -> 
     recipe = read_json(run.path / "environment.json", "run").get("recipe") if run is not None else None
     recipe = recipe_like(recipe, layout, node)
     preprocess = reading_preprocess(config)
-    if node["root"] is None and node["unlabelled"] is not None and run is not None:
-        return Parted(_without_labels(recipe, preprocess, node, run, source), None, ())
+    wording = wording_of(cast("OwnData", node))
+    known_by_names = node["descriptions"] is not None
+    if node["root"] is None and (known_by_names or (node["unlabelled"] is not None and run is not None)):
+        labelled = _without_labels(recipe, preprocess, node, run, source)
+        return Parted(named(labelled, preprocess, wording), None, ())
     labelled = read_labelled(
         recipe, preprocess, node["root"], unlabelled=node["unlabelled"], on_bad=node["on_bad"]
     )
+    labelled = named(labelled, preprocess, wording)
     return parted(with_shared_labels(labelled) if node.get("shared_labels") else labelled)
 
 
@@ -69,22 +79,26 @@ def _published(config: Mapping[str, Any]) -> Parted:
 
 
 def _without_labels(
-    recipe: Mapping[str, Any], preprocess: Any, node: Mapping[str, Any], run: Run, source: SourceClasses
+    recipe: Mapping[str, Any],
+    preprocess: Any,
+    node: Mapping[str, Any],
+    run: Run | None,
+    source: SourceClasses,
 ) -> Labelled:
-    """A task of unlabelled examples alone: its classes are those of the run's source.
+    """A task without labels: its classes are those that are described, or else those of the run's source.
 
     Raises:
         RequestError: where the run's classes are not those of new tasks, so that nothing says what there is.
     """
-    if not source.names:
+    known = source.names if node["descriptions"] is None else tuple(sorted(described(node["descriptions"])))
+    if not known:
+        assert run is not None
         why = source.lack or f"{run.path} has classes that new tasks do not share"
         raise RequestError(
             f"dataset.root: is not named, and {why}; name labelled examples (dataset.root=PATH)"
         )
-    found = without_labels(
-        recipe, preprocess, node["unlabelled"], classes=source.names, on_bad=node["on_bad"]
-    )
-    if found.unlabelled is None or not n_examples(found.unlabelled):
+    found = without_labels(recipe, preprocess, node["unlabelled"], classes=known, on_bad=node["on_bad"])
+    if found.unlabelled is not None and not n_examples(found.unlabelled):
         raise RequestError(
             f"dataset.unlabelled: no example of {node['unlabelled']} can be read; see what they are"
         )

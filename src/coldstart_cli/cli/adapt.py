@@ -148,6 +148,8 @@ def _examples(card: Card) -> str:
     classes = f"{len(card.labels)} classes, " if card.labels else ""
     if not card.data.examples:
         free = card.build.n_unlabelled
+        if not free:
+            return f"{classes}known by their names alone"
         return f"{classes}no labelled example, {free:,} unlabelled example{'' if free == 1 else 's'}"
     counts = sorted(card.examples_of.values())
     each = f", {counts[0]} to {counts[-1]} a class" if counts and counts[0] < counts[-1] else ""

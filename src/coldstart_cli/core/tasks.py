@@ -243,6 +243,8 @@ class TaskSource(ABC):
         validation: how its validation tasks differ from training. `as_new`: as new tasks do, so that they
             may choose for these. `unshifted`: they are rows of the source's own domain, where adapting never
             pays, and cannot say after how many steps a new task is served best. `none`: there are none.
+        named: its classes have names that the model reads, so that `Support.names` is there.
+        nameless: labels that are read as names and say nothing in words, such as 7 or label_3.
         has_source: it has a split `train`; without one, it serves only strategies that learn nothing from a
             source.
     """
@@ -251,6 +253,8 @@ class TaskSource(ABC):
     unequal: bool = False
     validation: Validation = "as_new"
     has_source: bool = True
+    named: bool = False
+    nameless: tuple[str, ...] = ()
     input_shape: tuple[int, ...] | Mapping[str, tuple[int, ...]]
     shape: TaskShape
     fingerprint: str
@@ -329,6 +333,8 @@ class Strategy(nn.Module, ABC):
         needs_classes: it cannot serve a regression.
         needs_labels: it cannot serve k = 0; a strategy without this can, where new classes are classes of the
             source.
+        reads_names: it learns from what classes are called (`Support.names`), and so serves k = 0 where they
+            have names.
         needs_unlabelled: it cannot serve a task without unlabelled examples.
         needs_running_statistics: it cannot serve a model whose norms keep no running statistics.
         preparing_steps: number of first outer steps, such as a teacher's, that cannot give the best state.
@@ -347,6 +353,7 @@ class Strategy(nn.Module, ABC):
     vectorize: bool = False  # all tasks of a batch in one call
     needs_classes: bool = False
     needs_labels: bool = True
+    reads_names: bool = False
     needs_unlabelled: bool = False
     needs_running_statistics: bool = False
     starts_from_support: bool = False
@@ -364,10 +371,9 @@ class Strategy(nn.Module, ABC):
         """Why this strategy cannot serve tasks such as these, or None when it can."""
         if self.needs_classes and tasks.shape.n_way is None:
             return "it tells classes apart and these tasks are a regression; choose strategy=maml or r2d2"
-        if tasks.shape.k_shot == 0 and self.needs_labels:
-            return "it learns from labels and k_shot is 0; give labels (evaluation.k_shots=[1])"
-        if tasks.shape.k_shot == 0 and not tasks.shares_labels:
-            return "k_shot is 0 and the source has other classes; give labels (evaluation.k_shots=[1])"
+        reason = self._lack_of_labels(tasks)
+        if reason is not None:
+            return reason
         if self.needs_unlabelled and tasks.shape.n_unlabelled == 0:
             return (
                 "it learns from unlabelled examples of the new task and n_unlabelled is 0; "
@@ -376,6 +382,22 @@ class Strategy(nn.Module, ABC):
         keeps = any(getattr(module, "running_statistics", False) for module in self.modules())
         if self.needs_running_statistics and not keeps:
             return "it renews running batch statistics and the model keeps none; choose model.norm=batch"
+        return None
+
+    def _lack_of_labels(self, tasks: TaskSource) -> str | None:
+        """Why it cannot do without labels where these tasks have none."""
+        if tasks.shape.k_shot > 0 or (self.reads_names and tasks.named):
+            return None
+        served = not self.needs_labels and tasks.shares_labels
+        if self.reads_names and not served:
+            return (
+                "k_shot is 0 and the classes have no names that this model reads; give labels "
+                "(evaluation.k_shots=[1]), or texts to a model that reads them (model=minilm_frozen)"
+            )
+        if self.needs_labels:
+            return "it learns from labels and k_shot is 0; give labels (evaluation.k_shots=[1])"
+        if not served:
+            return "k_shot is 0 and the source has other classes; give labels (evaluation.k_shots=[1])"
         return None
 
     @abstractmethod

@@ -161,7 +161,12 @@ def _learned_from(task: Task) -> Iterator[Part]:
     support = task.support
     yield f"{task.name} {support.objective!r} {support.seed}"
     yield from _parts(support)
-    for name, further in (("unlabelled", support.unlabelled), ("source_classes", support.source_classes)):
+    further_sets = {
+        "unlabelled": support.unlabelled,
+        "source_classes": support.source_classes,
+        "names": support.names,
+    }
+    for name, further in further_sets.items():
         yield name
         if further is not None:
             yield from tensor_parts(further)

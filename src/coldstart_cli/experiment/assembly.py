@@ -8,6 +8,7 @@ that its constructor names).
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +27,8 @@ from coldstart_cli.loggers.logger import Logger
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.runs.run import Run
 from coldstart_cli.training.optimizers import OptimizerFactory
+
+_log = logging.getLogger(__name__)
 
 PARTS: Mapping[str, type] = {
     "strategy": Strategy,
@@ -256,9 +259,31 @@ def _check_strategy(
         raise Unserved(f"{role}: {_NO_SOURCE}")
     if strategy.learns_from_source and role == "strategy" and source.has_source:
         _refuse(strategy.refusal(source), role)
+    lack = lack_of_names(strategy, source)
+    if lack is not None:
+        _log.warning("%s: %s", role, lack)
     for k in evaluation.k_shots:
         if k > 0 or role == "strategy":  # at k = 0 there is no baseline
             _refuse(strategy.refusal(source.with_shape(shape_of(source, evaluation, k))), role)
+
+
+def lack_of_names(strategy: Strategy, source: TaskSource) -> str | None:
+    """A line where a strategy reads names and classes have none, or labels that say nothing in words."""
+    if not strategy.reads_names:
+        return None
+    if not source.named:
+        return (
+            "it reads what classes are called, and these have no names that the model reads: it does without"
+        )
+    if not source.nameless:
+        return None
+    more = ", ..." if len(source.nameless) > 3 else ""
+    n = len(source.nameless)
+    return (
+        f"it reads what classes are called, and {n:,} label{'s say' if n > 1 else ' says'} nothing in words "
+        f"({', '.join(source.nameless[:3])}{more}); describe them (dataset.descriptions=FILE, a table with "
+        "columns label and description)"
+    )
 
 
 def _refuse(reason: str | None, role: str) -> None:

@@ -9,6 +9,7 @@ from coldstart_cli.config.building import build
 from coldstart_cli.core.tasks import Split, TaskShape, TaskSource
 from coldstart_cli.datasets.audit.audit import Audit, audit
 from coldstart_cli.datasets.audit.findings import DataAudit
+from coldstart_cli.datasets.audit.names import finding_of_names, observation_of_names
 from coldstart_cli.datasets.audit.one_task import TaskAudit, observations
 from coldstart_cli.datasets.audit.task_bank import Asked
 from coldstart_cli.datasets.own.labelled import Labelled
@@ -72,7 +73,7 @@ def task_checked(config: Mapping[str, Any]) -> TaskAudit:
             "tabular or arrays with dataset.root=PATH, or leave --adapt out"
         )
     classes = f" of {len(labelled.classes)} classes" if labelled.classes else ""
-    found = observations(labelled)
+    found = [*observations(labelled), *observation_of_names(labelled)]
     return TaskAudit(
         name=config["names"]["dataset"],
         root=config["dataset"].get("root"),
@@ -125,13 +126,15 @@ def _unreadable(source: TaskSource) -> list[str]:
 def _summary(
     config: Mapping[str, Any], source: TaskSource, found: Audit, not_served: Sequence[str]
 ) -> DataAudit:
+    labelled = getattr(source, "labelled", None)
+    of_names = finding_of_names(labelled) if isinstance(labelled, Labelled) else []
     return DataAudit(
         name=config["names"]["dataset"],
         settings=config["dataset"],
         fingerprint=source.fingerprint,
         facts=source.facts(),
         n_leaks=found.n_leaks,
-        findings=found.findings,
+        findings=(*found.findings, *of_names),
         not_served=not_served,
         unreadable=_unreadable(source),
         bank=found.bank,

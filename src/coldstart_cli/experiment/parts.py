@@ -13,7 +13,8 @@ import torch
 from coldstart_cli.config.building import build, runtime_parameters
 from coldstart_cli.core.tasks import Strategy, TaskSource
 from coldstart_cli.datasets.own.layouts import LAYOUTS, read_labelled, recipe_like
-from coldstart_cli.datasets.own.shared import OwnData, plan_of
+from coldstart_cli.datasets.own.names import named
+from coldstart_cli.datasets.own.shared import OwnData, plan_of, wording_of
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.readers.cache import load_or_make
 from coldstart_cli.digests import json_digest
@@ -61,8 +62,10 @@ def evaluated_source(config: Mapping[str, Any], run: Run) -> TaskSource:
     )
     if "train" in labelled.splits:
         return source_of(config)
+    own = cast("OwnData", node)
+    labelled = named(labelled, preprocess, wording_of(own))
     elsewhere = tuple(environment.get("source_classes") or ())
-    return Own(layout, labelled, replace(plan_of(cast("OwnData", node)), elsewhere=elsewhere))
+    return Own(layout, labelled, replace(plan_of(own), elsewhere=elsewhere))
 
 
 def facts_of(run: Run) -> Mapping[str, Any]:

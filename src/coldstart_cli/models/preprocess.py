@@ -59,9 +59,9 @@ class Preprocess(ABC):
             ValueError: where the model does not read text.
         """
 
-    def names(self, labels: Sequence[str]) -> Inputs | None:
-        """What n classes are called, as inputs of n examples; None where the model reads no text."""
-        return self.texts([in_words(label) for label in labels]) if self.reads_text and labels else None
+    def names(self, words: Sequence[str]) -> Inputs | None:
+        """What n classes are called, in words -> inputs of n examples; None where the model reads no text."""
+        return self.texts(words) if self.reads_text and words else None
 
     @abstractmethod
     def vectors(self, values: Tensor) -> Inputs:

@@ -49,10 +49,15 @@ _AS_THEY_ARE: dict[str, Any] = {
     "scale": 0.0,
 }
 _HEAD = {"head_lr": None}
-_SHARED: dict[str, Any] = {"shared_labels": False, "leave_out": None}
+_UNNAMED = {"name_weight": 0.0}
+_DESCRIBED: dict[str, Any] = {"descriptions": None, "descriptions_beside": False}
+_SHARED: dict[str, Any] = {"shared_labels": False, "leave_out": None, **_DESCRIBED}
 NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.strategies.MatchingNetwork": {"temperature": 1.0, "learn_temperature": False},
-    "coldstart_cli.strategies.ProtoNet": {"temperature": 1.0, "learn_temperature": False},
+    "coldstart_cli.strategies.NearestCentroid": {"temperature": 1.0, **_UNNAMED},
+    "coldstart_cli.strategies.ProtoNet": {"temperature": 1.0, "learn_temperature": False, **_UNNAMED},
+    "coldstart_cli.strategies.R2D2": _UNNAMED,
+    "coldstart_cli.strategies.SoftKMeans": _UNNAMED,
     "coldstart_cli.strategies.Reptile": {"outer_lr": None, "carry_state": False},
     "coldstart_cli.datasets.arrays": {
         "channel_axis": None,
@@ -60,6 +65,8 @@ NEUTRAL: dict[str, dict[str, Any]] = {
         "group_key": None,
         **_SHARED,
     },
+    "coldstart_cli.datasets.banking77": _DESCRIBED,
+    "coldstart_cli.datasets.clinc150": _DESCRIBED,
     "coldstart_cli.datasets.image_folder": {"invert": False, **_SHARED},
     "coldstart_cli.datasets.tabular": {"group_column": None, **_SHARED},
     "coldstart_cli.datasets.text": {"group_column": None, **_SHARED},
@@ -72,7 +79,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.strategies.Guarded": {"fallback_steps": None, "fallback_search": {}},
     "coldstart_cli.strategies.L2SP": _HEAD,
     "coldstart_cli.strategies.LPFT": _HEAD,
-    "coldstart_cli.strategies.Logistic": {"C_search": None},
+    "coldstart_cli.strategies.Logistic": {"C_search": None, **_UNNAMED},
     "coldstart_cli.strategies.LoRA": {
         "rank_stabilised": False,
         "targets": None,

@@ -69,8 +69,10 @@ def test_names_follow_the_classes_that_tasks_share() -> None:
     marked = marks(["walk", "run", "walk", "sit"], ["p1", "p1", "p2", "p2"], None, ["row"] * 4)
     assert marked.labels == ("run", "walk", "sit", "walk")
     called = torch.tensor([[1.0], [2.0], [3.0], [2.0]])
-    private = marked.labelled(torch.zeros(4, 1), None, (), {}, names=called)
+    private = replace(marked.labelled(torch.zeros(4, 1), None, (), {}), names=called, nameless=("sit",))
     shared = with_shared_labels(private)
     assert shared.classes == ("run", "sit", "walk")
     names = OneTask(shared, 0).support().names
     assert isinstance(names, torch.Tensor) and names.tolist() == [[1.0], [3.0], [2.0]]
+    assert OneTask(shared, 0).named and OneTask(shared, 0).nameless == ("sit",)
+    assert not OneTask(five(), 0).named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def test_test_examples_that_are_learned_from_are_not_scored_and_persons_on_both_
 def test_names_are_those_of_the_classes_that_are_kept() -> None:
     marked = marks(list("bcab"), None, ["train", "train", "test", "test"], ["row"] * 4)
     called = torch.tensor([[1.0], [2.0], [3.0]])
-    found = parted(marked.labelled(torch.zeros(4, 1), None, (), {}, names=called))
+    found = parted(replace(marked.labelled(torch.zeros(4, 1), None, (), {}), names=called))
     assert found.learned.classes == ("b", "c")
     assert isinstance(found.learned.names, torch.Tensor)
     assert found.learned.names.tolist() == [[2.0], [3.0]]

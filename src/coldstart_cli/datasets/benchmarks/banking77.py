@@ -15,6 +15,7 @@ from coldstart_cli.datasets.benchmarks.intents import (
     without_duplicates,
 )
 from coldstart_cli.datasets.own.draws import Draws
+from coldstart_cli.datasets.own.names import Wording
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan
 from coldstart_cli.datasets.readers.delimited import TableFormat
@@ -40,6 +41,8 @@ def banking77(
     validation_share: Annotated[float, Gt(0), Lt(1)],
     new_share: Annotated[float, Ge(0), Lt(1)],
     held_out_share: Annotated[float, Ge(0), Lt(1)],
+    descriptions: str | None,
+    descriptions_beside: bool,
     known_duplicates: list[str],
 ) -> Own | Draws:
     """Customers' questions as tasks.
@@ -55,6 +58,7 @@ def banking77(
         setting: `intent`: intents are split; `all`: the 77 intents at once, without a source.
         split_seed, validation_share, new_share, held_out_share: see `splits.Plan`; by `all` the second is
             read as the share of training questions that validation tasks are made of.
+        descriptions, descriptions_beside: what the intents are called; see `OwnData`.
         known_duplicates: texts that occur twice.
 
     Raises:
@@ -71,9 +75,10 @@ def banking77(
     utterances = without_duplicates(
         found, known_duplicates, "dataset.known_duplicates", whole_test=setting == "all"
     )
+    wording = Wording(descriptions, descriptions_beside)
     shape = TaskShape(n_way, k_shot, n_query, n_unlabelled)
     shares = (validation_share, new_share, held_out_share)
     plan = Plan(shape, bank_seed, "class", split_seed, *shares, None, False)
     if setting == "all":
-        return all_at_once("banking77", preprocess, utterances, plan)
-    return by_intent("banking77", preprocess, utterances, plan)
+        return all_at_once("banking77", preprocess, utterances, plan, wording)
+    return by_intent("banking77", preprocess, utterances, plan, wording)

@@ -21,6 +21,7 @@ from coldstart_cli.datasets.benchmarks.intents import (
     without_duplicates,
 )
 from coldstart_cli.datasets.own.draws import Draws
+from coldstart_cli.datasets.own.names import Wording
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan, SplitBy
 from coldstart_cli.datasets.readers.download import located
@@ -47,6 +48,8 @@ def clinc150(
     validation_share: Annotated[float, Ge(0), Lt(1)],
     new_share: Annotated[float, Ge(0), Lt(1)],
     held_out_share: Annotated[float, Ge(0), Lt(1)],
+    descriptions: str | None,
+    descriptions_beside: bool,
     known_duplicates: list[str],
 ) -> Own | Draws:
     """Utterances as tasks.
@@ -65,6 +68,7 @@ def clinc150(
         validation_domain: the one of the nine that validates and does not train; None: the one that follows
             new_domain in the publisher's order. Read by `domain`.
         split_seed, validation_share, new_share, held_out_share: see `splits.Plan`; read by `intent`.
+        descriptions, descriptions_beside: what the intents are called; see `OwnData`.
         known_duplicates: texts that occur twice.
 
     Raises:
@@ -78,6 +82,7 @@ def clinc150(
         "dataset.known_duplicates",
         whole_test=setting == "all",
     )
+    wording = Wording(descriptions, descriptions_beside)
     split_by: SplitBy = "file" if setting == "domain" else "class"
     plan = Plan(
         TaskShape(n_way, k_shot, n_query, n_unlabelled),
@@ -91,11 +96,11 @@ def clinc150(
         False,
     )
     if setting == "all":
-        return all_at_once("clinc150", preprocess, utterances, plan)
+        return all_at_once("clinc150", preprocess, utterances, plan, wording)
     if setting == "intent":
-        return by_intent("clinc150", preprocess, utterances, plan)
+        return by_intent("clinc150", preprocess, utterances, plan, wording)
     new, validation = _chosen(list(domains), new_domain, validation_domain)
-    return by_domain("clinc150", preprocess, utterances, plan, new, validation)
+    return by_domain("clinc150", preprocess, utterances, plan, wording, new, validation)
 
 
 def _chosen(domains: Sequence[str], new: str, validation: str | None) -> tuple[str, str]:

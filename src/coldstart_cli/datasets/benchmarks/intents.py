@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from coldstart_cli.datasets.episodes.classes import class_table
 from coldstart_cli.datasets.episodes.gathering import gather
 from coldstart_cli.datasets.own.draws import Draws, Part
 from coldstart_cli.datasets.own.labelled import Labelled, marks
+from coldstart_cli.datasets.own.names import Wording, named, saying_their_name
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan
 from coldstart_cli.datasets.readers.equality import near_equal_groups
@@ -78,10 +79,12 @@ def without_duplicates(
     return kept
 
 
-def by_intent(name: str, preprocess: Preprocess, utterances: Sequence[Utterance], plan: Plan) -> Own:
+def by_intent(
+    name: str, preprocess: Preprocess, utterances: Sequence[Utterance], plan: Plan, wording: Wording
+) -> Own:
     """Intents are split; where there are domains, they are the groups that sources may be chosen from."""
     domains = [utterance.domain for utterance in utterances]
-    labelled = _labelled(preprocess, utterances, domains if any(domains) else None, None)
+    labelled = _labelled(preprocess, utterances, domains if any(domains) else None, None, wording)
     return Own(name, labelled, plan, [utterance.part for utterance in utterances])
 
 
@@ -90,6 +93,7 @@ def by_domain(
     preprocess: Preprocess,
     utterances: Sequence[Utterance],
     plan: Plan,
+    wording: Wording,
     new: str,
     validation: str,
 ) -> Own:
@@ -101,11 +105,13 @@ def by_domain(
 
     domains = [utterance.domain for utterance in utterances]
     splits = [split(utterance) for utterance in utterances]
-    labelled = _labelled(preprocess, utterances, domains, splits)
+    labelled = _labelled(preprocess, utterances, domains, splits, wording)
     return Own(name, labelled, plan, [utterance.part for utterance in utterances])
 
 
-def all_at_once(name: str, preprocess: Preprocess, utterances: Sequence[Utterance], plan: Plan) -> Draws:
+def all_at_once(
+    name: str, preprocess: Preprocess, utterances: Sequence[Utterance], plan: Plan, wording: Wording
+) -> Draws:
     """All intents as one new task: labels from the publisher's training set, queries its whole test set.
 
     Validation tasks have the same intents: drawn from, and judged by, the halves of the publisher's
@@ -114,7 +120,7 @@ def all_at_once(name: str, preprocess: Preprocess, utterances: Sequence[Utteranc
     Raises:
         RequestError: where this share leaves an intent without an example on either side.
     """
-    labelled = _labelled(preprocess, utterances, None, None)
+    labelled = _labelled(preprocess, utterances, None, None, wording)
     parts = np.array([utterance.part for utterance in utterances])
     random = np.random.default_rng(plan.split_seed)
     labels = labelled.targets.numpy()
@@ -146,6 +152,7 @@ def _labelled(
     utterances: Sequence[Utterance],
     domains: Sequence[str] | None,
     splits: Sequence[str] | None,
+    wording: Wording,
 ) -> Labelled:
     texts = [utterance.text for utterance in utterances]
     problems = Problems("stop")
@@ -153,14 +160,9 @@ def _labelled(
     problems.warn("dataset", preprocess.max_length)
     intents, places = ([getattr(u, name) for u in utterances] for name in ("intent", "place"))
     marked = marks(intents, domains, splits, places)
-    return marked.labelled(
-        preprocess.texts(texts),
-        None,
-        (),
-        _RECIPE,
-        near_equal_groups(texts),
-        names=preprocess.names(marked.labels),
-    )
+    labelled = marked.labelled(preprocess.texts(texts), None, (), _RECIPE, near_equal_groups(texts))
+    naming = saying_their_name(texts, marked.targets.numpy(), marked.labels)
+    return named(replace(labelled, naming=naming), preprocess, wording)
 
 
 def divided(

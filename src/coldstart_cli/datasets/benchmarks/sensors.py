@@ -97,6 +97,8 @@ def sensors(
         min_examples=None,
         shared_labels=False,
         leave_out=None,
+        descriptions=None,
+        descriptions_beside=False,
         on_bad="stop",
     )
     return PerTask(base, device, bank_seed)

@@ -18,6 +18,7 @@ from annotated_types import Ge, Gt, Lt
 from coldstart_cli.core.tasks import TaskShape
 from coldstart_cli.datasets.benchmarks.intents import Published, Utterance, all_at_once, divided
 from coldstart_cli.datasets.own.draws import Draws
+from coldstart_cli.datasets.own.names import Wording
 from coldstart_cli.datasets.own.splits import Plan
 from coldstart_cli.datasets.readers.delimited import TableFormat
 from coldstart_cli.datasets.readers.equality import near_equal_groups
@@ -43,6 +44,8 @@ def sentences(
     split_seed: Annotated[int, Ge(0)],
     test_share: Annotated[float, Gt(0), Lt(1)],
     validation_share: Annotated[float, Gt(0), Lt(1)],
+    descriptions: str | None,
+    descriptions_beside: bool,
 ) -> Draws:
     """Draws of k labels of every class from the training set, judged by the test set.
 
@@ -62,6 +65,7 @@ def sentences(
         split_seed: determines what the test set and the validation tasks are, where nobody says.
         test_share: of each class, where the set was published in one part.
         validation_share: of the training texts, for validation tasks, where no validation set was published.
+        descriptions, descriptions_beside: what the classes are called; see `OwnData`.
 
     Raises:
         RequestError: at missing or damaged files.
@@ -77,7 +81,7 @@ def sentences(
         utterances = _fewer_queries(utterances, n_query, random)
     shape = TaskShape(None, k_shot, n_query or 1, n_unlabelled)
     plan = Plan(shape, bank_seed, "class", split_seed, validation_share, 0.0, 0.0, None, False)
-    return all_at_once(name, preprocess, utterances, plan)
+    return all_at_once(name, preprocess, utterances, plan, Wording(descriptions, descriptions_beside))
 
 
 def _file(root: str | None, name: Name) -> Path:

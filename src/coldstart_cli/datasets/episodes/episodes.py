@@ -71,6 +71,7 @@ class Episodes(TaskSource):
         unshifted: validation tasks are of the source's own domain (`TaskSource.validation`).
         names: what the classes of each split are called, (n_classes, ...), as the model reads it;
             None where they have no names.
+        nameless: see `TaskSource`.
 
     Raises:
         RequestError: where `train`, if there is one, or `new` cannot serve the shape.
@@ -90,12 +91,14 @@ class Episodes(TaskSource):
         unequal: bool = False,
         unshifted: bool = False,
         names: Mapping[Split, Inputs] | None = None,
+        nameless: tuple[str, ...] = (),
     ) -> None:
         self.name, self.shares_labels, self.has_source = name, shares_labels, "train" in splits
         self.validation = validation_of(splits, unshifted=unshifted)
         self.one_origin, self.reserved, self.unequal = one_origin, reserved, unequal
         self.inputs = map_inputs(Tensor.contiguous, inputs)
         self.splits, self.names = dict(splits), dict(names or {})
+        self.named, self.nameless = names is not None, nameless
         self.shape = shape
         self.bank_seed = bank_seed
         self.fingerprint = _fingerprint(inputs, splits)

@@ -119,6 +119,7 @@ def _by_shot(examples: Examples) -> list[int]:
 class _ChangedPool(Pool):
     def __init__(self, base: Pool, change: Change, split: Split, bank_seed: int) -> None:
         self.objective, self.groups, self.names = base.objective, base.groups, base.names
+        self.read_names = base.read_names
         self._base, self._change, self._split, self._bank_seed = base, change, split, bank_seed
         if base.queries is not None:
             self.queries = self._changed(base.queries, range(len(base), len(base) + len(base.queries)))

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.labelled import Labelled, Marks, Raw, marks
-from coldstart_cli.datasets.own.shared import OwnData, plan_of
+from coldstart_cli.datasets.own.names import named
+from coldstart_cli.datasets.own.shared import OwnData, plan_of, wording_of
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan, fitted_rows
 from coldstart_cli.datasets.own.targets import Target, classes_or_reals
@@ -123,7 +124,7 @@ def arrays(
     labelled = read_arrays(
         preprocess, own["root"], recipe, plan, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
     )
-    return Own("arrays", labelled, plan)
+    return Own("arrays", named(labelled, preprocess, wording_of(own)), plan)
 
 
 def read_arrays(

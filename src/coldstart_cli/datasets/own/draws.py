@@ -68,6 +68,7 @@ class Draws(TaskSource):
         n_query = len(parts["new"].queries) // self.n_way
         self.shape = TaskShape(self.n_way, k_shot, n_query, n_unlabelled)
         self.input_shape = map_shapes(labelled.inputs)
+        self.named, self.nameless = labelled.names is not None, labelled.nameless
         drawn = (
             itertools.chain([s], part.table.dense_parts(part.table.ids), [part.queries.targets])
             for s, part in sorted(self.parts.items())

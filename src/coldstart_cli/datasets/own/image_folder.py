@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.folders import below, seen_in
 from coldstart_cli.datasets.own.labelled import Labelled, Raw, marks
-from coldstart_cli.datasets.own.shared import OwnData, plan_of
+from coldstart_cli.datasets.own.names import named
+from coldstart_cli.datasets.own.shared import OwnData, plan_of, wording_of
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.readers.images import (
     ImageFile,
@@ -90,7 +91,7 @@ def image_folder(
     labelled = read_images(
         preprocess, own["root"], recipe, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
     )
-    return Own("image_folder", labelled, plan_of(own))
+    return Own("image_folder", named(labelled, preprocess, wording_of(own)), plan_of(own))
 
 
 def read_images(

@@ -52,7 +52,10 @@ class Labelled:
         remarks: what was said of them when they were read, one line each.
         origins: (n,) groups of examples of one person, session or document, where the files say so.
         origin_names: of these groups, by number.
+        labels: of each class its name without that of its task; empty for a regression.
         names: (n_classes, ...) what the classes are called, without their tasks (`Support.names`), or None.
+        nameless: labels that are read as names and say nothing in words.
+        naming: (n,) whether the name of its class stands in an example, where examples are texts.
     """
 
     inputs: Inputs
@@ -72,7 +75,10 @@ class Labelled:
     remarks: tuple[str, ...] = ()
     origins: Groups | None = None
     origin_names: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     names: Inputs | None = None
+    nameless: tuple[str, ...] = ()
+    naming: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         # A part of the examples needs that part of the groups: others' would silently join what differs.
@@ -151,7 +157,6 @@ class Marks:
         recipe: Recipe,
         alike: Groups | None = None,
         remarks: Sequence[str] = (),
-        names: Inputs | None = None,
     ) -> Labelled:
         """With the inputs of the same examples."""
         return Labelled(
@@ -172,7 +177,7 @@ class Marks:
             tuple(remarks),
             self.origins,
             self.origin_names,
-            names,
+            self.labels,
         )
 
 

@@ -88,25 +88,33 @@ def recipe_like(known: Recipe | None, layout: str, node: Mapping[str, Any]) -> R
 
 
 def without_labels(
-    recipe: Recipe, preprocess: Preprocess, path: str, *, classes: Sequence[str], on_bad: OnBad
+    recipe: Recipe, preprocess: Preprocess, path: str | None, *, classes: Sequence[str], on_bad: OnBad
 ) -> Labelled:
-    """Unlabelled examples alone, as a task of these classes without a label.
+    """A task of these classes without a label: of unlabelled examples, or (no path) of their names alone.
 
     Raises:
-        RequestError: naming file and row.
+        RequestError: naming file and row; or where nothing but names is known and the model reads none.
     """
     problems = Problems(on_bad)
-    found = list(read_raw(recipe, preprocess, path, problems=problems, chunk=1 << 30))
-    problems.warn(path)
-    if not found:
-        raise RequestError(f"dataset.unlabelled: no example of {path} can be read; see what they are")
-    unlabelled = found[0].inputs
-    none = map_inputs(lambda tensor: tensor[:0], unlabelled)
+    unlabelled = None
+    if path is not None:
+        found = list(read_raw(recipe, preprocess, path, problems=problems, chunk=1 << 30))
+        problems.warn(path)
+        if not found:
+            raise RequestError(f"dataset.unlabelled: no example of {path} can be read; see what they are")
+        unlabelled = found[0].inputs
+    like = preprocess.names(classes) if unlabelled is None else unlabelled
+    if like is None:
+        raise RequestError(
+            "dataset.descriptions: this model reads no text; choose one that does (model=minilm_frozen), or "
+            "name examples (dataset.root=PATH)"
+        )
+    none = map_inputs(lambda tensor: tensor[:0], like)
     objective = Classification(len(classes))
     targets = torch.zeros(0, dtype=torch.long)
     nowhere = np.zeros(0, dtype=np.int64)
-    marked = Marks(targets, objective, tuple(classes), (), nowhere, (), nowhere, [])
-    return marked.labelled(none, unlabelled, problems.skipped, recipe, names=preprocess.names(classes))
+    marked = Marks(targets, objective, tuple(classes), (), nowhere, (), nowhere, [], labels=tuple(classes))
+    return marked.labelled(none, unlabelled, problems.skipped, recipe)
 
 
 def read_raw(

@@ -75,6 +75,7 @@ class OneTask(TaskSource):
         self.labelled, self.seed, self.source_classes = labelled, seed, source_classes
         self.shares_labels = source_classes is not None
         self.fingerprint = labelled.fingerprint
+        self.named, self.nameless = labelled.names is not None, labelled.nameless
         self.input_shape = map_shapes(labelled.inputs)
         n_way = len(labelled.classes) or None
         counts = labelled.targets.bincount(minlength=n_way) if n_way else torch.tensor([len(labelled)])
@@ -141,6 +142,7 @@ def with_shared_labels(labelled: Labelled) -> Labelled:
         classes=tuple(labels),
         tasks=(),
         task_of=np.zeros_like(labelled.task_of),
+        labels=tuple(labels),
         names=None if labelled.names is None else map_inputs(lambda t: t[first], labelled.names),
         fingerprint=digest([labelled.fingerprint, "shared labels"]),
     )

@@ -7,6 +7,7 @@ from typing import Annotated, TypedDict
 from annotated_types import Ge, Lt
 
 from coldstart_cli.core.tasks import TaskShape
+from coldstart_cli.datasets.own.names import Wording
 from coldstart_cli.datasets.own.splits import Plan, SplitBy
 from coldstart_cli.datasets.readers.problems import OnBad
 
@@ -33,6 +34,8 @@ class OwnData(TypedDict):
             share with the source; split by task or file.
         leave_out: the task, or the person, site or session of `group_column`, whose tasks are new; all others
             are the source. None: as the shares say.
+        descriptions: a table of labels and what they mean, for models that read text; or None.
+        descriptions_beside: the label is read too, before its description.
         on_bad: `stop` at the first example that cannot be read, or `skip` such examples.
     """
 
@@ -52,6 +55,8 @@ class OwnData(TypedDict):
     min_examples: Annotated[int, Ge(2)] | None
     shared_labels: bool
     leave_out: str | None
+    descriptions: str | None
+    descriptions_beside: bool
     on_bad: OnBad
 
 
@@ -70,3 +75,8 @@ def plan_of(own: OwnData) -> Plan:
         own["shared_labels"],
         own["leave_out"],
     )
+
+
+def wording_of(own: OwnData) -> Wording:
+    """What the user says of the classes' names."""
+    return Wording(own["descriptions"], own["descriptions_beside"])

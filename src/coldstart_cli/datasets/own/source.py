@@ -59,6 +59,7 @@ class Own(TaskSource):
         self.one_origin = bool(labelled.classes and labelled.tasks) and plan.split_by != "class"
         self.unequal = plan.unequal and bool(labelled.classes)
         self.input_shape = map_shapes(labelled.inputs)
+        self.named, self.nameless = labelled.names is not None, labelled.nameless
         self.shape = self._resolved(plan.shape)
         self.fingerprint = self._fingerprint()
 
@@ -152,6 +153,7 @@ class Own(TaskSource):
             unequal=self.unequal,
             unshifted=self.shares.unshifted,
             names=self._names(),
+            nameless=self.nameless,
         )
 
     def _names(self) -> dict[Split, Inputs] | None:

@@ -145,11 +145,12 @@ def _part(labelled: Labelled, rows: NDArray[np.int64], classes: Sequence[int]) -
     """The examples `rows`, their classes numbered as in `classes`."""
     at = torch.from_numpy(rows)
     targets, names, objective = labelled.targets[at], labelled.classes, labelled.objective
-    read = labelled.names
+    read, labels = labelled.names, labelled.labels
     if labelled.classes:
         number_of = torch.full((len(names),), -1, dtype=torch.long)
         number_of[list(classes)] = torch.arange(len(classes))
         targets, names = number_of[targets], tuple(names[number] for number in classes)
+        labels = tuple(labels[number] for number in classes)
         objective = Classification(len(classes))
         read = None if read is None else map_inputs(lambda tensor: tensor[list(classes)], read)
     return replace(
@@ -165,5 +166,8 @@ def _part(labelled: Labelled, rows: NDArray[np.int64], classes: Sequence[int]) -
         split_of=np.zeros(len(rows), dtype=np.int64),
         places=[labelled.places[row] for row in rows.tolist()],
         fingerprint=digest([labelled.fingerprint, "part", rows]),
+        labels=labels,
         names=read,
+        nameless=tuple(label for label in labelled.nameless if label in labels),
+        naming=None if labelled.naming is None else labelled.naming[rows],
     )

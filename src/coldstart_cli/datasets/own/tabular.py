@@ -28,7 +28,8 @@ from coldstart_cli.datasets.own.columns import (
     pointed,
 )
 from coldstart_cli.datasets.own.labelled import Labelled, Raw
-from coldstart_cli.datasets.own.shared import OwnData, plan_of
+from coldstart_cli.datasets.own.names import named
+from coldstart_cli.datasets.own.shared import OwnData, plan_of, wording_of
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan, fitted_rows
 from coldstart_cli.datasets.own.stated_splits import stated_files
@@ -105,7 +106,7 @@ def tabular(
     labelled = read_table(
         preprocess, own["root"], recipe, plan, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
     )
-    return Own("tabular", labelled, plan)
+    return Own("tabular", named(labelled, preprocess, wording_of(own)), plan)
 
 
 def read_table(

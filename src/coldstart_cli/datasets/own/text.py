@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
 from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.labelled import Labelled, Raw, marks
-from coldstart_cli.datasets.own.shared import OwnData, plan_of
+from coldstart_cli.datasets.own.names import named, saying_their_name
+from coldstart_cli.datasets.own.shared import OwnData, plan_of, wording_of
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.stated_splits import split_columns, stated_files
 from coldstart_cli.datasets.own.targets import label_of
@@ -105,7 +106,7 @@ def text(
         group_column,
     )
     labelled = read_texts(preprocess, own["root"], recipe, unlabelled=own["unlabelled"], on_bad=own["on_bad"])
-    return Own("text", labelled, plan_of(own))
+    return Own("text", named(labelled, preprocess, wording_of(own)), plan_of(own))
 
 
 def read_texts(
@@ -153,15 +154,11 @@ def read_texts(
     marked = marked.from_origins(marked_by.get("group_column"))
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, recipe, problems)
     alike = near_equal_groups(texts)
-    return marked.labelled(
-        preprocess.texts(texts),
-        free,
-        problems.skipped,
-        recipe.as_json(),
-        alike,
-        problems.said,
-        preprocess.names(marked.labels),
+    labelled = marked.labelled(
+        preprocess.texts(texts), free, problems.skipped, recipe.as_json(), alike, problems.said
     )
+    naming = saying_their_name(texts, marked.targets.numpy(), marked.labels)
+    return replace(labelled, naming=naming)
 
 
 def _remark_splits(other: Mapping[str, Counter[str]], problems: Problems) -> None:

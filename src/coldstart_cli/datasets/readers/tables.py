@@ -64,8 +64,11 @@ def files_of(root: str | None, problems: Problems | None = None) -> list[Path]:
     return found
 
 
-def check_is_table(path: Path) -> None:
+def check_is_table(path: Path, key: str = "dataset.root") -> None:
     """
+    Args:
+        key: that names the file.
+
     Raises:
         RequestError: where a file is none of rows by its name.
     """
@@ -73,7 +76,7 @@ def check_is_table(path: Path) -> None:
     if suffix in WORKBOOKS:
         raise RequestError(f"{path}: is a workbook, which is not read; save its sheet as CSV (UTF-8)")
     if suffix not in SUFFIXES:
-        raise RequestError(f"dataset.root: {path} is no {_KINDS} file by its name; name one that is")
+        raise RequestError(f"{key}: {path} is no {_KINDS} file by its name; name one that is")
 
 
 def rows_of(path: Path, form: TableFormat, problems: Problems) -> Iterator[Row]:

@@ -102,6 +102,7 @@ class TaskAlignment(Strategy):
         self.memory = SourceKnowledge(n_source_outputs, encoder.feature_dim)
         self.source_groups, self.n_steps, self.vectorize, self.seed = source_groups, n_steps, vectorize, seed
         self.source_share, self.meta_batch_size = source_share, meta_batch_size
+        self.reads_names = "names" in evidence
         self.evidence, self.most, self.unlabelled_weight = tuple(evidence), most, unlabelled_weight
         self.weight, self.tuning = weight, tuning
         # At least one: without it the source model knows no classes.

@@ -19,6 +19,7 @@ from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Strategy, Suppor
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.strategies.building_blocks.discrepancy import squared_distances
 from coldstart_cli.strategies.building_blocks.embedding import fit_embedding
+from coldstart_cli.strategies.building_blocks.names import Named, ablations_of_names, known
 from coldstart_cli.strategies.building_blocks.prototypes import prototypes
 from coldstart_cli.strategies.building_blocks.temperature import (
     Tempered,
@@ -29,13 +30,17 @@ from coldstart_cli.strategies.building_blocks.temperature import (
 from coldstart_cli.training.optimizers import OptimizerFactory
 
 
+class Shared(Tempered, Named):
+    """What other strategies have as well."""
+
+
 class ProtoNet(Strategy):
     """Learns an encoder in which a class is where its support examples' mean is.
 
     Args:
         encoder, optimizer, vectorize: from the run.
         meta_batch_size: tasks in one outer step.
-        tempered: see `Tempered`; the paper's has a temperature of 1.
+        shared: see `Tempered`, the paper's has a temperature of 1; and `Named`, the paper's reads no names.
     """
 
     needs_classes = True
@@ -47,24 +52,29 @@ class ProtoNet(Strategy):
         vectorize: bool,
         *,
         meta_batch_size: Annotated[int, Ge(1)],
-        **tempered: Unpack[Tempered],
+        **shared: Unpack[Shared],
     ) -> None:
         super().__init__()
         self.encoder, self.vectorize, self.meta_batch_size = encoder, vectorize, meta_batch_size
-        self.tempered, self.log_temperature = tempered, log_temperature(tempered)
+        self.shared, self.log_temperature = shared, log_temperature(shared)
+        self.reads_names = shared["name_weight"] > 0
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
-        compare = partial(logits_by_prototypes, temperature=self.tempered["temperature"])
+        compare = partial(logits_by_prototypes, temperature=self.shared["temperature"])
         return fit_embedding(self, compare, source, start)
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields once: there is no step to take."""
         with torch.no_grad():
-            means = prototypes(self.encoder(support.inputs), support.targets, support.objective.n_outputs)
-            temperature = temperature_in(dict(self.named_parameters()), self.tempered["temperature"])
+            own = known(self.encoder, support, self.shared)
+            means = prototypes(own.features, own.targets, support.objective.n_outputs, own.weights)
+            temperature = temperature_in(dict(self.named_parameters()), self.shared["temperature"])
         made = partial(NearestPrototype, self.encoder, means, temperature)
         yield Adapted(made, {"prototypes": means})
+
+    def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:
+        return ablations_of_names(self.adapt, support, self.shared)
 
 
 class NearestPrototype(nn.Module):

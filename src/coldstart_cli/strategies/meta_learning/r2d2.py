@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator, Mapping
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Unpack
 
 import torch
 from annotated_types import Ge, Gt
@@ -23,6 +23,7 @@ from coldstart_cli.core.objectives import one_hot
 from coldstart_cli.core.tasks import Adapted, Examples, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, Predictor, blank_head
 from coldstart_cli.strategies.building_blocks.embedding import fit_embedding, full_precision
+from coldstart_cli.strategies.building_blocks.names import Named, ablations_of_names, known
 from coldstart_cli.training.optimizers import OptimizerFactory
 
 
@@ -40,6 +41,7 @@ class R2D2(Strategy):
         meta_batch_size: tasks in one outer step.
         source_training: learn from the source at all; without, ridge regression of the encoder's features as
             they are, with lambda and scale as given, which is for pretrained ones.
+        named: see `Named`; a name's squared error is weighted by it, and n counts it by its weight.
     """
 
     def __init__(
@@ -52,11 +54,13 @@ class R2D2(Strategy):
         init_scale: Annotated[float, Gt(0)],
         meta_batch_size: Annotated[int, Ge(1)],
         source_training: bool,
+        **named: Unpack[Named],
     ) -> None:
         super().__init__()
         self.source_training = self.learns_from_source = source_training
         self.encoder, self.vectorize, self.meta_batch_size = encoder, vectorize, meta_batch_size
         self.init_lambda, self.init_scale = init_lambda, init_scale
+        self.named, self.reads_names = named, named["name_weight"] > 0
         # By its logarithm, so that no step can make lambda negative.
         self.log_lambda = nn.Parameter(torch.tensor(math.log(init_lambda)))
         self.scale = nn.Parameter(torch.tensor(init_scale))
@@ -72,11 +76,15 @@ class R2D2(Strategy):
         """Yields once: there is no step to take. The solution is a head of the encoder."""
         n_outputs = support.objective.n_outputs
         with torch.no_grad():
-            learned = Examples(self.encoder(support.inputs), support.targets)
-            head = ridge_head(dict(self.named_parameters()), learned, n_outputs)
+            own = known(self.encoder, support, self.named)
+            learned = Examples(own.features, own.targets)
+            head = ridge_head(dict(self.named_parameters()), learned, n_outputs, own.weights)
         network = Network(self.encoder, blank_head(self.encoder.feature_dim, n_outputs).to(self.scale))
         changed = {"head.weight": head[:-1].T, "head.bias": head[-1]}
         yield Adapted(partial(Predictor, network, changed), changed)
+
+    def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:
+        return ablations_of_names(self.adapt, support, self.named)
 
 
 def outputs_by_ridge(
@@ -87,14 +95,20 @@ def outputs_by_ridge(
         return _with_ones(full_precision(query)) @ ridge_head(weights, support, n_outputs)
 
 
-def ridge_head(weights: Mapping[str, Tensor], support: Examples, n_outputs: int) -> Tensor:
-    """W (feature_dim + 1, n_outputs), the bias in the last row, scale and bias of classes worked in."""
+def ridge_head(
+    weights: Mapping[str, Tensor], support: Examples, n_outputs: int, of_each: Tensor | None = None
+) -> Tensor:
+    """W (feature_dim + 1, n_outputs), the bias in the last row, scale and bias of classes worked in.
+
+    Args:
+        of_each: (n,) what each example counts; None for 1.
+    """
     assert isinstance(support.inputs, Tensor)
     reals = support.targets.is_floating_point()
     targets = support.targets if reals else one_hot(support.targets, n_outputs)
     with torch.autocast(support.inputs.device.type, enabled=False):
         x = _with_ones(full_precision(support.inputs))
-        solution = ridge(x, targets.to(x.dtype), weights["log_lambda"].exp())
+        solution = ridge(x, targets.to(x.dtype), weights["log_lambda"].exp(), of_each)
         if reals:
             return solution
         return torch.cat(
@@ -102,10 +116,16 @@ def ridge_head(weights: Mapping[str, Tensor], support: Examples, n_outputs: int)
         )
 
 
-def ridge(x: Tensor, y: Tensor, regularisation: Tensor) -> Tensor:
-    """argmin_W |x W - y|^2 / n + regularisation |W|^2. (n, d), (n, n_outputs), () -> (d, n_outputs)."""
+def ridge(x: Tensor, y: Tensor, regularisation: Tensor, of_each: Tensor | None = None) -> Tensor:
+    """argmin_W |x W - y|^2 / n + regularisation |W|^2. (n, d), (n, n_outputs), () -> (d, n_outputs).
+
+    With weights `of_each` (n,), rows of the error are multiplied by their roots, and n is their sum.
+    """
     n, d = x.shape
     identity = torch.eye(min(n, d), dtype=x.dtype, device=x.device)
+    if of_each is not None:
+        root = of_each.sqrt().unsqueeze(-1)
+        x, y, regularisation = root * x, root * y, regularisation * of_each.sum() / n
     solution: Tensor
     # Both forms are equal (Woodbury); the smaller system is solved.
     if n < d:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Unpack
 
 import torch
 from annotated_types import Ge, Gt, Len
@@ -19,6 +19,7 @@ from coldstart_cli.core.tasks import Adapted, Inputs, Strategy, Support, TaskSou
 from coldstart_cli.models.network import Encoder, Network, linear_head
 from coldstart_cli.strategies.building_blocks.centred import Centred
 from coldstart_cli.strategies.building_blocks.discrepancy import squared_distances
+from coldstart_cli.strategies.building_blocks.names import Known, Named, ablations_of_names, known
 from coldstart_cli.strategies.building_blocks.prototypes import prototypes
 from coldstart_cli.strategies.building_blocks.source_classifier import fit_classifier, fit_with_mean
 from coldstart_cli.training.cross_validation import Indices, to_select
@@ -40,6 +41,8 @@ class NearestCentroid(Strategy):
         distance: `euclidean`, squared, or `cosine`, one minus the cosine of feature and centroid.
         centre: subtract the mean of the source's features first.
         normalise: then scale every feature to length 1.
+        temperature: that distances are divided by.
+        named: see `Named`; names are centred and scaled as examples are.
     """
 
     needs_classes = True
@@ -56,6 +59,8 @@ class NearestCentroid(Strategy):
         distance: Literal["euclidean", "cosine"],
         centre: bool,
         normalise: bool,
+        temperature: Annotated[float, Gt(0)],
+        **named: Unpack[Named],
     ) -> None:
         super().__init__()
         head = linear_head(encoder.feature_dim, n_source_outputs)
@@ -64,6 +69,7 @@ class NearestCentroid(Strategy):
         self.network = Network(encoder, head if centre else useful_head(encoder, head))
         self.seed, self.batch_size = seed, batch_size
         self.distance, self.centre, self.normalise = distance, centre, normalise
+        self.temperature, self.named, self.reads_names = temperature, named, named["name_weight"] > 0
         self.optimizer = optimizer(self.parameters())
         self.register_buffer("source_mean", torch.zeros(encoder.feature_dim))
 
@@ -84,10 +90,13 @@ class NearestCentroid(Strategy):
         mean = self.source_mean.clone() if self.centre else None
         encoder = Centred(self.network.encoder, mean, normalise=self.normalise)
         with torch.no_grad():
-            features = encoder(support.inputs)
-            centroids = prototypes(features, support.targets, support.objective.n_outputs)
-        build = partial(NearestCentroidPredictor, encoder, centroids, self.distance)
+            own = known(encoder, support, self.named)
+            centroids = prototypes(own.features, own.targets, support.objective.n_outputs, own.weights)
+        build = partial(NearestCentroidPredictor, encoder, centroids, self.distance, self.temperature)
         yield Adapted(build, {"centroids": centroids})
+
+    def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:
+        return ablations_of_names(self.adapt, support, self.named)
 
 
 class Logistic(Strategy):
@@ -100,6 +109,7 @@ class Logistic(Strategy):
         C_search: values of C of which cross-validation on the support set chooses for each task, where it has
             two labels of every class; None for `C` always.
         normalise: scale every feature to length 1, as in RFS.
+        named: see `Named`; a name's loss is weighted by it.
     """
 
     needs_classes = True
@@ -116,12 +126,14 @@ class Logistic(Strategy):
         C: Annotated[float, Gt(0)],
         C_search: Annotated[list[Annotated[float, Gt(0)]], Len(1)] | None,
         normalise: bool,
+        **named: Unpack[Named],
     ) -> None:
         super().__init__()
         head = useful_head(encoder, linear_head(encoder.feature_dim, n_source_outputs))
         self.network = Network(encoder, head)
         self.seed, self.batch_size, self.normalise = seed, batch_size, normalise
         self.C, self.C_search = C, C_search
+        self.named, self.reads_names = named, named["name_weight"] > 0
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
@@ -133,16 +145,21 @@ class Logistic(Strategy):
         """Yields once: the solution does not depend on where the solver starts."""
         encoder = Centred(self.network.encoder, None, normalise=self.normalise)
         with torch.no_grad():
-            features = encoder(support.inputs)
+            own = known(encoder, support, self.named)
         C, n_way = self.C, support.objective.n_outputs
         if self.C_search is not None:
             ordered = canonical_order(support)  # the folds do not depend on the order that examples came in
-            C = chosen_C(features[ordered], support.targets[ordered], n_way, self.C_search, support.seed) or C
-        weight, bias = logistic_regression(features, support.targets, n_way, C)
+            names = torch.arange(len(support), len(own.features), device=ordered.device)
+            ordered = torch.cat([ordered, names])
+            C = chosen_C(_taken(own, ordered), n_way, self.C_search, support.seed) or C
+        weight, bias = logistic_regression(own.features, own.targets, n_way, C, own.weights)
         build = partial(LinearPredictor, encoder, weight, bias)
         # Whatever chose it is noted: it may differ from task to task.
         notes = {} if self.C_search is None else {"C": C}
         yield Adapted(build, {"head.weight": weight, "head.bias": bias}, notes)
+
+    def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:
+        return ablations_of_names(self.adapt, support, self.named)
 
 
 def useful_head(encoder: Encoder, head: nn.Linear) -> nn.Linear:
@@ -151,22 +168,27 @@ def useful_head(encoder: Encoder, head: nn.Linear) -> nn.Linear:
 
 
 class NearestCentroidPredictor(nn.Module):
-    """Logits are negative distances to centroids (n_way, feature_dim)."""
+    """Logits are negative distances to centroids (n_way, feature_dim), over a temperature."""
 
     centroids: Tensor
 
     def __init__(
-        self, encoder: nn.Module, centroids: Tensor, distance: Literal["euclidean", "cosine"]
+        self,
+        encoder: nn.Module,
+        centroids: Tensor,
+        distance: Literal["euclidean", "cosine"],
+        temperature: float,
     ) -> None:
         super().__init__()
-        self.encoder, self.distance = encoder, distance
+        self.encoder, self.distance, self.temperature = encoder, distance, temperature
         self.register_buffer("centroids", centroids)
 
     def forward(self, inputs: Inputs) -> Tensor:
         features = self.encoder(inputs)
         if self.distance == "cosine":
-            return F.normalize(features, dim=-1) @ F.normalize(self.centroids, dim=-1).T - 1
-        return -squared_distances(features, self.centroids)
+            cosines = F.normalize(features, dim=-1) @ F.normalize(self.centroids, dim=-1).T
+            return (cosines - 1) / self.temperature
+        return -squared_distances(features, self.centroids) / self.temperature
 
 
 class LinearPredictor(nn.Module):
@@ -185,23 +207,25 @@ class LinearPredictor(nn.Module):
         return F.linear(self.encoder(inputs), self.weight, self.bias)
 
 
-def chosen_C(
-    features: Tensor, targets: Tensor, n_classes: int, candidates: Sequence[float], seed: int
-) -> float | None:
+def chosen_C(own: Known, n_classes: int, candidates: Sequence[float], seed: int) -> float | None:
     """The candidate with the largest mean log-likelihood of the labels held out, in up to five folds.
 
     Of likelihoods rather than right answers, which at a few labels tie. None where a class has one label.
-
-    Args:
-        features: (n, feature_dim).
-        targets: (n,) class ids.
+    Names are never held out: every fold learns from all of them.
     """
+    n = len(own.features) - own.n_names
+    features, targets = own.features, own.targets[:n]
     if int(targets.bincount(minlength=n_classes).min()) < 2:
         return None
 
     def score(seen: Indices, held_out: Indices) -> dict[str, float]:
         part, rest = (torch.from_numpy(ids).to(targets.device) for ids in (seen, held_out))
-        solved = {C: logistic_regression(features[part], targets[part], n_classes, C) for C in candidates}
+        names = torch.arange(n, len(features), device=targets.device)
+        learned = _taken(own, torch.cat([part, names]))
+        solved = {
+            C: logistic_regression(learned.features, learned.targets, n_classes, C, learned.weights)
+            for C in candidates
+        }
         return {
             str(C): -float(F.cross_entropy(F.linear(features[rest], weight, bias), targets[rest]))
             for C, (weight, bias) in solved.items()
@@ -212,8 +236,15 @@ def chosen_C(
     return None if found is None else float(found)
 
 
-def logistic_regression(features: Tensor, targets: Tensor, n_classes: int, C: float) -> tuple[Tensor, Tensor]:
-    """The minimum of sum_i CE(W x_i + b, y_i) + |W|^2 / (2 C); the bias is not penalised.
+def _taken(own: Known, rows: Tensor) -> Known:
+    weights = None if own.weights is None else own.weights[rows]
+    return Known(own.features[rows], own.targets[rows], weights, own.n_names)
+
+
+def logistic_regression(
+    features: Tensor, targets: Tensor, n_classes: int, C: float, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The minimum of sum_i w_i CE(W x_i + b, y_i) + |W|^2 / (2 C); the bias is not penalised.
 
     By L-BFGS from zero, on the CPU in double precision, whatever the features' type: for a few examples
     this takes less time than a GPU would save.
@@ -221,11 +252,13 @@ def logistic_regression(features: Tensor, targets: Tensor, n_classes: int, C: fl
     Args:
         features: (n, feature_dim).
         targets: (n,) class ids.
+        weights: (n,) w; None for 1.
 
     Returns:
         W (n_classes, feature_dim) and b (n_classes,), of the features' type and device.
     """
     x, y = features.detach().cpu().double(), targets.cpu()
+    of_each = None if weights is None else weights.detach().cpu().double()
     weight = torch.zeros(n_classes, x.shape[1], dtype=x.dtype, requires_grad=True)
     bias = torch.zeros(n_classes, dtype=x.dtype, requires_grad=True)
     solver = torch.optim.LBFGS(
@@ -240,7 +273,11 @@ def logistic_regression(features: Tensor, targets: Tensor, n_classes: int, C: fl
     def objective() -> Tensor:
         solver.zero_grad()
         penalty = weight.square().sum() / (2 * C)
-        loss = F.cross_entropy(F.linear(x, weight, bias), y, reduction="sum") + penalty
+        outputs = F.linear(x, weight, bias)
+        if of_each is None:
+            loss = F.cross_entropy(outputs, y, reduction="sum") + penalty
+        else:
+            loss = (of_each * F.cross_entropy(outputs, y, reduction="none")).sum() + penalty
         torch.autograd.backward(loss)
         return loss
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Unpack
 
 import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 from torch.nn import functional as F
 
-from coldstart_cli.core.objectives import one_hot
 from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
 from coldstart_cli.models.alignment import refined
 from coldstart_cli.models.network import Encoder, Network, linear_head
 from coldstart_cli.strategies.building_blocks.centred import Centred
+from coldstart_cli.strategies.building_blocks.names import Named, ablations_of_names, class_sums, known
 from coldstart_cli.strategies.building_blocks.source_classifier import fit_with_mean
 from coldstart_cli.strategies.transfer.frozen_features import LinearPredictor
 from coldstart_cli.training.optimizers import OptimizerFactory
@@ -39,6 +39,7 @@ class SoftKMeans(Strategy):
         batch_size: source examples in one outer step.
         scale: of the cosines.
         unlabelled_weight: what an unlabelled example counts beside a labelled one; 1 in the paper.
+        named: see `Named`; the paper reads no names.
     """
 
     needs_classes = True
@@ -57,12 +58,14 @@ class SoftKMeans(Strategy):
         batch_size: Annotated[int, Ge(1)],
         scale: Annotated[float, Gt(0)],
         unlabelled_weight: Annotated[float, Gt(0)],
+        **named: Unpack[Named],
     ) -> None:
         super().__init__()
         # The head trains even over a frozen encoder: the steps are needed to observe the mean.
         self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
         self.seed, self.batch_size, self.scale = seed, batch_size, scale
         self.unlabelled_weight = unlabelled_weight
+        self.named, self.reads_names = named, named["name_weight"] > 0
         self.optimizer = optimizer(self.parameters())
         self.register_buffer("source_mean", torch.zeros(encoder.feature_dim))
 
@@ -82,8 +85,8 @@ class SoftKMeans(Strategy):
         assert support.unlabelled is not None, "needs_unlabelled"
         encoder = Centred(self.network.encoder, self.source_mean.clone(), normalise=True)
         with torch.no_grad():
-            features, free = encoder(support.inputs), encoder(support.unlabelled)
-        total = one_hot(support.targets, support.objective.n_outputs).to(features.dtype).T @ features
+            own, free = known(encoder, support, self.named), encoder(support.unlabelled)
+        total = class_sums(own, support.objective.n_outputs)
         step = partial(refined, total, free, None, each=self.unlabelled_weight, scale=self.scale)
         moved, rounds = total, 0
         while True:
@@ -94,3 +97,6 @@ class SoftKMeans(Strategy):
             build = partial(LinearPredictor, encoder, *head.values())
             yield Adapted(build, head, {"distance": distance})
             rounds += 1
+
+    def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:
+        return ablations_of_names(self.adapt, support, self.named)
