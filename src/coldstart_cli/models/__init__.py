@@ -5,6 +5,7 @@ from coldstart_cli.faces import face
 __getattr__, __dir__ = face(
     __name__,
     {
+        "clip": "CLIP Captions",
         "conv": "Conv4",
         "mlp": "MLP",
         "network": "Encoder Network Predictor",

@@ -26,6 +26,7 @@ __getattr__, __dir__ = face(
         "transfer.soft_kmeans": "SoftKMeans",
         "transfer.lora": "LoRA",
         "transfer.setfit": "SetFit",
+        "transfer.tip_adapter": "TipAdapter",
         "transfer.baseline_pp": "BaselinePP",
         "transfer.source_selection": "SourceSelection",
         "alignment.task_alignment": "TaskAlignment",
