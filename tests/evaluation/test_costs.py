@@ -14,7 +14,7 @@ from torch import nn
 
 from coldstart_cli.config import composition
 from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
-from coldstart_cli.evaluation.costs import TURN, WARM_UP, adaptation_ms, costs, timed
+from coldstart_cli.evaluation.costs import FEWEST, TURN, WARM_UP, adaptation_ms, costs, timed
 from coldstart_cli.evaluation.loop import tasks_of
 from coldstart_cli.experiment.assembly import Experiment, assemble
 from coldstart_cli.hardware import Hardware
@@ -75,16 +75,20 @@ def test_costs_tell_the_teacher_apart() -> None:
         assert all(t.calls and t.calls >= 30 and t.p50_ms <= t.p95_ms for t in predictor.inference.values())
 
 
+TICK = 1 / 1024  # seconds, exact in binary
+
+
 def run_timed(least: int, total: float, costs: dict[str, float]) -> tuple[str, dict[str, list[float]]]:
+    """All in ticks."""
     clock, called = Clock(), []
 
     def call(name: str) -> None:
         called.append(name)
-        clock.seconds += costs[name]
+        clock.seconds += costs[name] * TICK
 
     calls: dict[str, Callable[[], object]] = {name: partial(call, name) for name in costs}
-    seconds = timed(calls, cast("Hardware", clock), least=least, total=total)
-    return "".join(called), seconds
+    seconds = timed(calls, cast("Hardware", clock), least=least, total=total * TICK)
+    return "".join(called), {name: [value / TICK for value in of] for name, of in seconds.items()}
 
 
 def test_timed_calls_take_turns_after_a_warm_up() -> None:
@@ -105,6 +109,12 @@ def test_timed_calls_of_who_is_done_cease() -> None:
     called, _ = run_timed(TURN, 50.0, {"q": 1.0, "s": 50.0})
     turns = [(name, len(list(run))) for name, run in groupby(called[2 * WARM_UP :])]
     assert [name for name, _ in turns] == ["q", "s", "q"]
+
+
+def test_timed_calls_of_seconds_each_are_few() -> None:
+    called, seconds = run_timed(5 * TURN, 500.0, {"quick": 1.0, "slow": 3.0 / TICK})
+    assert (len(seconds["quick"]), len(seconds["slow"])) == (500, FEWEST)
+    assert called.count("slow") == 2 + 1 + FEWEST  # to warm up, before the turn, in the turn
 
 
 @pytest.mark.parametrize("enabled", [True, False])

@@ -65,6 +65,13 @@ def of_strategy(
         by_names = strategy.reads_names and support.names is not None
         name, n = config["names"]["strategy"], n_examples(free)
         found.append(f"dataset.unlabelled: {_unused(name, n, len(support), by_names=by_names)}")
+    shown = sum(getattr(module, "holds_examples", 0) for module in adapted.module.modules())
+    if shown:
+        held = _counted(shown, "labelled example itself", "labelled examples themselves")
+        found.append(
+            f"the bundle holds {held}, which it shows to the language model before every question: whoever "
+            "has the bundle can read them"
+        )
     if reads_its_batch(adapted.module):
         n, kind = n_examples(settling_inputs(support)), "labelled" if len(support) else "unlabelled"
         found.append(

@@ -27,6 +27,8 @@ WARM_UP = 10
 """Untimed calls of each predictor and batch size, in which caches fill and kernels are chosen."""
 TURN = 10
 """Calls in a row before another predictor or batch size has its turn."""
+LONG, FEWEST = 5.0, 3
+"""Seconds after which a slow predictor has been called often enough, if it was called `FEWEST` times."""
 
 
 def adaptation_ms(strategy: Strategy, tasks: Iterable[Task], step: int, hardware: Hardware) -> float:
@@ -92,13 +94,21 @@ def timed(
 ) -> dict[Key, list[float]]:
     """Seconds of every single call, the keys taking turns, so that what slows the machine down slows all.
 
-    Turns go on until each has been called `least` times and each has taken `total` seconds. Python's
-    garbage collector is off meanwhile: its pauses belong to the process, not to the predictor.
+    Turns go on until each has been called `least` times and each has taken `total` seconds; what takes
+    seconds a call is called less often, see `LONG`. Python's garbage collector is off meanwhile: its pauses
+    belong to the process, not to the predictor.
     """
     for call in calls.values():
+        before = hardware.now()
         for _ in range(WARM_UP):
             call()
+            if hardware.now() - before > LONG:
+                break
     seconds: dict[Key, list[float]] = {key: [] for key in calls}
+
+    def is_slow(key: Key) -> bool:
+        return len(seconds[key]) >= FEWEST and sum(seconds[key]) > max(LONG, total)
+
     waiting = list(calls)
     with _without_garbage_collection():
         while waiting:
@@ -108,7 +118,13 @@ def timed(
                     before = hardware.now()
                     calls[key]()
                     seconds[key].append(hardware.now() - before)
-            waiting = [key for key in waiting if len(seconds[key]) < least or sum(seconds[key]) < total]
+                    if is_slow(key):
+                        break
+            waiting = [
+                key
+                for key in waiting
+                if not is_slow(key) and (len(seconds[key]) < least or sum(seconds[key]) < total)
+            ]
     return seconds
 
 

@@ -133,6 +133,8 @@ class Pretrained(Encoder):
         Loading such a state into an encoder with other weights raises RequestError.
         """
         names = [name for name, _ in self.body.named_parameters()]
+        if not names:  # it was frozen before
+            return
         make_constant(self.body, names)
         known = whole_digest(self.body.get_buffer(name) for name in names)
         # As a tensor, because a state dict that is loaded safely has only tensors.

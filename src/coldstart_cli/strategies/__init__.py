@@ -23,6 +23,7 @@ __getattr__, __dir__ = face(
         "distillation.born_again": "BornAgain",
         "transfer.fine_tune": "FineTune L2SP LPFT",
         "transfer.frozen_features": "Logistic NearestCentroid",
+        "transfer.in_context": "InContext",
         "transfer.soft_kmeans": "SoftKMeans",
         "transfer.lora": "LoRA",
         "transfer.setfit": "SetFit",
