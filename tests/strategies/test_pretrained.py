@@ -17,7 +17,9 @@ from coldstart_cli.errors import RequestError
 from tests.kit.places import STRATEGIES
 
 REFUSED = r"^(strategy|model)[.:].*\b(frozen|weights?)\b.*; "  # over features there are no weights to change
-LACKS = r"feature maps of convolutions|running batch statistics|language head"  # which a transformer does not have
+LACKS = (  # which a transformer does not have
+    r"feature maps of convolutions|running batch statistics|language head"
+)
 SMALL = ["model.embedding_dim=8", "model.hidden=8"]  # a student must be smaller than its teacher
 Make = Callable[..., Any]
 

@@ -42,7 +42,10 @@ class Captions(Preprocess):
         self, *, path: ModelPath, before: str, after: str, max_length: Annotated[int, Ge(4)]
     ) -> None:
         self.path, self.before, self.after, self.max_length = path, before, after, max_length
-        self.pixels, self.tokens = Pixels(path=path), Tokens(path=path, max_length=max_length)
+        self.pixels, self.tokens = (
+            Pixels(path=path),
+            Tokens(path=path, max_length=max_length, in_prompt=False),
+        )
         self.image_size, self.image_channels = self.pixels.image_size, self.pixels.image_channels
         self.mean, self.std = self.pixels.mean, self.pixels.std
         self.content = digest([self.pixels.content or "", self.tokens.content])

@@ -21,6 +21,7 @@ __getattr__, __dir__ = face(
         "meta_learning.cavia": "CAVIA",
         "distillation.distillation": "Distillation",
         "distillation.born_again": "BornAgain",
+        "distillation.label_with_lm": "LabelWithLM",
         "transfer.fine_tune": "FineTune L2SP LPFT",
         "transfer.frozen_features": "Logistic NearestCentroid",
         "transfer.in_context": "InContext",

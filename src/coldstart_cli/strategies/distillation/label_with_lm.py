@@ -1,0 +1,164 @@
+"""A large model labels a task's unlabelled examples by what classes are called; a small one learns from them.
+
+Names as labels: Yin, Hay and Roth 2019, arXiv:1909.00161. In context: Wang, Liu, Xu, Zhu and Zeng 2021,
+arXiv:2108.13487. Soft labels for unlabelled examples: Chen, Kornblith, Swersky, Norouzi and Hinton 2020,
+arXiv:2006.10029, equation 2, as in `soft_labels`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from functools import cache, partial
+from typing import Annotated, Literal, Unpack
+
+import torch
+from annotated_types import Gt
+from torch import Tensor, nn
+
+from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
+from coldstart_cli.models.causal_lm import CausalLM
+from coldstart_cli.models.network import Encoder, Network, linear_head
+from coldstart_cli.strategies.building_blocks.centred import Centred
+from coldstart_cli.strategies.building_blocks.in_context import (
+    Asked,
+    InContextPredictor,
+    in_order,
+    language_model,
+    refusal_of_prompts,
+)
+from coldstart_cli.strategies.building_blocks.names import Named, known
+from coldstart_cli.strategies.building_blocks.prototypes import prototypes
+from coldstart_cli.strategies.building_blocks.source_classifier import FineTuning, fit_classifier, rule_of
+from coldstart_cli.strategies.distillation.soft_labels import SoftLabels, fine_tuned
+from coldstart_cli.strategies.transfer.frozen_features import NearestCentroidPredictor
+from coldstart_cli.training.optimizers import OptimizerFactory
+
+
+class Labelling(FineTuning, Named, Asked):
+    """Hyper-parameters of the student's steps, of names among examples, and of answers in words."""
+
+
+class LabelWithLM(Strategy):
+    """Fine-tunes a student on what a frozen teacher says of the unlabelled examples, and on the labels.
+
+    The student's loss is loss(student, labels) + unlabelled_weight T^2 KL(teacher || student), the second on
+    the unlabelled examples, with T = `temperature` and the teacher's logits divided by `label_temperature`.
+    Teacher and student read the same inputs: a student of text shares its teacher's tokenizer
+    (`model=embedding_bag`). The teacher is scored beside the student. Without labels its names suffice.
+
+    Args:
+        encoder, optimizer, n_source_outputs, seed: from the run, whose encoder is the student's.
+        teacher: the teacher's encoder, which no step changes.
+        answers: how it labels: by the `names` and examples nearest in its features, as `name_centroid` does,
+            or `in_context`, by the words that a causal language model says.
+        label_temperature: that its similarities, or log likelihoods, are divided by.
+        source_training: train the student on the source first.
+        unlabelled_weight: of its labels beside the true ones.
+        temperature: T, of both softmaxes.
+        trainable: what adaptation changes: all of the student's weights, or the head on frozen features.
+        labelling: see `FineTuning`, `Named`, `Asked`; each step is on all examples.
+
+    Raises:
+        ValueError: where a teacher that is to answer in words has no language head.
+    """
+
+    needs_classes = True
+    needs_labels = False
+    needs_unlabelled = True
+    reads_names = True
+    replayable = False  # the teacher's labels are computed at their first use
+    lowers_distance_by = "unlabelled_weight"
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        optimizer: OptimizerFactory,
+        n_source_outputs: int,
+        seed: int,
+        *,
+        teacher: Encoder,
+        answers: Literal["names", "in_context"],
+        label_temperature: Annotated[float, Gt(0)],
+        source_training: bool,
+        unlabelled_weight: Annotated[float, Gt(0)],
+        temperature: Annotated[float, Gt(0)],
+        trainable: Literal["all", "head"],
+        **labelling: Unpack[Labelling],
+    ) -> None:
+        super().__init__()
+        self.network = Network(encoder, linear_head(encoder.feature_dim, n_source_outputs))
+        if answers == "in_context" and not isinstance(teacher, CausalLM):
+            raise ValueError(
+                "teacher: it has no language head, and answers are words here; choose "
+                "model@strategy.teacher=causal_lm, or strategy.answers=names"
+            )
+        self.teacher = teacher.requires_grad_(False)
+        self.answers, self.label_temperature = answers, label_temperature
+        self.source_training, self.learns_from_source = source_training, source_training
+        self.unlabelled_weight, self.temperature = unlabelled_weight, temperature
+        self.seed, self.trainable, self.labelling = seed, trainable, labelling
+        self.optimizer = optimizer(self.network.parameters())
+
+    def refusal(self, tasks: TaskSource) -> str | None:
+        reason = super().refusal(tasks)
+        if reason is None and self.answers == "in_context":
+            return refusal_of_prompts(language_model(self.teacher), tasks, None)
+        return reason
+
+    def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
+        if not self.source_training:
+            return iter(())
+        return fit_classifier(
+            self.network,
+            source,
+            self.optimizer,
+            batch_size=self.labelling["batch_size"],
+            seed=self.seed,
+            start=start,
+        )
+
+    def adapt(self, support: Support) -> Generator[Adapted, None, None]:
+        """Yields after every step of the student; `teacher` beside it, made and asked at its first use."""
+        assert support.unlabelled is not None, "needs_unlabelled"
+        teacher = cache(partial(self._teacher, support))
+        pool = support.unlabelled
+
+        @cache
+        def labels() -> Tensor:
+            with torch.no_grad():
+                said: Tensor = teacher()(pool)
+            return said
+
+        soft = SoftLabels(pool, labels, self.unlabelled_weight, self.temperature)
+        rule = rule_of(self.labelling)
+        for adapted in fine_tuned(self.network, support, rule, self.trainable, soft):
+            yield replace(adapted, beside={"teacher": teacher})
+
+    def _teacher(self, support: Support) -> nn.Module:
+        """(n, ...) -> logits (n, n_way)."""
+        n_way, named = support.objective.n_outputs, self.labelling
+        if self.answers == "in_context":
+            assert support.names is not None, "refusal_of_prompts"
+            shown = in_order(support, named["order_seed"])
+            lm = language_model(self.teacher)
+            return Tempered(
+                InContextPredictor(lm, shown, support.names, named, None).prepare(), self.label_temperature
+            )
+        encoder = Centred(self.teacher, None, normalise=True)
+        with torch.no_grad():
+            own = known(encoder, support, named)
+            centroids = prototypes(own.features, own.targets, n_way, own.weights)
+        return NearestCentroidPredictor(encoder, centroids, "cosine", self.label_temperature)
+
+
+class Tempered(nn.Module):
+    """Logits (n, n_way) divided by a temperature."""
+
+    def __init__(self, module: nn.Module, temperature: float) -> None:
+        super().__init__()
+        self.module, self.temperature = module, temperature
+
+    def forward(self, inputs: object) -> Tensor:
+        logits: Tensor = self.module(inputs)
+        return logits / self.temperature
