@@ -19,7 +19,7 @@ from coldstart_cli.core.tasks import TaskShape, map_inputs
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import Experiment, assemble
 from coldstart_cli.strategies.building_blocks.in_context import InContextPredictor, in_order
-from coldstart_cli.strategies.distillation.label_with_lm import LabelWithLM
+from coldstart_cli.strategies.distillation.label_with_lm import Cascade, LabelWithLM
 from coldstart_cli.testing.tiny_language_model import tiny_language_model, tiny_texts
 from coldstart_cli.testing.trial import SMALL
 
@@ -134,3 +134,44 @@ def test_names_alone_teach_and_other_names_teach_otherwise(torch_settings: None,
 def test_a_teacher_without_words_is_refused(experiment: Make) -> None:
     with pytest.raises(RequestError, match=r"^strategy.teacher: .* no language head, .*; choose model@"):
         experiment("strategy=label_with_lm", "strategy.answers=in_context")
+
+
+def test_a_cascade_asks_the_teacher_where_the_student_is_not_sure() -> None:
+    asked: list[Tensor] = []
+
+    class Teacher(torch.nn.Module):
+        def forward(self, inputs: Tensor) -> Tensor:
+            asked.append(inputs)
+            return torch.stack([-inputs[:, 0], inputs[:, 0]], 1)
+
+    class Student(torch.nn.Module):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return torch.log(torch.stack([inputs[:, 0], 1 - inputs[:, 0]], 1))
+
+    inputs = torch.tensor([[0.9], [0.6], [0.2], [0.45]])
+    found = Cascade(Student(), Teacher(), 0.75)(inputs)
+    torch.testing.assert_close(found[[0, 2]].exp(), torch.tensor([[0.9, 0.1], [0.2, 0.8]]))
+    torch.testing.assert_close(found[[1, 3]], Teacher()(inputs[[1, 3]]).log_softmax(1))
+    assert torch.equal(asked[0], inputs[[1, 3]])
+    asked.clear()
+    torch.testing.assert_close(Cascade(Student(), Teacher(), 0.0)(inputs), Student()(inputs).log_softmax(1))
+    assert asked == []
+
+
+def test_cascades_are_scored_beside_and_their_cost_is_noted(experiment: Make) -> None:
+    overrides = ("strategy=cascade", "strategy.threshold=0.4", "strategy.curve=[0.35,1]")
+    made = experiment(*overrides, "dataset.k_shot=2", "dataset.n_unlabelled=4")
+    strategy, task = made.strategy.eval(), made.source.tasks("new", [0])[0]
+    *_, item = islice(strategy.adapt(task.support), 8)
+    assert set(item.beside) == {"teacher", "student", "cascade at 0.35", "cascade at 1"}
+    with torch.no_grad():
+        said = {role: build()(task.query.inputs) for role, build in item.beside.items()}
+        pool = item.beside["student"]()(task.support.unlabelled).softmax(1).amax(1)
+        own = item.module(task.query.inputs)
+    torch.testing.assert_close(said["cascade at 1"], said["teacher"].log_softmax(1))
+    sure = said["student"].softmax(1).amax(1, keepdim=True) >= 0.4
+    expected = torch.where(sure, said["student"].log_softmax(1), said["teacher"].log_softmax(1))
+    torch.testing.assert_close(own, expected)
+    for threshold in (0.35, 0.4, 1.0):
+        share = np.mean(pool.numpy() < threshold)
+        assert item.notes[f"share passed on below {threshold:g}"] == pytest.approx(share)

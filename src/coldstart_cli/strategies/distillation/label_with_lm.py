@@ -2,21 +2,22 @@
 
 Names as labels: Yin, Hay and Roth 2019, arXiv:1909.00161. In context: Wang, Liu, Xu, Zhu and Zeng 2021,
 arXiv:2108.13487. Soft labels for unlabelled examples: Chen, Kornblith, Swersky, Norouzi and Hinton 2020,
-arXiv:2006.10029, equation 2, as in `soft_labels`.
+arXiv:2006.10029, equation 2, as in `soft_labels`. A cascade of a small and a large model: Viola and Jones
+2001 (CVPR), for language models Chen, Zaharia and Zou 2023, arXiv:2305.05176, section 3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import cache, partial
 from typing import Annotated, Literal, Unpack
 
 import torch
-from annotated_types import Gt
+from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
-from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
+from coldstart_cli.core.tasks import Adapted, Inputs, Strategy, Support, TaskSource, map_inputs
 from coldstart_cli.models.causal_lm import CausalLM
 from coldstart_cli.models.network import Encoder, Network, linear_head
 from coldstart_cli.strategies.building_blocks.centred import Centred
@@ -47,6 +48,11 @@ class LabelWithLM(Strategy):
     Teacher and student read the same inputs: a student of text shares its teacher's tokenizer
     (`model=embedding_bag`). The teacher is scored beside the student. Without labels its names suffice.
 
+    With a `threshold` the two answer together, as a cascade: the student where its largest probability
+    reaches the threshold, the teacher elsewhere. Accuracy against cost: for each threshold of `curve` a
+    cascade is scored beside, and the note `share passed on below X` says how many of the unlabelled examples
+    the teacher would have to answer.
+
     Args:
         encoder, optimizer, n_source_outputs, seed: from the run, whose encoder is the student's.
         teacher: the teacher's encoder, which no step changes.
@@ -57,6 +63,8 @@ class LabelWithLM(Strategy):
         unlabelled_weight: of its labels beside the true ones.
         temperature: T, of both softmaxes.
         trainable: what adaptation changes: all of the student's weights, or the head on frozen features.
+        threshold: below which probability the student passes an input on to the teacher; None: it never does.
+        curve: further thresholds, of cascades that are scored beside.
         labelling: see `FineTuning`, `Named`, `Asked`; each step is on all examples.
 
     Raises:
@@ -84,6 +92,8 @@ class LabelWithLM(Strategy):
         unlabelled_weight: Annotated[float, Gt(0)],
         temperature: Annotated[float, Gt(0)],
         trainable: Literal["all", "head"],
+        threshold: Annotated[float, Ge(0), Le(1)] | None,
+        curve: list[Annotated[float, Ge(0), Le(1)]],
         **labelling: Unpack[Labelling],
     ) -> None:
         super().__init__()
@@ -98,6 +108,8 @@ class LabelWithLM(Strategy):
         self.source_training, self.learns_from_source = source_training, source_training
         self.unlabelled_weight, self.temperature = unlabelled_weight, temperature
         self.seed, self.trainable, self.labelling = seed, trainable, labelling
+        self.threshold, self.curve = threshold, curve
+        self.starts_from_support = threshold is not None  # by the teacher's part in its answers
         self.optimizer = optimizer(self.network.parameters())
 
     def refusal(self, tasks: TaskSource) -> str | None:
@@ -133,7 +145,26 @@ class LabelWithLM(Strategy):
         soft = SoftLabels(pool, labels, self.unlabelled_weight, self.temperature)
         rule = rule_of(self.labelling)
         for adapted in fine_tuned(self.network, support, rule, self.trainable, soft):
-            yield replace(adapted, beside={"teacher": teacher})
+            student = adapted.build
+            cascade = partial(_cascade, student, teacher)
+            beside: dict[str, Callable[[], nn.Module]] = {"teacher": teacher}
+            beside |= {f"cascade at {t:g}": partial(cascade, t) for t in self.curve}
+            if self.threshold is not None:
+                beside["student"] = student
+                adapted = replace(adapted, build=partial(cascade, self.threshold))
+            yield replace(adapted, beside=beside, notes=self._notes(adapted, student, pool))
+
+    def _notes(self, adapted: Adapted, student: Callable[[], nn.Module], pool: Inputs) -> dict[str, float]:
+        """Those of the student's steps, and the shares of the pool that cascades pass on."""
+        thresholds = {*self.curve, *(() if self.threshold is None else (self.threshold,))}
+        if not thresholds:
+            return dict(adapted.notes)
+        with torch.no_grad():
+            surest = student()(pool).softmax(1).amax(1)
+        shares = {
+            f"share passed on below {t:g}": float((surest < t).float().mean()) for t in sorted(thresholds)
+        }
+        return {**adapted.notes, **shares}
 
     def _teacher(self, support: Support) -> nn.Module:
         """(n, ...) -> logits (n, n_way)."""
@@ -150,6 +181,33 @@ class LabelWithLM(Strategy):
             own = known(encoder, support, named)
             centroids = prototypes(own.features, own.targets, n_way, own.weights)
         return NearestCentroidPredictor(encoder, centroids, "cosine", self.label_temperature)
+
+
+class Cascade(nn.Module):
+    """Log probabilities (n, n_way) of the first model, or of the second where the first is not sure.
+
+    Args:
+        threshold: largest probability of an input from which on the first model answers.
+    """
+
+    def __init__(self, first: nn.Module, second: nn.Module, threshold: float) -> None:
+        super().__init__()
+        self.first, self.second, self.threshold = first, second, threshold
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        said: Tensor = self.first(inputs).log_softmax(1)
+        unsure = said.exp().amax(1) < self.threshold
+        if torch.compiler.is_exporting():  # an exported graph has no rows whose number is not known
+            return torch.where(unsure.unsqueeze(1), self.second(inputs).log_softmax(1), said)
+        rows = unsure.nonzero().squeeze(1)
+        if not len(rows):
+            return said
+        more: Tensor = self.second(map_inputs(lambda t: t[rows], inputs)).log_softmax(1)
+        return said.index_copy(0, rows, more.to(said.dtype))
+
+
+def _cascade(first: Callable[[], nn.Module], second: Callable[[], nn.Module], threshold: float) -> Cascade:
+    return Cascade(first(), second(), threshold)
 
 
 class Tempered(nn.Module):
