@@ -27,7 +27,7 @@ from coldstart_cli.bundles.estimates import CONFIDENCE, estimated
 from coldstart_cli.bundles.held_out_labels import Rehearsal, Together
 from coldstart_cli.config import composition
 from coldstart_cli.core.objectives import Classification
-from coldstart_cli.core.tasks import Strategy, Support, TaskShape
+from coldstart_cli.core.tasks import Objective, Strategy, Support, TaskShape
 from coldstart_cli.experiment.parts import StrategyBuilder, preprocess_of
 from coldstart_cli.hardware import Hardware
 
@@ -83,7 +83,7 @@ def coverage(
             features[seen], torch.from_numpy(targets), objective, int(generator.integers(2**31))
         )
         together = Together.of(np.arange(len(seen)), None)
-        answers = Rehearsal(strategy, support, together, _untold).answers(0, *folds)
+        answers = Rehearsal(strategy, support, together, untold).answers(0, *folds)
         assert answers is not None
         measured = estimated(answers, objective, tuple(map(str, range(way))))
         assert measured.low is not None and measured.high is not None
@@ -115,7 +115,7 @@ def _drawn(
     )  # fmt: skip
 
 
-def _untold(what: str, done: int, total: int) -> None:
+def untold(what: str, done: int, total: int) -> None:
     """Nobody waits for a line of progress."""
 
 
@@ -127,18 +127,18 @@ def strategy_of(name: str, feature_dim: int) -> Strategy:
         device="cpu", threads=1, processes=1, precision="fp32", deterministic=False, vectorize="loop",
         replay=False,
     )  # fmt: skip
-    task = _Shape((feature_dim,), Classification(2), TaskShape(2, 1, 1, 0))
+    task = Shape((feature_dim,), Classification(2), TaskShape(2, 1, 1, 0))
     facts = {"n_way": 2, "n_source_outputs": 2, "source_groups": []}
     builder = StrategyBuilder(config, hardware, task, 1, facts)  # type: ignore[arg-type]
     return builder.build(config["strategy"], "strategy").eval()
 
 
 @dataclass(frozen=True)
-class _Shape:
+class Shape:
     """What building a strategy asks of a task."""
 
     input_shape: tuple[int, ...]
-    objective: Classification
+    objective: Objective
     shape: TaskShape
 
 

@@ -1,4 +1,4 @@
-"""A quick version of `benchmarks.coverage`: the interval of an accuracy holds it, on drawn features."""
+"""Quick versions of `benchmarks.coverage` and `error_coverage`: intervals hold what they are about."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import error_coverage
 from benchmarks.coverage import FRESH, coverage, strategy_of
 
 DIM, N_CLASSES, DRAWS = 16, 10, 60
@@ -26,3 +27,12 @@ def test_the_interval_of_an_accuracy_holds_it(way: int, k: int, random: bool) ->
     assert row.width < 0.95  # and it does not hold by saying nothing
     if random:
         assert abs(row.estimate - row.truth) < 0.1
+
+
+@pytest.mark.parametrize(("noise", "n"), [("normal", 10), ("t of 3", 20)])
+def test_the_interval_of_an_error_holds_it(noise: str, n: int) -> None:
+    row = error_coverage.coverage(error_coverage.ridge(), noise, n, DRAWS, folds=(8, 1))
+    assert (
+        row.covered >= 0.88
+    )  # 93 % within what sixty draws allow; a t interval over folds covers 67 to 82 %
+    assert row.width < 10

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from coldstart_cli.config import composition
+from coldstart_cli.core.contents import content_hash
 from coldstart_cli.core.objectives import Classification
-from coldstart_cli.core.tasks import Examples, Support, Task, content_hash
+from coldstart_cli.core.tasks import Examples, Support, Task
 from coldstart_cli.datasets.benchmarks.digits import Digits
 from coldstart_cli.datasets.readers import omniglot
 from coldstart_cli.datasets.readers.cache import load_or_make

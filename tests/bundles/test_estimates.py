@@ -52,5 +52,16 @@ def test_an_error_has_an_interval_that_is_not_below_zero() -> None:
     )  # fmt: skip
     found = estimated(given, Regression(1), ())
     assert (found.metric, found.mean) == ("mse", pytest.approx(0.25))  # 0.5 and 0
-    assert found.low == 0.0 and found.high is not None and found.half_width is not None
-    assert found.high == pytest.approx(0.25 + found.half_width)
+    assert found.half_width is None and found.low is not None and found.high is not None
+    assert 0 < found.low < 0.25 < found.high
+
+
+def test_an_error_is_told_in_the_unit_of_its_metric() -> None:
+    together = Together.of(np.arange(4), None)
+    given = Answers(
+        outputs=torch.tensor([[1.0], [0.5], [0.0], [2.0]]), targets=torch.zeros(4, 1), examples=np.arange(4),
+        folds=np.array([0, 0, 1, 1]), centroid=None, n_folds=2, n_repeats=1, together=together,
+    )  # fmt: skip
+    plain, scaled = (estimated(given, Regression(1, 0.0, deviation), ()) for deviation in (1.0, 10.0))
+    for ours, theirs in ((scaled.mean, plain.mean), (scaled.low, plain.low), (scaled.high, plain.high)):
+        assert ours == pytest.approx(100 * theirs)  # type: ignore[operator]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -175,6 +176,18 @@ def test_a_task_is_known_by_its_names_alone(here: Path, tiny_bert: Path) -> None
     assert card.cross_validation is None and card.steps == 0
     found = Bundle.load(bundle.path).predict(["w10 w11 w12", "w20 w21 w22", "w3 w4 w5"])
     assert list(found.labels) == ["blue", "green", "red"]
+
+
+def test_a_card_of_before_lacks_keys_that_its_strategy_has_gained(here: Path) -> None:
+    Path("data.csv").write_text("a,b,label\n" + "".join(f"{i},{9 - i},{'xy'[i // 5]}\n" for i in range(10)))
+    words = ("dataset=tabular", "dataset.root=data.csv", "dataset.keep=[a,b]", "model=features")
+    bundle = adapted(*words, "strategy=nearest_centroid")
+    rows, card = [[1, 8], [8, 1]], json.loads((bundle.path / "card.json").read_text())
+    for key in ("name_weight", "temperature"):
+        del card["build"]["strategy"][key]
+    (bundle.path / "card.json").write_text(json.dumps(card))
+    found = Bundle.load(bundle.path).predict(rows)
+    assert list(found.labels) == list(bundle.predict(rows).labels) == ["x", "y"]
 
 
 def test_names_and_unlabelled_texts_make_a_bundle_without_a_label(here: Path, tiny_bert: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from coldstart_cli.config.catalog import Entry, catalogue, find, search_roots
+from coldstart_cli.config.catalog import Entry, catalogue, find, nearest_group, search_roots
 from coldstart_cli.errors import RequestError
 from coldstart_cli.package import packaged_conf
 
@@ -58,3 +58,15 @@ def test_the_packages_own_configs_come_first_and_a_folder_must_be_one(root: Path
     assert search_roots([str(root)])[:2] == [packaged_conf(), root]
     with pytest.raises(RequestError, match=r"^--config-dir: .*none is not a folder; name one that holds"):
         search_roots([str(root / "none")])
+
+
+@pytest.mark.parametrize(
+    ("missing", "found"),
+    [("strategy/mamll", ("strategy", "mamll")), ("experiment/papr/x", ("experiment", "papr/x"))],
+)
+def test_the_group_of_a_missing_config_is_found_though_its_folder_is_misspelt(
+    missing: str, found: tuple[str, str]
+) -> None:
+    group, name, options = nearest_group(missing, ["maml", "anil"])
+    assert (group, name) == found
+    assert options == ["maml", "anil"] if group == "strategy" else "smoke" in options

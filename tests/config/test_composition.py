@@ -148,6 +148,7 @@ def test_points_hold_values_only() -> None:
         ("seed=[", "seed=[: is not an override; write key=value"),
         ("model=null", "model=null: a group cannot be null; leave it out"),
         ("experiment=smok", "experiment: there is no 'smok'; did you mean smoke?"),
+        ("training=1", "training: 1 takes the place of several keys; write training.KEY=VALUE"),
         ("logger=[consol]", "logger/consol: there is no such config; see coldstart ls"),
     ],
 )

@@ -49,6 +49,7 @@ def test_a_folder_of_your_own_may_hold_searches(tmp_path: Path) -> None:
         ("strategy.lr: 3\n", "strategy.lr: 3 is no range; write"),
         ("- a\n", "is no mapping of keys to ranges; write"),
         ("", "is no mapping of keys to ranges; write"),
+        ("a: interval(0, 1)\na: interval(0, 2)\n", "gives a twice; keep one"),
         ("a: ${oc.env:HOME}\n", "cannot be read as a search"),
     ],
 )

@@ -15,7 +15,7 @@ from coldstart_cli.errors import RequestError
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a: ${b}\n" * 17, "holds more than 16 interpolations"),
+        ("".join(f"a{i}: ${{b}}\n" for i in range(17)), "holds more than 16 interpolations"),
         ("a: !!python/name:os.system\n", "holds a YAML tag"),
         ("a: [\n", "is not YAML"),
     ],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -19,12 +17,9 @@ from coldstart_cli.core.tasks import (
     Task,
     TaskShape,
     TaskSource,
-    adapted_after,
-    content_hash,
     joined,
     map_inputs,
     n_examples,
-    tensors_of,
 )
 from tests.kit.small_sources import episodes, shifted, sinusoid
 
@@ -60,18 +55,6 @@ def test_a_map_reaches_every_tensor_of_a_support_set() -> None:
     assert mapped.source_classes is not None and mapped.source_classes.tolist() == [6, 4]
     assert torch.equal(mapped.names, torch.ones(2, 3))  # type: ignore[arg-type]
     assert mapped.targets.tolist() == [1, 2, 1, 2] and mapped.objective is support.objective
-    assert [len(t) for t in tensors_of(support)] == [4, 4, 1, 2, 2]
-
-
-def test_content_decides_a_hash_and_no_name_seed_or_unlabelled_example() -> None:
-    first = task()
-    assert len(content_hash(first)) == 8
-    same = Task(
-        replace(first.support, seed=9, unlabelled=None, names=torch.ones(2, 1)), first.query, "another name"
-    )
-    assert content_hash(same) == content_hash(first)
-    moved = Task(first.support, Examples(first.query.inputs, 1 - first.query.targets), first.name)
-    assert content_hash(moved) != content_hash(first)
 
 
 def named_episodes() -> TaskSource:
@@ -136,18 +119,3 @@ def test_a_predictor_is_made_where_it_is_asked_for() -> None:
     assert made == []
     assert adapted.module is not adapted.module and len(made) == 2
     assert TaskShape(None, 1, 1, 0).n_way is None
-
-
-def test_adapted_after_keeps_the_last_of_the_steps_that_there_are() -> None:
-    made: list[weakref.ref[Tensor]] = []
-
-    class Stepping(Fixed):
-        def adapt(self, support: Support) -> Iterator[Adapted]:
-            for step in range(3):
-                made.append(weakref.ref(tensor := torch.tensor(step)))
-                yield Adapted(nn.Identity, {"step": tensor})
-
-    strategy, support = Stepping(), task().support
-    assert [int(adapted_after(strategy, support, n).changed["step"]) for n in (0, 1, 9)] == [0, 1, 2]
-    kept = adapted_after(strategy, support, 9)
-    assert [ref() is None for ref in made[-3:]] == [True, True, False] and int(kept.changed["step"]) == 2

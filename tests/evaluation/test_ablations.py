@@ -6,7 +6,7 @@ import pytest
 
 from coldstart_cli.config import composition
 from coldstart_cli.evaluation.ablations import ablated
-from coldstart_cli.evaluation.scoring import scored_together
+from coldstart_cli.evaluation.scoring import Asked, scored_together
 from coldstart_cli.experiment.assembly import Experiment, assemble
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
@@ -39,6 +39,6 @@ def test_ablations_are_scored_beside_the_strategy_where_they_are_asked_for() -> 
     others = {tasks[0].name: tasks[1].support, tasks[1].name: tasks[0].support}
     for asked, roles in ((None, {None}), (others, {None, "ablation: swap", "ablation: off"})):
         scores = scored_together(
-            experiment.strategy, tasks, [0], experiment.hardware, beside=True, others=asked
+            experiment.strategy, tasks, [0], experiment.hardware, beside=True, asked=Asked(others=asked)
         )
         assert all({score.beside for score in of_task} == roles for of_task in scores)

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from coldstart_cli.config import composition
+from coldstart_cli.digests import digest
 from coldstart_cli.evaluation import baselines as module
 from coldstart_cli.evaluation.baselines import Baselines
 from coldstart_cli.evaluation.loop import evaluate
@@ -224,3 +225,11 @@ def test_rows_come_back_as_they_were_or_are_not_kept() -> None:
             found = list(known.records("", strategy, lambda: [], {"": asked}, partial(iter, rows)))
             assert found == rows
         assert known.read == read
+
+
+def test_what_classes_are_called_is_part_of_the_key() -> None:
+    task = made("strategy=maml").source.tasks("new", [0])[0]
+    named = replace(task, support=replace(task.support, names=torch.ones(2, 1)))
+    others = replace(task, support=replace(task.support, names=torch.zeros(2, 1)))
+    keys = {digest(module._learned_from(one), 40) for one in (task, named, others)}
+    assert len(keys) == 3

@@ -14,7 +14,7 @@ from coldstart_cli.config import composition
 from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
 from coldstart_cli.evaluation.adaptations import Adaptations
 from coldstart_cli.evaluation.loop import tasks_of
-from coldstart_cli.evaluation.scoring import scored, scored_together
+from coldstart_cli.evaluation.scoring import Asked, scored, scored_together
 from coldstart_cli.experiment.assembly import Experiment, assemble
 from coldstart_cli.metrics.names import CONSTANT
 from coldstart_cli.training.optimizers import optimizers
@@ -79,7 +79,9 @@ def test_scored_with_coverage_has_calibration_and_other_metrics() -> None:
     task = next(tasks_of(experiment.source, "new", 1))
     bare = scored(Steps(), task, Adaptations([0], experiment.hardware, beside=True))
     assert all(row.believed is None and not row.metrics for row in bare)
-    own, teacher = scored(Steps(), task, Adaptations([0], experiment.hardware, beside=True), coverage=0.5)
+    own, teacher = scored(
+        Steps(), task, Adaptations([0], experiment.hardware, beside=True), asked=Asked(coverage=0.5)
+    )
     assert own.believed is not None and teacher.believed is not None
     # A third of the queries are of class 0, its recall is 1 and its F1 2 * 5 / (5 + 15).
     assert own.metrics == {"balanced_accuracy": pytest.approx(1 / 3, abs=1e-6), "macro_f1": 0.166667}
@@ -119,7 +121,7 @@ def test_a_predictor_that_knows_its_deviations_has_intervals() -> None:
     experiment = sines()
     adaptations = Adaptations([0, 1], experiment.hardware, beside=True)
     for task in tasks_of(experiment.source, "new", 5):  # the last ones may be answered by a replay
-        rows = scored(Sure(), task, adaptations, coverage=0.9)
+        rows = scored(Sure(), task, adaptations, asked=Asked(coverage=0.9))
         inside = (task.query.targets.abs() <= 2 * 1.6448536).double().mean().item()
         for row in rows:
             expected = {} if row.beside else {"interval_coverage": pytest.approx(inside, abs=1e-6)}
@@ -155,7 +157,11 @@ def test_the_constant_answer_to_a_regression_is_the_mean_of_its_labels() -> None
     experiment = regression()
     task = next(tasks_of(experiment.source, "new", 1))
     asked = Adaptations([0, 2], experiment.hardware, beside=True)
-    rows = [row for row in scored(experiment.strategy, task, asked, constant=True) if row.beside == CONSTANT]
+    rows = [
+        row
+        for row in scored(experiment.strategy, task, asked, Asked(constant=True))
+        if row.beside == CONSTANT
+    ]
     labels, targets = task.support.targets.numpy(), task.query.targets.numpy()
     (row,) = rows
     assert row.value == pytest.approx(((targets - labels.mean(axis=0)) ** 2).mean(), rel=1e-5)
@@ -168,7 +174,7 @@ def test_classes_have_no_constant_answer() -> None:
     experiment = made()
     task = next(tasks_of(experiment.source, "new", 1))
     asked = Adaptations([0], experiment.hardware, beside=True)
-    assert {row.beside for row in scored(Steps(), task, asked, constant=True)} == {None, "teacher"}
+    assert {row.beside for row in scored(Steps(), task, asked, Asked(constant=True))} == {None, "teacher"}
 
 
 def regression() -> Experiment:

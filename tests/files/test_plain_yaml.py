@@ -25,6 +25,7 @@ def test_yaml_values_are_what_was_written() -> None:
         ("a: " + "x" * (LONGEST + 1), "holds a value of more than"),
         ("#" * (LARGEST_YAML + 1), "has more than 1 MiB"),
         ("a: [\n", "is not YAML"),
+        ("a: 1\nb: {c: 1, d: 2, c: 3}\n", "gives c twice; keep one"),
     ],
 )
 def test_yaml_values_refuses_what_is_more_than_values(text: str, why: str) -> None:

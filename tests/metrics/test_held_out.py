@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from coldstart_cli.metrics.held_out import DESIGN_EFFECT, accuracy, binomial, corrected, effective_n
+from coldstart_cli.metrics.held_out import (
+    DESIGN_EFFECT,
+    LEARNED,
+    UNSEEN,
+    accuracy,
+    binomial,
+    corrected,
+    effective_n,
+    squared_error,
+)
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 4), (4, 4), (3, 7), (39, 40)])
@@ -91,3 +100,35 @@ def test_corrected_interval_claims_nothing_of_too_little() -> None:
         (np.array([1.0, math.nan]), 2),
     ):
         assert corrected(values, n_folds, 0.95).half_width == math.inf
+
+
+def test_interval_of_an_error_is_that_of_a_variance_with_fewer_degrees_of_freedom() -> None:
+    errors, alone = np.array([0.1, 0.4, 0.2, 2.3, 0.0, 0.6]), np.arange(6)
+    found = squared_error(errors, 3, (alone, alone), confidence=0.95)
+    nu = 2 * errors.mean() ** 2 / (errors.var(ddof=1) / 6)
+    assert nu / UNSEEN < 6 / LEARNED  # one error is far from the others
+    total = nu / UNSEEN * errors.mean()
+    assert found.mean == pytest.approx(0.6)
+    assert found.high == pytest.approx(total / stats.chi2.ppf(0.025, nu / UNSEEN))
+    assert found.low == pytest.approx(2 / 3 * total / stats.chi2.ppf(0.975, nu / UNSEEN))
+    alike = np.full(6, 0.5)  # without any spread they say no more than six
+    even = squared_error(alike, 3, (alone, alone), confidence=0.95)
+    assert even.high == pytest.approx(6 / LEARNED * 0.5 / stats.chi2.ppf(0.025, 6 / LEARNED))
+
+
+def test_errors_of_one_origin_count_once_and_one_tells_nothing() -> None:
+    errors, alone = np.repeat([0.1, 0.5, 0.9, 0.3], 10), np.arange(40)
+    origins = np.repeat(np.arange(4), 10)
+    apart = squared_error(errors, 4, (alone, alone), confidence=0.95)
+    together = squared_error(errors, 4, (alone, origins), confidence=0.95)
+    assert together.low < apart.low and together.high > 2 * apart.high
+    for few in (errors[:0], errors[:1]):
+        nothing = squared_error(few, 4, (alone[: len(few)], alone[: len(few)]), confidence=0.95)
+        assert (nothing.low, nothing.high) == (0.0, math.inf)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=2, max_size=30), st.integers(2, 8))
+def test_an_error_is_within_its_interval(errors: list[float], n_folds: int) -> None:
+    alone = np.arange(len(errors))
+    found = squared_error(np.array(errors), n_folds, (alone, alone), confidence=0.95)
+    assert 0 <= found.low <= found.mean <= found.high

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from coldstart_cli.core.tasks import Inputs, n_examples
+from coldstart_cli.core.tasks import Inputs, map_inputs, n_examples
 from coldstart_cli.errors import RequestError
 from coldstart_cli.evaluation.costs import parameter_count
 from coldstart_cli.models.pretrained import AT_ONCE, WORTH_KEEPING, Features
@@ -112,3 +112,9 @@ def test_many_examples_are_encoded_a_few_at_a_time_where_no_gradient_is_asked_fo
     with torch.no_grad():
         torch.testing.assert_close(encoder(inputs), whole.detach())
     assert sizes == [AT_ONCE, AT_ONCE, 5]
+
+
+def test_no_example_has_no_features(tiny_bert: Path) -> None:
+    tokens = Tokens(path=str(tiny_bert), max_length=16).texts(TEXTS)
+    none = encoder_at(tiny_bert)(map_inputs(lambda tensor: tensor[:0], tokens))
+    assert none.shape == (0, 16)

@@ -18,8 +18,10 @@ from typing import Any
 import pytest
 
 from coldstart_cli.cli import main
+from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment import trainer
-from coldstart_cli.sweeps.sweep import _varied
+from coldstart_cli.experiment.running import Options
+from coldstart_cli.sweeps.sweep import _checked, _varied
 from tests.kit.marked_processes import gone_within, marked
 from tests.kit.reliability import Tries
 
@@ -257,3 +259,18 @@ def test_labels_name_the_keys_that_vary() -> None:
     assert _varied(["strategy=maml,protonet", "evaluation.k_shots=[1,5]", "seed=1"]) == {"strategy"}
     assert _varied(["strategy=glob(*)", "seed=range(0,3)"]) == {"strategy", "seed"}
     assert _varied(["seed=1", "outputs=x"]) == {"seed", "outputs"}
+
+
+def test_a_config_that_a_pattern_names_and_that_fits_no_other_is_left_out_and_said() -> None:
+    vectors = ("dataset=sensors", "model=features", "experiment=smoke", "baseline=null")
+    served, unfit = _checked([*vectors, "strategy=glob([nearest_centroid,boil])"], Options(True, True, ""))
+    if served.state == "not served":  # a pattern's names come in Hydra's order
+        served, unfit = unfit, served
+    assert served.label == "strategy=nearest_centroid" and served.state != "not served"
+    assert unfit.state == "not served" and unfit.result == (
+        "strategy.adapted: body has no weights in this model; choose adapted=head"
+    )
+    with pytest.raises(RequestError, match=r"choose adapted=head \(in the job strategy=boil\)$"):
+        _checked([*vectors, "strategy=nearest_centroid,boil"], Options(True, True, ""))
+    with pytest.raises(RequestError, match=r"choose adapted=head$"):
+        _checked([*vectors, "strategy=glob(boil)"], Options(True, True, ""))

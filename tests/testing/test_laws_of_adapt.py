@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from coldstart_cli.strategies.transfer.frozen_features import NearestCentroid
 from coldstart_cli.testing.trial import Trial
 from tests.kit.plugin import assert_breaks, broken
 
@@ -22,6 +23,14 @@ def test_a_plugin_that_breaks_a_law_is_told_which_and_what_to_do(
     how: str, law: str, seen: str, mend: str
 ) -> None:
     assert_breaks(how, law, seen, mend)
+
+
+def test_names_that_are_read_come_with_their_ablation(monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = Trial("name_centroid")
+    assert broken(trial, "names_come_with_their_ablation") == {}
+    monkeypatch.setattr(NearestCentroid, "ablations", lambda self, support, other: {"swap": iter(())})
+    words = broken(trial, "names_come_with_their_ablation")["names_come_with_their_ablation"]
+    assert "but its ablations are swap" in words and "`names off`" in words
 
 
 def test_another_data_set_is_taken() -> None:

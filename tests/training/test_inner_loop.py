@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from coldstart_cli.training.inner_loop import Rule, Weights, adam, apart, descend, rule_named, sgd
+from coldstart_cli.training.inner_loop import Rule, Weights, adam, apart, clipped, descend, rule_named, sgd
 
 Optimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
 CASES: list[tuple[Rule, Optimizer]] = [
@@ -148,3 +148,17 @@ def test_stacked_tasks_descend_as_separate_ones(rule: Rule) -> None:
         weights = next(islice(descend(bowl, alone, rule, second_order=False), 3, None))
         for name, weight in weights.items():
             torch.testing.assert_close(together[name][task], weight, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("most", [0.5, 100.0])
+def test_clipped_gradients_equal_torchs(most: float) -> None:
+    start = {"a": torch.tensor([3.0, -1.0]), "b": torch.tensor([[2.0]])}
+    given = {"a": torch.tensor([0.3, 4.0]), "b": torch.tensor([[-2.0]])}
+    moved, _ = clipped(sgd(0.1, momentum=0.0), most)(start, given, {})
+    expected = [torch.nn.Parameter(w.clone()) for w in start.values()]
+    for weight, gradient in zip(expected, given.values(), strict=True):
+        weight.grad = gradient.clone()
+    torch.nn.utils.clip_grad_norm_(expected, most)
+    torch.optim.SGD(expected, 0.1).step()
+    for name, weight in zip(start, expected, strict=True):
+        torch.testing.assert_close(moved[name], weight.detach())

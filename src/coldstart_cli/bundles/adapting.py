@@ -34,7 +34,8 @@ from coldstart_cli.bundles.source_temperature import source_temperature
 from coldstart_cli.bundles.stated_test import scored
 from coldstart_cli.bundles.untrained import said_of_untrained
 from coldstart_cli.config.building import build
-from coldstart_cli.core.tasks import Strategy, Support, adapted_after
+from coldstart_cli.core.stepping import adapted_after
+from coldstart_cli.core.tasks import Strategy, Support
 from coldstart_cli.datasets.own.input_range import InputRange
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.one_task import OneTask

@@ -26,6 +26,7 @@ from coldstart_cli.files.durable import read_json
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.models.pretrained import FilesRead
 from coldstart_cli.renamed import renamed
+from coldstart_cli.runs.migrations import as_it_was
 from coldstart_cli.training.optimizers import OptimizerFactory
 
 FORMAT = 2
@@ -109,7 +110,7 @@ class CrossValidation:
     """How good the predictor is, by cross-validation on the labels; None: not known, or an earlier version's.
 
     Attributes:
-        half_width: of an error's t interval; an accuracy has none, for its interval is not symmetric.
+        half_width: of the t interval of an error that an earlier version found; now no interval is symmetric.
         low, high: the interval.
         folds, repeats: a learner saw all but one of so many parts, which were dealt so many times.
         judged: examples that were held out.
@@ -245,10 +246,11 @@ def read_card(path: Path) -> Card:
         )
     if not isinstance(card.get("build"), Mapping):
         raise RequestError(f"bundle: {path} is damaged (build is not an object); make it again")
+    build = as_it_was(renamed(card["build"]))  # a card of before lacks keys that its strategy has gained
     for part, kind in (("strategy", Strategy), ("model", Encoder), ("optimizer", OptimizerFactory)):
-        check(renamed(card["build"].get(part)), f"bundle.{part}", kind, [])
+        check(build.get(part), f"bundle.{part}", kind, [])
     try:
-        found = typed(Card, {**card, "build": renamed(card["build"])})
+        found = typed(Card, {**card, "build": build})
     except ValueError as error:
         raise RequestError(f"bundle: {path} is damaged ({error}); make it again") from error
     if not (0 <= found.threshold <= 1 and 0 < found.temperature < math.inf and _drawable(found.build)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 
 from coldstart_cli.bundles.card import CrossValidation
 from coldstart_cli.bundles.held_out_labels import Answers
@@ -65,25 +64,24 @@ def estimated(answers: Answers, objective: Objective, classes: tuple[str, ...]) 
 
 
 def _error(answers: Answers, objective: Objective) -> CrossValidation:
-    """Of a regression: the t interval over folds, which is not below an error of 0."""
-    by_fold = [
-        float(
-            objective.metrics(
-                answers.outputs[torch.from_numpy(answers.folds == fold)],
-                answers.targets[torch.from_numpy(answers.folds == fold)],
-            )[objective.headline]
-        )
-        for fold in range(int(answers.folds.max()) + 1)
-    ]
-    judged = np.unique(answers.examples)
-    found = held_out.corrected(np.array(by_fold), answers.n_folds, CONFIDENCE)
-    known = math.isfinite(found.half_width)
+    judged, of = np.unique(answers.examples, return_inverse=True)
+    squares = (answers.outputs - answers.targets).square().mean(1).double()
+    # In the unit of the metric, whatever scale the targets were learned in.
+    whole = float(objective.metrics(answers.outputs, answers.targets)[objective.headline])
+    squares *= whole / squares.mean() if whole > 0 else 0.0
+    found = held_out.squared_error(
+        np.bincount(of, squares.numpy()) / np.bincount(of),
+        answers.n_folds,
+        (answers.together.alike[judged], answers.together.clusters[judged]),
+        confidence=CONFIDENCE,
+    )
+    known = math.isfinite(found.high)
     return CrossValidation(
         metric=objective.headline,
         mean=found.mean,
-        half_width=found.half_width if known else None,
-        low=max(0.0, found.mean - found.half_width) if known else None,
-        high=found.mean + found.half_width if known else None,
+        half_width=None,
+        low=found.low if known else None,
+        high=found.high if known else None,
         confidence=CONFIDENCE,
         folds=answers.n_folds,
         repeats=answers.n_repeats,

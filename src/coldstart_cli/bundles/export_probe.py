@@ -73,7 +73,8 @@ def _support(bundle: Bundle, preprocess: Preprocess) -> Inputs:
     known, recipe = bundle.card.data, bundle.card.build.recipe
     root, remedy = known.root, "name some for the check of the export (input=PATH)"
     if root is None or not Path(root).exists():
-        raise RequestError(f"input: what the bundle was adapted to is not there ({root}); {remedy}")
+        where = "the bundle was adapted without labelled examples" if root is None else root
+        raise RequestError(f"input: what the bundle was adapted to is not there ({where}); {remedy}")
 
     def read(preprocess: Preprocess) -> Labelled:
         whole = read_labelled(recipe, preprocess, root, unlabelled=None, on_bad=known.on_bad)

@@ -13,7 +13,8 @@ from coldstart_cli.bundles import temperature
 from coldstart_cli.bundles.batch_statistics import reads_its_batch, settling_inputs
 from coldstart_cli.bundles.card import BY_LABELS, CrossValidation
 from coldstart_cli.bundles.held_out_labels import Together
-from coldstart_cli.core.tasks import Adapted, Strategy, Support, adapted_after, n_examples
+from coldstart_cli.core.stepping import adapted_after
+from coldstart_cli.core.tasks import Adapted, Strategy, Support, n_examples
 from coldstart_cli.datasets.own.labelled import Labelled
 
 PLAIN = "nearest_centroid"

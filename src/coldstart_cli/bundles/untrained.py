@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from coldstart_cli.core.tasks import Strategy, Support, adapted_after
+from coldstart_cli.core.stepping import adapted_after
+from coldstart_cli.core.tasks import Strategy, Support
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.pretrained import Pretrained
 

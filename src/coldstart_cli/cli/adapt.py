@@ -182,7 +182,8 @@ def _scored(test: StatedTest) -> str:
 def _measured(found: CrossValidation, n_classes: int) -> list[str]:
     """The metric with its interval and what it was found by; beside it what an accuracy alone would hide."""
     # An accuracy that none of few labels contradicts is still not certain: the interval says how far.
-    numbers = Numbers.of(found.metric == "accuracy", [found.half_width])
+    half = None if found.low is None or found.high is None else (found.high - found.low) / 2
+    numbers = Numbers.of(found.metric == "accuracy", [half])
     unit = " %" if numbers.percent else ""
     interval = (
         f", {percent(found.confidence)} % interval [{numbers.value(found.low)}, {numbers.value(found.high)}]"

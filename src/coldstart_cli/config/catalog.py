@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,3 +122,21 @@ def find(address: str, roots: Sequence[Path]) -> Entry:
     group = wanted.rpartition("/")[0]
     siblings = [name for name in known if group and name.startswith(f"{group}/")]
     raise RequestError(f"{address}: there is no such configuration; {suggestion(wanted, siblings or known)}")
+
+
+def nearest_group(missing: str, listed: Sequence[str]) -> tuple[str, str, Sequence[str]]:
+    """(group, name in it, the names to suggest) for a config that is not there.
+
+    Args:
+        missing: `group/name`, where the group's folder may itself be misspelt.
+        listed: what Hydra lists, which for a nested group are those of the outer one.
+    """
+    group, _, name = missing.rpartition("/")
+    if not re.fullmatch(r"[a-z_]+(/\w{1,40})+", group):
+        return group, name, listed
+    within = [path.stem for path in (packaged_conf() / group).glob("*.yaml")]
+    if not within:
+        group, _, name = missing.partition("/")
+        root = packaged_conf() / group
+        within = [path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml")]
+    return group, name, within or listed

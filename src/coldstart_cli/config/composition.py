@@ -15,16 +15,17 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
-from coldstart_cli.config.catalog import search_roots
+from coldstart_cli.config.catalog import nearest_group, search_roots
 from coldstart_cli.config.key import EVALUATED
 from coldstart_cli.config.search_space import Searched, searched
+from coldstart_cli.config.settled import settled
 from coldstart_cli.config.typed import in_quotes
 from coldstart_cli.config.untrusted import (
     check_changed_hydra,
@@ -138,6 +139,13 @@ def points(overrides: Sequence[str]) -> Iterator[tuple[list[str], Config]]:
         yield [*own, *point], config
 
 
+def globbed(overrides: Sequence[str]) -> bool:
+    """Whether a sweep names its configs by a pattern, `strategy=glob(*)`."""
+    with translated(overrides):
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return any(isinstance(override.value(), Glob) for override in parsed)
+
+
 def _settings(override: Override) -> list[str]:
     """`key=value` for each value that an override gives its key.
 
@@ -243,38 +251,13 @@ def _completed(loggers: Config, search_path: Sequence[str]) -> Config:
 def resolved(config: DictConfig, choices: Mapping[str, Any]) -> Config:
     """The config as plain values without interpolations; `names` says which configs were chosen.
 
-    `training.validation.adaptation_steps` is a number: where it is null, the strategy's `inner_steps`, which
-    it trains with, or where it trains with none, the most of evaluation.steps.
-
     Raises:
-        RequestError: for an interpolation without a target.
+        RequestError: for an interpolation without a target, and as `settled`.
     """
     container = _container(config)
     container.pop("hydra", None)
     container.setdefault("logger", {})  # logger=[] composes no node at all
-    groups = ("strategy", "model", "dataset")
-    for group in groups:
-        if group not in choices:
-            raise RequestError(f"{group}: nothing is chosen; write {group}=NAME (coldstart ls {group})")
-    container["names"] = {group: str(choices[group]) for group in groups}
-    baseline = choices.get("strategy@baseline")
-    container["names"]["baseline"] = None if baseline is None else str(baseline)
-    _settle_validation_steps(container)
-    return container
-
-
-def _settle_validation_steps(config: Config) -> None:
-    """Puts a number in the place of training.validation.adaptation_steps=null.
-
-    It is settled here, since what selects the best state determines the weights and so the run's name.
-    """
-    try:
-        plan, steps = config["training"]["validation"], config["evaluation"]["steps"]
-        own = config["strategy"].get("inner_steps")
-        if plan["adaptation_steps"] is None:
-            plan["adaptation_steps"] = max(steps) if own is None else own
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return  # another part is wrong, which `assembly.check_values` names
+    return settled(container, choices)
 
 
 @contextlib.contextmanager
@@ -377,16 +360,7 @@ def _container(config: DictConfig) -> Config:
 
 def _missing(error: MissingConfigException) -> str:
     missing = str(error.missing_cfg_file)
-    group, _, name = missing.rpartition("/")
-    options = [str(option) for option in error.options or []]
-    if re.fullmatch(r"[a-z_]+(/\w{1,40})+", group):  # Hydra lists those of the outer group
-        within = [path.stem for path in (packaged_conf() / group).glob("*.yaml")]
-        if not within:  # the folder itself may be misspelt
-            outer, _, name = missing.partition("/")
-            root = packaged_conf() / outer
-            within = [path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml")]
-            group = outer
-        options = within or options
+    group, name, options = nearest_group(missing, [str(option) for option in error.options or []])
     if group and options:
         return f"{group}: there is no {name!r}; {suggestion(name, options)} (coldstart ls {group})"
     return f"{missing}: there is no such config; see coldstart ls"

@@ -8,16 +8,12 @@ caller decides when to stop, log, checkpoint and read the clock.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import ClassVar, Literal, Self, final
 
 import torch
 from torch import Tensor, nn
-
-from coldstart_cli.digests import digest
 
 Inputs = Tensor | Mapping[str, Tensor]
 """What a network reads: every tensor is (n, ...). Images, features, or token ids with their mask."""
@@ -378,8 +374,8 @@ class Strategy(nn.Module, ABC):
             return reason
         if self.needs_unlabelled and tasks.shape.n_unlabelled == 0:
             return (
-                "it learns from unlabelled examples of the new task and n_unlabelled is 0; "
-                "give some (dataset.n_unlabelled=10)"
+                "it learns from unlabelled examples of the new task and there are none; give some "
+                "(dataset.n_unlabelled=10; to adapt, dataset.unlabelled=FILE)"
             )
         keeps = any(getattr(module, "running_statistics", False) for module in self.modules())
         if self.needs_running_statistics and not keeps:
@@ -420,40 +416,3 @@ class Strategy(nn.Module, ABC):
         `other`, another task's support set, says in place of what this one says; `off` does without.
         """
         return {}
-
-
-def adapted_after(strategy: Strategy, support: Support, n_steps: int) -> Adapted:
-    """What `adapt` yields after `n_steps`, or last where it takes fewer; what it yields before is not kept.
-
-    A predictor of every step at once would be as many copies of all weights.
-    """
-    return deque(islice(strategy.adapt(support), n_steps + 1), maxlen=1)[0]
-
-
-def tensors_of(*sets: Examples) -> list[Tensor]:
-    """All tensors of the sets, in the order of `Examples.map`."""
-    found: list[Tensor] = []
-
-    def kept(tensor: Tensor) -> Tensor:
-        found.append(tensor)
-        return tensor
-
-    for examples in sets:
-        # By `map` rather than by fields, so that a subclass with more tensors, such as Support, is read
-        # too.
-        examples.map(kept)
-    return found
-
-
-def content_hash(task: Task) -> str:
-    """Eight hexadecimal digits over the support and query sets: equal hashes are the same task."""
-    parts: list[str | Tensor] = []
-    for examples in (task.support, task.query):
-        # Unlabelled examples and names are left out: methods with and without them are compared on the same
-        # tasks.
-        inputs = {"": examples.inputs} if isinstance(examples.inputs, Tensor) else examples.inputs
-        for name, tensor in sorted(inputs.items()):
-            # Shape and type too: the bytes of a (2, 3) and of a (3, 2) tensor may be the same.
-            parts += [f"{name}{tuple(tensor.shape)}{tensor.dtype}", tensor]
-        parts.append(examples.targets)
-    return digest(parts, 8)

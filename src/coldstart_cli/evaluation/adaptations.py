@@ -10,7 +10,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from coldstart_cli.core.tasks import Adapted, Strategy, Task, TaskSource, tensors_of
+from coldstart_cli.core.contents import tensors_of
+from coldstart_cli.core.tasks import Adapted, Strategy, Task, TaskSource
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.tracing import recorder
 from coldstart_cli.tracing.recorder import Values

@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Len, Lt
 
 from coldstart_cli.core.tasks import Split, Strategy, Support, Task, TaskShape, TaskSource
 from coldstart_cli.evaluation.baselines import Baselines
-from coldstart_cli.evaluation.scoring import scored_together
+from coldstart_cli.evaluation.scoring import Asked, scored_together
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.loggers.logger import Logger
 from coldstart_cli.metrics import measures
@@ -150,18 +150,13 @@ def _records(
     label = partial(labelled, role=job.role, variant=variant, split=job.split, k_shot=job.k_shot)
     tasks = partial(tasks_of, job.source, job.split, job.n_tasks)
     beside = job.split == "new"
-    coverage = None if job.split == "validation" else plan.coverage
-    score = partial(
-        scored_together,
-        strategy,
-        steps=job.steps,
-        hardware=hardware,
-        beside=beside,
-        coverage=coverage,
+    asked = Asked(
+        coverage=None if job.split == "validation" else plan.coverage,
         chooses=job.chooses and job.split == "new",
         constant=beside and job.role == "strategy",
         others=_others(job) if plan.ablate and job.role == "strategy" and job.split == "new" else None,
     )
+    score = partial(scored_together, strategy, steps=job.steps, hardware=hardware, beside=beside, asked=asked)
 
     def fresh() -> Iterator[list[Score]]:
         return ranks.spread(tasks(), score)
@@ -169,8 +164,8 @@ def _records(
     if baselines is None or job.role != "baseline":
         found = fresh()
     else:
-        asked = {"steps": list(job.steps), "beside": beside, "coverage": coverage}
-        found = baselines.records(variant, strategy, tasks, asked, fresh)
+        key = {"steps": list(job.steps), "beside": beside, "coverage": asked.coverage}
+        found = baselines.records(variant, strategy, tasks, key, fresh)
     for scores in found:
         yield [label(score) for score in scores]
 

@@ -13,7 +13,8 @@ from queue import SimpleQueue
 import torch
 from torch import Tensor
 
-from coldstart_cli.core.tasks import Strategy, Support, Task, content_hash
+from coldstart_cli.core.contents import content_hash
+from coldstart_cli.core.tasks import Strategy, Support, Task
 from coldstart_cli.evaluation.ablations import ablated
 from coldstart_cli.evaluation.adaptations import Adaptations, Answer
 from coldstart_cli.evaluation.step_choice import own_step
@@ -23,6 +24,26 @@ from coldstart_cli.metrics.records import Believed, Score
 from coldstart_cli.training.optimizers import optimizers
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is wanted of each task beside the headline metric.
+
+    Attributes:
+        coverage: of prediction sets; scores then have the objective's other metrics and its calibration too.
+        chooses: each task also says which of the steps it would choose for itself (`own_step`).
+        constant: a regression's trivial answer is scored beside the strategy's (`metrics.names.CONSTANT`).
+        others: another task's support set for each, with which the strategy's ablations are scored beside it.
+    """
+
+    coverage: float | None = None
+    chooses: bool = False
+    constant: bool = False
+    others: Mapping[str, Support] | None = None
+
+
+NOTHING_MORE = Asked()
+
+
 def scored_together(
     strategy: Strategy,
     tasks: Iterable[Task],
@@ -30,30 +51,17 @@ def scored_together(
     hardware: Hardware,
     *,
     beside: bool,
-    coverage: float | None = None,
-    chooses: bool = False,
-    constant: bool = False,
-    others: Mapping[str, Support] | None = None,
+    asked: Asked = NOTHING_MORE,
 ) -> Iterator[list[Score]]:
     """`scored` for each task, in order; on a CPU several tasks at a time, each on a core of its own.
 
     A support set of five images is too small to divide: two threads on one task are a fifth faster than
     one, but four times slower where another process wants the second core. Each worker has its own module
     tree, because a functional call changes the tree while it runs; tensors are shared.
-    `chooses`: each task also says which of the steps it would choose for itself (`own_step`).
-    `constant`: a regression's trivial answer is scored beside the strategy's (`metrics.names.CONSTANT`).
-    `others`: another task's support set for each, with which the strategy's ablations are scored beside it.
     """
     n = hardware.threads if hardware.device.type == "cpu" else 1
     adaptations = Adaptations(steps, hardware, beside=beside)
-    one = partial(
-        scored,
-        adaptations=adaptations,
-        coverage=coverage,
-        chooses=chooses,
-        constant=constant,
-        others=others,
-    )
+    one = partial(scored, adaptations=adaptations, asked=asked)
     if n == 1:
         yield from (one(strategy, task) for task in tasks)
         return
@@ -89,41 +97,33 @@ def _tree_of(strategy: Strategy) -> Strategy:
 
 
 def scored(
-    strategy: Strategy,
-    task: Task,
-    adaptations: Adaptations,
-    *,
-    coverage: float | None = None,
-    chooses: bool = False,
-    constant: bool = False,
-    others: Mapping[str, Support] | None = None,
+    strategy: Strategy, task: Task, adaptations: Adaptations, asked: Asked = NOTHING_MORE
 ) -> list[Score]:
     """Adapts to one task and scores its query set.
 
     adapt_seconds is the time inside the strategy's generator, or in its replay, while other tasks may share
     the machine (`costs.adaptation_ms` times adaptation alone and without replay). Predictors that a strategy
-    gives beside its own are scored too. With `coverage`, scores have the objective's other metrics and its
-    calibration as well.
+    gives beside its own are scored too.
     """
     strategy.eval()
     task_hash = content_hash(task)
     task = task.to(adaptations.hardware.device)
     own = None
-    if chooses:
+    if asked.chooses:
         with adaptations.hardware.autocast():
             own = own_step(strategy, task.support, adaptations.steps)
     known: dict[int, _Measured] = {}
     scores: list[Score] = []
     answers = adaptations(strategy, task)
-    if others is not None:
-        answers += ablated(strategy, task, others[task.name], adaptations.steps, adaptations.hardware)
-    if constant and (mean := _constant(task)) is not None:
+    if asked.others is not None:
+        answers += ablated(strategy, task, asked.others[task.name], adaptations.steps, adaptations.hardware)
+    if asked.constant and (mean := _constant(task)) is not None:
         answers.append(Answer(min(adaptations.steps), CONSTANT, {}, mean, None, 0.0))
     for answer in answers:
         outputs = id(answer.outputs)
         # Steps that share a predictor have the same tensor of outputs, which is measured once.
         if outputs not in known:
-            known[outputs] = _measured(answer.outputs, answer.deviations, task, coverage)
+            known[outputs] = _measured(answer.outputs, answer.deviations, task, asked.coverage)
         measured = known[outputs]
         scores.append(
             Score(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Iterable
+
+from torch import Tensor
 
 from coldstart_cli.core.tasks import Task
 from coldstart_cli.evaluation.adaptations import Adaptations
@@ -13,6 +16,7 @@ from coldstart_cli.evaluation.scoring import scored
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.runs.run import Run
 from coldstart_cli.safe_text import printable
+from coldstart_cli.training.optimizers import optimizers
 
 
 def forecast(experiment: Experiment, run: Run) -> str:
@@ -25,7 +29,7 @@ def forecast(experiment: Experiment, run: Run) -> str:
     training = _training_seconds(experiment)
     evaluating, task = _evaluation_seconds(experiment)
     cost = costs(strategy, task, experiment.evaluation, experiment.hardware, {})
-    size = sum(t.numel() * t.element_size() for t in strategy.state_dict().values())
+    size = _bytes(strategy.state_dict().values())
     state = "finished" if run.finished else "started" if run.exists else "new"
     print(f"run        {run.path} ({state})")
     for split, fact in experiment.source.facts().items():
@@ -35,8 +39,34 @@ def forecast(experiment: Experiment, run: Run) -> str:
     print(f"parameters {cost.parameters:,}")
     print(f"FLOPs      {cost.flops:,} for one input (a multiply-add is 2)")
     print(f"seconds    about {training:.0f} of training ({plan.steps} steps), {evaluating:.0f} of evaluation")
+    print(f"memory     {_memory(experiment)}")
     print(f"disk       about {max(1, round(7 * size / 2**20))} MiB of checkpoints")
     return f"about {training + evaluating:.0f} s"
+
+
+def _memory(experiment: Experiment) -> str:
+    """What the few real steps took, divided into what is known exactly and all the rest."""
+    strategy = experiment.strategy
+    held = {id(t): t for t in (*strategy.parameters(), *strategy.buffers())}.values()
+    moved = [p for p in strategy.parameters() if p.requires_grad]
+    states = [s for _, o in optimizers(strategy) for state in o.state.values() for s in state.values()]
+    parts = {
+        "weights": _bytes(held),
+        "gradients": _bytes(moved) if experiment.training.steps else 0,
+        "optimizer": _bytes(s for s in states if isinstance(s, Tensor)),
+    }
+    peak = experiment.hardware.peak_memory()
+    of = "the device" if experiment.hardware.device.type == "cuda" else "the process"
+    known = ", ".join(f"{name} {size / 2**20:,.1f}" for name, size in parts.items())
+    rest = max(0, peak - sum(parts.values())) / 2**20
+    return (
+        f"about {peak / 2**20:,.0f} MiB of {of} at its peak: {known}; activations, data and libraries "
+        f"{rest:,.0f}"
+    )
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _training_seconds(experiment: Experiment) -> float:

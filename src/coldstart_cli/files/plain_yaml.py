@@ -16,7 +16,17 @@ LARGEST_YAML = 1 << 20
 """Bytes; a run's config has five thousand."""
 LONGEST = 1 << 14
 """Characters of one value."""
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # thirty times as fast, where it is built
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # thirty times as fast, where it is built
+
+
+class _Once(_LOADER):  # type: ignore[misc]
+    """Refuses a key that stands twice in a mapping, of which YAML lets the last count."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        keys = [(key.tag, key.value) for key, _ in node.value]
+        if twice := [key for number, key in enumerate(keys) if key in keys[:number]]:
+            raise Foreign(f"gives {twice[0][1]!s:.40} twice; keep one")
+        return super().construct_mapping(node, deep)
 
 
 def yaml_values(text: str) -> Any:
@@ -40,7 +50,9 @@ def loaded(text: str) -> Any:
     """
     _scan(text)
     try:
-        return _LOADER(text).get_single_data()
+        return _Once(text).get_single_data()
+    except Foreign:
+        raise
     except (yaml.YAMLError, ValueError, OverflowError, TypeError) as error:
         raise Foreign("is not YAML") from error
 

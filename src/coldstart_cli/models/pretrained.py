@@ -121,8 +121,11 @@ class Pretrained(Encoder):
         """
         # An exported graph has no loop over a length that changes, and a graph for gradients needs all
         # anyway.
-        whole = torch.compiler.is_exporting() or torch.is_grad_enabled()
-        if whole or (n := n_examples(inputs)) <= AT_ONCE:
+        exporting = torch.compiler.is_exporting()
+        if not exporting and n_examples(inputs) == 0:  # attention cannot shape nothing
+            like = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
+            return torch.zeros(0, self.feature_dim, device=like.device)
+        if exporting or torch.is_grad_enabled() or (n := n_examples(inputs)) <= AT_ONCE:
             return self.encoded(inputs)
         parts = (slice(start, start + AT_ONCE) for start in range(0, n, AT_ONCE))
         return torch.cat([self.encoded(map_inputs(itemgetter(part), inputs)) for part in parts])

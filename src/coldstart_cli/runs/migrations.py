@@ -48,6 +48,7 @@ _AS_THEY_ARE: dict[str, Any] = {
     "rotation": 0.0,
     "scale": 0.0,
 }
+_AS_READ = {"standardise": None}
 _HEAD = {"head_lr": None}
 _OF_BODY: dict[str, Any] = {"layer": None, "dtype": "fp32"}
 _UNNAMED = {"name_weight": 0.0}
@@ -57,12 +58,20 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.models.FrozenText": _OF_BODY,
     "coldstart_cli.models.HFText": _OF_BODY,
     "coldstart_cli.models.Tokens": {"in_prompt": False},
-    "coldstart_cli.strategies.MatchingNetwork": {"temperature": 1.0, "learn_temperature": False},
+    "coldstart_cli.strategies.FEAT": _AS_READ,
+    "coldstart_cli.strategies.MatchingNetwork": {"temperature": 1.0, "learn_temperature": False, **_AS_READ},
     "coldstart_cli.strategies.NearestCentroid": {"temperature": 1.0, **_UNNAMED},
-    "coldstart_cli.strategies.ProtoNet": {"temperature": 1.0, "learn_temperature": False, **_UNNAMED},
-    "coldstart_cli.strategies.R2D2": _UNNAMED,
+    "coldstart_cli.strategies.ProtoNet": {
+        "temperature": 1.0,
+        "learn_temperature": False,
+        **_AS_READ,
+        **_UNNAMED,
+    },
+    "coldstart_cli.strategies.R2D2": {**_AS_READ, **_UNNAMED},
+    "coldstart_cli.strategies.SimpleCNAPs": _AS_READ,
     "coldstart_cli.strategies.SoftKMeans": _UNNAMED,
     "coldstart_cli.strategies.Reptile": {"outer_lr": None, "carry_state": False},
+    "coldstart_cli.datasets.sensors": {"on_bad": "stop"},
     "coldstart_cli.datasets.arrays": {
         "channel_axis": None,
         "standardise": False,
@@ -77,7 +86,13 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.experiment.TrainingPlan": {"examples": None, "trials": None, "augment": _AS_THEY_ARE},
     "coldstart_cli.strategies.BornAgain": _HEAD,
     "coldstart_cli.strategies.CoTuning": _HEAD,
-    "coldstart_cli.strategies.Distillation": {"attention_weight": 0.0, "hint_share": 0.0, **_HEAD},
+    "coldstart_cli.strategies.Distillation": {
+        "attention_weight": 0.0,
+        "hint_share": 0.0,
+        "teacher_lr": None,
+        "teacher_rule": None,
+        **_HEAD,
+    },
     "coldstart_cli.strategies.DomainAdversarial": _HEAD,
     "coldstart_cli.strategies.FineTune": _HEAD,
     "coldstart_cli.strategies.Guarded": {"fallback_steps": None, "fallback_search": {}},
@@ -88,9 +103,11 @@ NEUTRAL: dict[str, dict[str, Any]] = {
         "rank_stabilised": False,
         "targets": None,
         "dropout": 0.0,
+        "clip_norm": None,
         **_HEAD,
     },
     "coldstart_cli.strategies.SourceSelection": {"pooled_share": None, "components": 1, **_HEAD},
+    "coldstart_cli.strategies.TaskEncoder": {"gate_penalty": 0.0},
     "coldstart_cli.strategies.ccsa": _HEAD,
     "coldstart_cli.strategies.coral": _HEAD,
     "coldstart_cli.strategies.mmd": {"unbiased": False, **_HEAD},
@@ -162,7 +179,7 @@ def completed(config: dict[str, Any]) -> dict[str, Any]:
     conf/evaluation/standard.yaml, which do not change what an earlier evaluation asked for; keys that a
     strategy or a data set has gained (`GAINED`, `NEUTRAL`) get the values that keep its earlier behaviour.
     """
-    config = {name: _as_it_was(node) for name, node in config.items()}
+    config = {name: as_it_was(node) for name, node in config.items()}
     hardware = config.get("hardware")
     if isinstance(hardware, dict):
         config = {**config, "hardware": {"processes": 1, "replay": True, **hardware}}
@@ -184,12 +201,12 @@ def _filled(given: Mapping[str, Any], standard: Mapping[str, Any]) -> dict[str, 
     return filled
 
 
-def _as_it_was(node: Any) -> Any:
+def as_it_was(node: Any) -> Any:
     """The node, and everything below it, with the keys that its class has gained."""
     if isinstance(node, list):
-        return [_as_it_was(item) for item in node]
+        return [as_it_was(item) for item in node]
     if not isinstance(node, dict):
         return node
-    below = {key: _as_it_was(value) for key, value in node.items()}
+    below = {key: as_it_was(value) for key, value in node.items()}
     target = str(node.get("_target_"))
     return {**GAINED.get(target, {}), **NEUTRAL.get(target, {}), **below}

@@ -33,6 +33,7 @@ __getattr__, __dir__ = face(
         "transfer.source_selection": "SourceSelection",
         "alignment.task_alignment": "TaskAlignment",
         "alignment.co_tuning": "CoTuning",
+        "alignment.plda": "PLDA",
         "alignment.feature_distance": "DomainDistance ccsa coral mcc mmd",
         "alignment.ada_bn": "AdaBN",
         "alignment.adversarial": "DomainAdversarial",

@@ -50,7 +50,7 @@ def run(overrides: Sequence[str], options: running.Options) -> int:
         return _by_sweeper(overrides, options)
     jobs = _checked(overrides, options)
     if options.dry_run:  # without Hydra's launcher, which writes a folder of its own
-        return _told([(job.label, _tried(dict(job.config), options)) for job in jobs])
+        return _told([(job.label, _forecast(job, options)) for job in jobs])
     folder = jobs[0].log.parent
     plan: SweepPlan = build(jobs[0].config["sweep"], "sweep", SweepPlan, jobs[0].config["trust"], {})
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,18 +69,23 @@ def run(overrides: Sequence[str], options: running.Options) -> int:
 
 
 def _checked(overrides: Sequence[str], options: running.Options) -> list[Job]:
-    """All points as jobs; those that are finished already, or cannot be served, are so marked."""
+    """All points as jobs; those that are finished already, or cannot be served, are so marked.
+
+    Where a pattern named the configs (`strategy=glob(*)`), each that does not fit the others is left out and
+    said: nobody typed its name.
+    """
     jobs: list[Job] = []
     varied = _varied(overrides)
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S") + f"_{time.time_ns() % 10**9 // 1000:06d}"
-    refusal: Unserved | None = None
+    refusal: RequestError | None = None
+    tolerated = RequestError if composition.globbed(overrides) else Unserved
     for point, config in composition.points(overrides):
         label = " ".join(o for o in point if o.split("=")[0] in varied)
         outputs = Path(config["outputs"])
         log = outputs / "sweeps" / stamp / f"{len(jobs):03d}.log"
         try:
             experiment = assemble(config)
-        except Unserved as error:  # a stated result of the sweep, not a mistake in it
+        except tolerated as error:  # a stated result of the sweep, not a mistake in it
             refusal = error
             jobs.append(Job(label, config, Path(), log, "not served", str(error)))
             continue
@@ -96,6 +101,10 @@ def _checked(overrides: Sequence[str], options: running.Options) -> list[Job]:
     if refusal is not None and all(job.state == "not served" for job in jobs):
         raise refusal
     return jobs
+
+
+def _forecast(job: Job, options: running.Options) -> str:
+    return f"{NOT_SERVED}{job.result}" if job.state == "not served" else _tried(dict(job.config), options)
 
 
 def _by_sweeper(overrides: Sequence[str], options: running.Options) -> int:

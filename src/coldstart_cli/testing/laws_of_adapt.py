@@ -195,6 +195,21 @@ def task_without_labels_is_refused(trial: Trial) -> str | None:
     return "it is served"
 
 
+@law(
+    "one that reads names shows what they are worth",
+    "give `names off` in Strategy.ablations (strategies.building_blocks.names: ablations_of_names)",
+    lambda trial: trial.strategy.reads_names,
+)
+def names_come_with_their_ablation(trial: Trial) -> str | None:
+    strategy, task = ready(trial.experiment())
+    n_way, targets = task.support.objective.n_outputs, task.query.targets.tolist()
+    first = torch.tensor([targets.index(c) for c in range(n_way)])
+    # A name is an input like any other: here a query of its class.
+    support = replace(task.support, names=map_inputs(lambda t: t[first], task.query.inputs))
+    found = strategy.ablations(support, support)
+    return None if "names off" in found else f"its ablations are {', '.join(found) or 'none'}"
+
+
 def distances(
     trial: Trial, n_tasks: int, n_steps: int, *, outer_steps: int = 20, **values: object
 ) -> list[list[float]]:

@@ -28,6 +28,9 @@ IMAGES = ("model.hidden=8", "dataset.n_way=3")
 """What is composed unless a data set is named: three characters and a narrow convolutional network."""
 REGRESSION = ("dataset=sinusoid", "model=mlp", "dataset.n_unlabelled=3")
 
+SHORT = {"n_folds": 2, "fallback_steps": 5, "n_tasks": 4}
+"""Values of a strategy that cost a trial time alone: how often it compares, and how long the other trains."""
+
 
 class Trial:
     """One strategy, on a data set so small that a law takes a second.
@@ -102,7 +105,8 @@ class Trial:
 
     @cached_property
     def _config(self) -> Mapping[str, Any]:
-        ((_, config),) = composition.points([*SMALL, *self._words])
+        ((_, composed),) = composition.points([*SMALL, *self._words])
+        config = {**composed, "strategy": replaced(composed["strategy"], SHORT)}
         target = config["strategy"]["_target_"]
         # Others are imported where they are trusted.
         strategy = located(target, "strategy", TRUSTED) if target.startswith("coldstart_cli.") else Strategy

@@ -137,6 +137,17 @@ def apart(prefixes: tuple[str, ...], theirs: Rule, others: Rule) -> Rule:
     return rule
 
 
+def clipped(rule: Rule, most: float) -> Rule:
+    """The rule on gradients of norm `most` at most, all weights together, as torch's clip_grad_norm_."""
+
+    def clipping(weights: Weights, gradients: Weights, state: State) -> tuple[Weights, State]:
+        norm = torch.stack([g.square().sum() for g in gradients.values()]).sum().sqrt()
+        share = (most / (norm + 1e-6)).clamp(max=1)
+        return rule(weights, {name: share * g for name, g in gradients.items()}, state)
+
+    return clipping
+
+
 def rule_named(name: Literal["sgd", "adam"], lr: float, momentum: float) -> Rule:
     """The rule that a config names; momentum is used by sgd only."""
     return adam(lr, beta1=0.9) if name == "adam" else sgd(lr, momentum)

@@ -10,7 +10,8 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from coldstart_cli.core.tasks import Examples, Objective, Task, TaskSource, tensors_of
+from coldstart_cli.core.contents import tensors_of
+from coldstart_cli.core.tasks import Examples, Objective, Task, TaskSource
 from coldstart_cli.tracing.recorder import Values
 from coldstart_cli.tracing.replays import Replays
 from coldstart_cli.tracing.watch import Watch

@@ -21,7 +21,7 @@ def made(**changes: Any) -> PerTask:
     values: dict[str, Any] = {
         "bank_seed": 0, "n_way": 4, "k_shot": 3, "n_query": 5, "n_unlabelled": 2, "root": None,
         "noisy_share": 0.5, "noise": 3.0, "gain": 0.0, "split_seed": 0, "validation_share": 0.2,
-        "new_share": 0.3,
+        "new_share": 0.3, "on_bad": "stop",
     }  # fmt: skip
     return sensors(Plain(), **{**values, **changes})
 
@@ -67,3 +67,17 @@ def test_vectors_of_your_own(tmp_path: Path) -> None:
     assert abs(float(source.pool("train").examples(torch.arange(80)).inputs.mean())) < 0.3  # type: ignore[union-attr]
     with pytest.raises(RequestError, match=r"none\.npz"):
         made(root=str(tmp_path / "none.npz"))
+
+
+def test_what_is_no_table_of_vectors_is_refused_and_bad_rows_can_be_left_out(tmp_path: Path) -> None:
+    path = str(tmp_path / "x.npz")
+    np.savez(path, x=np.zeros((200, 1, 8, 8), np.uint8), y=np.arange(200) % 20)
+    with pytest.raises(RequestError, match=r"^dataset\.root: .* rows of shape \(1, 8, 8\), sensors reads v"):
+        made(root=path)
+    x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
+    x[3, 2] = np.nan
+    np.savez(path, x=x, y=np.arange(200) % 20)
+    with pytest.raises(RequestError, match=r"row 3: x is not finite.*on_bad=skip"):
+        made(root=path)
+    with pytest.warns(RuntimeWarning, match="1 could not be read and left out"):
+        made(root=path, on_bad="skip")

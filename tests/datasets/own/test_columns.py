@@ -34,5 +34,15 @@ def test_numbers_with_a_decimal_comma_are_named_and_read_on_request() -> None:
     ):
         fitted({"c": cells(written)}, np.arange(3), 100)
     assert [pointed({"c": value}, "comma")["c"] for value in written] == ["0.5", "-1.25", "3.0"]
+    grouped = {
+        "1.368,9": "1368.9",
+        "-12.345.678": "-12345678",
+        "0.250": "0.250",
+        "1.5": "1.5",
+        "1234": "1234",
+    }
+    assert {value: pointed({"c": value}, "comma")["c"] for value in grouped} == grouped
+    assert pointed({"c": "1.234"}, "comma")["c"] == "1.234: thousands or decimals?"
+    assert pointed({"c": 1.234}, "comma")["c"] == 1.234  # of JSON
     assert pointed({"c": "a, b"}, "comma") == {"c": "a, b"} and pointed({"c": "1,5"}, "point") == {"c": "1,5"}
     assert fitted({"c": cells(written, as_words=True)}, np.arange(3), 100)[0]["kind"] == "category"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from coldstart_cli.core.tasks import content_hash
+from coldstart_cli.core.contents import content_hash
 from coldstart_cli.datasets.own.names import Wording, described, named, saying_their_name, says_nothing
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.text import text

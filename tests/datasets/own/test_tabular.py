@@ -97,6 +97,9 @@ def test_recipe_reads_further_rows_as_those(
     problems = Problems("skip")
     (raw,) = layouts.read_raw(recipe, Plain(), "-", problems=problems, chunk=9)
     assert problems.skipped == ["standard input row 2: column x is 'ten', no finite number"] and len(raw) == 1
+    (tmp_path / "new.csv").write_text("kind,x\nk1,10\n,\n")  # as spreadsheets end their exports
+    with pytest.raises(RequestError, match=r"^new.csv row 3: every column is empty; fill one, or leave such"):
+        list(layouts.read_raw(recipe, Plain(), str(tmp_path / "new.csv"), problems=Problems("stop"), chunk=9))
     with pytest.raises(RequestError, match="has no column 'kind'"):
         (tmp_path / "new.csv").write_text("x\n1\n")
         list(layouts.read_raw(recipe, Plain(), str(tmp_path / "new.csv"), problems=Problems("stop"), chunk=9))

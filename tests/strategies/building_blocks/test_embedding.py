@@ -60,7 +60,7 @@ def test_fit_moves_the_encoders_weights(vectorize: bool) -> None:
     weights = {f"encoder.{name}": w for name, w in encoder.named_parameters()}
     strategy: Any = SimpleNamespace(
         encoder=encoder, optimizer=plain_sgd()(encoder.parameters()), vectorize=vectorize, meta_batch_size=2,
-        named_parameters=weights.items,
+        named_parameters=weights.items, standard=None, standardise=None,
     )  # fmt: skip
     steps = fit_embedding(strategy, products, episodes(), 0)
     assert all({"loss", "accuracy"} <= metrics.keys() for metrics in islice(steps, 2))

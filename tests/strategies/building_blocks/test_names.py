@@ -18,7 +18,6 @@ from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.strategies.building_blocks.names import ablations_of_names, class_sums, known
 from coldstart_cli.strategies.building_blocks.prototypes import prototypes
-from tests.kit.places import STRATEGIES
 
 Make = Callable[..., Experiment]
 READERS = ("name_centroid", "nearest_centroid", "protonet", "logistic", "r2d2")
@@ -166,23 +165,23 @@ def test_the_penalty_of_logistic_regression_is_chosen_with_names_in_every_fold(n
     assert adapted.notes["C"] in (0.01, 100)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_who_reads_names_shows_what_they_are_worth(named: Make, name: str) -> None:
-    try:
-        made = named(name)
-    except RequestError:
-        assert name not in READERS
-        pytest.skip("it serves no frozen features of texts")
-    if not made.strategy.reads_names:
-        pytest.skip("it reads no names")
+@pytest.mark.parametrize("name", [*READERS, "soft_kmeans", "align"])
+def test_who_reads_names_answers_otherwise_without_them_and_serves_k_zero(named: Make, name: str) -> None:
+    made = named(name, *(("strategy.name_weight=1",) if name == "soft_kmeans" else ()))
+    assert made.strategy.reads_names
     strategy = made.strategy.train()
     list(islice(strategy.fit(made.source), 4))
     strategy.eval()
     task, other = made.source.tasks("new", [0, 1])
     found = strategy.ablations(task.support, other.support)
-    assert {"names off"} <= set(found)
+    assert "names off" in found
     own = _answers(strategy, task.support, task.query.inputs)
     assert any(not torch.equal(next(adapted).module(task.query.inputs), own) for adapted in found.values())
+    without = made.source.with_shape(replace(made.source.shape, k_shot=0))
+    assert strategy.refusal(without) is None
+    (new,) = without.tasks("new", [0])
+    by_names = _answers(strategy, new.support, new.query.inputs)
+    assert by_names.shape == (len(new.query), 3) and torch.isfinite(by_names).all()
 
 
 def test_names_off_and_swapped_by_hand() -> None:

@@ -18,7 +18,7 @@ from torch import nn
 from coldstart_cli.core.tasks import Examples, Pool
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.models.mlp import MLP
-from coldstart_cli.models.network import Trained
+from coldstart_cli.models.network import Network, Predictor, Trained
 from coldstart_cli.strategies.distillation.distillation import (
     Distillation,
     taught_scores,
@@ -283,3 +283,28 @@ def test_teacher_of_a_run_with_another_head_is_refused(head: dict[str, torch.Ten
         ValueError, match=rf"^teacher_run: run has {re.escape(has)} and the source has 7; name"
     ):
         teacher_of_run(lambda name, path: learned, "run", 7)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_teacher_adapts_at_a_rate_of_its_own_where_it_has_one(experiment: Make, own: bool) -> None:
+    keys = ("strategy.teacher_lr=0.3", "strategy.teacher_rule=sgd") if own else ()
+    strategy, made = distilled(
+        experiment, "strategy.rule=adam", "strategy.lr=0.003", "strategy.momentum=0", *keys
+    )
+    support = made.source.tasks("new", [0])[0].support
+    one = next(islice(strategy.adapt(support), 1, None))
+    with torch.no_grad():
+        features = strategy.teacher.encoder(support.inputs).numpy()
+    # The head of new classes is 0 at first: all three are equally probable.
+    gradient = (
+        (np.full((len(features), 3), 1 / 3) - np.eye(3)[support.targets.numpy()]).T @ features / len(features)
+    )
+    expected = -0.3 * gradient if own else -0.003 * np.sign(gradient)
+    np.testing.assert_allclose(_head_of(one.beside["teacher"]()), expected, rtol=1e-3, atol=1e-6)
+    assert np.abs(_head_of(one.module)).max() <= 0.0030001  # Adam's first step, of the student's rate
+
+
+def _head_of(predictor: nn.Module) -> Array:
+    assert isinstance(predictor, Predictor)
+    assert isinstance(predictor.network, Network)
+    return predictor.network.head.weight.numpy()

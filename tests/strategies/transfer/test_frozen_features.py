@@ -96,9 +96,8 @@ def test_nearest_centroid_equals_numpy(
     experiment: Make, distance: str, centre: bool, normalise: bool
 ) -> None:
     options = [f"strategy.{n}={v}" for n, v in [("centre", centre), ("normalise", normalise)]]
-    made = experiment(
-        "strategy=nearest_centroid", "dataset.k_shot=2", f"strategy.distance={distance}", *options
-    )
+    options += [f"strategy.distance={distance}", "strategy.temperature=0.5"]
+    made = experiment("strategy=nearest_centroid", "dataset.k_shot=2", *options)
     strategy, task = made.strategy.double().eval(), made.source.tasks("new", [0])[0]
     assert isinstance(strategy, NearestCentroid)
     strategy.source_mean.copy_(torch.linspace(0, 0.2, 8))
@@ -116,7 +115,7 @@ def test_nearest_centroid_equals_numpy(
     else:
         lengths = np.linalg.norm(query, axis=1)[:, None] * np.linalg.norm(means, axis=1)
         expected = query @ means.T / lengths - 1
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(found, expected / 0.5, atol=1e-6)
 
 
 def test_nearest_centroid_keeps_a_running_mean_of_the_sources_features(experiment: Make) -> None:

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coldstart_cli.core.tasks import Examples, Split, Task, TaskShape, TaskSource, content_hash
+from coldstart_cli.core.contents import content_hash
+from coldstart_cli.core.tasks import Examples, Split, Task, TaskShape, TaskSource
 from coldstart_cli.datasets.audit.contents import Holding, Lookup, coincidences, is_regression
 from coldstart_cli.datasets.audit.findings import BankRow, Finding, Leaks, counted, finding
 from coldstart_cli.datasets.readers.equality import Hashes, hashes_of

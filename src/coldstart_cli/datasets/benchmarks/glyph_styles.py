@@ -7,47 +7,26 @@ itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, final
+from typing import Unpack, final
 
 import torch
-from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
 from coldstart_cli.datasets.benchmarks.glyph_rules import N_TEXTURES, textures
-from coldstart_cli.datasets.benchmarks.glyphs import glyphs
+from coldstart_cli.datasets.benchmarks.glyphs import GlyphTasks, glyphs
 from coldstart_cli.datasets.episodes.counter import Words, words
 from coldstart_cli.datasets.episodes.per_task import PerTask
 
 _STYLE = 0  # the only stream of the counter: all of a task has one style
 
 
-def glyph_styles(
-    *,
-    bank_seed: Annotated[int, Ge(0)],
-    n_way: Annotated[int, Ge(2)],
-    k_shot: Annotated[int, Ge(1)],
-    n_query: Annotated[int, Ge(1)],
-    n_unlabelled: Annotated[int, Ge(0)],
-    split_seed: Annotated[int, Ge(0)],
-    validation_share: Annotated[float, Gt(0), Lt(1)],
-    held_out_faces: list[str],
-) -> PerTask:
+def glyph_styles(*, held_out_faces: list[str], **asked: Unpack[GlyphTasks]) -> PerTask:
     """Tasks of `glyphs`, whose arguments these are, in a style each.
 
     Raises:
         RequestError: as `glyphs`.
     """
-    base = glyphs(
-        bank_seed=bank_seed,
-        n_way=n_way,
-        k_shot=k_shot,
-        n_query=n_query,
-        n_unlabelled=n_unlabelled,
-        split_seed=split_seed,
-        validation_share=validation_share,
-        held_out_faces=held_out_faces,
-    )
-    return PerTask(base, Style(), bank_seed)
+    return PerTask(glyphs(held_out_faces=held_out_faces, **asked), Style(), asked["bank_seed"])
 
 
 @final

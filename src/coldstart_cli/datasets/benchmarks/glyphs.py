@@ -11,7 +11,7 @@ import importlib.util
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -54,20 +54,10 @@ _RECIPE = 1  # counts the changes of this file that change the images
 _DRAWN = 2 * SIZE  # drawn at twice the size, then halved, so that edges stay smooth
 
 
-def glyphs(
-    *,
-    bank_seed: Annotated[int, Ge(0)],
-    n_way: Annotated[int, Ge(2)],
-    k_shot: Annotated[int, Ge(1)],
-    n_query: Annotated[int, Ge(1)],
-    n_unlabelled: Annotated[int, Ge(0)],
-    split_seed: Annotated[int, Ge(0)],
-    validation_share: Annotated[float, Gt(0), Lt(1)],
-    held_out_faces: list[str],
-) -> Episodes:
-    """The characters as tasks; a task's support and query never share a type face.
+class GlyphTasks(TypedDict):
+    """What data sets are asked for that make tasks of the characters.
 
-    Args:
+    Attributes:
         bank_seed: determines the tasks, not the data.
         n_way: classes of a task.
         k_shot: support examples a class.
@@ -75,7 +65,27 @@ def glyphs(
         n_unlabelled: unlabelled examples a class.
         split_seed: determines which source characters are for validation.
         validation_share: share of the source characters that is for validation.
+    """
+
+    bank_seed: Annotated[int, Ge(0)]
+    n_way: Annotated[int, Ge(2)]
+    k_shot: Annotated[int, Ge(1)]
+    n_query: Annotated[int, Ge(1)]
+    n_unlabelled: Annotated[int, Ge(0)]
+    split_seed: Annotated[int, Ge(0)]
+    validation_share: Annotated[float, Gt(0), Lt(1)]
+
+
+def shape_of(asked: GlyphTasks) -> TaskShape:
+    return TaskShape(asked["n_way"], asked["k_shot"], asked["n_query"], asked["n_unlabelled"])
+
+
+def glyphs(*, held_out_faces: list[str], **asked: Unpack[GlyphTasks]) -> Episodes:
+    """The characters as tasks; a task's support and query never share a type face.
+
+    Args:
         held_out_faces: faces of the training characters that training never sees: source_test.
+        asked: see `GlyphTasks`.
 
     Raises:
         RequestError: at a face that does not exist, where one side is left without faces, and where
@@ -83,9 +93,9 @@ def glyphs(
     """
     held_out = face_numbers(held_out_faces)
     kept = rendered()
-    splits = class_splits(kept, split_seed, validation_share, held_out)
-    shape = TaskShape(n_way, k_shot, n_query, n_unlabelled)
-    return Episodes("glyphs", torch.from_numpy(kept["images"]), splits, shape=shape, bank_seed=bank_seed)
+    splits = class_splits(kept, asked["split_seed"], asked["validation_share"], held_out)
+    images = torch.from_numpy(kept["images"])
+    return Episodes("glyphs", images, splits, shape=shape_of(asked), bank_seed=asked["bank_seed"])
 
 
 def class_splits(

@@ -6,7 +6,7 @@ Which sensors of a device can be trusted is seen in no single reading, only in r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, final
+from typing import Annotated, Unpack, final
 
 import numpy as np
 import torch
@@ -14,12 +14,21 @@ from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from coldstart_cli.core.tasks import TaskShape
-from coldstart_cli.datasets.benchmarks.glyphs import class_splits, face_numbers, rendered
+from coldstart_cli.core.tasks import TaskSource
+from coldstart_cli.datasets.benchmarks.glyphs import (
+    GlyphTasks,
+    class_splits,
+    face_numbers,
+    rendered,
+    shape_of,
+)
 from coldstart_cli.datasets.episodes.counter import Words, normals, order, words, words_from
 from coldstart_cli.datasets.episodes.episodes import Episodes
 from coldstart_cli.datasets.episodes.per_task import PerTask
 from coldstart_cli.datasets.own.arrays import arrays
+from coldstart_cli.datasets.own.source import Own
+from coldstart_cli.datasets.readers.problems import OnBad
+from coldstart_cli.errors import RequestError
 from coldstart_cli.models.preprocess import Preprocess
 
 _BLOCK = 2
@@ -31,18 +40,13 @@ _NOISY, _GAIN, _NOISE = 0, 1, 8  # streams of the counter; each part of a task h
 def sensors(
     preprocess: Preprocess,
     *,
-    bank_seed: Annotated[int, Ge(0)],
-    n_way: Annotated[int, Ge(2)],
-    k_shot: Annotated[int, Ge(1)],
-    n_query: Annotated[int, Ge(1)],
-    n_unlabelled: Annotated[int, Ge(0)],
     root: str | None,
+    on_bad: OnBad,
     noisy_share: Annotated[float, Ge(0), Le(1)],
     noise: Annotated[float, Ge(0)],
     gain: Annotated[float, Ge(0)],
-    split_seed: Annotated[int, Ge(0)],
-    validation_share: Annotated[float, Gt(0), Lt(1)],
     new_share: Annotated[float, Gt(0), Lt(1)],
+    **asked: Unpack[GlyphTasks],
 ) -> PerTask:
     """Readings of 14 x 14 light sensors that look at a character of `glyphs`, or vectors of your own.
 
@@ -51,27 +55,25 @@ def sensors(
 
     Args:
         preprocess: the model's.
-        bank_seed: determines tasks and devices, not the data.
-        n_way: classes of a task.
-        k_shot: support examples a class.
-        n_query: query examples a class.
-        n_unlabelled: unlabelled examples a class.
         root: an npz file with x (n, n_sensors) and y (n,); None: light sensors.
+        on_bad: `stop` at the first row of `root` that cannot be read, or `skip` such rows.
         noisy_share: of the sensors of each device.
         noise: deviation of their noise.
         gain: deviation of the logarithm of the gains.
-        split_seed: determines the splits.
-        validation_share: of the source's classes.
         new_share: of the classes of `root`; light sensors have the new scripts of `glyphs`.
+        asked: see `GlyphTasks`.
 
     Raises:
         RequestError: where the file cannot be read, and where the classes cannot serve such tasks.
     """
-    shape = TaskShape(n_way, k_shot, n_query, n_unlabelled)
-    device = Device(noisy_share, noise, gain)
-    if root is None:
-        return PerTask(_light_sensors(shape, bank_seed, split_seed, validation_share), device, bank_seed)
-    base = arrays(
+    base: TaskSource = (
+        _light_sensors(asked) if root is None else _own(preprocess, root, on_bad, new_share, asked)
+    )
+    return PerTask(base, Device(noisy_share, noise, gain), asked["bank_seed"])
+
+
+def _own(preprocess: Preprocess, root: str, on_bad: OnBad, new_share: float, asked: GlyphTasks) -> Own:
+    own = arrays(
         preprocess,
         x_key="x",
         y_key="y",
@@ -81,17 +83,10 @@ def sensors(
         channel_axis=None,
         standardise=True,
         target="class",
-        bank_seed=bank_seed,
-        n_way=n_way,
-        k_shot=k_shot,
-        n_query=n_query,
-        n_unlabelled=n_unlabelled,
         unequal=False,
         root=root,
         unlabelled=None,
         split_by="class",
-        split_seed=split_seed,
-        validation_share=validation_share,
         new_share=new_share,
         held_out_share=0.2,
         min_examples=None,
@@ -99,9 +94,15 @@ def sensors(
         leave_out=None,
         descriptions=None,
         descriptions_beside=False,
-        on_bad="stop",
+        on_bad=on_bad,
+        **asked,
     )
-    return PerTask(base, device, bank_seed)
+    if not isinstance(own.input_shape, tuple) or len(own.input_shape) != 1:
+        raise RequestError(
+            f"dataset.root: x of {root} has rows of shape {own.input_shape}, sensors reads vectors; "
+            "give x (n, n_sensors) of reals"
+        )
+    return own
 
 
 @final
@@ -134,13 +135,14 @@ class Device:
         return f"sensors 1 {self.noisy_share} {self.noise} {self.gain}"
 
 
-def _light_sensors(shape: TaskShape, bank_seed: int, split_seed: int, validation_share: float) -> Episodes:
+def _light_sensors(asked: GlyphTasks) -> Episodes:
     kept = rendered()
-    splits = class_splits(kept, split_seed, validation_share, face_numbers(list(HELD_OUT)))
+    faces = face_numbers(list(HELD_OUT))
+    splits = class_splits(kept, asked["split_seed"], asked["validation_share"], faces)
     light = avg_pool2d(torch.from_numpy(kept["images"]).float(), _BLOCK).flatten(1)
     source = light[torch.from_numpy(splits["train"].ids).long()]
     light = (light - source.mean(0)) / source.std()
-    return Episodes("sensors", light, splits, shape=shape, bank_seed=bank_seed)
+    return Episodes("sensors", light, splits, shape=shape_of(asked), bank_seed=asked["bank_seed"])
 
 
 HELD_OUT = ("DejaVuSans-Oblique", "DejaVuSerif-BoldItalic", "DejaVuSerif", "DejaVuSansMono-Bold")

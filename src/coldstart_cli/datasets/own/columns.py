@@ -24,8 +24,13 @@ _MOSTLY = 0.9
 """A column is of numbers where this share of its values are; then the others are bad rows."""
 
 _EPSILON = float(np.finfo(np.float64).eps)
-_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
-"""A number whose decimals stand after a comma."""
+_GROUPS = r"[+-]?[1-9]\d{0,2}(?:\.\d{3})"
+_COMMA = re.compile(rf"(?:[+-]?\d*|{_GROUPS}+),\d+(?:[eE][+-]?\d+)?")
+"""A number whose decimals stand after a comma, and whose thousands may be set off by points."""
+_POINTS = re.compile(rf"{_GROUPS}{{2,}}")
+"""A whole number in thousands."""
+_EITHER = re.compile(_GROUPS)
+"""1.234, which may be either."""
 
 Decimal = Literal["point", "comma"]
 Column = Mapping[str, Any]
@@ -90,16 +95,19 @@ def parsed(value: object) -> tuple[int, float, str]:
 
 
 def pointed(row: Mapping[str, Any], decimal: Decimal) -> Mapping[str, Any]:
-    """A row whose numbers have a point before their decimals."""
+    """A row whose numbers have a point before their decimals; what may be thousands as well is no number."""
     if decimal == "point":
         return row
     return {name: _pointed(value) for name, value in row.items()}
 
 
 def _pointed(value: object) -> object:
-    if isinstance(value, str) and _COMMA.fullmatch(value.strip()):
-        return value.replace(",", ".")
-    return value
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if _COMMA.fullmatch(text) or _POINTS.fullmatch(text):
+        return text.replace(".", "").replace(",", ".")
+    return f"{text}: thousands or decimals?" if _EITHER.fullmatch(text) else value
 
 
 def bad_rows(columns: Mapping[str, Cells], places: Sequence[str], problems: Problems) -> NDArray[np.bool_]:

@@ -18,6 +18,7 @@ from annotated_types import Ge
 
 from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.columns import (
+    ABSENT,
     Decimal,
     bad_rows,
     cells_for,
@@ -25,6 +26,7 @@ from coldstart_cli.datasets.own.columns import (
     check_words,
     encoded,
     fitted,
+    parsed,
     pointed,
 )
 from coldstart_cli.datasets.own.labelled import Labelled, Raw
@@ -202,6 +204,9 @@ def raw_rows(
             wrong = next(check_numbers(columns, row), None)
             if wrong is not None:
                 problems.add(place, wrong, "repair it")
+                continue
+            if all(parsed(row[column["name"]])[0] == ABSENT for column in columns):
+                problems.add(place, "every column is empty", "fill one")  # as spreadsheets end their exports
                 continue
             for what, remedy in check_words(columns, row):
                 problems.unfamiliar(place, what, remedy)

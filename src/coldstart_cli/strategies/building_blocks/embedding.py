@@ -13,6 +13,7 @@ from torch.func import functional_call
 from coldstart_cli.core.tasks import Examples, Inputs, Objective, TaskSource, joined, n_examples
 from coldstart_cli.models.network import Encoder, below
 from coldstart_cli.strategies.building_blocks.scores import scores
+from coldstart_cli.strategies.building_blocks.standardising import SourceStatistics, statistics
 from coldstart_cli.training.meta_batch import Each
 from coldstart_cli.training.outer_loops import episodic
 
@@ -42,6 +43,8 @@ class Embedding(Protocol):
     optimizer: torch.optim.Optimizer
     vectorize: bool
     meta_batch_size: int
+    standardise: float | None
+    standard: SourceStatistics | None
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
 
@@ -50,8 +53,11 @@ def fit_embedding(
     strategy: Embedding, compare: Compare, source: TaskSource, start: int, *, beside: Beside | None = None
 ) -> Iterator[dict[str, float]]:
     """Learns all parameters of the strategy by the query loss of training tasks and what is `beside` it."""
+    if strategy.standard is not None and start == 0:
+        strategy.standard.observe(strategy.encoder, source)
+    score = partial(task_scores, strategy.encoder, compare, beside=beside, standardise=strategy.standardise)
     return episodic(
-        partial(task_scores, strategy.encoder, compare, beside=beside),
+        score,
         dict(strategy.named_parameters()),
         source,
         strategy.optimizer,
@@ -71,10 +77,12 @@ def task_scores(
     query: Examples,
     *,
     beside: Beside | None = None,
+    standardise: float | None = None,
 ) -> dict[str, Tensor]:
     """Loss and metrics on the query set; with encoder and comparison bound, a `training.TaskLoss`.
 
     Both sets in one pass, so that batch statistics, where a norm uses them, are the whole task's.
+    Features are standardised by the support set's: its unlabelled examples take part in `adapt` alone.
     """
 
     def score(
@@ -88,6 +96,9 @@ def task_scores(
         features = functional_call(encoder, below("encoder.", weights), (inputs,))
         # Support first: the query's rows are what comes after.
         n = n_examples(support_inputs)
+        if standardise is not None:
+            mean, deviation = statistics(features[:n], weights, standardise)
+            features = (features - mean) / deviation
         learned = Examples(features[:n], support_targets)
         outputs = compare(weights, learned, features[n:], objective.n_outputs)
         found = scores(objective, outputs, query_targets)

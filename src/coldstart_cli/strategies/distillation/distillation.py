@@ -51,7 +51,7 @@ class Distillation(Strategy):
     + distance_weight L_D + angle_weight L_A + attention_weight A, where the divergence is T^2 KL(teacher ||
     student) of the outputs, or their mean squared difference in a regression, L_D, L_A are those of
     `relations` and A is `attention_distance`. With `hint_share` the student first learns its middle map from
-    the teacher's (FitNets). On the new task, teacher and student take the same gradient steps on the labels,
+    the teacher's (FitNets). On the new task, teacher and student take as many gradient steps on the labels,
     each from its own source weights; the teacher is scored beside the student. With `unlabelled_weight`, the
     student's loss there is
 
@@ -75,6 +75,9 @@ class Distillation(Strategy):
             all of it learns; 0 is without.
         unlabelled_weight: of the teacher's soft labels on the new task; 0 is without.
         teacher_steps: gradient steps of the teacher before it gives those labels.
+        teacher_lr: the teacher's rate on a new task, for head and encoder alike; None: the student's. A
+            table of tokens asks for another one than a head on frozen features.
+        teacher_rule: its update rule; None: the student's.
         trainable: what adaptation changes: all weights, or the head on frozen features.
         tuning: see `FineTuning`; each step of adaptation is on the whole support set.
     """
@@ -101,6 +104,8 @@ class Distillation(Strategy):
         hint_share: Annotated[float, Ge(0), Lt(1)],
         unlabelled_weight: Annotated[float, Ge(0)],
         teacher_steps: Annotated[int, Ge(1)],
+        teacher_lr: Annotated[float, Gt(0)] | None,
+        teacher_rule: Literal["sgd", "adam"] | None,
         trainable: Literal["all", "head"],
         **tuning: Unpack[FineTuning],
     ) -> None:
@@ -119,6 +124,7 @@ class Distillation(Strategy):
         # read.
         self.needs_unlabelled, self.replayable = unlabelled_weight > 0, unlabelled_weight == 0
         self.lowers_distance_by = "unlabelled_weight" if self.needs_unlabelled else None
+        self.teacher_lr, self.teacher_rule = teacher_lr, teacher_rule
         self.trainable, self.tuning = trainable, tuning
         # Whatever the share rounds to, both of them get at least one step.
         own = 0 if teacher_run is not None else min(max(1, round(teacher_share * n_steps)), n_steps - 1)
@@ -145,17 +151,24 @@ class Distillation(Strategy):
         Beside it, `teacher`: after the same number of steps on the labels; where it gives soft labels, the
         one that gave them, from the student's first step on. It is adapted on demand.
         """
-        tuned = partial(fine_tuned, support=support, rule=rule_of(self.tuning), trainable=self.trainable)
-        teacher = Follower(partial(tuned, self.teacher, soft=None))
+        tuned = partial(fine_tuned, support=support, trainable=self.trainable)
+        teacher = Follower(partial(tuned, self.teacher, rule=rule_of(self._teacher_tuning), soft=None))
         soft = None
         if self.unlabelled_weight > 0:
             assert support.unlabelled is not None, "needs_unlabelled"
             outputs = cache(partial(teacher.outputs, self.teacher_steps, support.unlabelled))
             soft = SoftLabels(support.unlabelled, outputs, self.unlabelled_weight, self.temperature)
         # The teacher's outputs are computed at the first use, after the item of 0 steps has been timed.
-        for step, adapted in enumerate(tuned(self.network, soft=soft)):
+        for step, adapted in enumerate(tuned(self.network, rule=rule_of(self.tuning), soft=soft)):
             taken = step if soft is None else min(step, 1) * self.teacher_steps
             yield replace(adapted, beside={"teacher": partial(teacher.after, taken)})
+
+    @property
+    def _teacher_tuning(self) -> FineTuning:
+        tuning = self.tuning
+        if self.teacher_lr is not None:
+            tuning = {**tuning, "lr": self.teacher_lr, "head_lr": None}
+        return tuning if self.teacher_rule is None else {**tuning, "rule": self.teacher_rule}
 
     def _fit_teacher(self, source: TaskSource, start: int) -> Iterator[dict[str, float]]:
         steps = fit_classifier(

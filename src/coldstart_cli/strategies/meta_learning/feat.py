@@ -17,7 +17,7 @@ from functools import partial
 from typing import Annotated, Unpack, final
 
 import torch
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
@@ -29,6 +29,7 @@ from coldstart_cli.models.network import Encoder, below
 from coldstart_cli.strategies.building_blocks.discrepancy import squared_distances
 from coldstart_cli.strategies.building_blocks.embedding import fit_embedding, full_precision
 from coldstart_cli.strategies.building_blocks.prototypes import prototypes
+from coldstart_cli.strategies.building_blocks.standardising import encoder_for, source_statistics
 from coldstart_cli.strategies.building_blocks.temperature import Tempered, log_temperature, temperature_in
 from coldstart_cli.strategies.meta_learning.protonet import NearestPrototype
 from coldstart_cli.training.optimizers import OptimizerFactory
@@ -44,6 +45,8 @@ class FEAT(Strategy):
         encoder, optimizer, vectorize: from the run.
         contrastive_weight: of the loss of equation 8; the paper's lambda.
         dropout: of the attention's output in training.
+        standardise: standardise features by the task's own examples, labelled and unlabelled; the source's
+            statistics count as much as this number of them. None: features as they are.
         meta_batch_size: tasks in one outer step.
         tempered: see `Tempered`.
     """
@@ -58,6 +61,7 @@ class FEAT(Strategy):
         *,
         contrastive_weight: Annotated[float, Ge(0)],
         dropout: Annotated[float, Ge(0), Lt(1)],
+        standardise: Annotated[float, Gt(0)] | None,
         meta_batch_size: Annotated[int, Ge(1)],
         **tempered: Unpack[Tempered],
     ) -> None:
@@ -66,6 +70,8 @@ class FEAT(Strategy):
         self.contrastive_weight, self.dropout = contrastive_weight, dropout
         self.transformer = SetTransformer(encoder.feature_dim, dropout)
         self.tempered, self.log_temperature = tempered, log_temperature(tempered)
+        self.standardise = standardise
+        self.standard = source_statistics(standardise, encoder.feature_dim)
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
@@ -76,11 +82,13 @@ class FEAT(Strategy):
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields once: there is no step to take."""
         with torch.no_grad():
-            means = prototypes(self.encoder(support.inputs), support.targets, support.objective.n_outputs)
+            weights = dict(self.named_parameters())
+            encoder, own = encoder_for(self.encoder, weights, self.standardise, support)
+            means = prototypes(encoder(support.inputs), support.targets, support.objective.n_outputs)
             adapted = self.transformer(means)
-            temperature = temperature_in(dict(self.named_parameters()), self.tempered["temperature"])
-        made = partial(NearestPrototype, self.encoder, adapted, temperature)
-        yield Adapted(made, {"prototypes": adapted})
+            temperature = temperature_in(weights, self.tempered["temperature"])
+        made = partial(NearestPrototype, encoder, adapted, temperature)
+        yield Adapted(made, {"prototypes": adapted, **own})
 
     def _logits(
         self, weights: Mapping[str, Tensor], support: Examples, query: Tensor, n_outputs: int

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Annotated, Unpack
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,6 +24,7 @@ from coldstart_cli.core.objectives import one_hot
 from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.strategies.building_blocks.embedding import fit_embedding, full_precision
+from coldstart_cli.strategies.building_blocks.standardising import encoder_for, source_statistics
 from coldstart_cli.strategies.building_blocks.temperature import (
     Tempered,
     keep_temperature,
@@ -40,6 +41,8 @@ class MatchingNetwork(Strategy):
 
     Args:
         encoder, optimizer, vectorize: from the run.
+        standardise: standardise features by the task's own examples, labelled and unlabelled; the source's
+            statistics count as much as this number of them. None: features as they are.
         meta_batch_size: tasks in one outer step.
         tempered: see `Tempered`.
     """
@@ -52,12 +55,15 @@ class MatchingNetwork(Strategy):
         optimizer: OptimizerFactory,
         vectorize: bool,
         *,
+        standardise: Annotated[float, Gt(0)] | None,
         meta_batch_size: Annotated[int, Ge(1)],
         **tempered: Unpack[Tempered],
     ) -> None:
         super().__init__()
         self.encoder, self.vectorize, self.meta_batch_size = encoder, vectorize, meta_batch_size
         self.tempered, self.log_temperature = tempered, log_temperature(tempered)
+        self.standardise = standardise
+        self.standard = source_statistics(standardise, encoder.feature_dim)
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
@@ -67,11 +73,13 @@ class MatchingNetwork(Strategy):
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields once: there is no step to take."""
         with torch.no_grad():
-            features = full_precision(self.encoder(support.inputs))
+            weights = dict(self.named_parameters())
+            encoder, own = encoder_for(self.encoder, weights, self.standardise, support)
+            features = full_precision(encoder(support.inputs))
             labels = one_hot(support.targets, support.objective.n_outputs).to(features.dtype)
-            temperature = temperature_in(dict(self.named_parameters()), self.tempered["temperature"])
-        changed = {"features": features, "labels": labels}
-        yield Adapted(partial(Attention, self.encoder, features, labels, temperature), changed)
+            temperature = temperature_in(weights, self.tempered["temperature"])
+        changed = {"features": features, "labels": labels, **own}
+        yield Adapted(partial(Attention, encoder, features, labels, temperature), changed)
 
 
 class Attention(nn.Module):

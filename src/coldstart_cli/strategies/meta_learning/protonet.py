@@ -12,7 +12,7 @@ from functools import partial
 from typing import Annotated, Unpack
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Strategy, Support, TaskSource
@@ -21,6 +21,7 @@ from coldstart_cli.strategies.building_blocks.discrepancy import squared_distanc
 from coldstart_cli.strategies.building_blocks.embedding import fit_embedding
 from coldstart_cli.strategies.building_blocks.names import Named, ablations_of_names, known
 from coldstart_cli.strategies.building_blocks.prototypes import prototypes
+from coldstart_cli.strategies.building_blocks.standardising import encoder_for, source_statistics
 from coldstart_cli.strategies.building_blocks.temperature import (
     Tempered,
     keep_temperature,
@@ -39,6 +40,8 @@ class ProtoNet(Strategy):
 
     Args:
         encoder, optimizer, vectorize: from the run.
+        standardise: standardise features by the task's own examples, labelled and unlabelled; the source's
+            statistics count as much as this number of them. None: features as they are.
         meta_batch_size: tasks in one outer step.
         shared: see `Tempered`, the paper's has a temperature of 1; and `Named`, the paper's reads no names.
     """
@@ -51,6 +54,7 @@ class ProtoNet(Strategy):
         optimizer: OptimizerFactory,
         vectorize: bool,
         *,
+        standardise: Annotated[float, Gt(0)] | None,
         meta_batch_size: Annotated[int, Ge(1)],
         **shared: Unpack[Shared],
     ) -> None:
@@ -58,6 +62,8 @@ class ProtoNet(Strategy):
         self.encoder, self.vectorize, self.meta_batch_size = encoder, vectorize, meta_batch_size
         self.shared, self.log_temperature = shared, log_temperature(shared)
         self.reads_names = shared["name_weight"] > 0
+        self.standardise = standardise
+        self.standard = source_statistics(standardise, encoder.feature_dim)
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
@@ -67,11 +73,13 @@ class ProtoNet(Strategy):
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields once: there is no step to take."""
         with torch.no_grad():
-            own = known(self.encoder, support, self.shared)
+            weights = dict(self.named_parameters())
+            encoder, statistics = encoder_for(self.encoder, weights, self.standardise, support)
+            own = known(encoder, support, self.shared)
             means = prototypes(own.features, own.targets, support.objective.n_outputs, own.weights)
-            temperature = temperature_in(dict(self.named_parameters()), self.shared["temperature"])
-        made = partial(NearestPrototype, self.encoder, means, temperature)
-        yield Adapted(made, {"prototypes": means})
+            temperature = temperature_in(weights, self.shared["temperature"])
+        made = partial(NearestPrototype, encoder, means, temperature)
+        yield Adapted(made, {"prototypes": means, **statistics})
 
     def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:
         return ablations_of_names(self.adapt, support, self.shared)

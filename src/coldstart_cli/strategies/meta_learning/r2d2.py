@@ -24,6 +24,7 @@ from coldstart_cli.core.tasks import Adapted, Examples, Strategy, Support, TaskS
 from coldstart_cli.models.network import Encoder, Network, Predictor, blank_head
 from coldstart_cli.strategies.building_blocks.embedding import fit_embedding, full_precision
 from coldstart_cli.strategies.building_blocks.names import Named, ablations_of_names, known
+from coldstart_cli.strategies.building_blocks.standardising import encoder_for, source_statistics
 from coldstart_cli.training.optimizers import OptimizerFactory
 
 
@@ -38,6 +39,8 @@ class R2D2(Strategy):
         encoder, optimizer, vectorize: from the run.
         init_lambda: regularisation that learning starts from.
         init_scale: scale of class outputs that learning starts from; their bias starts from 0.
+        standardise: standardise features by the task's own examples, labelled and unlabelled; the source's
+            statistics count as much as this number of them. None: features as they are.
         meta_batch_size: tasks in one outer step.
         source_training: learn from the source at all; without, ridge regression of the encoder's features as
             they are, with lambda and scale as given, which is for pretrained ones.
@@ -52,11 +55,17 @@ class R2D2(Strategy):
         *,
         init_lambda: Annotated[float, Gt(0)],
         init_scale: Annotated[float, Gt(0)],
+        standardise: Annotated[float, Gt(0)] | None,
         meta_batch_size: Annotated[int, Ge(1)],
         source_training: bool,
         **named: Unpack[Named],
     ) -> None:
         super().__init__()
+        if standardise is not None and not source_training:
+            raise ValueError(
+                "standardise: nothing is known of the source's features with source_training=false; "
+                "leave it at null, or learn from the source"
+            )
         self.source_training = self.learns_from_source = source_training
         self.encoder, self.vectorize, self.meta_batch_size = encoder, vectorize, meta_batch_size
         self.init_lambda, self.init_scale = init_lambda, init_scale
@@ -65,6 +74,8 @@ class R2D2(Strategy):
         self.log_lambda = nn.Parameter(torch.tensor(math.log(init_lambda)))
         self.scale = nn.Parameter(torch.tensor(init_scale))
         self.bias = nn.Parameter(torch.tensor(0.0))
+        self.standardise = standardise
+        self.standard = source_statistics(standardise, encoder.feature_dim)
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
@@ -76,11 +87,13 @@ class R2D2(Strategy):
         """Yields once: there is no step to take. The solution is a head of the encoder."""
         n_outputs = support.objective.n_outputs
         with torch.no_grad():
-            own = known(self.encoder, support, self.named)
+            weights = dict(self.named_parameters())
+            encoder, statistics = encoder_for(self.encoder, weights, self.standardise, support)
+            own = known(encoder, support, self.named)
             learned = Examples(own.features, own.targets)
-            head = ridge_head(dict(self.named_parameters()), learned, n_outputs, own.weights)
-        network = Network(self.encoder, blank_head(self.encoder.feature_dim, n_outputs).to(self.scale))
-        changed = {"head.weight": head[:-1].T, "head.bias": head[-1]}
+            head = ridge_head(weights, learned, n_outputs, own.weights)
+        network = Network(encoder, blank_head(self.encoder.feature_dim, n_outputs).to(self.scale))
+        changed = {"head.weight": head[:-1].T, "head.bias": head[-1], **statistics}
         yield Adapted(partial(Predictor, network, changed), changed)
 
     def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:

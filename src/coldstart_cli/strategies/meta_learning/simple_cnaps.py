@@ -22,6 +22,7 @@ from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Strategy, Suppor
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.strategies.building_blocks.embedding import fit_embedding, full_precision
 from coldstart_cli.strategies.building_blocks.prototypes import prototypes
+from coldstart_cli.strategies.building_blocks.standardising import encoder_for, source_statistics
 from coldstart_cli.training.optimizers import OptimizerFactory
 
 
@@ -35,6 +36,8 @@ class SimpleCNAPs(Strategy):
         encoder, optimizer, vectorize: from the run.
         beta: what is added to the variances; the paper's is 1. It decides how large features have to be for
             their covariance to count.
+        standardise: standardise features by the task's own examples, labelled and unlabelled; the source's
+            statistics count as much as this number of them. None: features as they are.
         meta_batch_size: tasks in one outer step.
     """
 
@@ -47,11 +50,14 @@ class SimpleCNAPs(Strategy):
         vectorize: bool,
         *,
         beta: Annotated[float, Gt(0)],
+        standardise: Annotated[float, Gt(0)] | None,
         meta_batch_size: Annotated[int, Ge(1)],
     ) -> None:
         super().__init__()
         self.encoder, self.vectorize, self.meta_batch_size = encoder, vectorize, meta_batch_size
         self.beta = beta
+        self.standardise = standardise
+        self.standard = source_statistics(standardise, encoder.feature_dim)
         self.optimizer = optimizer(self.parameters())
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
@@ -60,10 +66,12 @@ class SimpleCNAPs(Strategy):
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields once: there is no step to take."""
         with torch.no_grad():
-            features, n_way = self.encoder(support.inputs), support.objective.n_outputs
+            weights = dict(self.named_parameters())
+            encoder, own = encoder_for(self.encoder, weights, self.standardise, support)
+            features, n_way = encoder(support.inputs), support.objective.n_outputs
             means, precisions = gaussians(features, support.targets, n_way, self.beta)
-        changed = {"means": means, "precisions": precisions}
-        yield Adapted(partial(NearestGaussian, self.encoder, means, precisions), changed)
+        changed = {"means": means, "precisions": precisions, **own}
+        yield Adapted(partial(NearestGaussian, encoder, means, precisions), changed)
 
 
 class NearestGaussian(nn.Module):

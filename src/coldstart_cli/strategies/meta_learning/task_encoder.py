@@ -62,6 +62,8 @@ class TaskEncoder(Strategy):
         hidden: units of the hidden layers of task encoder, decoder and predictor.
         fewest_shots: a training task of classes has this number to k_shot labels of each, drawn for it; None:
             all have k_shot.
+        gate_penalty: classes: what is added to the loss for each unit of the mean square of the gate's
+            logarithms, which are 0 where nothing is gated: a gate must earn what it does.
         meta_batch_size: tasks in one outer step.
     """
 
@@ -77,10 +79,11 @@ class TaskEncoder(Strategy):
         n_task_features: Annotated[int, Ge(1)],
         hidden: Annotated[list[Annotated[int, Ge(1)]], Len(1)],
         fewest_shots: Annotated[int, Ge(1)] | None,
+        gate_penalty: Annotated[float, Ge(0)],
         meta_batch_size: Annotated[int, Ge(1)],
     ) -> None:
         super().__init__()
-        self.fewest_shots = fewest_shots
+        self.fewest_shots, self.gate_penalty = fewest_shots, gate_penalty
         self.n_way, self.vectorize, self.meta_batch_size = n_way, vectorize, meta_batch_size
         self.task_dim, self.n_task_features, self.hidden = task_dim, n_task_features, hidden
         self.network: ConditionedNetwork
@@ -130,8 +133,11 @@ class TaskEncoder(Strategy):
         def scores_of(
             support: Inputs, support_targets: Tensor, query: Inputs, query_targets: Tensor
         ) -> dict[str, Tensor]:
-            outputs = self.network(support, support_targets, query, objective.n_outputs)
-            return scores(objective, outputs, query_targets)
+            outputs, gated = self.network(support, support_targets, query, objective.n_outputs)
+            found = scores(objective, outputs, query_targets)
+            if self.gate_penalty == 0 or self.n_way is None:
+                return found
+            return {**found, "loss": found["loss"] + self.gate_penalty * gated, "gate": gated.detach()}
 
         found: dict[str, Tensor] = each(scores_of)(
             support.inputs, support.targets, query.inputs, query.targets
@@ -143,8 +149,13 @@ class ConditionedNetwork(nn.Module, ABC):
     """(support set, query inputs) -> outputs of the query set."""
 
     @abstractmethod
-    def forward(self, support: Inputs, targets: Tensor, query: Inputs, n_outputs: int) -> Tensor:
-        """(n_query, n_outputs). One pass of the encoder for both sets, as in ProtoNet."""
+    def forward(
+        self, support: Inputs, targets: Tensor, query: Inputs, n_outputs: int
+    ) -> tuple[Tensor, Tensor]:
+        """Outputs (n_query, n_outputs), and the mean square of the gate's logarithms, 0 without a gate.
+
+        One pass of the encoder for both sets, as in ProtoNet.
+        """
 
     @abstractmethod
     def adapted(self, support: Support) -> Adapted:
@@ -174,10 +185,12 @@ class NeuralProcess(ConditionedNetwork):
         self.decoder = perceptron([task_dim, *hidden, n_task_features])
         self.predictor = perceptron([encoder.feature_dim + n_task_features, *hidden, n_outputs])
 
-    def forward(self, support: Inputs, targets: Tensor, query: Inputs, n_outputs: int) -> Tensor:
+    def forward(
+        self, support: Inputs, targets: Tensor, query: Inputs, n_outputs: int
+    ) -> tuple[Tensor, Tensor]:
         features, n = self.encoder(joined(support, query)), n_examples(support)
         outputs: Tensor = self.predictor(beside(features[n:], self.task_features(features[:n], targets)))
-        return outputs
+        return outputs, outputs.new_zeros(())
 
     def task_features(self, features: Tensor, targets: Tensor) -> Tensor:
         """D(r): (n, feature_dim), (n, n_outputs) -> (n_task_features,)."""
@@ -237,11 +250,14 @@ class ConditionedClassifier(ConditionedNetwork):
         self.log_ridge = nn.Parameter(torch.zeros(()))
         self.log_scale = nn.Parameter(torch.tensor(math.log(SHARPNESS / width)))
 
-    def forward(self, support: Inputs, targets: Tensor, query: Inputs, n_outputs: int) -> Tensor:
+    def forward(
+        self, support: Inputs, targets: Tensor, query: Inputs, n_outputs: int
+    ) -> tuple[Tensor, Tensor]:
         features, n = self.encoder(joined(support, query)), n_examples(support)
         found = set_statistics(features[:n], targets, n_outputs)
-        weight, bias = self.head(found, found, self.scales(found))
-        return nn.functional.linear(features[n:], weight, bias)
+        scales = self.scales(found)
+        weight, bias = self.head(found, found, scales)
+        return nn.functional.linear(features[n:], weight, bias), scales.log().square().mean()
 
     def scales(self, found: SetStatistics) -> Tensor:
         """(feature_dim,): the gate of each feature."""

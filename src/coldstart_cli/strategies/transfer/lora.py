@@ -34,7 +34,7 @@ from coldstart_cli.strategies.building_blocks.source_classifier import (
     rule_of,
     weights_of,
 )
-from coldstart_cli.training.inner_loop import Weights
+from coldstart_cli.training.inner_loop import Weights, clipped
 from coldstart_cli.training.optimizers import OptimizerFactory
 from coldstart_cli.training.randomness import step_seed
 
@@ -55,6 +55,8 @@ class LoRA(Strategy):
         rank_stabilised: by alpha / sqrt(rank) instead (rsLoRA).
         targets: which matrices are updated, by a part of their names (`query`, `convs.3`); None for all.
         dropout: share of an update's inputs that a step leaves out; see `models.low_rank.dropped`.
+        clip_norm: largest norm of the gradient of a step of adaptation, or None. Factors raise the curvature
+            that they move in: by large residuals, as of sinusoids, plain steps of SGD run away.
         support_batch_size: support examples in a step of adaptation, drawn epoch after epoch; None for all.
         tuning: see `FineTuning`.
 
@@ -77,6 +79,7 @@ class LoRA(Strategy):
         rank_stabilised: bool,
         targets: list[str] | None,
         dropout: Annotated[float, Ge(0), Lt(1)],
+        clip_norm: Annotated[float, Gt(0)] | None,
         support_batch_size: Annotated[int, Ge(1)] | None,
         **tuning: Unpack[FineTuning],
     ) -> None:
@@ -86,7 +89,7 @@ class LoRA(Strategy):
         self.source_training = source_training
         self.learns_from_source, self.needs_labels = source_training, not source_training
         self.seed, self.rank, self.alpha, self.rank_stabilised = seed, rank, alpha, rank_stabilised
-        self.targets, self.dropout = targets, dropout
+        self.targets, self.dropout, self.clip_norm = targets, dropout, clip_norm
         self.support_batch_size, self.tuning = support_batch_size, tuning
         self.optimizer = optimizer(self.parameters())
 
@@ -117,7 +120,10 @@ class LoRA(Strategy):
         def loss(adapted: Weights) -> Tensor:
             return task_loss(full(dropped(adapted, self.dropout, chance) if self.dropout else adapted))
 
-        for changed in descended(loss, start, rule_of(self.tuning), support):
+        rule = rule_of(self.tuning)
+        if self.clip_norm is not None:
+            rule = clipped(rule, self.clip_norm)
+        for changed in descended(loss, start, rule, support):
             yield Adapted(partial(_predictor, network, full, changed), changed)
 
 
