@@ -28,7 +28,7 @@ from coldstart_cli.strategies.building_blocks.in_context import (
     language_model,
     refusal_of_prompts,
 )
-from coldstart_cli.strategies.building_blocks.names import Named, known
+from coldstart_cli.strategies.building_blocks.names import Named, ablations_of_names, known
 from coldstart_cli.strategies.building_blocks.prototypes import prototypes
 from coldstart_cli.strategies.building_blocks.source_classifier import FineTuning, fit_classifier, rule_of
 from coldstart_cli.strategies.distillation.soft_labels import SoftLabels, fine_tuned
@@ -153,6 +153,12 @@ class LabelWithLM(Strategy):
                 beside["student"] = student
                 adapted = replace(adapted, build=partial(cascade, self.threshold))
             yield replace(adapted, beside=beside, notes=self._notes(adapted, student, pool))
+
+    def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:
+        found = ablations_of_names(self.adapt, support, self.labelling)
+        if self.answers == "in_context":  # which has no words to say without names
+            found.pop("names off", None)
+        return found
 
     def _notes(self, adapted: Adapted, student: Callable[[], nn.Module], pool: Inputs) -> dict[str, float]:
         """Those of the student's steps, and the shares of the pool that cascades pass on."""
