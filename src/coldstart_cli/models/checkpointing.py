@@ -30,7 +30,8 @@ def checkpoint_layers(decoder: nn.Module) -> None:
         )
     for index, layer in enumerate(layers):
         # By its class: a module around it would change the names of all weights.
-        layer.__class__ = _checkpointed(type(layer))
+        kind: Any = type(layer)  # which mypy takes for unhashable
+        layer.__class__ = _checkpointed(kind)
         setattr(layer, "place_in_cache", index)  # noqa: B010
 
 
@@ -68,7 +69,7 @@ class _Checkpointed(nn.Module):
 
 
 @cache
-def _checkpointed(kind: Any) -> Any:  # a class of modules, which mypy takes for unhashable
+def _checkpointed(kind: type[nn.Module]) -> type[nn.Module]:
     return type(kind.__name__, (_Checkpointed, kind), {})
 
 
