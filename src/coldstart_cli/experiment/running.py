@@ -13,7 +13,7 @@ from coldstart_cli.datasets.own import input_range
 from coldstart_cli.errors import JobError, RequestError
 from coldstart_cli.evaluation.baselines import Baselines
 from coldstart_cli.evaluation.costs import adaptation_ms, costs, encoding_ms
-from coldstart_cli.evaluation.edges import edges
+from coldstart_cli.evaluation.edges import edges, one_task_alone
 from coldstart_cli.evaluation.loop import evaluate, shape_of, source_refusal, tasks_of
 from coldstart_cli.experiment import finished
 from coldstart_cli.experiment.assembly import Experiment, assemble, variants
@@ -318,7 +318,11 @@ def _summary(
         source=source.facts(),
         left_out=experiment.left_out,
         source_left_out={k: reason for k, reason in refused.items() if reason is not None},
-        edges=edges(plan, chosen, experiment.config["names"], by_tasks=source.validation != "as_new") or None,
+        edges=[
+            *edges(plan, chosen, experiment.config["names"], by_tasks=source.validation != "as_new"),
+            *one_task_alone(records),
+        ]
+        or None,
         baseline_read=None if baselines is None else baselines.summary(),
     )
 

@@ -6,6 +6,7 @@ __getattr__, __dir__ = face(
     __name__,
     {
         "causal_lm": "CausalLM",
+        "clip": "CLIP Captions",
         "conv": "Conv4",
         "mlp": "MLP",
         "network": "Encoder Network Predictor",

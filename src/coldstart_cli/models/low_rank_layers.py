@@ -76,4 +76,4 @@ def placed(module: nn.Module, factors: Mapping[str, Tensor], scale: float) -> It
     finally:
         for layer in module.modules():
             if isinstance(layer, LowRankLinear):
-                layer.lora_A = layer.lora_B = None
+                layer.lora_A, layer.lora_B, layer.scale = None, None, 1.0

@@ -52,7 +52,7 @@ def named(labelled: Labelled, preprocess: Preprocess, wording: Wording) -> Label
     file, labels = wording.descriptions, labelled.labels
     if file is not None and not labels:
         raise RequestError("dataset.descriptions: reals have no labels to describe; leave it out")
-    if not preprocess.reads_text:
+    if not preprocess.reads_names:
         if file is not None:
             raise RequestError(
                 "dataset.descriptions: this model reads no text; choose one that does "
