@@ -161,6 +161,29 @@ def test_peft_reads_the_low_rank_weights_of_a_bundle(
     assert (code, err.count("\n")) == (2, 1) and "texts.csv exists" in err
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21's call
+@pytest.mark.parametrize("name", ["label_lora", "ia3"])
+def test_peft_reads_what_a_language_models_layers_learned(
+    capsys: pytest.CaptureFixture[str], tiny_lm: Path, name: str
+) -> None:
+    peft = pytest.importorskip("peft", reason="needs the extra hf")
+    transformers = pytest.importorskip("transformers")
+    bundle = adapt_texts(capsys, tiny_lm, "model=causal_lm", f"strategy={name}", "strategy.lr=0.2")
+    code, _, err = call(capsys, "export", "bundle=b", "format=peft")
+    assert code == 0, err
+    base = transformers.AutoModelForCausalLM.from_pretrained(tiny_lm)
+    ids = torch.tensor([[3, 9, 12]])
+    with torch.no_grad():
+        before = base(input_ids=ids).logits
+        theirs = peft.PeftModel.from_pretrained(base, "b.peft").eval()(input_ids=ids).logits
+        with bundle.module.placing(bundle.module.lm, bundle.module.in_layers()):
+            ours = bundle.module.lm.body(input_ids=ids).logits
+    torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-4)
+    assert (before - ours).abs().max() > 1e-3
+    code, _, err = call(capsys, "export", "bundle=b")
+    assert code == 2 and "reads texts as prompts of their own length, which pt2 has no form for" in err
+
+
 def test_what_has_no_low_rank_weights_is_not_exported_to_peft(
     capsys: pytest.CaptureFixture[str], tiny_bert: Path
 ) -> None:

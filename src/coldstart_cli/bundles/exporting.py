@@ -26,7 +26,8 @@ from coldstart_cli.models.peft_folder import peft_answers, peft_folder
 from coldstart_cli.models.preprocess import Preprocess
 from coldstart_cli.models.pretrained import FrozenFeatures, Pretrained
 from coldstart_cli.models.text import Tokens
-from coldstart_cli.strategies.building_blocks.answers import Answers
+from coldstart_cli.strategies.building_blocks.answers import Answers, HeadAnswers
+from coldstart_cli.strategies.building_blocks.in_context import InContextPredictor
 
 TOLERANCE = 1e-4
 """Largest difference of any output, exported against own."""
@@ -70,8 +71,13 @@ def export(bundle: Bundle, path: Path, form: Literal["pt2", "onnx"], probes: Seq
 
     Raises:
         JobError: where the exported program answers otherwise; then nothing is written.
-        RequestError: where a package is missing, or the file cannot be written.
+        RequestError: where a package is missing, the file cannot be written, or the predictor reads prompts.
     """
+    if isinstance(bundle.module, Answers | HeadAnswers | InContextPredictor):
+        raise RequestError(
+            f"format: {bundle.card.strategy} reads texts as prompts of their own length, which {form} has no "
+            "form for; predict with the bundle, or export the layers of label_lora and ia3 (format=peft)"
+        )
     flat = _Flat(bundle, probes[0].inputs)
     facts = json.dumps(facts_of(bundle, flat))
     with output(path, "file") as partial:
