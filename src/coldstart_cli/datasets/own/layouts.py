@@ -93,7 +93,7 @@ def without_labels(
     """A task of these classes without a label: of unlabelled examples, or (no path) of their names alone.
 
     Raises:
-        RequestError: naming file and row; or where nothing but names is known and the model reads none.
+        RequestError: naming file and row.
     """
     problems = Problems(on_bad)
     unlabelled = None
@@ -104,11 +104,7 @@ def without_labels(
             raise RequestError(f"dataset.unlabelled: no example of {path} can be read; see what they are")
         unlabelled = found[0].inputs
     like = preprocess.names(classes) if unlabelled is None else unlabelled
-    if like is None:
-        raise RequestError(
-            "dataset.descriptions: this model reads no text; choose one that does (model=minilm_frozen), or "
-            "name examples (dataset.root=PATH)"
-        )
+    assert like is not None, "a model that reads no text has refused descriptions"
     none = map_inputs(lambda tensor: tensor[:0], like)
     objective = Classification(len(classes))
     targets = torch.zeros(0, dtype=torch.long)
