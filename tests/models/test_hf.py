@@ -155,6 +155,26 @@ def test_constants_are_replaced_by_name_like_parameters() -> None:
     assert found.sum().grad_fn is not None
 
 
+def test_weights_under_two_names_become_one_constant(tiny_lm: Path) -> None:
+    network: Any = network_of(tiny_lm, None, language_head=True)[0]
+    make_constant(network, ["model.embed_tokens.weight"])
+    assert network.lm_head.weight is network.model.embed_tokens.weight
+    assert not any(parameter.shape[0] == 68 for parameter in network.parameters())
+
+
+def test_end_of_text_fills_up_where_no_token_does_which_is_said_once(
+    tiny_lm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = copied(tiny_lm, tmp_path)
+    assert tokenizer_of(folder).pad_token == tokenizer_of(folder).eos_token == "<end>"
+    (message,) = caplog.messages
+    assert "has no padding token; its end of text (<end>) fills up" in message
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"eos_token": None}))
+    with pytest.raises(ValueError, match=r"no padding token and no end of text; give another model"):
+        tokenizer_of(folder)
+
+
 def test_content_digest_sees_content_and_names(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("1")
     first = content_digest(tmp_path, ("*.json",))

@@ -20,18 +20,29 @@ TEXTS = ["w1 w2 w3", "w7", "w4 w5 w6 w8 w9 w10 w11"]
 
 
 def encoder_at(path: Path | str, **changed: Any) -> HFText:
-    settings: dict[str, Any] = {"pooling": "mean", "normalise": True, "frozen": False, **changed}
-    return HFText(SHAPE, path=str(path), preprocess=Tokens(path=str(path), max_length=16), **settings)
+    settings: dict[str, Any] = {
+        "pooling": "mean",
+        "layer": None,
+        "dtype": "fp32",
+        "normalise": True,
+        "frozen": False,
+        **changed,
+    }
+    return HFText(
+        SHAPE, path=str(path), preprocess=Tokens(path=str(path), max_length=16, in_prompt=False), **settings
+    )
 
 
 def frozen_at(path: Path | str, cached: Any) -> FrozenText:
-    return FrozenText(cached, path=str(path), max_length=16, pooling="mean", batch_size=2)
+    return FrozenText(
+        cached, path=str(path), max_length=16, pooling="mean", layer=None, dtype="fp32", batch_size=2
+    )
 
 
 def test_frozen_encoder_keeps_its_features_and_leaves_the_state(tiny_bert: Path, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     encoder, frozen = encoder_at(tiny_bert), encoder_at(tiny_bert, frozen=True)
-    inputs = Tokens(path=str(tiny_bert), max_length=16).texts(TEXTS)
+    inputs = Tokens(path=str(tiny_bert), max_length=16, in_prompt=False).texts(TEXTS)
     torch.testing.assert_close(encoder(inputs).detach(), frozen(inputs))
     assert not list(frozen.parameters())
     assert set(frozen.state_dict()) == {"digest"}
@@ -63,7 +74,7 @@ def test_features_are_computed_once_for_each_content(tiny_bert: Path) -> None:
     second.texts(texts[:5])  # too few to keep
     assert len(made) == 2
     whole = encoder_at(tiny_bert)
-    expected = whole(Tokens(path=str(tiny_bert), max_length=16).texts(texts)).detach()
+    expected = whole(Tokens(path=str(tiny_bert), max_length=16, in_prompt=False).texts(texts)).detach()
     features = Features((16,), path=str(tiny_bert), preprocess=second, normalise=True)
     torch.testing.assert_close(features(first), expected, rtol=1e-4, atol=1e-5)
 
@@ -80,7 +91,7 @@ def test_state_of_a_trainable_encoder_loads_into_another(tiny_bert: Path) -> Non
         for parameter in first.parameters():
             parameter.add_(0.1)
     second.load_state_dict(first.state_dict())
-    inputs = Tokens(path=str(tiny_bert), max_length=16).texts(TEXTS)
+    inputs = Tokens(path=str(tiny_bert), max_length=16, in_prompt=False).texts(TEXTS)
     assert torch.equal(first(inputs), second(inputs))
 
 
@@ -88,7 +99,9 @@ def test_many_examples_are_encoded_a_few_at_a_time_where_no_gradient_is_asked_fo
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = encoder_at(tiny_bert)
-    inputs = Tokens(path=str(tiny_bert), max_length=16).texts((TEXTS * AT_ONCE)[: 2 * AT_ONCE + 5])
+    inputs = Tokens(path=str(tiny_bert), max_length=16, in_prompt=False).texts(
+        (TEXTS * AT_ONCE)[: 2 * AT_ONCE + 5]
+    )
     whole, sizes, encoded = encoder(inputs), [], encoder.encoded
 
     def counted(part: Inputs) -> torch.Tensor:
@@ -102,6 +115,6 @@ def test_many_examples_are_encoded_a_few_at_a_time_where_no_gradient_is_asked_fo
 
 
 def test_no_example_has_no_features(tiny_bert: Path) -> None:
-    tokens = Tokens(path=str(tiny_bert), max_length=16).texts(TEXTS)
+    tokens = Tokens(path=str(tiny_bert), max_length=16, in_prompt=False).texts(TEXTS)
     none = encoder_at(tiny_bert)(map_inputs(lambda tensor: tensor[:0], tokens))
     assert none.shape == (0, 16)

@@ -23,16 +23,27 @@ Make = Callable[..., Any]
 
 
 def encoder_at(path: Path | str, **changed: Any) -> HFText:
-    settings: dict[str, Any] = {"pooling": "mean", "normalise": True, "frozen": False, **changed}
-    return HFText(SHAPE, path=str(path), preprocess=Tokens(path=str(path), max_length=16), **settings)
+    settings: dict[str, Any] = {
+        "pooling": "mean",
+        "layer": None,
+        "dtype": "fp32",
+        "normalise": True,
+        "frozen": False,
+        **changed,
+    }
+    return HFText(
+        SHAPE, path=str(path), preprocess=Tokens(path=str(path), max_length=16, in_prompt=False), **settings
+    )
 
 
 def frozen_at(path: Path | str, cached: Any) -> FrozenText:
-    return FrozenText(cached, path=str(path), max_length=16, pooling="mean", batch_size=2)
+    return FrozenText(
+        cached, path=str(path), max_length=16, pooling="mean", layer=None, dtype="fp32", batch_size=2
+    )
 
 
 def test_tokens_fill_up_on_the_right_and_cut_off(tiny_bert: Path) -> None:
-    read = Tokens(path=str(tiny_bert), max_length=6).texts(TEXTS)
+    read = Tokens(path=str(tiny_bert), max_length=6, in_prompt=False).texts(TEXTS)
     assert read["input_ids"].tolist() == [  # type: ignore[index]
         [2, 5, 6, 7, 3, 0],
         [2, 11, 3, 0, 0, 0],
@@ -42,33 +53,55 @@ def test_tokens_fill_up_on_the_right_and_cut_off(tiny_bert: Path) -> None:
 
 
 def test_texts_that_are_cut_are_counted_with_a_length_that_is_enough(tiny_bert: Path) -> None:
-    tokens = Tokens(path=str(tiny_bert), max_length=6)
+    tokens = Tokens(path=str(tiny_bert), max_length=6, in_prompt=False)
     assert tokens.cut(["w1 w2", "w1 w2 w3 w4"]) == (0, 0)
     assert tokens.cut(["w1 w2 w3 w4 w5", " ".join(["w1"] * 13), "w1"]) == (2, 16)  # 7 and 15 tokens
     tokens.tokenizer.model_max_length = 10
     assert tokens.cut([" ".join(["w1"] * 13)]) == (1, 10)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_texts_of_a_prompt_have_no_tokens_of_their_own_and_a_space_before_them(tiny_bert: Path) -> None:
+    tokens = Tokens(path=str(tiny_bert), max_length=4, in_prompt=True)
+    assert tokens.texts(["w1 w2", "w3"])["input_ids"].tolist() == [[5, 6], [7, 0]]  # type: ignore[index]
+    assert tokens.begins == (2,)
+    assert tokens.part("w1", " w2") == (5,)
+    assert tokens.cut(["w1 w2 w3 w4 w5"]) == (1, 8)
+    assert tokens.as_json() is None
+    plain = Tokens(path=str(tiny_bert), max_length=4, in_prompt=False)
+    assert plain.fingerprint != tokens.fingerprint
+
+
+def test_labels_that_others_begin_with_are_warned_of(
+    tiny_bert: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokens = Tokens(path=str(tiny_bert), max_length=8, in_prompt=True)
+    tokens.names(["w1 w2", "w1 w3", "w2"])
+    assert caplog.messages == []
+    tokens.names(["w1 w2", "w1", "w1 w2 w3"])
+    (message,) = caplog.messages
+    assert message.startswith("dataset: 3 pairs of labels begin with the same words ('w1' and 'w1 w2'), and")
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
 @pytest.mark.parametrize("normalise", [True, False])
 def test_encoder_pools_what_transformers_computes(tiny_bert: Path, pooling: str, normalise: bool) -> None:
     transformers = pytest.importorskip("transformers")
     encoder = encoder_at(tiny_bert, pooling=pooling, normalise=normalise)
-    tokens = Tokens(path=str(tiny_bert), max_length=16)
+    tokens = Tokens(path=str(tiny_bert), max_length=16, in_prompt=False)
     theirs = transformers.AutoModel.from_pretrained(tiny_bert).eval()
     with torch.no_grad():
         found = encoder(tokens.texts(TEXTS))
         for text, features in zip(TEXTS, found, strict=True):
             ids = tokens.texts([text])["input_ids"]  # type: ignore[index]
             hidden = theirs(input_ids=ids.long()).last_hidden_state[0]
-            expected = hidden[0] if pooling == "cls" else hidden.mean(0)
+            expected = {"cls": hidden[0], "last": hidden[-1], "mean": hidden.mean(0)}[pooling]
             expected = expected / expected.norm() if normalise else expected
             torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("make", ["hf_text", "embedding_bag"])
 def test_features_depend_on_neither_padding_nor_batch(tiny_bert: Path, make: str) -> None:
-    tokens = Tokens(path=str(tiny_bert), max_length=16)
+    tokens = Tokens(path=str(tiny_bert), max_length=16, in_prompt=False)
     encoder: Encoder = encoder_at(tiny_bert)
     if make == "embedding_bag":
         encoder = EmbeddingBag(SHAPE, path=str(tiny_bert), preprocess=tokens, embedding_dim=4, hidden=5)
@@ -87,7 +120,7 @@ def test_masked_mean_is_the_mean_of_what_the_mask_shows() -> None:
 
 def test_every_parameter_has_a_gradient_and_dropout_is_off(tiny_bert: Path) -> None:
     encoder = encoder_at(tiny_bert).train()
-    inputs = Tokens(path=str(tiny_bert), max_length=16).texts(TEXTS)
+    inputs = Tokens(path=str(tiny_bert), max_length=16, in_prompt=False).texts(TEXTS)
     assert torch.equal(encoder(inputs), encoder(inputs))
     gradients = torch.autograd.grad(encoder(inputs).sum(), list(encoder.parameters()))
     assert len(gradients) > 30
@@ -101,7 +134,9 @@ def test_texts_of_a_call_are_of_similar_length_and_come_back_in_order(tiny_bert:
     torch.testing.assert_close(whole, single, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("make", [lambda p: Tokens(path=p, max_length=16), lambda p: frozen_at(p, None)])
+@pytest.mark.parametrize(
+    "make", [lambda p: Tokens(path=p, max_length=16, in_prompt=False), lambda p: frozen_at(p, None)]
+)
 def test_preprocess_of_text_refuses_the_rest(tiny_bert: Path, make: Callable[[str], Preprocess]) -> None:
     preprocess = make(str(tiny_bert))
     with pytest.raises(ValueError, match=r"^model: it reads text, not images; choose"):
@@ -113,7 +148,7 @@ def test_preprocess_of_text_refuses_the_rest(tiny_bert: Path, make: Callable[[st
 
 
 def test_models_of_text_refuse_other_inputs(tiny_bert: Path) -> None:
-    tokens = Tokens(path=str(tiny_bert), max_length=16)
+    tokens = Tokens(path=str(tiny_bert), max_length=16, in_prompt=False)
     with pytest.raises(ValueError, match=r"^model: it reads text, which this data set does not give; choose"):
         EmbeddingBag((3,), path=str(tiny_bert), preprocess=tokens, embedding_dim=2, hidden=2)
     with pytest.raises(ValueError, match=r"^path: elsewhere is not where the tokenizer comes from"):
@@ -123,8 +158,9 @@ def test_models_of_text_refuse_other_inputs(tiny_bert: Path) -> None:
 
 
 def test_minilm_tells_meanings_apart(minilm: str) -> None:
-    tokens = Tokens(path=minilm, max_length=32)
-    encoder = HFText(SHAPE, path=minilm, preprocess=tokens, pooling="mean", normalise=True, frozen=True)
+    tokens = Tokens(path=minilm, max_length=32, in_prompt=False)
+    settings: Any = {"pooling": "mean", "layer": None, "dtype": "fp32", "normalise": True, "frozen": True}
+    encoder = HFText(SHAPE, path=minilm, preprocess=tokens, **settings)
     with torch.no_grad():
         f = encoder(tokens.texts(["I lost my card", "My card is gone", "What is the exchange rate?"]))
     assert encoder.feature_dim == 384
@@ -168,7 +204,10 @@ def test_minilm_adapts_by_low_rank_weights(text_experiment: Make, minilm: str) -
 
 
 def test_encoder_of_text_can_be_exported_for_any_number_and_length(tiny_bert: Path) -> None:
-    tokens, encoder = Tokens(path=str(tiny_bert), max_length=16), encoder_at(tiny_bert, frozen=True).eval()
+    tokens, encoder = (
+        Tokens(path=str(tiny_bert), max_length=16, in_prompt=False),
+        encoder_at(tiny_bert, frozen=True).eval(),
+    )
     n, length = torch.export.Dim("n", max=64), torch.export.Dim("length", min=2, max=16)
     shapes = {"inputs": {name: {0: n, 1: length} for name in SHAPE}}
     exported = torch.export.export(encoder, (dict(tokens.texts(TEXTS[:2])),), dynamic_shapes=shapes)

@@ -20,6 +20,22 @@ CASES: list[tuple[Rule, Optimizer]] = [
 ]
 
 
+def test_adam_takes_the_rate_of_each_step_from_a_schedule() -> None:
+    weights, rates = start(), [0.3, 0.1, 0.2]
+    reference = start()
+    optimizer = torch.optim.Adam(list(reference.values()), 1.0)
+    for rate, moved in zip(
+        rates,
+        islice(descend(bowl, weights, adam(rates.__getitem__, beta1=0.9), second_order=False), 1, 4),
+        strict=True,
+    ):
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad()
+        torch.autograd.backward(bowl(reference))
+        optimizer.step()
+        torch.testing.assert_close(moved, reference)
+
+
 def start(*shape: int) -> Weights:
     generator = torch.Generator().manual_seed(0)
     return {

@@ -34,6 +34,7 @@ from coldstart_cli.bundles.source_temperature import source_temperature
 from coldstart_cli.bundles.stated_test import scored
 from coldstart_cli.bundles.untrained import said_of_untrained
 from coldstart_cli.config.building import build
+from coldstart_cli.core.stepping import adapted_after
 from coldstart_cli.core.tasks import Strategy, Support
 from coldstart_cli.datasets.own.input_range import InputRange
 from coldstart_cli.datasets.own.labelled import Labelled
@@ -142,7 +143,7 @@ def adapt(
     step, how = _chosen(rehearsal, ready.candidates, plan, run)
     answers = rehearsal.answers(step, plan.folds_to_estimate, plan.repeats_to_estimate)
     before = time.perf_counter()
-    *_, adapted = islice(strategy.adapt(support), step + 1)
+    adapted = adapted_after(strategy, support, step)
     seconds = time.perf_counter() - before
     module = adapted.module
     own = settled(module, support)

@@ -1,7 +1,8 @@
 """Bundles: a predictor for one task as a folder that can be moved, read and trusted.
 
-It holds values only: a card, tensors, perhaps a copy of the pretrained base; no source examples, no support
-examples, nothing that runs. Which files these are: `folder`. How the predictor is built again: `rebuild`.
+It holds values only: a card, tensors, perhaps a copy of the pretrained base; no source examples, nothing that
+runs, and no support examples but where the predictor reads them as demonstrations, which the card says. Which
+files these are: `folder`. How the predictor is built again: `rebuild`.
 """
 
 from __future__ import annotations

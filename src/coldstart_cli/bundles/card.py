@@ -82,6 +82,7 @@ class BuildFacts:
         strategy, model, optimizer: nodes of the config.
         facts: of the strategy's training, which a task of your own cannot know.
         inputs: by name; the name of inputs that are one tensor is empty.
+        names: of the classes, as `inputs`; empty where they have none that the model reads.
         counts: examples of each class; of a regression all of them in one number.
         settled: its batch norms keep the statistics of the support set.
         from_base: the tensors that the pretrained base holds.
@@ -101,6 +102,7 @@ class BuildFacts:
     n_unlabelled: int
     settled: bool = False
     from_base: tuple[str, ...] = ()
+    names: Mapping[str, InputFacts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,13 +293,13 @@ def _value(name: str, hint: Any, value: Any) -> Any:
 
 def _drawable(build: BuildFacts) -> bool:
     """Whether the zeros that a predictor is built on are tensors that fit into memory."""
-    inputs = build.inputs.values()
-    n = sum(build.counts) + build.n_unlabelled
+    inputs = (*build.inputs.values(), *build.names.values())
+    n = sum(build.counts) + build.n_unlabelled + len(build.counts)
     sizes = [n * math.prod(spec.shape) for spec in inputs]
     whole = [*build.counts, build.n_unlabelled, build.n_outputs, *(d for spec in inputs for d in spec.shape)]
     return (
         all(value >= 0 for value in whole)
         and all(isinstance(getattr(torch, spec.dtype, None), torch.dtype) for spec in inputs)
-        and bool(sizes)
+        and bool(build.inputs)
         and max(sizes) + n * build.n_outputs <= MOST_VALUES
     )

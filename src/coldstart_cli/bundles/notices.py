@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from coldstart_cli.bundles import temperature
 from coldstart_cli.bundles.batch_statistics import reads_its_batch, settling_inputs
 from coldstart_cli.bundles.card import BY_LABELS, CrossValidation
 from coldstart_cli.bundles.held_out_labels import Together
+from coldstart_cli.core.stepping import adapted_after
 from coldstart_cli.core.tasks import Adapted, Strategy, Support, n_examples
 from coldstart_cli.datasets.own.labelled import Labelled
 
@@ -66,6 +66,13 @@ def of_strategy(
         by_names = strategy.reads_names and support.names is not None
         name, n = config["names"]["strategy"], n_examples(free)
         found.append(f"dataset.unlabelled: {_unused(name, n, len(support), by_names=by_names)}")
+    shown = sum(getattr(module, "holds_examples", 0) for module in adapted.module.modules())
+    if shown:
+        held = _counted(shown, "labelled example itself", "labelled examples themselves")
+        found.append(
+            f"the bundle holds {held}, which it shows to the language model before every question: whoever "
+            "has the bundle can read them"
+        )
     if reads_its_batch(adapted.module):
         n, kind = n_examples(settling_inputs(support)), "labelled" if len(support) else "unlabelled"
         found.append(
@@ -165,7 +172,7 @@ def _conflicts(classes: np.ndarray[Any, Any], alike: np.ndarray[Any, Any]) -> li
 
 def _uses(strategy: Strategy, support: Support, adapted: Adapted, step: int) -> bool:
     """Whether it adapts otherwise without the unlabelled examples."""
-    *_, without = islice(strategy.adapt(replace(support, unlabelled=None)), step + 1)
+    without = adapted_after(strategy, replace(support, unlabelled=None), step)
     return without.changed.keys() != adapted.changed.keys() or any(
         not torch.equal(tensor, adapted.changed[name]) for name, tensor in without.changed.items()
     )

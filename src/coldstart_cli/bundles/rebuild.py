@@ -30,7 +30,6 @@ def build_section(
 ) -> BuildFacts:
     """What it takes to build the predictor again, as values; `is_settled` as `BuildFacts.settled`."""
     labelled = task.labelled
-    inputs = labelled.inputs if isinstance(labelled.inputs, Mapping) else {"": labelled.inputs}
     n_classes = len(labelled.classes)
     return BuildFacts(
         recipe=dict(labelled.recipe),
@@ -40,10 +39,8 @@ def build_section(
         seed=config["seed"],
         n_steps=config["training"]["steps"],
         facts=dict(known),
-        inputs={
-            name: InputFacts(shape=tuple(t.shape[1:]), dtype=str(t.dtype).removeprefix("torch."))
-            for name, t in inputs.items()
-        },
+        inputs=_facts_of(labelled.inputs),
+        names={} if labelled.names is None else _facts_of(labelled.names),
         classification=bool(labelled.classes),
         n_outputs=labelled.objective.n_outputs,
         counts=tuple(labelled.targets.bincount(minlength=n_classes).tolist())
@@ -52,6 +49,14 @@ def build_section(
         n_unlabelled=0 if labelled.unlabelled is None else n_examples(labelled.unlabelled),
         settled=is_settled,
     )
+
+
+def _facts_of(inputs: Inputs) -> dict[str, InputFacts]:
+    named = inputs if isinstance(inputs, Mapping) else {"": inputs}
+    return {
+        name: InputFacts(shape=tuple(t.shape[1:]), dtype=str(t.dtype).removeprefix("torch."))
+        for name, t in named.items()
+    }
 
 
 def base_tensors(build: BuildFacts) -> dict[str, Tensor]:
@@ -96,12 +101,12 @@ def _zeros(build: BuildFacts) -> OneTask:
     n_classes = len(counts) if build.classification else 0
     objective = objective_of(build)
 
-    def inputs(n: int) -> Inputs:
+    def inputs(n: int, facts: Mapping[str, InputFacts] = build.inputs) -> Inputs:
         made = {
             name: (torch.ones if name == "attention_mask" else torch.zeros)(
                 (n, *spec.shape), dtype=getattr(torch, spec.dtype)
             )
-            for name, spec in build.inputs.items()
+            for name, spec in facts.items()
         }
         return made[""] if set(made) == {""} else made
 
@@ -124,6 +129,7 @@ def _zeros(build: BuildFacts) -> OneTask:
         unlabelled=inputs(build.n_unlabelled) if build.n_unlabelled else None,
         skipped=(),
         recipe=build.recipe,
+        names=inputs(n_classes, build.names) if build.names else None,
         fingerprint="",
     )
     return OneTask(labelled, build.seed)

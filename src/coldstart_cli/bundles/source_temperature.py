@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import islice
 from statistics import mode
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 
 from coldstart_cli.bundles import temperature
 from coldstart_cli.bundles.batch_statistics import settled
+from coldstart_cli.core.stepping import adapted_after
 from coldstart_cli.core.tasks import Strategy, TaskSource
 from coldstart_cli.datasets.own.one_task import OneTask
 from coldstart_cli.errors import RequestError
@@ -89,7 +89,7 @@ def _predicted(
     outputs, targets = [], []
     for task in tasks_of(source, "validation", n_tasks):
         there = task.to(hardware.device)
-        *_, adapted = islice(strategy.adapt(there.support), step + 1)
+        adapted = adapted_after(strategy, there.support, step)
         module = settled(adapted.module, there.support)
         with torch.no_grad():
             outputs.append(module(there.query.inputs).float().cpu())

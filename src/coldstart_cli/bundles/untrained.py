@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any
 
+from coldstart_cli.core.stepping import adapted_after
 from coldstart_cli.core.tasks import Strategy, Support
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.pretrained import Pretrained
@@ -27,8 +27,7 @@ def said_of_untrained(
     pretrained = any(isinstance(module, Pretrained) for module in strategy.modules())
     if not strategy.learns_from_source or not random or pretrained:
         return ()
-    # the second item is after one step, where a strategy takes any
-    *_, adapted = islice(strategy.adapt(support), 2)
+    adapted = adapted_after(strategy, support, 1)
     if not allowed and not any("encoder." in changed for changed in adapted.changed):
         raise RequestError(
             f"strategy: {name} fits no weight of {model}, and no run has trained them: they would stay "

@@ -377,6 +377,8 @@ def _composition(error: Exception, overrides: Sequence[str]) -> str:
         near = [k for k in known if k.rpartition(".")[0] == parent] or known
         return f"{key}: there is no such key; {suggestion(key, near)}"
     group = re.search(r"Could not override '([^']+)'\.\s*No match in the defaults list", text)
+    if group and group.group(1) == "prompt":  # which is listed among the groups
+        return "prompt: it is a part of a model; write prompt@model.prompt=NAME with model=causal_lm"
     if group:
         return (
             f"{group.group(1)}: there is no such group; {suggestion(group.group(1), _known_keys(overrides))}"

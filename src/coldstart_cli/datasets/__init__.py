@@ -13,6 +13,7 @@ __getattr__, __dir__ = face(
         "benchmarks.glyph_styles": "glyph_styles",
         "benchmarks.glyphs": "glyphs",
         "benchmarks.omniglot": "omniglot",
+        "benchmarks.sentences": "sentences",
         "benchmarks.sensors": "sensors",
         "benchmarks.synthetic": "Sinusoid",
         "own.arrays": "arrays",

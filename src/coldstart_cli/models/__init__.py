@@ -5,9 +5,12 @@ from coldstart_cli.faces import face
 __getattr__, __dir__ = face(
     __name__,
     {
+        "causal_lm": "CausalLM",
+        "clip": "CLIP Captions",
         "conv": "Conv4",
         "mlp": "MLP",
         "network": "Encoder Network Predictor",
+        "prompt": "Prompt",
         "preprocess": "Plain Preprocess",
         "pretrained": "Features",
         "text": "EmbeddingBag FrozenText HFText Tokens",

@@ -1,19 +1,20 @@
 """Pretrained networks by transformers, which only this module imports: weights are data, code is ours.
 
-A model is a folder with `config.json` and `*.safetensors`. Weights in pickles and a repository's own code are
-never read. Loading a folder needs no network; a hub name is looked up in the hub's cache first, and
-HF_HUB_OFFLINE=1 forbids to look further.
+A model is a folder with `config.json` and `*.safetensors`, or a GGUF file, of which `gguf.py` makes such a
+folder. Weights in pickles and a repository's own code are never read. Loading a folder needs no network; a
+hub name is looked up in the hub's cache first, and HF_HUB_OFFLINE=1 forbids to look further.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib.util
+import logging
 import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import doc
@@ -23,11 +24,18 @@ from coldstart_cli.digests import digest, file_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.regular import check_no_loop, opened
 from coldstart_cli.files.untrusted import LARGEST_JSON
+from coldstart_cli.models import gguf
 
 PACKAGE = "package:"
 """`package:NAME/FOLDER` is a folder inside an installed Python package, which is not imported."""
 
-ModelPath = Annotated[str, doc(f"a folder, {PACKAGE}NAME/FOLDER, or a hub name")]
+ModelPath = Annotated[str, doc(f"a folder, {PACKAGE}NAME/FOLDER, a GGUF file, or a hub name")]
+
+Dtype = Literal["fp32", "bf16"]
+"""Of the weights: bf16 takes half the memory and has three decimal digits."""
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+Attention = Literal["eager", "sdpa"]
+"""Step by step, which can be differentiated twice, or by torch's fused kernels, which cannot on a CPU."""
 
 # No *.bin and no *.pt: loading a pickle may run code.
 WEIGHTS = ("*.safetensors", "config.json")
@@ -35,22 +43,26 @@ WEIGHTS = ("*.safetensors", "config.json")
 _READ = ("*.json", "*.safetensors", "*.txt", "*.model")
 _TRUE = ("1", "true", "yes", "on")
 
+_log = logging.getLogger(__name__)
+
 
 def folder_of(path: str) -> Path:
     """The folder of a model.
 
     Args:
-        path: a folder, `package:NAME/FOLDER`, or a hub name (`owner/name`).
+        path: a folder, `package:NAME/FOLDER`, a GGUF file or a folder with one, or a hub name (`owner/name`).
 
     Raises:
         ValueError: where it is none of them, or a hub name that is not available.
     """
     if path.startswith(PACKAGE):
-        return _packaged(path.removeprefix(PACKAGE))
+        return gguf.unpacked(_packaged(path.removeprefix(PACKAGE)))
     folder = Path(path).expanduser()
     if folder.is_dir():
         _check_files(folder)
-        return folder
+        return gguf.unpacked(folder)
+    if folder.suffix == gguf.SUFFIX and folder.exists():
+        return gguf.unpacked(folder)
     if path.startswith(("/", ".", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path):
         raise ValueError(f"path: there is no folder {path}; give a model's folder or its hub name")
     return _from_hub(path)
@@ -73,13 +85,19 @@ def _check_files(folder: Path) -> None:
         raise ValueError(f"path: {place} cannot be read ({error.strerror}); remove it") from error
 
 
-def network_of(folder: Path, part: str | None) -> tuple[nn.Module, frozenset[str]]:
-    """The network of a folder in evaluation mode and float32, and the names of weights that its files lack.
-
-    Attention is computed step by step ("eager"): torch's fused kernels have no second derivative on a CPU.
+def network_of(
+    folder: Path,
+    part: str | None,
+    *,
+    language_head: bool = False,
+    attention: Attention = "eager",
+    dtype: Dtype = "fp32",
+) -> tuple[nn.Module, frozenset[str]]:
+    """The network of a folder in evaluation mode, and the names of weights that its files lack.
 
     Args:
         part: name of the configuration's part to take (`vision_config`), where it has one; None for all.
+        language_head: with the head that predicts the next token.
 
     Raises:
         ValueError: where the folder holds no such network in safetensors.
@@ -91,21 +109,35 @@ def network_of(folder: Path, part: str | None) -> tuple[nn.Module, frozenset[str
     transformers = imported()
     config = config_of(folder)
     config = getattr(config, part, config) if part else config
+    kind = transformers.AutoModelForCausalLM if language_head else transformers.AutoModel
     try:
-        network, info = transformers.AutoModel.from_pretrained(
+        network, info = kind.from_pretrained(
             str(folder),
             config=config,
             # No code of the repository is run and no pickle is opened, whatever the folder asks for.
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
-            attn_implementation="eager",
-            dtype=torch.float32,
+            attn_implementation=attention,
+            dtype=DTYPES[dtype],
             output_loading_info=True,
         )
     except Exception as error:  # files from elsewhere can raise nearly anything
-        raise ValueError(_unreadable(folder, error)) from error
+        raise ValueError(unreadable(folder, error)) from error
     return network.eval(), frozenset(info["missing_keys"])
+
+
+def check_language_head(folder: Path) -> None:
+    """
+    Raises:
+        ValueError: where the network of a folder predicts no next token.
+    """
+    names = getattr(config_of(folder), "architectures", None) or ["unknown"]
+    if not any(re.search(r"ForCausalLM|LMHeadModel|ForConditionalGeneration", name) for name in names):
+        raise ValueError(
+            f"path: {folder} has no language head (its network is {names[0]}); give a causal language model, "
+            "or choose model=hf_text"
+        )
 
 
 def config_of(folder: Path) -> Any:
@@ -121,25 +153,38 @@ def config_of(folder: Path) -> Any:
             str(folder), trust_remote_code=False, local_files_only=True
         )
     except Exception as error:
-        raise ValueError(_unreadable(folder, error)) from error
+        raise ValueError(unreadable(folder, error)) from error
 
 
 def tokenizer_of(folder: Path) -> Any:
-    """The tokenizer of a folder; it pads on the right.
+    """The tokenizer of a folder; it pads on the right, with its end of text where it has no padding token.
 
     Raises:
-        ValueError: where there is none, or it has no padding token.
+        ValueError: where there is none, or it has neither of these tokens.
     """
     try:
         tokenizer = imported().AutoTokenizer.from_pretrained(
             str(folder), trust_remote_code=False, local_files_only=True, use_fast=True
         )
     except Exception as error:
-        raise ValueError(_unreadable(folder, error)) from error
+        raise ValueError(unreadable(folder, error)) from error
+    if tokenizer.pad_token is None and tokenizer.eos_token is None:
+        raise ValueError(
+            f"path: the tokenizer of {folder} has no padding token and no end of text; give another model"
+        )
     if tokenizer.pad_token is None:
-        raise ValueError(f"path: the tokenizer of {folder} has no padding token; give another model")
+        tokenizer.pad_token = tokenizer.eos_token
+        _say_once(
+            f"model.path: the tokenizer of {folder} has no padding token; its end of text "
+            f"({tokenizer.eos_token}) fills up, which no network sees"
+        )
     tokenizer.padding_side = "right"
     return tokenizer
+
+
+@functools.cache
+def _say_once(words: str) -> None:
+    _log.warning("%s", words)
 
 
 def imported() -> Any:
@@ -164,7 +209,7 @@ def content_digest(folder: Path, patterns: Iterable[str]) -> str:
     """Sixteen hexadecimal digits over the files of a folder that match, their names included."""
     # A set, since a file may match two patterns; sorted, since the order of `glob` is the file system's.
     files = sorted({file for pattern in patterns for file in folder.glob(pattern)})
-    return digest(f"{file.name} {_digest_of(file)}" for file in files)
+    return digest(f"{file.name} {digest_of(file)}" for file in files)
 
 
 def revision_of(path: str) -> str | None:
@@ -177,7 +222,8 @@ def revision_of(path: str) -> str | None:
     return folder.name if folder.parent.name == "snapshots" else None  # as the hub's cache lays them out
 
 
-def _digest_of(file: Path) -> str:
+def digest_of(file: Path) -> str:
+    """All hexadecimal digits over a file, which is read once while it stays as it is."""
     status = file.stat()
     facts = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     return _digest_while(file, facts)
@@ -207,13 +253,18 @@ def used_parameters(output: Tensor) -> set[int]:
 
 def make_constant(module: nn.Module, names: Sequence[str]) -> None:
     """Turns parameters into constants, without gradient and outside the state dict: the files have them."""
+    places: dict[int, list[str]] = {}  # a table of tokens is often the last layer's weight too
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        places.setdefault(id(parameter), []).append(name)
     for name in names:
-        owner, _, leaf = name.rpartition(".")
-        holder = module.get_submodule(owner)
-        tensor = getattr(holder, leaf).detach()
-        # Parameter and buffer of one name cannot coexist in a module.
-        delattr(holder, leaf)
-        holder.register_buffer(leaf, tensor, persistent=False)
+        parameter = module.get_parameter(name)
+        tensor = parameter.detach()
+        for place in places[id(parameter)]:
+            owner, _, leaf = place.rpartition(".")
+            holder = module.get_submodule(owner)
+            # Parameter and buffer of one name cannot coexist in a module.
+            delattr(holder, leaf)
+            holder.register_buffer(leaf, tensor, persistent=False)
 
 
 def keep_used(network: nn.Module, output: Tensor, missing: frozenset[str], hint: str) -> None:
@@ -271,6 +322,7 @@ def _from_hub(name: str) -> Path:
     return Path(folder)
 
 
-def _unreadable(folder: Path, error: Exception) -> str:
+def unreadable(folder: Path, error: Exception) -> str:
+    """One line on what transformers says of files that it cannot load."""
     reason = " ".join(str(error).split())[:120].replace(":", " ")
     return f"path: {folder} cannot be loaded ({type(error).__name__}, {reason}); give another model"

@@ -61,7 +61,12 @@ class Preprocess(ABC):
 
     def names(self, words: Sequence[str]) -> Inputs | None:
         """What n classes are called, in words -> inputs of n examples; None where the model reads no text."""
-        return self.texts(words) if self.reads_text and words else None
+        return self.texts(words) if self.reads_names and words else None
+
+    @property
+    def reads_names(self) -> bool:
+        """Whether `names` serves: where texts are read, and where names are read beside images."""
+        return self.reads_text
 
     @abstractmethod
     def vectors(self, values: Tensor) -> Inputs:

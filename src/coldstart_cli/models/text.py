@@ -6,6 +6,7 @@ arXiv:1908.10084, section 3).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, final
@@ -19,6 +20,7 @@ from coldstart_cli.core.tasks import Inputs, map_inputs
 from coldstart_cli.digests import digest, whole_digest
 from coldstart_cli.models.hf import (
     WEIGHTS,
+    Dtype,
     ModelPath,
     content_digest,
     folder_of,
@@ -30,7 +32,11 @@ from coldstart_cli.models.network import Encoder, InputShape
 from coldstart_cli.models.preprocess import Preprocess
 from coldstart_cli.models.pretrained import BatchSize, Cached, FrozenFeatures, Pretrained
 
-TextPooling = Literal["mean", "cls"]
+TextPooling = Literal["mean", "cls", "last"]
+Layer = Annotated[int, Ge(0)] | None
+"""Whose hidden states are features: 0 is the table of tokens; None the last layer with the norm after it."""
+
+_log = logging.getLogger(__name__)
 
 _COUNTED = 4096
 """Texts that are counted at a time."""
@@ -46,16 +52,18 @@ class Tokens(Preprocess):
     Args:
         path: the model that the tokenizer belongs to; see `hf.folder_of`.
         max_length: most tokens of a text; the rest is cut off.
+        in_prompt: texts are read as parts of a prompt: after a space, and without the tokens that begin and
+            end a text.
     """
 
     max_length: int
     reads_text = True
 
-    def __init__(self, *, path: ModelPath, max_length: Annotated[int, Ge(4)]) -> None:
-        self.path, self.max_length = path, max_length
+    def __init__(self, *, path: ModelPath, max_length: Annotated[int, Ge(4)], in_prompt: bool) -> None:
+        self.path, self.max_length, self.in_prompt = path, max_length, in_prompt
         self.folder = folder_of(path)
         self.content: str = content_digest(self.folder, _TOKENIZER)
-        self.fingerprint = f"tokens-{self.content}-{max_length}"
+        self.fingerprint = f"tokens-{self.content}-{max_length}" + ("-in_prompt" if in_prompt else "")
 
     def load(self) -> None:
         _ = self.tokenizer
@@ -67,11 +75,11 @@ class Tokens(Preprocess):
     def as_json(self) -> str | None:
         """The tokenizer as a tokenizer.json by which other programs cut and fill up as `texts` does.
 
-        None where it is not of the kind that has such a file.
+        None where it is not of the kind that has such a file, or texts are parts of a prompt.
         """
         tokenizer = self.tokenizer
         backend = getattr(tokenizer, "backend_tokenizer", None)
-        if backend is None:
+        if backend is None or self.in_prompt:
             return None
         copied = type(backend).from_str(backend.to_str())
         copied.enable_truncation(self.max_length, direction=tokenizer.truncation_side)
@@ -84,14 +92,45 @@ class Tokens(Preprocess):
         """Size of the vocabulary."""
         return len(self.tokenizer)
 
+    @cached_property
+    def begins(self) -> tuple[int, ...]:
+        """The tokens that the tokenizer puts before a text, which none has `in_prompt`."""
+        whole, bare = self.tokenizer("a")["input_ids"], self.part("a")
+        return tuple(whole[: next(i for i in range(len(whole)) if whole[i : i + len(bare)] == list(bare))])
+
+    def part(self, text: str, then: str = "") -> tuple[int, ...]:
+        """The tokens of a text and no others, as they are before the text `then`."""
+        ids = tuple(self.tokenizer(text + then, add_special_tokens=False)["input_ids"]) if text else ()
+        if not then or not ids:
+            return ids
+        after = self.part(then)
+        # Line breaks before a word are often others than at the end of a text.
+        return ids[: -len(after)] if ids[-len(after) :] == after else self.part(text)
+
+    @cached_property
+    def _space(self) -> str:
+        # Some tokenizers read every text as if a space stood before it.
+        first = self.tokenizer.convert_ids_to_tokens(list(self.part("a")))[0]
+        return " " if self.in_prompt and not first.startswith("\u2581") else ""
+
     def texts(self, texts: Sequence[str]) -> Inputs:
         read = self.tokenizer(
-            list(texts), padding=True, truncation=True, max_length=self.max_length, return_tensors="np"
+            [f"{self._space}{text}" for text in texts],
+            add_special_tokens=not self.in_prompt,
+            padding=True,
+            truncation=True,
+            max_length=self.max_length,
+            return_tensors="np",
         )
         return {
             "input_ids": torch.from_numpy(read["input_ids"]).int(),
             "attention_mask": torch.from_numpy(read["attention_mask"]).bool(),
         }
+
+    def names(self, words: Sequence[str]) -> Inputs | None:
+        if self.in_prompt:
+            _warn_of_beginnings({label: self.part(label) for label in words})
+        return super().names(words)
 
     def cut(self, texts: Sequence[str]) -> tuple[int, int]:
         # A token takes a byte at least, so that short texts need not be read to know that they fit.
@@ -121,12 +160,15 @@ class HFText(Pretrained):
         input_shape: of `input_ids` and `attention_mask`.
         path: the model; see `hf.folder_of`.
         preprocess: its tokenizer.
-        pooling: `mean` over a text's tokens, or `cls`, its first.
+        pooling: `mean` over a text's tokens, `cls`, its first, or `last`, which in a causal language model
+            alone has seen all others.
+        layer: whose hidden states are pooled, see `Layer`.
+        dtype: of the weights; features are float32.
         normalise: scale features to length 1.
         frozen: the weights are constants, which no strategy changes and no checkpoint holds.
 
     Raises:
-        ValueError: where inputs are not text, or there is no such model at `path`.
+        ValueError: where inputs are not text, there is no such model at `path`, or it has no such layer.
     """
 
     def __init__(
@@ -136,15 +178,18 @@ class HFText(Pretrained):
         path: ModelPath,
         preprocess: Tokens,
         pooling: TextPooling,
+        layer: Layer,
+        dtype: Dtype,
         normalise: bool,
         frozen: bool,
     ) -> None:
         super().__init__()
         check_reads_tokens(input_shape, path, preprocess)
         self.path, self.reads = path, preprocess.fingerprint
-        self.pooling, self.normalise, self.frozen = pooling, normalise, frozen
+        self.pooling, self.layer, self.normalise, self.frozen = pooling, layer, normalise, frozen
         self.content = content_digest(preprocess.folder, WEIGHTS)
-        self.body, missing = network_of(preprocess.folder, None)
+        self.body, missing = network_of(preprocess.folder, None, dtype=dtype)
+        check_network(self.body, preprocess, layer)
         if getattr(self.body, "pooler", None) is not None:
             # Its weights are often missing from files, and would then be random; we pool ourselves.
             setattr(self.body, "pooler", None)  # noqa: B010
@@ -161,8 +206,7 @@ class HFText(Pretrained):
         return F.normalize(features, dim=-1) if self.normalise else features
 
     def _pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
-        hidden: Tensor = self.body(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        return hidden[:, 0] if self.pooling == "cls" else masked_mean(hidden, mask)
+        return pooled(hidden_states(self.body, ids, mask, self.layer), mask, self.pooling)
 
 
 @final
@@ -172,7 +216,7 @@ class FrozenText(FrozenFeatures):
     Args:
         cached: from the run.
         path, max_length: of its tokens.
-        pooling: of its encoder.
+        pooling, layer, dtype: of its encoder.
         batch_size: texts in one call, which are of similar length.
     """
 
@@ -185,14 +229,17 @@ class FrozenText(FrozenFeatures):
         path: ModelPath,
         max_length: Annotated[int, Ge(4)],
         pooling: TextPooling,
+        layer: Layer,
+        dtype: Dtype,
         batch_size: BatchSize,
     ) -> None:
         self.cached, self.path, self.max_length = cached, path, max_length
-        self.pooling, self.batch_size = pooling, batch_size
-        self.tokens = Tokens(path=path, max_length=max_length)
+        self.pooling, self.layer, self.dtype, self.batch_size = pooling, layer, dtype, batch_size
+        self.tokens = Tokens(path=path, max_length=max_length, in_prompt=False)
         weights = content_digest(self.tokens.folder, WEIGHTS)
         self.content = digest([weights, self.tokens.content])
-        self.fingerprint = f"features-{weights}-{self.tokens.fingerprint}-{pooling}"
+        more = ("" if layer is None else f"-layer{layer}") + ("" if dtype == "fp32" else f"-{dtype}")
+        self.fingerprint = f"features-{weights}-{self.tokens.fingerprint}-{pooling}{more}"
 
     def load(self) -> None:
         self.tokens.load()
@@ -233,6 +280,8 @@ class FrozenText(FrozenFeatures):
             path=self.path,
             preprocess=self.tokens,
             pooling=self.pooling,
+            layer=self.layer,
+            dtype=self.dtype,
             normalise=False,
             frozen=True,
         )
@@ -294,6 +343,57 @@ def check_reads_tokens(input_shape: InputShape, path: str, preprocess: Tokens) -
         raise ValueError(
             f"path: {path} is not where the tokenizer comes from, {preprocess.path}; give path alone"
         )
+
+
+def _warn_of_beginnings(words: Mapping[str, Sequence[int]]) -> None:
+    """Says of labels that another one begins with: its words are then never less likely than the other's."""
+    known = {tuple(tokens): label for label, tokens in words.items()}
+    pairs = [
+        (known[head], label)
+        for label, tokens in words.items()
+        for n in range(1, len(tokens))
+        if (head := tuple(tokens[:n])) in known
+    ]
+    if pairs:
+        _log.warning(
+            "dataset: %d pairs of labels begin with the same words (%r and %r), and a language model finds "
+            "the shorter one at least as likely; rename it, or choose strategy.score=mean",
+            len(pairs),
+            *pairs[0],
+        )
+
+
+def check_network(body: nn.Module, preprocess: Tokens, layer: Layer) -> None:
+    """
+    Raises:
+        ValueError: where the tokenizer knows tokens that the network does not, or there is no such layer.
+    """
+    # The networks of transformers are typed as modules here, which have no such attributes.
+    config: Any = body.config
+    known = config.get_text_config().vocab_size
+    if preprocess.n_tokens > known:
+        raise ValueError(
+            f"path: its tokenizer has {preprocess.n_tokens} tokens and its network knows {known}; "
+            "give a folder whose tokenizer and network belong together"
+        )
+    n_layers = config.get_text_config().num_hidden_layers
+    if layer is not None and layer > n_layers:
+        raise ValueError(f"layer: {layer} is above the network's {n_layers}; choose one from 0 to {n_layers}")
+
+
+def hidden_states(body: nn.Module, ids: Tensor, mask: Tensor, layer: Layer) -> Tensor:
+    """(n, L, d), at least float32: what a network makes of ids (n, L) up to one of its layers."""
+    output = body(input_ids=ids, attention_mask=mask.long(), output_hidden_states=layer is not None)
+    hidden: Tensor = output.last_hidden_state if layer is None else output.hidden_states[layer]
+    return hidden.to(torch.promote_types(hidden.dtype, torch.float32))
+
+
+def pooled(hidden: Tensor, mask: Tensor, pooling: TextPooling) -> Tensor:
+    """(n, L, d) -> (n, d) by the positions where the mask (n, L) is true, which come first."""
+    if pooling == "last":
+        last = (mask.sum(1) - 1).clamp(min=0)  # of a text without tokens the first position, which is padding
+        return hidden[torch.arange(len(hidden), device=hidden.device), last]
+    return hidden[:, 0] if pooling == "cls" else masked_mean(hidden, mask)
 
 
 def trimmed(inputs: Inputs) -> tuple[Tensor, Tensor]:

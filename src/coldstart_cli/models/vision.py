@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, final
+from typing import Any, Literal, Protocol, final
 
 import torch
 from torch import Tensor
@@ -99,7 +99,7 @@ class HFImage(Pretrained):
         frozen: bool,
     ) -> None:
         super().__init__()
-        _check_reads_images(input_shape, path, preprocess)
+        check_reads_images(input_shape, path, preprocess)
         self.path, self.reads = path, preprocess.fingerprint
         self.pooling, self.normalise, self.frozen = pooling, normalise, frozen
         self.channels, self.size = int(preprocess.image_channels or 3), int(preprocess.image_size or 1)
@@ -115,15 +115,8 @@ class HFImage(Pretrained):
 
     def encoded(self, inputs: Inputs) -> Tensor:
         assert isinstance(inputs, Tensor)
-        images = inputs.to(self.mean.dtype)
-        images = images / 255 if inputs.dtype == torch.uint8 else images
-        if images.shape[1] == 1 and self.channels > 1:
-            # A view, without memory for the repeated channel.
-            images = images.expand(-1, self.channels, -1, -1)
-        if images.shape[2:] != (self.size, self.size):
-            # Bicubic interpolation overshoots at edges, hence the clamp.
-            images = F.interpolate(images, (self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
-        features = self._pooled((images - self.mean) / self.std)
+        pixels = normalised(inputs, self.mean, self.std, channels=self.channels, size=self.size)
+        features = self._pooled(pixels)
         return F.normalize(features, dim=-1) if self.normalise else features
 
     def _pooled(self, pixels: Tensor) -> Tensor:
@@ -194,6 +187,22 @@ class FrozenImage(FrozenFeatures):
         )
 
 
+def normalised(inputs: Tensor, mean: Tensor, std: Tensor, *, channels: int, size: int) -> Tensor:
+    """Images (n, 1 or channels, H, W) as a network reads them: (n, channels, size, size), normalised.
+
+    uint8 is scaled to [0, 1]; one channel is repeated; another size is resized (bicubic, antialiased).
+    """
+    images = inputs.to(mean.dtype)
+    images = images / 255 if inputs.dtype == torch.uint8 else images
+    if images.shape[1] == 1 and channels > 1:
+        # A view, without memory for the repeated channel.
+        images = images.expand(-1, channels, -1, -1)
+    if images.shape[2:] != (size, size):
+        # Bicubic interpolation overshoots at edges, hence the clamp.
+        images = F.interpolate(images, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
+    return (images - mean) / std
+
+
 def _side(config: Mapping[str, Any]) -> int | None:
     """Pixels of a side, in any of the ways in which configurations and image processors write it."""
     for name in ("image_size", "crop_size", "size"):
@@ -207,7 +216,12 @@ def _side(config: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _check_reads_images(input_shape: InputShape, path: str, preprocess: Pixels) -> None:
+class ReadsImages(Protocol):
+    path: str
+    image_channels: int | None
+
+
+def check_reads_images(input_shape: InputShape, path: str, preprocess: ReadsImages) -> None:
     """
     Raises:
         ValueError: where the data set does not give images, or the config names two paths.

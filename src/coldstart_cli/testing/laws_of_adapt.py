@@ -161,7 +161,10 @@ def predictors_beside_it_serve_the_task(trial: Trial) -> str | None:
 @law(
     "a regression is served, or refused with the reason",
     "set needs_classes, or give outputs of the width of the targets",
-    lambda trial: trial.strategy.needs_classes or trial.experiment().source.shape.n_way is not None,
+    lambda trial: (
+        not trial.strategy.needs_language_model  # which no regression here gives words to
+        and (trial.strategy.needs_classes or trial.experiment().source.shape.n_way is not None)
+    ),
 )
 def regression_is_served_or_refused(trial: Trial) -> str | None:
     try:
@@ -178,7 +181,10 @@ def regression_is_served_or_refused(trial: Trial) -> str | None:
 @law(
     "a task without labels is refused where its classes are new",
     "let `refusal` end in super().refusal(tasks)",
-    lambda trial: not trial.experiment().source.shares_labels,
+    lambda trial: (
+        not trial.experiment().source.shares_labels
+        and not (trial.strategy.reads_names and trial.experiment().source.named)
+    ),
 )
 def task_without_labels_is_refused(trial: Trial) -> str | None:
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import copy
 import shutil
@@ -19,6 +20,7 @@ from coldstart_cli.config.building import TRUSTED, located, runtime_parameters
 from coldstart_cli.core.tasks import Strategy
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import Experiment, assemble
+from coldstart_cli.testing.tiny_language_model import tiny_language_model, tiny_texts
 
 CPU = ("hardware=cpu", "hardware.threads=1")
 SMALL = ("experiment=smoke", "dataset.n_query=4", "baseline=null", *CPU)
@@ -106,9 +108,13 @@ class Trial:
         ((_, composed),) = composition.points([*SMALL, *self._words])
         config = {**composed, "strategy": replaced(composed["strategy"], SHORT)}
         target = config["strategy"]["_target_"]
-        is_ours = target.startswith("coldstart_cli.")  # others are imported where they are trusted
-        if is_ours and getattr(located(target, "strategy", TRUSTED), "needs_running_statistics", False):
+        # Others are imported where they are trusted.
+        strategy = located(target, "strategy", TRUSTED) if target.startswith("coldstart_cli.") else Strategy
+        if getattr(strategy, "needs_running_statistics", False):
             return {**config, "model": {**config["model"], "norm": "batch"}}
+        if getattr(strategy, "needs_language_model", False):
+            words = [word for word in self._words if word not in IMAGES]
+            ((_, config),) = composition.points([*SMALL, *_language(), *words])
         return config
 
     def _chosen(self, group: str, named: str) -> tuple[str, list[str]]:
@@ -126,6 +132,22 @@ class Trial:
         Path(folder, group).mkdir()
         shutil.copy(file, Path(folder, group))
         return f"{group}={file.stem}", [folder]
+
+
+@cache
+def _language() -> tuple[str, ...]:
+    """A random language model and texts of its words, for as long as the process lasts."""
+    folder = Path(mkdtemp(prefix="coldstart-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    model, texts = tiny_language_model(folder), tiny_texts(folder / "texts.csv")
+    return (
+        "model=causal_lm",
+        f"model.path={model}",
+        "model.preprocess.max_length=16",
+        "dataset=text",
+        f"dataset.root={texts}",
+        "dataset.n_way=3",
+    )
 
 
 @cache

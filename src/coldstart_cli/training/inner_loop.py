@@ -94,10 +94,11 @@ def sgd_by_step(rates: Mapping[str, Tensor]) -> Rule:
     return rule
 
 
-def adam(lr: float, *, beta1: float) -> Rule:
+def adam(lr: float | Callable[[int], float], *, beta1: float) -> Rule:
     """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1), beta2 and epsilon as published.
 
-    Published with beta1 = 0.9; without momentum, beta1 = 0, it is the rule of Reptile's inner steps.
+    Published with beta1 = 0.9; without momentum, beta1 = 0, it is the rule of Reptile's inner steps. `lr` may
+    be a schedule: the rate of steps 0, 1, ...
     """
     beta2, epsilon = 0.999, 1e-8
 
@@ -109,7 +110,8 @@ def adam(lr: float, *, beta1: float) -> Rule:
         step = state["step"] + 1
         mean = {n: beta1 * state["mean"][n] + (1 - beta1) * g for n, g in gradients.items()}
         square = {n: beta2 * state["square"][n] + (1 - beta2) * g * g for n, g in gradients.items()}
-        scale, root = lr / (1 - beta1**step), (1 - beta2**step) ** 0.5
+        rate = lr(step - 1) if callable(lr) else lr
+        scale, root = rate / (1 - beta1**step), (1 - beta2**step) ** 0.5
         # Corrections of bias in scale and root, in torch's order of operations, so that rounding agrees
         # with it.
         moved = {n: w - scale * mean[n] / (square[n].sqrt() / root + epsilon) for n, w in weights.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 import torch
@@ -13,12 +14,15 @@ from coldstart_cli.config.families import by_family
 from coldstart_cli.core.tasks import Support, Task
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.strategies.building_blocks.source_classifier import (
+    descended,
     for_task,
     head_loss,
     network_loss,
+    rule_of,
     weights_of,
 )
 from coldstart_cli.strategies.transfer.fine_tune import FineTune
+from coldstart_cli.training.inner_loop import Weights
 
 Make = Callable[..., Experiment]
 GROUPS = catalogue(search_roots())
@@ -59,6 +63,21 @@ def test_head_loss_is_the_networks_loss_while_the_encoder_is_frozen(experiment: 
     network = for_task(strategy.network, support)
     head = {name: torch.randn_like(w) for name, w in weights_of(network, "head.").items()}
     torch.testing.assert_close(head_loss(network, support)(head), network_loss(network, support)(head))
+
+
+def test_steps_keep_no_graph_of_the_steps_before(experiment: Make) -> None:
+    made = experiment("strategy=finetune")
+    strategy, support = made.strategy.eval(), made.source.tasks("new", [0])[0].support
+    assert isinstance(strategy, FineTune)
+    network, read = for_task(strategy.network, support), []
+    task_loss = network_loss(network, support)
+
+    def loss(weights: Weights) -> torch.Tensor:
+        read.append(all(w.is_leaf and w.requires_grad for w in weights.values()))
+        return task_loss(weights)
+
+    list(islice(descended(loss, weights_of(network), rule_of(strategy.tuning), support), 4))
+    assert read == [True] * 3
 
 
 @pytest.mark.parametrize("make_loss", [head_loss, network_loss])

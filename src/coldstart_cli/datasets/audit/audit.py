@@ -18,6 +18,7 @@ from coldstart_cli.core.tasks import Split, TaskShape, TaskSource
 from coldstart_cli.datasets.audit.contents import Holding, Twins, coincidences, holdings, is_regression, twins
 from coldstart_cli.datasets.audit.findings import FIRST, BankRow, Finding, Leaks, counted, finding
 from coldstart_cli.datasets.audit.task_bank import Asked, BankAudit, nested
+from coldstart_cli.datasets.own.draws import Draws
 
 COMPARED = (1, 5)
 """Shots that are compared beside those of the evaluation."""
@@ -110,11 +111,15 @@ def _classes(source: TaskSource, held: Sequence[Holding]) -> Finding:
     regression = is_regression(source)
     one_thing, things = ("function", "functions") if regression else ("class", "classes")
     names = {h.where: h.names for h in held if h.where in _APART}
-    shared = source.shares_labels and not regression
+    one_task = isinstance(source, Draws)
+    shared = one_task or (source.shares_labels and not regression)
     check = f"{things} of train, validation and new are disjoint"
     if shared:
-        check = "classes of validation and new are those of train, in their order"
-    note = "labels shared between source and new: declared" if shared else _groups(held)
+        of = "one task" if one_task else "train"
+        check = f"classes of validation and new are those of {of}, in their order"
+    note = _groups(held)
+    if shared:
+        note = f"{'draws of one task' if one_task else 'labels shared between source and new'}: declared"
     if not all(names.values()):
         unnamed = f"the data set does not name its {things}, examples alone tell"
         return Finding(check, "", 0, (), f"{unnamed}; {note}" if note else unnamed)
@@ -124,7 +129,7 @@ def _classes(source: TaskSource, held: Sequence[Holding]) -> Finding:
             if n > 1:
                 leaks.add(f"{name} is {n} {things} of {split}")
         if shared:
-            _compare_order(names["train"], own, split, leaks)
+            _compare_order(names.get("train", next(iter(names.values()))), own, split, leaks)
     for one, other in () if shared else combinations(names, 2):
         for name in sorted(set(names[one]) & set(names[other])):
             leaks.add(f"{name} is a {one_thing} of {one} and of {other}")

@@ -128,8 +128,8 @@ def all_at_once(
     validation = np.flatnonzero(parts == "validation")
     shared = not len(validation)
     if shared:
-        train, validation = _divided(train, labels, 1 - plan.validation_share, random)
-    drawn, judged = _divided(validation, labels, 0.5, random)
+        train, validation = divided(train, labels, 1 - plan.validation_share, random)
+    drawn, judged = divided(validation, labels, 0.5, random)
     for remedy, ids in (("raise", drawn), ("raise", judged), ("lower", train)):
         if shared and len(np.unique(labels[ids])) < len(labelled.classes):
             raise RequestError(
@@ -165,7 +165,7 @@ def _labelled(
     return named(replace(labelled, naming=naming), preprocess, wording)
 
 
-def _divided(
+def divided(
     ids: NDArray[np.int64], labels: NDArray[np.int64], share: float, random: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(a share of each class, the rest)."""

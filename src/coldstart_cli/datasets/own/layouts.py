@@ -103,8 +103,14 @@ def without_labels(
         if not found:
             raise RequestError(f"dataset.unlabelled: no example of {path} can be read; see what they are")
         unlabelled = found[0].inputs
-    like = preprocess.names(classes) if unlabelled is None else unlabelled
-    assert like is not None, "a model that reads no text has refused descriptions"
+    # Names are like examples where both are texts; over images a folder of unlabelled ones says what is read.
+    names = preprocess.names(classes) if preprocess.reads_text else None
+    like = names if unlabelled is None else unlabelled
+    if like is None:
+        raise RequestError(
+            "dataset.descriptions: this model reads no texts as examples; choose one that does "
+            "(model=minilm_frozen), or name examples (dataset.root=PATH, dataset.unlabelled=PATH)"
+        )
     none = map_inputs(lambda tensor: tensor[:0], like)
     objective = Classification(len(classes))
     targets = torch.zeros(0, dtype=torch.long)

@@ -54,7 +54,7 @@ def worded(file: str | None, preprocess: Preprocess, *, beside: bool) -> Wording
     """
     if file is None:
         return Wording(None, {}, beside)
-    if not preprocess.reads_text:
+    if not preprocess.reads_names:
         raise RequestError(
             "dataset.descriptions: this model reads no text; choose one that does (model=minilm_frozen), or "
             "leave it out"
@@ -73,7 +73,7 @@ def named(labelled: Labelled, preprocess: Preprocess, wording: Wording) -> Label
     file, labels = wording.file, labelled.labels
     if file is not None and not labels:
         raise RequestError("dataset.descriptions: reals have no labels to describe; leave it out")
-    if not preprocess.reads_text or not labels:
+    if not preprocess.reads_names or not labels:
         return labelled
     said = {label: text for label, text in wording.rows.items() if text}
     words = [_words(label, said.get(label), beside=wording.beside) for label in labels]

@@ -20,6 +20,7 @@ import torch
 from annotated_types import Ge, Len
 from torch import Tensor
 
+from coldstart_cli.core.stepping import adapted_after
 from coldstart_cli.core.tasks import Adapted, Examples, Strategy, Support, TaskSource
 from coldstart_cli.training.cross_validation import folds
 from coldstart_cli.training.inner_loop import canonical
@@ -207,7 +208,7 @@ class Guarded(Strategy):
 def _score(strategy: Strategy, steps: int, support: Support, held_out: Examples) -> float:
     """The headline on one set, so turned that more is better."""
     # The last item that there is: some methods take fewer steps.
-    *_, adapted = islice(strategy.adapt(support), steps + 1)
+    adapted = adapted_after(strategy, support, steps)
     module, objective = adapted.module, support.objective
     with torch.no_grad():
         outputs = module(held_out.inputs)

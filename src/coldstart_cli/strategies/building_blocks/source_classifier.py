@@ -11,13 +11,14 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
-from coldstart_cli.core.tasks import Examples, Objective, Support, TaskSource
+from coldstart_cli.core.tasks import Examples, Inputs, Objective, Support, TaskSource
 from coldstart_cli.models.network import Network, blank_head
 from coldstart_cli.models.norm import MOMENTUM
 from coldstart_cli.processes.batch_parts import batch_mean
 from coldstart_cli.strategies.building_blocks.scores import scores
 from coldstart_cli.training.inner_loop import (
     Rule,
+    State,
     Weights,
     apart,
     batches,
@@ -145,7 +146,15 @@ def descended(
 ) -> Iterator[Weights]:
     """The tensors before the first step and after each; only once, unchanged, where there are no labels."""
     moving = {name: w.detach().requires_grad_() for name, w in start.items()}
-    steps = descend(loss, moving, rule, second_order=False)
+
+    def apart_from_before(weights: Weights, gradients: Weights, state: State) -> tuple[Weights, State]:
+        # Nobody differentiates through these steps. The graph that would link them has small nodes, between
+        # which glibc cannot join the freed weights of a large network: 70 MB more at every step of MiniLM.
+        with torch.no_grad():
+            moved, state = rule(weights, gradients, state)
+        return {name: w.requires_grad_() for name, w in moved.items()}, state
+
+    steps = descend(loss, moving, apart_from_before, second_order=False)
     # A loss over no labels is nan, so no step may be taken.
     for weights in steps if len(support) else islice(steps, 1):
         yield {name: w.detach() for name, w in weights.items()}
@@ -155,11 +164,18 @@ def network_loss(
     network: Network, support: Support, batch_size: int | None = None
 ) -> Callable[[Weights], Tensor]:
     """The loss on the support set, of weights of any part; `batch_size` as in `head_loss`."""
+    return support_loss(network.outputs, support, batch_size)
+
+
+def support_loss(
+    outputs: Callable[[Weights, Inputs], Tensor], support: Support, batch_size: int | None
+) -> Callable[[Weights], Tensor]:
+    """The same of any function of weights and inputs (n, ...) to outputs (n, n_outputs)."""
     examples, drawn = _in_batches(support, batch_size)
 
     def loss(weights: Weights) -> Tensor:
         chosen = examples if drawn is None else examples.take(next(drawn).to(examples.targets.device))
-        return support.objective.loss(network.outputs(weights, chosen.inputs), chosen.targets)
+        return support.objective.loss(outputs(weights, chosen.inputs), chosen.targets)
 
     return loss
 
