@@ -52,7 +52,7 @@ def main() -> None:
     for k in options.shots:
         source = made.source.with_shape(replace(made.source.shape, k_shot=k))
         right: dict[str, list[float]] = defaultdict(list)
-        before = time.perf_counter()
+        before = time.perf_counter()  # of all ways together
         for task in source.tasks(cast(Split, options.split), range(options.tasks)):
             labels, texts = check_labels(task.support.names), rows(task.query.inputs)
             shown = in_order(task.support, config["strategy"]["order_seed"])

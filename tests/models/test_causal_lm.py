@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -219,3 +222,21 @@ def test_context_is_a_window_where_layers_see_no_more() -> None:
     wide = transformers.MistralConfig(sliding_window=None, max_position_embeddings=99)
     assert context_of(wide) == 99
     assert context_of(transformers.MistralConfig(sliding_window=33, max_position_embeddings=99)) == 33
+
+
+@pytest.mark.parametrize("name", ["maml_lora", "linear_probe", "lora"])
+def test_features_of_a_language_model_serve_what_serves_any_encoder(
+    text_experiment: Callable[..., Any], tiny_lm: Path, tmp_path: Path, name: str
+) -> None:
+    """Also where tables are two, and gradients of gradients are taken."""
+    torch.manual_seed(0)
+    networks(tmp_path)["llama"].save_pretrained(tmp_path)
+    for file in tiny_lm.glob("token*"):
+        shutil.copy(file, tmp_path)
+    made = text_experiment(f"strategy={name}", "model=causal_lm", f"model.path={tmp_path}")
+    assert made.strategy.differentiates_twice == (name == "maml_lora")
+    assert all(map(math.isfinite, next(iter(made.strategy.train().fit(made.source))).values()))
+    task = made.source.tasks("new", [0])[0]
+    *_, last = islice(made.strategy.eval().adapt(task.support), 2)
+    with torch.no_grad():
+        assert torch.isfinite(last.module(task.query.inputs)).all()

@@ -43,6 +43,7 @@ def test_folder_is_found_by_its_place_or_in_a_package(
         ("/no/such/folder", r"^path: there is no folder /no/such/folder; give"),
         ("./gone", r"^path: there is no folder \./gone; give"),
         ("a b", r"^path: there is no folder a b; give"),
+        ("gone.gguf", r"^path: there is no file gone\.gguf; give"),
         ("package:no_such_package/x", r"^path: there is no package no_such_package; pip install"),
         ("package:os.path/x", r"^path: there is no package os\.path;"),
         ("package:coldstart_cli/nothing", r"^path: the package coldstart_cli has no folder nothing;"),

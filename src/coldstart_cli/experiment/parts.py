@@ -24,7 +24,7 @@ from coldstart_cli.files.untrusted import shaped
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.models.network import Encoder, InputShape, Trained
 from coldstart_cli.models.preprocess import Plain, Preprocess
-from coldstart_cli.models.pretrained import FilesRead, FrozenFeatures, check_files, files_read
+from coldstart_cli.models.pretrained import FilesRead, FrozenFeatures, Pretrained, check_files, files_read
 from coldstart_cli.runs.run import Run
 from coldstart_cli.training.optimizers import OptimizerFactory
 
@@ -157,6 +157,8 @@ class StrategyBuilder:
         facts |= {**self.known, "source_groups": tuple(self.known.get("source_groups", ()))}
         strategy: Strategy = build(node, key, Strategy, trust, facts)
         check_inputs(strategy, key, encoder.reads)
+        if strategy.differentiates_twice and isinstance(encoder, Pretrained):
+            encoder.differentiable_twice()
         # Over a frozen encoder there may be nothing to train: it then needs no source, and can be a
         # baseline.
         if not any(parameter.requires_grad for parameter in strategy.parameters()):

@@ -98,6 +98,10 @@ class CausalLM(Pretrained):
         )
         check_network(self.body, preprocess, layer)
         keep_used(self.body, self._logits(), missing, "give a model whose files are complete")
+        # What features do not depend on has no gradient there: often the last layer, layers above `layer`.
+        ids = torch.zeros(1, 2, dtype=torch.int64)
+        features = hidden_states(self._decoder, ids, torch.ones_like(ids), layer)
+        keep_used(self.body, features, frozenset(), "")
         # The networks of transformers are typed as modules here, which have no such methods.
         body: Any = self.body
         if dtype != "fp32":

@@ -61,7 +61,9 @@ def folder_of(path: str) -> Path:
     if folder.is_dir():
         _check_files(folder)
         return gguf.unpacked(folder)
-    if folder.suffix == gguf.SUFFIX and folder.exists():
+    if folder.suffix == gguf.SUFFIX:
+        if not folder.exists():
+            raise ValueError(f"path: there is no file {path}; give a GGUF file or a model's folder")
         return gguf.unpacked(folder)
     if path.startswith(("/", ".", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path):
         raise ValueError(f"path: there is no folder {path}; give a model's folder or its hub name")

@@ -143,6 +143,9 @@ class Pretrained(Encoder):
         # As a tensor, because a state dict that is loaded safely has only tensors.
         self.register_buffer("digest", torch.frombuffer(bytearray(known), dtype=torch.uint8))
 
+    def differentiable_twice(self) -> None:
+        """Computes from now on in such a way that gradients of gradients can be taken."""
+
     def train(self, mode: bool = True) -> Pretrained:
         super().train(mode)
         self.body.eval()
