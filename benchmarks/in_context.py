@@ -1,7 +1,7 @@
 """In-context learning by score and calibration: each task is read once, and scored in every way.
 
-    python benchmarks/in_context.py --split new --tasks 20 --shots 0 1 2 5 prompt@model.prompt=intent \
-        dataset=banking77 dataset.root=DIR
+    python benchmarks/in_context.py prompt@model.prompt=intent dataset=banking77 dataset.root=DIR \
+        --split new --tasks 20 --shots 0 1 2 5
 
 Further words are overrides as for `coldstart train`. Accuracies in percent, with the 95 % interval of the
 mean over tasks; all ways see the same tasks.

@@ -6,7 +6,8 @@ import gc
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from itertools import groupby
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -14,10 +15,26 @@ from torch import nn
 
 from coldstart_cli.config import composition
 from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
-from coldstart_cli.evaluation.costs import FEWEST, TURN, WARM_UP, adaptation_ms, costs, timed
+from coldstart_cli.evaluation.costs import (
+    FEWEST,
+    TURN,
+    WARM_UP,
+    adaptation_ms,
+    costs,
+    encoding_ms,
+    parameter_count,
+    raw_inputs,
+    repeated,
+    timed,
+)
 from coldstart_cli.evaluation.loop import tasks_of
 from coldstart_cli.experiment.assembly import Experiment, assemble
+from coldstart_cli.experiment.parts import preprocess_of
 from coldstart_cli.hardware import Hardware
+from coldstart_cli.models.preprocess import Plain
+from coldstart_cli.models.pretrained import WithEncoder
+from coldstart_cli.models.text import FrozenText
+from coldstart_cli.tracing.flops import flops
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 
@@ -66,7 +83,7 @@ def made(*overrides: str) -> Experiment:
 def test_costs_tell_the_teacher_apart() -> None:
     experiment = made("evaluation.timed_calls=30", "evaluation.batch_sizes=[1,2]")
     task = next(tasks_of(experiment.source, "new", 1))
-    found = costs(WithTeacher(), task, experiment.evaluation, experiment.hardware, {1: 2.5})
+    found = costs(WithTeacher(), task, experiment.evaluation, experiment.hardware, {1: 2.5}, Plain())
     teacher = found.beside["teacher"]
     assert (found.parameters, teacher.parameters) == (7, 1000)
     assert found.adaptation_ms == {1: 2.5}
@@ -137,3 +154,35 @@ def test_adaptation_is_the_median_over_tasks() -> None:
     experiment.hardware.now = lambda: next(ticks)  # type: ignore[method-assign]
     # Two steps a task: .1 + .1, .5 + .5 and .3 + .3 seconds
     assert adaptation_ms(experiment.strategy, tasks, 1, experiment.hardware) == pytest.approx(600)
+
+
+def test_frozen_encoder_is_a_part_of_what_an_answer_costs(
+    text_experiment: Callable[..., Any], tiny_bert: Path
+) -> None:
+    words = ("strategy=nearest_centroid", "model=hf_text_frozen", f"model.path={tiny_bert}")
+    made = text_experiment(*words, "evaluation.timed_calls=10", "evaluation.batch_sizes=[1,2]")
+    preprocess = preprocess_of(made.config["model"], "model", [])
+    task = made.source.tasks("new", [0])[0]
+    whole = costs(made.strategy, task, made.evaluation, made.hardware, {1: 2.5}, preprocess)
+    alone = costs(made.strategy, task, made.evaluation, made.hardware, {1: 2.5}, Plain())
+    read = raw_inputs(preprocess)
+    assert read is not None
+    inputs, encoder = read
+    assert whole.parameters - alone.parameters == parameter_count(encoder) > 1000
+    assert whole.flops - alone.flops == flops(partial(encoder, repeated(inputs, 1))) > 0
+    assert whole.inference[1].p50_ms > alone.inference[1].p50_ms
+    assert encoding_ms(preprocess, 3, made.hardware) > 0
+    assert encoding_ms(preprocess, 0, made.hardware) == encoding_ms(Plain(), 3, made.hardware) == 0
+
+
+def test_predictor_with_its_encoder_answers_raw_inputs_as_alone_features(
+    text_experiment: Callable[..., Any], tiny_bert: Path
+) -> None:
+    made = text_experiment("strategy=nearest_centroid", "model=hf_text_frozen", f"model.path={tiny_bert}")
+    preprocess = preprocess_of(made.config["model"], "model", [])
+    assert isinstance(preprocess, FrozenText)
+    module = next(made.strategy.eval().adapt(made.source.tasks("new", [0])[0].support)).module
+    texts = ["w1 w2", "w7"]
+    with torch.no_grad():
+        found = WithEncoder(preprocess.encoder, module)(preprocess.before.texts(texts))
+        torch.testing.assert_close(found, module(preprocess.texts(texts)), rtol=1e-4, atol=1e-4)

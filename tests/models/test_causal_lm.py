@@ -24,7 +24,7 @@ PROMPT = Prompt(header="", before="Text:", between="\nLabel:", after="\n\n")
 
 def lm_at(path: Path | str, **changed: Any) -> CausalLM:
     settings: dict[str, Any] = {"prompt": PROMPT, "pooling": "last", "layer": None, "dtype": "fp32"}
-    settings |= {"normalise": False, "frozen": False}
+    settings |= {"normalise": False, "frozen": False, "checkpointing": False}
     tokens = Tokens(path=str(path), max_length=16, in_prompt=True)
     return CausalLM(SHAPE, path=str(path), preprocess=tokens, **{**settings, **changed}).eval()
 
@@ -211,7 +211,7 @@ def test_models_that_do_not_serve_are_refused_in_one_line(
     plain = Tokens(path=str(tiny_lm), max_length=16, in_prompt=False)
     settings: Any = {"prompt": PROMPT, "pooling": "last", "layer": None, "dtype": "fp32", "normalise": True}
     with pytest.raises(ValueError, match=r"^preprocess.in_prompt: false, and .*; write true$"):
-        CausalLM(SHAPE, path=str(tiny_lm), preprocess=plain, frozen=True, **settings)
+        CausalLM(SHAPE, path=str(tiny_lm), preprocess=plain, frozen=True, checkpointing=False, **settings)
 
 
 def test_context_is_a_window_where_layers_see_no_more() -> None:

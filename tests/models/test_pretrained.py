@@ -115,6 +115,6 @@ def test_many_examples_are_encoded_a_few_at_a_time_where_no_gradient_is_asked_fo
 
 
 def test_no_example_has_no_features(tiny_bert: Path) -> None:
-    tokens = Tokens(path=str(tiny_bert), max_length=16).texts(TEXTS)
+    tokens = Tokens(path=str(tiny_bert), max_length=16, in_prompt=False).texts(TEXTS)
     none = encoder_at(tiny_bert)(map_inputs(lambda tensor: tensor[:0], tokens))
     assert none.shape == (0, 16)

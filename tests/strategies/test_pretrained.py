@@ -17,9 +17,7 @@ from coldstart_cli.errors import RequestError
 from tests.kit.places import STRATEGIES
 
 REFUSED = r"^(strategy|model)[.:].*\b(frozen|weights?)\b.*; "  # over features there are no weights to change
-LACKS = (  # which a transformer does not have
-    r"feature maps of convolutions|running batch statistics|language head"
-)
+LACKS = r"feature maps of convolutions|running batch statistics|language head"  # which BERT does not have
 SMALL = ["model.embedding_dim=8", "model.hidden=8"]  # a student must be smaller than its teacher
 Make = Callable[..., Any]
 

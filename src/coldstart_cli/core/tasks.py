@@ -392,10 +392,11 @@ class Strategy(nn.Module, ABC):
                 "k_shot is 0 and the classes have no names that this model reads; give labels "
                 "(evaluation.k_shots=[1]), or texts to a model that reads them (model=minilm_frozen)"
             )
+        remedy = "give labels (evaluation.k_shots=[1]; to adapt, dataset.root=PATH)"
         if self.needs_labels:
-            return "it learns from labels and k_shot is 0; give labels (evaluation.k_shots=[1])"
+            return f"it learns from labels and k_shot is 0; {remedy}"
         if not served:
-            return "k_shot is 0 and the source has other classes; give labels (evaluation.k_shots=[1])"
+            return f"k_shot is 0 and the source has other classes; {remedy}"
         return None
 
     @abstractmethod

@@ -18,6 +18,8 @@ from coldstart_cli.evaluation.loop import EvaluationPlan
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.metrics import measures
 from coldstart_cli.metrics.results import Costs, PredictorCosts, Times
+from coldstart_cli.models.preprocess import Preprocess
+from coldstart_cli.models.pretrained import FrozenFeatures, Pretrained, WithEncoder
 from coldstart_cli.tracing.flops import flops
 
 Key = TypeVar("Key", bound=Hashable)
@@ -47,13 +49,16 @@ def costs(
     plan: EvaluationPlan,
     hardware: Hardware,
     adaptation_ms: Mapping[int, float],
+    preprocess: Preprocess,
 ) -> Costs:
     """What the adapted predictor costs on this hardware, and the predictors that are scored beside it.
 
-    Times are taken after a warm-up and with the device synchronised.
+    Times are taken after a warm-up and with the device synchronised. Where a predictor reads features of a
+    frozen encoder, the encoder is a part of it: its time, its parameters and its FLOPs count.
 
     Args:
         adaptation_ms: by k_shot, measured before.
+        preprocess: of the model.
     """
     strategy.eval()
     task = task.to(hardware.device)
@@ -62,7 +67,11 @@ def costs(
     adaptation.close()
     # After 0 steps: a predictor's cost does not depend on the values in it.
     modules = {"": first.module, **{role: build() for role, build in first.beside.items()}}
-    batches = {size: repeated(task.query.inputs, size) for size in plan.batch_sizes}
+    inputs = task.query.inputs
+    if (read := raw_inputs(preprocess)) is not None:
+        inputs, encoder = read
+        modules = {role: WithEncoder(encoder, module) for role, module in modules.items()}
+    batches = {size: repeated(inputs, size) for size in plan.batch_sizes}
     with torch.no_grad(), hardware.autocast():
         calls = {
             (role, size): partial(module, batch)
@@ -70,7 +79,7 @@ def costs(
             for size, batch in batches.items()
         }
         seconds = timed(calls, hardware, least=plan.timed_calls, total=plan.timed_seconds)
-    one = repeated(task.query.inputs, 1)
+    one = repeated(inputs, 1)
     with torch.no_grad():
         operations = {role: flops(partial(module, one)) for role, module in modules.items()}
     found = {
@@ -83,6 +92,29 @@ def costs(
     }
     own = found.pop("")
     return Costs(own.inference, own.parameters, own.flops, hardware.peak_memory(), found, adaptation_ms)
+
+
+def raw_inputs(preprocess: Preprocess) -> tuple[Inputs, Pretrained] | None:
+    """What a frozen encoder reads of some examples, and the encoder; None where there is none."""
+    if not isinstance(preprocess, FrozenFeatures) or (inputs := preprocess.raw_inputs()) is None:
+        return None
+    return inputs, preprocess.encoder.to(preprocess.device).eval()
+
+
+def encoding_ms(preprocess: Preprocess, n: int, hardware: Hardware) -> float:
+    """Milliseconds in which a frozen encoder reads the n examples of a support set; 0 where there is none."""
+    if n == 0 or (read := raw_inputs(preprocess)) is None:
+        return 0.0
+    inputs, encoder = read
+    call = partial(encoder, repeated(inputs, n))
+    with torch.no_grad(), hardware.autocast():
+        call()  # warm
+        seconds = []
+        for _ in range(FEWEST):
+            before = hardware.now()
+            call()
+            seconds.append(hardware.now() - before)
+    return 1000 * statistics.median(seconds)
 
 
 def _times(seconds: Sequence[float]) -> Times:

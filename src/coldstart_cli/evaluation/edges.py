@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from coldstart_cli.evaluation.loop import EvaluationPlan
+from coldstart_cli.metrics.records import Record
 
 
 def edges(
@@ -38,6 +39,25 @@ def edges(
             found += [
                 line for key in sorted(plan.baseline_search) for line in _values(plan, key, choices, names)
             ]
+    return found
+
+
+def one_task_alone(records: Sequence[Record]) -> list[str]:
+    """A sentence for each k at which all new tasks are one, as draws of no label are: no spread can show."""
+    found = []
+    for k in sorted({record.k_shot for record in records}):
+        new = [r for r in records if (r.role, r.split, r.k_shot) == ("strategy", "new", k)]
+        tasks = {record.task for record in new}
+        values = {(record.step, record.value) for record in new}
+        if (
+            len(tasks) > 1
+            and len({r.task_hash for r in new}) == 1
+            and len(values) == len({r.step for r in new})
+        ):
+            found.append(
+                f"At k={k} the {len(tasks)} new tasks are one and the same: its interval says nothing, and "
+                "that of other queries is wider"
+            )
     return found
 
 

@@ -14,6 +14,7 @@ from coldstart_cli.evaluation.costs import costs
 from coldstart_cli.evaluation.loop import shape_of, tasks_of
 from coldstart_cli.evaluation.scoring import scored
 from coldstart_cli.experiment.assembly import Experiment
+from coldstart_cli.experiment.parts import preprocess_of
 from coldstart_cli.runs.run import Run
 from coldstart_cli.safe_text import printable
 from coldstart_cli.training.optimizers import optimizers
@@ -28,7 +29,8 @@ def forecast(experiment: Experiment, run: Run) -> str:
     strategy, plan = experiment.strategy, experiment.training
     training = _training_seconds(experiment)
     evaluating, task = _evaluation_seconds(experiment)
-    cost = costs(strategy, task, experiment.evaluation, experiment.hardware, {})
+    preprocess = preprocess_of(experiment.config["model"], "model", experiment.config["trust"])
+    cost = costs(strategy, task, experiment.evaluation, experiment.hardware, {}, preprocess)
     size = _bytes(strategy.state_dict().values())
     state = "finished" if run.finished else "started" if run.exists else "new"
     print(f"run        {run.path} ({state})")

@@ -12,8 +12,8 @@ from typing import Any
 from coldstart_cli.datasets.own import input_range
 from coldstart_cli.errors import JobError, RequestError
 from coldstart_cli.evaluation.baselines import Baselines
-from coldstart_cli.evaluation.costs import adaptation_ms, costs
-from coldstart_cli.evaluation.edges import edges
+from coldstart_cli.evaluation.costs import adaptation_ms, costs, encoding_ms
+from coldstart_cli.evaluation.edges import edges, one_task_alone
 from coldstart_cli.evaluation.loop import evaluate, shape_of, source_refusal, tasks_of
 from coldstart_cli.experiment import finished
 from coldstart_cli.experiment.assembly import Experiment, assemble, variants
@@ -21,7 +21,7 @@ from coldstart_cli.experiment.environment import environment
 from coldstart_cli.experiment.finished import Outcome
 from coldstart_cli.experiment.forecast import forecast
 from coldstart_cli.experiment.open_loggers import opened
-from coldstart_cli.experiment.parts import check_pretrained, shape_facts
+from coldstart_cli.experiment.parts import check_pretrained, preprocess_of, shape_facts
 from coldstart_cli.experiment.trainer import Training
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.loggers.logger import Logger
@@ -318,7 +318,11 @@ def _summary(
         source=source.facts(),
         left_out=experiment.left_out,
         source_left_out={k: reason for k, reason in refused.items() if reason is not None},
-        edges=edges(plan, chosen, experiment.config["names"], by_tasks=source.validation != "as_new") or None,
+        edges=[
+            *edges(plan, chosen, experiment.config["names"], by_tasks=source.validation != "as_new"),
+            *one_task_alone(records),
+        ]
+        or None,
         baseline_read=None if baselines is None else baselines.summary(),
     )
 
@@ -334,8 +338,13 @@ def _costs(experiment: Experiment, steps: Mapping[int, int]) -> Costs:
     """What the predictor costs, and what adaptation to each k costs with the chosen number of steps."""
     plan, source, hardware = experiment.evaluation, experiment.source, experiment.hardware
     tasks = {k: list(tasks_of(source.with_shape(shape_of(source, plan, k)), "new", 10)) for k in steps}
-    adapting = {k: adaptation_ms(experiment.strategy, tasks[k], step, hardware) for k, step in steps.items()}
-    return costs(experiment.strategy, next(iter(tasks.values()))[0], plan, hardware, adapting)
+    preprocess = preprocess_of(experiment.config["model"], "model", experiment.config["trust"])
+    adapting = {
+        k: adaptation_ms(experiment.strategy, tasks[k], step, hardware)
+        + encoding_ms(preprocess, len(tasks[k][0].support), hardware)
+        for k, step in steps.items()
+    }
+    return costs(experiment.strategy, next(iter(tasks.values()))[0], plan, hardware, adapting, preprocess)
 
 
 def _show(experiment: Experiment, run: Run, name: str, options: Options) -> str:

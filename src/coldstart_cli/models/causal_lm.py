@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Inputs
+from coldstart_cli.models.checkpointing import checkpoint_layers
 from coldstart_cli.models.hf import (
     WEIGHTS,
     Dtype,
@@ -58,6 +59,7 @@ class CausalLM(Pretrained):
         dtype: of the weights; the last layer and what comes out is float32.
         normalise: scale features to length 1.
         frozen: the weights are constants, which no strategy changes and no checkpoint holds.
+        checkpointing: layers are computed again for a gradient, which then needs less memory and more time.
 
     Attributes:
         begins: (b,) the tokens that the tokenizer puts before a text.
@@ -81,6 +83,7 @@ class CausalLM(Pretrained):
         dtype: Dtype,
         normalise: bool,
         frozen: bool,
+        checkpointing: bool,
     ) -> None:
         super().__init__()
         check_reads_tokens(input_shape, path, preprocess)
@@ -119,8 +122,18 @@ class CausalLM(Pretrained):
             assert isinstance(read, Mapping)
             self.register_buffer(f"_content_free_{i}", read["input_ids"][0].long(), persistent=False)
         self.register_buffer("begins", torch.tensor(preprocess.begins, dtype=torch.int64), persistent=False)
+        self.checkpointing = checkpointing
+        if checkpointing:
+            checkpoint_layers(self._decoder)
         if frozen:
             self.freeze()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of what the network reads."""
+        body: Any = self.body
+        dtype: torch.dtype = body.get_input_embeddings().weight.dtype
+        return dtype
 
     def piece(self, name: Literal["header", "before", "between", "after"]) -> Tensor:
         """(l,) the tokens of a piece of the prompt."""
@@ -170,6 +183,13 @@ class CausalLM(Pretrained):
         """Computes attention step by step from now on: torch's fused kernels have one derivative on a CPU."""
         body: Any = self.body
         body.set_attn_implementation("eager")
+
+    @property
+    def decoder_name(self) -> str:
+        """The name of the submodule that computes hidden states: all but the last layer."""
+        decoder = self._decoder
+        names: dict[int, str] = {id(module): name for name, module in self.named_modules()}
+        return names[id(decoder)]
 
     @property
     def _decoder(self) -> nn.Module:

@@ -64,7 +64,7 @@ def place(module: nn.Module, factors: Mapping[str, Tensor], scale: float) -> Non
         layer = module.get_submodule(owner.removesuffix(".weight"))
         assert isinstance(layer, LowRankLinear)
         layer.scale = scale
-        setattr(layer, leaf, factor)
+        layer._buffers[leaf] = factor  # an attribute that is a Parameter would become one of the layer's
 
 
 @contextlib.contextmanager
@@ -76,4 +76,4 @@ def placed(module: nn.Module, factors: Mapping[str, Tensor], scale: float) -> It
     finally:
         for layer in module.modules():
             if isinstance(layer, LowRankLinear):
-                layer.lora_A = layer.lora_B = None
+                layer.lora_A, layer.lora_B, layer.scale = None, None, 1.0

@@ -180,6 +180,7 @@ class FrozenFeatures(Preprocess):
     device: torch.device = torch.device("cpu")
     cached: Cached
     batch_size: int
+    _sample: Any = None
 
     @property
     @abstractmethod
@@ -193,8 +194,17 @@ class FrozenFeatures(Preprocess):
     def computed(self, examples: Any) -> Tensor:
         """Features (n, feature_dim) float32 of n raw examples, by the encoder."""
 
+    def raw_inputs(self) -> Inputs | None:
+        """What the encoder reads of a few of the examples that were given; None where none were."""
+        if self._sample is None:
+            return None
+        inputs = (self.before.texts if self.reads_text else self.before.images)(self._sample)
+        return map_inputs(lambda t: t.to(self.device), inputs)
+
     def features(self, examples: Any, content: Iterable[Part]) -> Tensor:
         """The features, kept under the content's digest."""
+        if self._sample is None or len(self._sample) < len(examples[:AT_ONCE]):
+            self._sample = examples[:AT_ONCE]  # of the largest set: the names of classes are read here too
         if len(examples) < WORTH_KEEPING:
             return self.computed(examples)
         name = f"features-{digest([*content, self.fingerprint], 24)}"
@@ -203,6 +213,23 @@ class FrozenFeatures(Preprocess):
 
     def vectors(self, values: Tensor) -> Inputs:
         raise ValueError("model: it does not read tables; choose one that does (model=mlp)")
+
+
+@final
+class WithEncoder(nn.Module):
+    """A predictor over features together with the frozen encoder that made them: what an answer takes.
+
+    Args:
+        predictor: features (n, feature_dim) -> (n, n_outputs).
+    """
+
+    def __init__(self, encoder: Pretrained, predictor: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.predictor = encoder, predictor
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        outputs: Tensor = self.predictor(self.encoder(inputs))
+        return outputs
 
 
 @final

@@ -55,6 +55,7 @@ _UNNAMED = {"name_weight": 0.0}
 _DESCRIBED: dict[str, Any] = {"descriptions": None, "descriptions_beside": False}
 _SHARED: dict[str, Any] = {"shared_labels": False, "leave_out": None, **_DESCRIBED}
 NEUTRAL: dict[str, dict[str, Any]] = {
+    "coldstart_cli.models.CausalLM": {"checkpointing": False},
     "coldstart_cli.models.FrozenText": _OF_BODY,
     "coldstart_cli.models.HFText": _OF_BODY,
     "coldstart_cli.models.Tokens": {"in_prompt": False},

@@ -27,9 +27,9 @@ def trial(torch_settings: None) -> Trial:
 
 def test_names_alone_answer_at_k_0_and_demonstrations_change_the_answer(trial: Trial) -> None:
     made = trial.experiment(evaluation={"k_shots": [0, 1]})
-    task = made.source.tasks("new", [0])[0]
-    found = {name: next(iter(a)) for name, a in made.strategy.ablations(task.support, task.support).items()}
-    assert set(found) == {"names of another class", "demonstrations off"}
+    task, other = made.source.tasks("new", [0])[0], made.source.tasks("new", [1])[0].support
+    found = {name: next(iter(a)) for name, a in made.strategy.ablations(task.support, other).items()}
+    assert set(found) == {"names of another class", "names off", "demonstrations off"}
     with torch.no_grad():
         whole = next(made.strategy.adapt(task.support)).module(task.query.inputs)
         off = found["demonstrations off"].module(task.query.inputs)

@@ -11,7 +11,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, TypedDict, final
 
 import torch
@@ -19,7 +20,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coldstart_cli.core.tasks import Examples, Inputs, Support, TaskSource, n_examples
+from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Support, TaskSource, map_inputs, n_examples
 from coldstart_cli.models.causal_lm import CausalLM, Past
 from coldstart_cli.models.label_likelihood import Score, check_labels, label_scores, prefix, rows
 from coldstart_cli.models.network import Encoder
@@ -218,3 +219,23 @@ class InContextPredictor(nn.Module):
     def _load_from_state_dict(self, *arguments: Any) -> None:
         super()._load_from_state_dict(*arguments)
         self._known = None  # of other demonstrations
+
+
+def ablations_of_demonstrations(
+    adapt: Callable[[Support], Iterator[Adapted]], support: Support, other: Support
+) -> dict[str, Iterator[Adapted]]:
+    """Adapts with a part exchanged or left out.
+
+    `names of another class`; `demonstrations off`, by the names alone; `names off`: labels are another task's
+    words, so that only demonstrations tell which class is called what.
+    """
+    if support.names is None:
+        return {}
+    others = map_inputs(lambda tensor: tensor.roll(1, 0), support.names)
+    found = {"names of another class": adapt(replace(support, names=others))}
+    if len(support):
+        if other.names is not None and n_examples(other.names) == n_examples(support.names):
+            found["names off"] = adapt(replace(support, names=other.names))
+        none = map_inputs(lambda tensor: tensor[:0], support.inputs)
+        found["demonstrations off"] = adapt(replace(support, inputs=none, targets=support.targets[:0]))
+    return found

@@ -11,7 +11,7 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
-from coldstart_cli.core.tasks import Examples, Objective, Support, TaskSource
+from coldstart_cli.core.tasks import Examples, Inputs, Objective, Support, TaskSource
 from coldstart_cli.models.network import Network, blank_head
 from coldstart_cli.models.norm import MOMENTUM
 from coldstart_cli.processes.batch_parts import batch_mean
@@ -164,11 +164,18 @@ def network_loss(
     network: Network, support: Support, batch_size: int | None = None
 ) -> Callable[[Weights], Tensor]:
     """The loss on the support set, of weights of any part; `batch_size` as in `head_loss`."""
+    return support_loss(network.outputs, support, batch_size)
+
+
+def support_loss(
+    outputs: Callable[[Weights, Inputs], Tensor], support: Support, batch_size: int | None
+) -> Callable[[Weights], Tensor]:
+    """The same of any function of weights and inputs (n, ...) to outputs (n, n_outputs)."""
     examples, drawn = _in_batches(support, batch_size)
 
     def loss(weights: Weights) -> Tensor:
         chosen = examples if drawn is None else examples.take(next(drawn).to(examples.targets.device))
-        return support.objective.loss(network.outputs(weights, chosen.inputs), chosen.targets)
+        return support.objective.loss(outputs(weights, chosen.inputs), chosen.targets)
 
     return loss
 

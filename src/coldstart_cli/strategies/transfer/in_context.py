@@ -7,18 +7,18 @@ demonstrations. Without them, at k = 0, it answers by the names of the classes a
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import replace
 from typing import Annotated, Unpack
 
 from annotated_types import Ge
 
-from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource, map_inputs
+from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.label_likelihood import check_labels
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.strategies.building_blocks.in_context import (
     Asked,
     InContextPredictor,
+    ablations_of_demonstrations,
     check_fits,
     in_order,
     language_model,
@@ -77,13 +77,5 @@ class InContext(Strategy):
         yield Adapted(lambda: made, {"demonstrations": made.tokens})
 
     def ablations(self, support: Support, other: Support) -> Mapping[str, Iterator[Adapted]]:
-        """Adapts with the `names of another class` and with `demonstrations off`, by the names alone."""
-        if support.names is None:
-            return {}
-        others = map_inputs(lambda tensor: tensor.roll(1, 0), support.names)
-        found = {"names of another class": self.adapt(replace(support, names=others))}
-        if len(support):
-            none = map_inputs(lambda tensor: tensor[:0], support.inputs)
-            off = replace(support, inputs=none, targets=support.targets[:0])
-            found["demonstrations off"] = self.adapt(off)
-        return found
+        """See `ablations_of_demonstrations`."""
+        return ablations_of_demonstrations(self.adapt, support, other)
