@@ -90,7 +90,7 @@ def test_ablations_take_another_tasks_vectors_or_none() -> None:
     made = trial("prompt_encoder")
     strategy, support, other = moved(made), support_of(made), support_of(made, 1)
     found = strategy.ablations(support, other)
-    assert set(found) == {"swap", "off"}
+    assert set(found) == {"swap", "off", "names of another class", "names off"}
     own = first(strategy.adapt(support), support.inputs)
     swapped, off = (first(found[name], support.inputs) for name in ("swap", "off"))
     assert not torch.allclose(own, swapped, atol=1e-3)

@@ -8,8 +8,8 @@ equation 2).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, TypedDict, final
 
@@ -18,7 +18,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coldstart_cli.core.tasks import Adapted, Inputs, Support
+from coldstart_cli.core.tasks import Adapted, Inputs, Support, map_inputs, n_examples
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.causal_lm import CausalLM, Past, past_length
 from coldstart_cli.models.label_likelihood import (
@@ -140,6 +140,24 @@ def _steps(
 
 def _of_layers(tensors: Weights) -> Weights:
     return {name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}
+
+
+def soft_prompt(before: Past, lm: CausalLM, trained: Weights) -> Past:
+    """What the vectors `prompt` (P, width) leave in each layer, after what is before."""
+    return lm.keys_and_values(trained["prompt"].to(lm.dtype), before)
+
+
+def ablations_of_words(
+    adapt: Callable[[Support], Iterator[Adapted]], support: Support, other: Support
+) -> dict[str, Iterator[Adapted]]:
+    """Adapts with the `names of another class`, and with `names off`: another task's words for the classes."""
+    if support.names is None or other.names is None:
+        return {}
+    rolled = map_inputs(lambda tensor: tensor.roll(1, 0), support.names)
+    found = {"names of another class": adapt(replace(support, names=rolled))}
+    if n_examples(other.names) == n_examples(support.names):
+        found["names off"] = adapt(replace(support, names=other.names))
+    return found
 
 
 def check_room(lm: CausalLM, n_before: int, labels: list[Tensor]) -> None:

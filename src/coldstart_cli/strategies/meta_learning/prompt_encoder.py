@@ -24,10 +24,16 @@ from coldstart_cli.models.causal_lm import CausalLM
 from coldstart_cli.models.label_likelihood import check_labels, label_scores, rows
 from coldstart_cli.models.mlp import perceptron, zeroed
 from coldstart_cli.models.network import Encoder
-from coldstart_cli.strategies.building_blocks.answers import AnswerTuning, Way, answers, nothing_placed
+from coldstart_cli.strategies.building_blocks.answers import (
+    AnswerTuning,
+    Way,
+    ablations_of_words,
+    answers,
+    nothing_placed,
+    soft_prompt,
+)
 from coldstart_cli.strategies.building_blocks.in_context import language_model, refusal_of_prompts
 from coldstart_cli.strategies.building_blocks.set_statistics import logs, set_statistics
-from coldstart_cli.strategies.transfer.prompt_tuning import soft_prompt
 from coldstart_cli.tracing import recorder
 from coldstart_cli.training.meta_batch import Each
 from coldstart_cli.training.optimizers import OptimizerFactory
@@ -104,10 +110,11 @@ class PromptEncoder(Strategy):
         return self._told(support, vectors)
 
     def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:
-        """`swap`, the vectors that another task's support set gives, and `off`, those of no task."""
+        """`swap`, the vectors that another task's support set gives, `off`, those of no task, and of names."""
         with torch.no_grad():
             theirs, none = self._generated(support, other), self._generated(support, None)
-        return {"swap": self._told(support, theirs), "off": self._told(support, none)}
+        vectors = {"swap": self._told(support, theirs), "off": self._told(support, none)}
+        return vectors | ablations_of_words(self.adapt, support, other)
 
     def _told(self, support: Support, vectors: Tensor) -> Generator[Adapted, None, None]:
         lm = self.lm

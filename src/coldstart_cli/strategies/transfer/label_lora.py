@@ -23,6 +23,7 @@ from coldstart_cli.models.scaled_layers import scaled, with_scaled_layers
 from coldstart_cli.strategies.building_blocks.answers import (
     AnswerTuning,
     Way,
+    ablations_of_words,
     answers,
     head_answers,
     of_the_header,
@@ -102,6 +103,10 @@ class LabelLoRA(Strategy):
         start = low_rank(full, self.rank, support.seed)
         yield from _by[self.answer_by](way, support, start, self.tuning)
 
+    def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:
+        """`names of another class` and, of another task's words for the classes, `names off`."""
+        return ablations_of_words(self.adapt, support, other) if self.reads_names else {}
+
 
 class IA3(Strategy):
     """Fits scales of a frozen language model's activations to the support set: keys, values, inner ones.
@@ -154,6 +159,10 @@ class IA3(Strategy):
         ones = {name: torch.ones(size, device=device) for name, size in self.sizes.items()}
         way = Way(self.lm, of_the_header, scaled, in_layers=True)
         yield from _by[self.answer_by](way, support, ones, self.tuning)
+
+    def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:
+        """`names of another class` and, of another task's words for the classes, `names off`."""
+        return ablations_of_words(self.adapt, support, other) if self.reads_names else {}
 
 
 def _refusal(lm: CausalLM, answer_by: AnsweredBy, tasks: TaskSource) -> str | None:

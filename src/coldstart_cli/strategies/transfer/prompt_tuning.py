@@ -18,7 +18,14 @@ from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
 from coldstart_cli.models.causal_lm import CausalLM, Past, past_length
 from coldstart_cli.models.label_likelihood import check_labels
 from coldstart_cli.models.network import Encoder
-from coldstart_cli.strategies.building_blocks.answers import AnswerTuning, Way, answers, nothing_placed
+from coldstart_cli.strategies.building_blocks.answers import (
+    AnswerTuning,
+    Way,
+    ablations_of_words,
+    answers,
+    nothing_placed,
+    soft_prompt,
+)
 from coldstart_cli.strategies.building_blocks.in_context import language_model, refusal_of_prompts
 from coldstart_cli.training.inner_loop import Weights
 
@@ -93,6 +100,10 @@ class PromptTuning(Strategy):
         way = Way(lm, partial(past, before), nothing_placed, in_layers=False)
         yield from answers(way, support, start, self.tuning)
 
+    def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:
+        """`names of another class` and, of another task's words for the classes, `names off`."""
+        return ablations_of_words(self.adapt, support, other)
+
     def _words(self, labels: Sequence[Tensor]) -> Tensor:
         """(P,) the tokens that training starts from."""
         between, after = self.lm.piece("between"), self.lm.piece("after")
@@ -101,11 +112,6 @@ class PromptTuning(Strategy):
         if self.length is None:
             return tokens
         return tokens.repeat(-(-self.length // len(tokens)))[: self.length]
-
-
-def soft_prompt(before: Past, lm: CausalLM, trained: Weights) -> Past:
-    """What the vectors `prompt` (P, width) leave in each layer, after what is before."""
-    return lm.keys_and_values(trained["prompt"].to(lm.dtype), before)
 
 
 def prefix(before: Past, lm: CausalLM, trained: Weights) -> Past:
