@@ -150,7 +150,7 @@ def soft_prompt(before: Past, lm: CausalLM, trained: Weights) -> Past:
 def ablations_of_words(
     adapt: Callable[[Support], Iterator[Adapted]], support: Support, other: Support
 ) -> dict[str, Iterator[Adapted]]:
-    """Adapts with the `names of another class`, and with `names off`: another task's words for the classes."""
+    """Adapts with the `names of another class` and, of another task's words, `names off`."""
     if support.names is None or other.names is None:
         return {}
     rolled = map_inputs(lambda tensor: tensor.roll(1, 0), support.names)

@@ -110,7 +110,7 @@ class PromptEncoder(Strategy):
         return self._told(support, vectors)
 
     def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:
-        """`swap`, the vectors that another task's support set gives, `off`, those of no task, and of names."""
+        """`swap`, the vectors that another task's set gives, `off`, those of no task, and names."""
         with torch.no_grad():
             theirs, none = self._generated(support, other), self._generated(support, None)
         vectors = {"swap": self._told(support, theirs), "off": self._told(support, none)}
