@@ -22,10 +22,11 @@ from coldstart_cli.errors import JobError, RequestError
 from coldstart_cli.files.outputs import output, write_output
 from coldstart_cli.models.hf import folder_of, network_of
 from coldstart_cli.models.network import Network
-from coldstart_cli.models.peft_folder import peft_folder
+from coldstart_cli.models.peft_folder import peft_answers, peft_folder
 from coldstart_cli.models.preprocess import Preprocess
 from coldstart_cli.models.pretrained import FrozenFeatures, Pretrained
 from coldstart_cli.models.text import Tokens
+from coldstart_cli.strategies.building_blocks.answers import Answers
 
 TOLERANCE = 1e-4
 """Largest difference of any output, exported against own."""
@@ -136,6 +137,10 @@ def export_peft(bundle: Bundle, folder: Path) -> int:
         RequestError: where the strategy makes no low-rank weights, or others were changed as well.
     """
     made = bundle.card.build.strategy
+    if folder.exists() and not (folder / "adapter_config.json").exists():
+        raise RequestError(f"file: {folder} exists and is not an adapter of peft; name a new folder")
+    if isinstance(bundle.module, Answers) and bundle.module.places:
+        return _export_answers(bundle.module, folder, made)
     network = getattr(bundle.module, "network", None)
     if "rank" not in made or "alpha" not in made or not isinstance(network, Network):
         raise RequestError(
@@ -147,8 +152,6 @@ def export_peft(bundle: Bundle, folder: Path) -> int:
             "format: peft is for pretrained models (model=hf_text, minilm); choose pt2 or onnx"
         )
     rank, alpha = int(made["rank"]), float(made["alpha"])
-    if folder.exists() and not (folder / "adapter_config.json").exists():
-        raise RequestError(f"file: {folder} exists and is not an adapter of peft; name a new folder")
     base, _ = network_of(folder_of(network.encoder.path), None)
     factors = _factors(tensors_of(network.encoder.body), tensors_of(base), rank, alpha / rank)
     head = {f"head.{name}": t for name, t in network.head.state_dict().items()}
@@ -157,6 +160,15 @@ def export_peft(bundle: Bundle, folder: Path) -> int:
     except ValueError as error:
         raise RequestError(f"format: {error}") from error
     return sum(t.numel() for t in factors.values())
+
+
+def _export_answers(module: Answers, folder: Path, made: Mapping[str, Any]) -> int:
+    """Writes what `label_lora` or `ia3` placed in a language model's layers."""
+    tensors, is_lora = module.in_layers(), "rank" in made
+    alpha = float(made["alpha"]) if is_lora else 0.0
+    stabilised = bool(is_lora and made["rank_stabilised"])
+    peft_answers(module.lm, tensors, folder, alpha=alpha, rank_stabilised=stabilised)
+    return sum(t.numel() for t in tensors.values())
 
 
 def _factors(

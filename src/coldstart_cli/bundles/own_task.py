@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -12,7 +12,7 @@ from coldstart_cli.datasets.own import input_range
 from coldstart_cli.datasets.own.input_range import InputRange
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.layouts import LAYOUTS, read_labelled, recipe_like, without_labels
-from coldstart_cli.datasets.own.names import described, named
+from coldstart_cli.datasets.own.names import named
 from coldstart_cli.datasets.own.one_task import OneTask, SourceClasses, with_shared_labels
 from coldstart_cli.datasets.own.shared import OwnData, wording_of
 from coldstart_cli.datasets.own.stated_splits import Parted, parted
@@ -54,10 +54,10 @@ def _read(config: Mapping[str, Any], run: Run | None, source: SourceClasses) -> 
     recipe = read_json(run.path / "environment.json", "run").get("recipe") if run is not None else None
     recipe = recipe_like(recipe, layout, node)
     preprocess = reading_preprocess(config)
-    wording = wording_of(cast("OwnData", node))
-    known_by_names = node["descriptions"] is not None
-    if node["root"] is None and (known_by_names or (node["unlabelled"] is not None and run is not None)):
-        labelled = _without_labels(recipe, preprocess, node, run, source)
+    wording = wording_of(cast("OwnData", node), preprocess)
+    unlabelled_alone = node["unlabelled"] is not None and run is not None
+    if node["root"] is None and (wording.rows or unlabelled_alone):
+        labelled = _without_labels(recipe, preprocess, node, run, source, sorted(wording.rows))
         return Parted(named(labelled, preprocess, wording), None, ())
     labelled = read_labelled(
         recipe, preprocess, node["root"], unlabelled=node["unlabelled"], on_bad=node["on_bad"]
@@ -84,13 +84,14 @@ def _without_labels(
     node: Mapping[str, Any],
     run: Run | None,
     source: SourceClasses,
+    described: Sequence[str],
 ) -> Labelled:
     """A task without labels: its classes are those that are described, or else those of the run's source.
 
     Raises:
         RequestError: where the run's classes are not those of new tasks, so that nothing says what there is.
     """
-    known = source.names if node["descriptions"] is None else tuple(sorted(described(node["descriptions"])))
+    known = described or source.names
     if not known:
         assert run is not None
         why = source.lack or f"{run.path} has classes that new tasks do not share"

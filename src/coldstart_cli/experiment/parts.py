@@ -56,14 +56,14 @@ def evaluated_source(config: Mapping[str, Any], run: Run) -> TaskSource:
     if recipe is None or recipe.get("layout") != layout:
         return source_of(config)
     recipe = recipe_like(recipe, layout, node)
-    preprocess = reading_preprocess(config)
+    preprocess, own = reading_preprocess(config), cast("OwnData", node)
+    wording = wording_of(own, preprocess)
     labelled = read_labelled(
         recipe, preprocess, node["root"], unlabelled=node["unlabelled"], on_bad=node["on_bad"]
     )
     if "train" in labelled.splits:
         return source_of(config)
-    own = cast("OwnData", node)
-    labelled = named(labelled, preprocess, wording_of(own))
+    labelled = named(labelled, preprocess, wording)
     elsewhere = tuple(environment.get("source_classes") or ())
     return Own(layout, labelled, replace(plan_of(own), elsewhere=elsewhere))
 

@@ -30,8 +30,9 @@ def checkpoint_layers(decoder: nn.Module) -> None:
         )
     for index, layer in enumerate(layers):
         # By its class: a module around it would change the names of all weights.
-        layer.__class__ = _checkpointed(type(layer))
-        layer.place_in_cache = index
+        kind: Any = type(layer)  # which mypy takes for unhashable
+        layer.__class__ = _checkpointed(kind)
+        setattr(layer, "place_in_cache", index)  # noqa: B010
 
 
 class _Checkpointed(nn.Module):

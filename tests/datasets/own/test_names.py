@@ -12,7 +12,14 @@ import pytest
 import torch
 
 from coldstart_cli.core.contents import content_hash
-from coldstart_cli.datasets.own.names import Wording, described, named, saying_their_name, says_nothing
+from coldstart_cli.datasets.own.names import (
+    Wording,
+    described,
+    named,
+    saying_their_name,
+    says_nothing,
+    worded,
+)
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.text import text
 from coldstart_cli.errors import RequestError
@@ -134,10 +141,17 @@ def test_descriptions_need_a_file_labels_and_a_model_that_reads(made: Made, tmp_
         with pytest.raises(RequestError, match=message):
             described(str(tmp_path / file))
     with pytest.raises(RequestError, match=r"^dataset.descriptions: this model reads no text"):
-        named(labelled, Plain(), Wording("said.csv", beside=False))
+        worded("said.csv", Plain(), beside=False)
     with pytest.raises(RequestError, match=r"^dataset.descriptions: reals have no labels"):
-        named(replace(labelled, labels=()), Plain(), Wording("said.csv", beside=False))
-    assert named(labelled, Plain(), Wording(None, beside=False)) is labelled
+        named(replace(labelled, labels=()), Plain(), Wording("said.csv", {"a": "b"}, beside=False))
+    assert named(labelled, Plain(), worded(None, Plain(), beside=False)) is labelled
+
+
+def test_descriptions_are_refused_before_examples_are_read(
+    settings: Callable[[str], dict[str, Any]], bag: Preprocess
+) -> None:
+    with pytest.raises(RequestError, match=r"^dataset.descriptions: gone.csv is not a file"):
+        text(bag, **{**settings("text"), "root": "gone too.csv", "descriptions": "gone.csv"})
 
 
 @pytest.mark.parametrize("label", ["7", "3.5", "-1", "a", "B2", "label_3", "Class 12", "LABEL3", "deadbeef01",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from coldstart_cli.core.tasks import Support
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.label_likelihood import label_scores, prefix, rows
+from coldstart_cli.models.peft_folder import peft_answers
 from tests.models.test_causal_lm import of_transformers
 from tests.strategies.transfer.test_prompt_tuning import support_of, trial, whole
 
@@ -19,26 +21,14 @@ pytestmark = pytest.mark.usefixtures("torch_settings")
 KINDS = ["label_lora", "ia3"]
 
 
-def by_peft(kind: str, made: Any, changed: dict[str, torch.Tensor]) -> Any:
-    """Their model with our trained tensors in it."""
+def by_peft(made: Any, changed: dict[str, torch.Tensor], folder: Path) -> Any:
+    """Their model with our trained tensors in it, which peft reads from a folder."""
     peft = pytest.importorskip("peft", reason="needs the extra hf")
-    node, theirs = made.config["strategy"], of_transformers(made.strategy.lm.path)
-    if kind == "label_lora":
-        settings = {"r": node["rank"], "lora_alpha": node["alpha"], "use_rslora": node["rank_stabilised"]}
-        model = peft.get_peft_model(theirs, peft.LoraConfig(target_modules=node["targets"], **settings))
-    else:
-        settings = {"target_modules": [*node["targets"], *node["feedforward"]]}
-        model = peft.get_peft_model(
-            theirs, peft.IA3Config(feedforward_modules=node["feedforward"], **settings)
-        )
-    tensors = {n.removeprefix("body.").replace(".weight.lora", ".lora"): t for n, t in changed.items()}
-    own = dict(model.named_parameters())
-    assert len(tensors) == sum("lora" in n or "ia3" in n for n in own)
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            module, _, kind = name.rpartition(".")
-            weight = own[f"base_model.model.{module}.{kind}.default" + (".weight" if "lora" in kind else "")]
-            weight.copy_(tensor.view_as(weight))
+    node, lm = made.config["strategy"], made.strategy.lm
+    settings = {"alpha": node.get("alpha", 0.0), "rank_stabilised": node.get("rank_stabilised", False)}
+    peft_answers(lm, changed, folder, **settings)
+    model = peft.PeftModel.from_pretrained(of_transformers(lm.path), folder)
+    assert sum("lora" in n or "ia3" in n for n, _ in model.named_parameters()) == len(changed)
     return model.eval()
 
 
@@ -47,11 +37,11 @@ def by_peft(kind: str, made: Any, changed: dict[str, torch.Tensor]) -> Any:
     ("kind", "more"),
     [("label_lora", {}), ("label_lora", {"rank_stabilised": True, "rank": 4}), ("ia3", {})],
 )
-def test_scores_are_those_of_pefts_own_model(kind: str, more: dict[str, Any]) -> None:
+def test_scores_are_those_of_pefts_own_model(kind: str, more: dict[str, Any], tmp_path: Path) -> None:
     made = trial(kind, lr=0.05, **more)
     lm, support = made.strategy.lm, support_of(made)
     adapted = list(islice(made.strategy.adapt(support), 4))[-1]
-    theirs = by_peft(kind, made, dict(adapted.changed))
+    theirs = by_peft(made, dict(adapted.changed), tmp_path)
     with torch.no_grad():
         found = adapted.module(support.inputs)
         assert not torch.allclose(found, next(made.strategy.adapt(support)).module(support.inputs), atol=0.1)
@@ -92,11 +82,11 @@ def test_steps_lower_the_loss_and_are_the_supports_alone(kind: str, answer_by: s
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21's call
-def test_head_reads_the_updated_features() -> None:
+def test_head_reads_the_updated_features(tmp_path: Path) -> None:
     made = trial("label_lora", answer_by="head", lr=0.05)
     support = support_of(made)
     adapted = list(islice(made.strategy.adapt(support), 3))[-1]
-    theirs = by_peft("label_lora", made, {n: t for n, t in adapted.changed.items() if "head" not in n})
+    theirs = by_peft(made, {n: t for n, t in adapted.changed.items() if "head" not in n}, tmp_path)
     weight, bias = adapted.changed["head.weight"], adapted.changed["head.bias"]
     with torch.no_grad():
         hidden = [

@@ -15,7 +15,7 @@ from coldstart_cli.datasets.benchmarks.intents import (
     without_duplicates,
 )
 from coldstart_cli.datasets.own.draws import Draws
-from coldstart_cli.datasets.own.names import Wording
+from coldstart_cli.datasets.own.names import worded
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan
 from coldstart_cli.datasets.readers.delimited import TableFormat
@@ -64,6 +64,7 @@ def banking77(
     Raises:
         RequestError: at missing or damaged files.
     """
+    wording = worded(descriptions, preprocess, beside=descriptions_beside)
     files = located("banking77", root)
     parts: dict[str, Published] = {"train.csv": "train", "test.csv": "test"}
     found = []
@@ -75,7 +76,6 @@ def banking77(
     utterances = without_duplicates(
         found, known_duplicates, "dataset.known_duplicates", whole_test=setting == "all"
     )
-    wording = Wording(descriptions, descriptions_beside)
     shape = TaskShape(n_way, k_shot, n_query, n_unlabelled)
     shares = (validation_share, new_share, held_out_share)
     plan = Plan(shape, bank_seed, "class", split_seed, *shares, None, False)

@@ -21,7 +21,7 @@ from coldstart_cli.datasets.benchmarks.intents import (
     without_duplicates,
 )
 from coldstart_cli.datasets.own.draws import Draws
-from coldstart_cli.datasets.own.names import Wording
+from coldstart_cli.datasets.own.names import worded
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan, SplitBy
 from coldstart_cli.datasets.readers.download import located
@@ -74,6 +74,7 @@ def clinc150(
     Raises:
         RequestError: at missing or damaged files, or an unknown domain.
     """
+    wording = worded(descriptions, preprocess, beside=descriptions_beside)
     files = located("clinc150", root)
     domains = _json(files["domains.json"])
     utterances = without_duplicates(
@@ -82,7 +83,6 @@ def clinc150(
         "dataset.known_duplicates",
         whole_test=setting == "all",
     )
-    wording = Wording(descriptions, descriptions_beside)
     split_by: SplitBy = "file" if setting == "domain" else "class"
     plan = Plan(
         TaskShape(n_way, k_shot, n_query, n_unlabelled),

@@ -18,7 +18,7 @@ from annotated_types import Ge, Gt, Lt
 from coldstart_cli.core.tasks import TaskShape
 from coldstart_cli.datasets.benchmarks.intents import Published, Utterance, all_at_once, divided
 from coldstart_cli.datasets.own.draws import Draws
-from coldstart_cli.datasets.own.names import Wording
+from coldstart_cli.datasets.own.names import worded
 from coldstart_cli.datasets.own.splits import Plan
 from coldstart_cli.datasets.readers.delimited import TableFormat
 from coldstart_cli.datasets.readers.equality import near_equal_groups
@@ -70,6 +70,7 @@ def sentences(
     Raises:
         RequestError: at missing or damaged files.
     """
+    wording = worded(descriptions, preprocess, beside=descriptions_beside)
     random = np.random.default_rng(split_seed)
     file = _file(root, name)
     utterances = list(_read(file))
@@ -81,7 +82,7 @@ def sentences(
         utterances = _fewer_queries(utterances, n_query, random)
     shape = TaskShape(None, k_shot, n_query or 1, n_unlabelled)
     plan = Plan(shape, bank_seed, "class", split_seed, validation_share, 0.0, 0.0, None, False)
-    return all_at_once(name, preprocess, utterances, plan, Wording(descriptions, descriptions_beside))
+    return all_at_once(name, preprocess, utterances, plan, wording)
 
 
 def _file(root: str | None, name: Name) -> Path:

@@ -108,6 +108,7 @@ def arrays(
     Raises:
         RequestError: naming file and row.
     """
+    wording = wording_of(own, preprocess)
     plan = plan_of(own)
     recipe = ArrayRecipe(
         x_key,
@@ -124,7 +125,7 @@ def arrays(
     labelled = read_arrays(
         preprocess, own["root"], recipe, plan, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
     )
-    return Own("arrays", named(labelled, preprocess, wording_of(own)), plan)
+    return Own("arrays", named(labelled, preprocess, wording), plan)
 
 
 def read_arrays(

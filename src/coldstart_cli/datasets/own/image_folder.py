@@ -87,11 +87,12 @@ def image_folder(
     Raises:
         RequestError: naming folder or file.
     """
+    wording = wording_of(own, preprocess)
     recipe = ImageRecipe(size, channels, resize, tuple(exclude), own["split_by"] == "file", invert)
     labelled = read_images(
         preprocess, own["root"], recipe, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
     )
-    return Own("image_folder", named(labelled, preprocess, wording_of(own)), plan_of(own))
+    return Own("image_folder", named(labelled, preprocess, wording), plan_of(own))
 
 
 def read_images(

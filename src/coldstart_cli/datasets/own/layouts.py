@@ -93,7 +93,7 @@ def without_labels(
     """A task of these classes without a label: of unlabelled examples, or (no path) of their names alone.
 
     Raises:
-        RequestError: naming file and row; or where nothing but names is known and the model reads none.
+        RequestError: naming file and row.
     """
     problems = Problems(on_bad)
     unlabelled = None

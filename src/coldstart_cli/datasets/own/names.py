@@ -33,12 +33,33 @@ class Wording:
     """How a user says what classes are called.
 
     Attributes:
-        descriptions: a table with the columns label and, where a label is described, description; or None.
+        file: the table that says it, or None where labels alone do.
+        rows: label -> its description, '' where it has none.
         beside: the label is read too, before its description.
     """
 
-    descriptions: str | None
+    file: str | None
+    rows: Mapping[str, str]
     beside: bool
+
+
+def worded(file: str | None, preprocess: Preprocess, *, beside: bool) -> Wording:
+    """What the table says, read and checked before any example is.
+
+    Args:
+        file: a table with the columns label and, where a label is described, description; or None.
+
+    Raises:
+        RequestError: at descriptions that nobody would read, or that cannot be read.
+    """
+    if file is None:
+        return Wording(None, {}, beside)
+    if not preprocess.reads_names:
+        raise RequestError(
+            "dataset.descriptions: this model reads no text; choose one that does (model=minilm_frozen), or "
+            "leave it out"
+        )
+    return Wording(file, described(file), beside)
 
 
 def named(labelled: Labelled, preprocess: Preprocess, wording: Wording) -> Labelled:
@@ -47,22 +68,14 @@ def named(labelled: Labelled, preprocess: Preprocess, wording: Wording) -> Label
     Descriptions change the fingerprint; labels are in it already. Neither changes a task's hash.
 
     Raises:
-        RequestError: at descriptions that nobody would read, of no class of the data, or that cannot be read.
+        RequestError: at descriptions of reals, or of no class of the data.
     """
-    file, labels = wording.descriptions, labelled.labels
+    file, labels = wording.file, labelled.labels
     if file is not None and not labels:
         raise RequestError("dataset.descriptions: reals have no labels to describe; leave it out")
-    if not preprocess.reads_names:
-        if file is not None:
-            raise RequestError(
-                "dataset.descriptions: this model reads no text; choose one that does "
-                "(model=minilm_frozen), or leave it out"
-            )
+    if not preprocess.reads_names or not labels:
         return labelled
-    if not labels:
-        return labelled
-    found = {} if file is None else described(file)
-    said = {label: text for label, text in found.items() if text}
+    said = {label: text for label, text in wording.rows.items() if text}
     words = [_words(label, said.get(label), beside=wording.beside) for label in labels]
     labelled = replace(
         labelled,
@@ -72,7 +85,7 @@ def named(labelled: Labelled, preprocess: Preprocess, wording: Wording) -> Label
     if file is None:
         return labelled
     problems = Problems("stop")
-    _compare(file, found, labels, problems)
+    _compare(file, wording.rows, labels, problems)
     problems.cut(len(words), *preprocess.cut(words))
     problems.warn(file, preprocess.max_length)
     return replace(

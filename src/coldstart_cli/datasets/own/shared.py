@@ -7,9 +7,10 @@ from typing import Annotated, TypedDict
 from annotated_types import Ge, Lt
 
 from coldstart_cli.core.tasks import TaskShape
-from coldstart_cli.datasets.own.names import Wording
+from coldstart_cli.datasets.own.names import Wording, worded
 from coldstart_cli.datasets.own.splits import Plan, SplitBy
 from coldstart_cli.datasets.readers.problems import OnBad
+from coldstart_cli.models.preprocess import Preprocess
 
 
 class OwnData(TypedDict):
@@ -77,6 +78,6 @@ def plan_of(own: OwnData) -> Plan:
     )
 
 
-def wording_of(own: OwnData) -> Wording:
-    """What the user says of the classes' names."""
-    return Wording(own["descriptions"], own["descriptions_beside"])
+def wording_of(own: OwnData, preprocess: Preprocess) -> Wording:
+    """What the user says of the classes' names; see `worded`."""
+    return worded(own["descriptions"], preprocess, beside=own["descriptions_beside"])

@@ -86,6 +86,7 @@ def tabular(
     Raises:
         RequestError: naming file and row.
     """
+    wording = wording_of(own, preprocess)
     plan = plan_of(own)
     recipe = TableRecipe(
         label_column=label_column,
@@ -108,7 +109,7 @@ def tabular(
     labelled = read_table(
         preprocess, own["root"], recipe, plan, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
     )
-    return Own("tabular", named(labelled, preprocess, wording_of(own)), plan)
+    return Own("tabular", named(labelled, preprocess, wording), plan)
 
 
 def read_table(

@@ -94,6 +94,7 @@ def text(
     Raises:
         RequestError: naming file and row.
     """
+    wording = wording_of(own, preprocess)
     recipe = TextRecipe(
         text_column,
         label_column,
@@ -106,7 +107,7 @@ def text(
         group_column,
     )
     labelled = read_texts(preprocess, own["root"], recipe, unlabelled=own["unlabelled"], on_bad=own["on_bad"])
-    return Own("text", named(labelled, preprocess, wording_of(own)), plan_of(own))
+    return Own("text", named(labelled, preprocess, wording), plan_of(own))
 
 
 def read_texts(

@@ -192,11 +192,14 @@ class Answers(nn.Module):
         for name, tensor in {**names, **of_past, **of_layers}.items():
             self.register_buffer(name, tensor.detach())
 
+    def in_layers(self) -> Weights:
+        """The tensors of layers, by name."""
+        return {name: self.get_buffer(f"tensor_{i}") for i, name in enumerate(self.places)}
+
     def forward(self, inputs: Inputs) -> Tensor:
         past = tuple((self.get_buffer(f"k_{i}"), self.get_buffer(f"v_{i}")) for i in range(self.n_layers))
-        tensors = {name: self.get_buffer(f"tensor_{i}") for i, name in enumerate(self.places)}
         names = {key: self.get_buffer(key) for key in ("input_ids", "attention_mask")}
-        with self.placing(self.lm, tensors):
+        with self.placing(self.lm, self.in_layers()):
             return label_scores(self.lm, past, rows(inputs), rows(names), self.score)
 
     def _load_from_state_dict(self, state: Mapping[str, Tensor], prefix: str, *arguments: Any) -> None:

@@ -29,10 +29,9 @@ from coldstart_cli.strategies.building_blocks.in_context import (
     refusal_of_prompts,
 )
 from coldstart_cli.strategies.building_blocks.names import Named, ablations_of_names, known
-from coldstart_cli.strategies.building_blocks.prototypes import prototypes
+from coldstart_cli.strategies.building_blocks.prototypes import NearestCentroidPredictor, prototypes
 from coldstart_cli.strategies.building_blocks.source_classifier import FineTuning, fit_classifier, rule_of
 from coldstart_cli.strategies.distillation.soft_labels import SoftLabels, fine_tuned
-from coldstart_cli.strategies.transfer.frozen_features import NearestCentroidPredictor
 from coldstart_cli.training.optimizers import OptimizerFactory
 
 

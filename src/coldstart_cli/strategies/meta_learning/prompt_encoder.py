@@ -124,7 +124,8 @@ class PromptEncoder(Strategy):
         if told is None or not len(told) or told.objective.n_outputs != n_way:
             return self.generator.of_no_task(n_way)
         assert told.names is not None
-        return self.generator(self.lm(told.inputs), told.targets, self.lm(told.names))
+        found: Tensor = self.generator(self.lm(told.inputs), told.targets, self.lm(told.names))
+        return found
 
     def _prompt(self, vectors: Tensor, labels: list[Tensor]) -> Tensor:
         """(P, width) of the model's type: the header, then of each class vectors, between, name and after."""

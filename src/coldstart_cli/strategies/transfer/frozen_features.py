@@ -18,9 +18,8 @@ from torch.nn import functional as F
 from coldstart_cli.core.tasks import Adapted, Inputs, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, linear_head
 from coldstart_cli.strategies.building_blocks.centred import Centred
-from coldstart_cli.strategies.building_blocks.discrepancy import squared_distances
 from coldstart_cli.strategies.building_blocks.names import Known, Named, ablations_of_names, known
-from coldstart_cli.strategies.building_blocks.prototypes import prototypes
+from coldstart_cli.strategies.building_blocks.prototypes import NearestCentroidPredictor, prototypes
 from coldstart_cli.strategies.building_blocks.source_classifier import fit_classifier, fit_with_mean
 from coldstart_cli.training.cross_validation import Indices, to_select
 from coldstart_cli.training.inner_loop import canonical_order
@@ -165,30 +164,6 @@ class Logistic(Strategy):
 def useful_head(encoder: Encoder, head: nn.Linear) -> nn.Linear:
     """The source head, which learns only if an encoder is trained through it: it has no other use."""
     return head.requires_grad_(any(p.requires_grad for p in encoder.parameters()))
-
-
-class NearestCentroidPredictor(nn.Module):
-    """Logits are negative distances to centroids (n_way, feature_dim), over a temperature."""
-
-    centroids: Tensor
-
-    def __init__(
-        self,
-        encoder: nn.Module,
-        centroids: Tensor,
-        distance: Literal["euclidean", "cosine"],
-        temperature: float,
-    ) -> None:
-        super().__init__()
-        self.encoder, self.distance, self.temperature = encoder, distance, temperature
-        self.register_buffer("centroids", centroids)
-
-    def forward(self, inputs: Inputs) -> Tensor:
-        features = self.encoder(inputs)
-        if self.distance == "cosine":
-            cosines = F.normalize(features, dim=-1) @ F.normalize(self.centroids, dim=-1).T
-            return (cosines - 1) / self.temperature
-        return -squared_distances(features, self.centroids) / self.temperature
 
 
 class LinearPredictor(nn.Module):
