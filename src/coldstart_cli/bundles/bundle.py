@@ -24,6 +24,7 @@ from coldstart_cli.core.objectives import Regression
 from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.layouts import raw_values
 from coldstart_cli.errors import RequestError
+from coldstart_cli.evaluation.costs import parameter_count
 from coldstart_cli.experiment.parts import preprocess_of
 from coldstart_cli.files.untrusted import shaped
 from coldstart_cli.models.preprocess import Preprocess
@@ -130,7 +131,7 @@ class Bundle:
             self.card,
             build=replace(build, from_base=tuple(sorted(known & {*left}))),
             sizes=Sizes(
-                parameters=sum(t.numel() for t in state.values()),
+                parameters=parameter_count(self.module),
                 stored_parameters=sum(t.numel() for t in own.values()),
             ),
             pretrained=files_read(build.model, self.preprocess, self.module),
