@@ -64,7 +64,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 @pytest.mark.parametrize(
     ("line", "with_equals", "without"),
     [
-        ("coldstart train strategy=me", ["meta_sgd"], ["strategy=meta_sgd"]),
+        ("coldstart train strategy=meta_s", ["meta_sgd"], ["strategy=meta_sgd"]),
         ("coldstart train strategy.inner_l", ["strategy.inner_lr="], ["strategy.inner_lr="]),
         ("coldstart train -m seed=0,1 strategy=maml,proton", ["maml,protonet"], ["strategy=maml,protonet"]),
         ("coldstart tr", ["train"], ["train"]),

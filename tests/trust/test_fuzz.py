@@ -199,8 +199,10 @@ def typed_wrong(every: int) -> Iterator[tuple[tuple[str, ...], str]]:
     for group, choices in CHOICES.items():
         for choice in choices:
             wrong = typos(choice, random_)
-            if wrong not in choices and wrong.strip("/"):
-                yield ("train", f"{group}={wrong}", "--cfg", "job"), choice.rpartition("/")[2]
+            # A slash twice is the same path.
+            if wrong not in choices and wrong.strip("/") and "//" not in wrong:
+                place = "prompt@model.prompt" if group == "prompt" else group
+                yield ("train", f"{place}={wrong}", "--cfg", "job"), choice.rpartition("/")[2]
     for base, key, _ in leaves(every):
         head, _, last = key.rpartition(".")
         wrong = f"{head}.{typos(last, random_)}"

@@ -82,9 +82,9 @@ def chosen(weights: Mapping[str, Tensor], targets: Sequence[str] | None) -> dict
         return dict(weights)
     for target in targets:
         if not any(f".{target}." in f".{name}." for name in weights):
-            # Numbers of layers are parts, too, and would fill the line.
-            named = (part for name in weights for part in name.split(".")[:-1])
-            parts = dict.fromkeys(part for part in named if not part.isdigit())
+            named = dict.fromkeys(part for name in weights for part in name.split(".")[:-1])
+            # Numbers of layers are parts, too, and would fill the line where there are words.
+            parts = [part for part in named if not part.isdigit()] or list(named)
             raise ValueError(f"targets: no matrix has {target} in its name; choose among {', '.join(parts)}")
     return {n: w for n, w in weights.items() if any(f".{target}." in f".{n}." for target in targets)}
 

@@ -28,8 +28,9 @@ IMAGES = ("model.hidden=8", "dataset.n_way=3")
 """What is composed unless a data set is named: three characters and a narrow convolutional network."""
 REGRESSION = ("dataset=sinusoid", "model=mlp", "dataset.n_unlabelled=3")
 
-SHORT = {"n_folds": 2, "fallback_steps": 5, "n_tasks": 4}
-"""Values of a strategy that cost a trial time alone: how often it compares, and how long the other trains."""
+SHORT = {"n_folds": 2, "fallback_steps": 5, "n_tasks": 4, "gate_penalty": 0.03}
+"""Values for a trial's small problem: comparisons are fewer, what is compared trains less, and a penalty
+leaves eight units what they need to learn in eighty steps."""
 
 
 class Trial:

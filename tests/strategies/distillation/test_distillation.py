@@ -259,7 +259,8 @@ def constructed(student: MLP, teacher: MLP, run: Trained | None = None) -> Disti
         student, adam, 1, 10, 0, trained, teacher=teacher, teacher_run=None if run is None else "run",
         teacher_share=0.5, alpha=0.5, temperature=1, distance_weight=0, angle_weight=0, unlabelled_weight=0,
         attention_weight=0, hint_share=0,
-        teacher_steps=1, batch_size=4, trainable="all", lr=0.1, rule="sgd", momentum=0,
+        teacher_steps=1, teacher_lr=None, teacher_rule=None, batch_size=4, trainable="all", lr=0.1,
+        rule="sgd", momentum=0,
     )  # fmt: skip
 
 
