@@ -352,3 +352,17 @@ def test_standard_input_is_answered_line_by_line(monkeypatch: pytest.MonkeyPatch
                       spreadsheet=False)  # fmt: skip
         predict(Bundle.load("bundle"), "-", asked, told, on_bad="stop")
     assert [line.split("\t")[0] for line in told.getvalue().splitlines()] == ["x", "y"]
+
+
+def test_an_input_that_holds_nothing_is_said_and_standard_input_is_not(
+    monkeypatch: pytest.MonkeyPatch, torch_settings: None
+) -> None:
+    monkeypatch.setattr("coldstart_cli.bundles.predicting.read_raw", lambda *_, **__: iter(()))
+    asked = Asked(
+        form="text", threshold=0.0, top_k=1, probabilities=False, keep=(), batch_size=9, spreadsheet=False
+    )
+    bundle, out = Bundle.load(EARLIER), io.StringIO()
+    with pytest.warns(RuntimeWarning, match=r"^empty\.txt: holds no input, so nothing was answered$"):
+        predict(bundle, "empty.txt", asked, out, on_bad="stop")
+    predict(bundle, "-", asked, out, on_bad="stop")
+    assert out.getvalue() == ""

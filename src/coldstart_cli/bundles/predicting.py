@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 import warnings
@@ -14,6 +15,7 @@ from coldstart_cli.bundles.bundle import Bundle, Prediction
 from coldstart_cli.datasets.own.input_range import shift_from
 from coldstart_cli.datasets.own.labelled import Raw
 from coldstart_cli.datasets.own.layouts import read_raw
+from coldstart_cli.datasets.readers.lines import STDIN
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
 from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.files.durable import finite
@@ -60,7 +62,11 @@ def predict(bundle: Bundle, path: str, asked: Asked, out: TextIO, *, on_bad: OnB
     """
     problems, recipe = Problems(on_bad), bundle.card.build.recipe
     raws = read_raw(recipe, bundle.preprocess, path, problems=problems, chunk=asked.batch_size)
-    write(_answers(bundle, raws, asked, problems), asked, out)
+    answers = _answers(bundle, raws, asked, problems)
+    first = next(answers, None)
+    write(answers if first is None else itertools.chain([first], answers), asked, out)
+    if first is None and not problems.skipped and path != STDIN:
+        warnings.warn(f"{path}: holds no input, so nothing was answered", RuntimeWarning, stacklevel=2)
     return problems
 
 

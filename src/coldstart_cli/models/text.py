@@ -356,9 +356,9 @@ def _warn_of_beginnings(words: Mapping[str, Sequence[int]]) -> None:
     ]
     if pairs:
         _log.warning(
-            "dataset: %d pairs of labels begin with the same words (%r and %r), and a language model finds "
-            "the shorter one at least as likely; rename it, or choose strategy.score=mean",
-            len(pairs),
+            "dataset: %s with the same words (%r and %r), and a language model finds the shorter one at "
+            "least as likely; rename it, or choose strategy.score=mean",
+            "1 pair of labels begins" if len(pairs) == 1 else f"{len(pairs)} pairs of labels begin",
             *pairs[0],
         )
 
