@@ -21,7 +21,7 @@ import torch
 from coldstart_cli.config import composition
 from coldstart_cli.core.tasks import Split
 from coldstart_cli.experiment.assembly import assemble
-from coldstart_cli.models.label_likelihood import check_labels, label_scores, prefix, rows
+from coldstart_cli.models.language.label_likelihood import check_labels, label_scores, prefix, rows
 from coldstart_cli.strategies.building_blocks.in_context import in_order
 from coldstart_cli.strategies.transfer.in_context import InContext
 

@@ -31,10 +31,10 @@ from coldstart_cli.digests import (
 )
 from coldstart_cli.experiment.parts import source_of
 from coldstart_cli.metrics.measures import bank_digest
-from coldstart_cli.models.hf import content_digest
-from coldstart_cli.models.pretrained import WORTH_KEEPING
-from coldstart_cli.models.text import FrozenText, HFText
-from coldstart_cli.models.vision import FrozenImage
+from coldstart_cli.models.pretrained.features import WORTH_KEEPING
+from coldstart_cli.models.pretrained.hf import content_digest
+from coldstart_cli.models.pretrained.text import FrozenText, HFText
+from coldstart_cli.models.pretrained.vision import FrozenImage
 from coldstart_cli.runs.run import read_config, run_name
 from coldstart_cli.training.randomness import step_seed
 from tests.kit.places import REPOSITORY

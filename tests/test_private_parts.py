@@ -63,13 +63,16 @@ PRIVATE = [
     Private("models/network.py", "_buffers", TORCH, "as `_parameters`", "as `_parameters`"),
     Private("models/network.py", "_modules", TORCH, "as `_parameters`", "as `_parameters`"),
     Private(
-        "models/low_rank_layers.py", "_buffers", TORCH,
+        "models/updates/low_rank_layers.py", "_buffers", TORCH,
         "an attribute that is a Parameter would become one of the layer's",
         "factors are not the given ones: outputs are no longer peft's",
     ),
-    Private("models/scaled_layers.py", "_buffers", TORCH, "as of low_rank_layers", "as of low_rank_layers"),
     Private(
-        "models/pretrained.py", "_load_from_state_dict", TORCH,
+        "models/updates/scaled_layers.py", "_buffers", TORCH,
+        "as of low_rank_layers", "as of low_rank_layers",
+    ),
+    Private(
+        "models/pretrained/features.py", "_load_from_state_dict", TORCH,
         "torch's documented place to override; a public hook would make `tree_of` copy the slow way",
         "is never called: other weights under a frozen encoder load without an error",
     ),

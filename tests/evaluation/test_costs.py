@@ -32,8 +32,8 @@ from coldstart_cli.experiment.assembly import Experiment, assemble
 from coldstart_cli.experiment.parts import preprocess_of
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.models.preprocess import Plain
-from coldstart_cli.models.pretrained import WithEncoder
-from coldstart_cli.models.text import FrozenText
+from coldstart_cli.models.pretrained.features import WithEncoder
+from coldstart_cli.models.pretrained.text import FrozenText
 from coldstart_cli.tracing.flops import flops
 
 pytestmark = pytest.mark.usefixtures("torch_settings")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from coldstart_cli.models.hf import content_digest, imported, tokenizer_of
+from coldstart_cli.models.pretrained.hf import content_digest, imported, tokenizer_of
 from coldstart_cli.testing.tiny_language_model import tiny_language_model
 
 

@@ -292,7 +292,7 @@ def base_of(model: Mapping[str, Any]) -> Path | None:
     """The folder of the pretrained weights that a model's node names, or None."""
     if not isinstance(model.get("path"), str):
         return None
-    from coldstart_cli.models.hf import folder_of
+    from coldstart_cli.models.pretrained.hf import folder_of
 
     return folder_of(model["path"])
 

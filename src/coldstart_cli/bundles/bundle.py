@@ -28,7 +28,7 @@ from coldstart_cli.evaluation.costs import parameter_count
 from coldstart_cli.experiment.parts import preprocess_of
 from coldstart_cli.files.untrusted import shaped
 from coldstart_cli.models.preprocess import Preprocess
-from coldstart_cli.models.pretrained import check_files, files_read
+from coldstart_cli.models.pretrained.features import check_files, files_read
 
 AT_ONCE = 256
 """Inputs that are predicted together."""

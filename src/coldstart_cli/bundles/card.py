@@ -24,7 +24,7 @@ from coldstart_cli.datasets.own.input_range import InputRange
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.models.network import Encoder
-from coldstart_cli.models.pretrained import FilesRead
+from coldstart_cli.models.pretrained.features import FilesRead
 from coldstart_cli.renamed import renamed
 from coldstart_cli.runs.migrations import as_it_was
 from coldstart_cli.training.optimizers import OptimizerFactory

@@ -15,7 +15,7 @@ from coldstart_cli.datasets.own.stated_splits import parted
 from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.preprocess import Preprocess
-from coldstart_cli.models.text import Tokens
+from coldstart_cli.models.pretrained.text import Tokens
 
 PROBE = 16
 """Inputs that an export is compared on."""

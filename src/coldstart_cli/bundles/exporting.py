@@ -20,12 +20,12 @@ from coldstart_cli.core.objectives import Regression
 from coldstart_cli.core.tasks import Inputs, map_inputs, n_examples
 from coldstart_cli.errors import JobError, RequestError
 from coldstart_cli.files.outputs import output, write_output
-from coldstart_cli.models.hf import folder_of, network_of
 from coldstart_cli.models.network import Network
-from coldstart_cli.models.peft_folder import peft_answers, peft_folder
 from coldstart_cli.models.preprocess import Preprocess
-from coldstart_cli.models.pretrained import FrozenFeatures, Pretrained
-from coldstart_cli.models.text import Tokens
+from coldstart_cli.models.pretrained.features import FrozenFeatures, Pretrained
+from coldstart_cli.models.pretrained.hf import folder_of, network_of
+from coldstart_cli.models.pretrained.text import Tokens
+from coldstart_cli.models.updates.peft_folder import peft_answers, peft_folder
 from coldstart_cli.strategies.building_blocks.answers import Answers, HeadAnswers
 from coldstart_cli.strategies.building_blocks.in_context import InContextPredictor
 

@@ -8,7 +8,7 @@ from typing import Any
 from coldstart_cli.core.stepping import adapted_after
 from coldstart_cli.core.tasks import Strategy, Support
 from coldstart_cli.errors import RequestError
-from coldstart_cli.models.pretrained import Pretrained
+from coldstart_cli.models.pretrained.features import Pretrained
 
 
 def said_of_untrained(

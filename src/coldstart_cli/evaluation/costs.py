@@ -19,7 +19,7 @@ from coldstart_cli.hardware import Hardware
 from coldstart_cli.metrics import measures
 from coldstart_cli.metrics.results import Costs, PredictorCosts, Times
 from coldstart_cli.models.preprocess import Preprocess
-from coldstart_cli.models.pretrained import FrozenFeatures, Pretrained, WithEncoder
+from coldstart_cli.models.pretrained.features import FrozenFeatures, Pretrained, WithEncoder
 from coldstart_cli.tracing.flops import flops
 
 Key = TypeVar("Key", bound=Hashable)

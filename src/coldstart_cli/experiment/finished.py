@@ -168,7 +168,9 @@ def _models(node: object) -> set[str]:
     found = {place for item in node.values() for place in _models(item)}
     path = node.get("path")
     if isinstance(path, str):
-        from coldstart_cli.models.hf import folder_of  # it imports torch, which has been needed by now
+        from coldstart_cli.models.pretrained.hf import (
+            folder_of,  # it imports torch, which has been needed by now
+        )
 
         with contextlib.suppress(ValueError, RequestError):
             found.add(str(folder_of(path)))

@@ -5,15 +5,15 @@ from coldstart_cli.faces import face
 __getattr__, __dir__ = face(
     __name__,
     {
-        "causal_lm": "CausalLM",
-        "clip": "CLIP Captions",
+        "language.causal_lm": "CausalLM",
+        "pretrained.clip": "CLIP Captions",
         "conv": "Conv4",
         "mlp": "MLP",
         "network": "Encoder Network Predictor",
-        "prompt": "Prompt",
+        "language.prompt": "Prompt",
         "preprocess": "Plain Preprocess",
-        "pretrained": "Features",
-        "text": "EmbeddingBag FrozenText HFText Tokens",
-        "vision": "FrozenImage HFImage Pixels",
+        "pretrained.features": "Features",
+        "pretrained.text": "EmbeddingBag FrozenText HFText Tokens",
+        "pretrained.vision": "FrozenImage HFImage Pixels",
     },
 )

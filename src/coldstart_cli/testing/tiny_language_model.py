@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from coldstart_cli.models.hf import imported
+from coldstart_cli.models.pretrained.hf import imported
 
 N_WORDS = 60
 """It knows the words w0 to w59; after them its prompt's words."""

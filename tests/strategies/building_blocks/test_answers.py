@@ -11,7 +11,7 @@ import torch
 
 from coldstart_cli.errors import RequestError
 from coldstart_cli.strategies.building_blocks.answers import check_room
-from tests.models.test_causal_lm import ids
+from tests.models.language.test_causal_lm import ids
 from tests.strategies.transfer.test_prompt_tuning import support_of, trial
 
 pytestmark = pytest.mark.usefixtures("torch_settings")

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from coldstart_cli.core.objectives import Classification
 from coldstart_cli.core.tasks import Support, map_inputs
-from coldstart_cli.models.label_likelihood import check_labels, rows
+from coldstart_cli.models.language.label_likelihood import check_labels, rows
 from coldstart_cli.models.mlp import MLP
-from coldstart_cli.models.text import Tokens
+from coldstart_cli.models.pretrained.text import Tokens
 from coldstart_cli.strategies.building_blocks.in_context import (
     Asked,
     InContextPredictor,
@@ -22,7 +22,7 @@ from coldstart_cli.strategies.building_blocks.in_context import (
     in_order,
     language_model,
 )
-from tests.models.test_causal_lm import by_hand, lm_at, of_transformers
+from tests.models.language.test_causal_lm import by_hand, lm_at, of_transformers
 
 QUERIES = ["w1 w2 w3", "w7", "w4 w5 w6 w8"]
 EMPTY = ["N/A", "[MASK]", ""]

@@ -11,13 +11,13 @@ import torch
 from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Support
-from coldstart_cli.models.label_likelihood import rows
-from coldstart_cli.models.text import Tokens
+from coldstart_cli.models.language.label_likelihood import rows
+from coldstart_cli.models.pretrained.text import Tokens
 from coldstart_cli.strategies.building_blocks.in_context import in_order
 from coldstart_cli.strategies.meta_learning.meta_icl import MetaICL
 from coldstart_cli.testing.trial import Trial
 from coldstart_cli.training.meta_batch import same
-from tests.models.test_causal_lm import by_hand, of_transformers
+from tests.models.language.test_causal_lm import by_hand, of_transformers
 
 
 @pytest.fixture

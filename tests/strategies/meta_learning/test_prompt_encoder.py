@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from coldstart_cli.models.label_likelihood import rows
-from tests.models.test_causal_lm import of_transformers
+from coldstart_cli.models.language.label_likelihood import rows
+from tests.models.language.test_causal_lm import of_transformers
 from tests.strategies.transfer.test_prompt_tuning import support_of, trial, whole
 
 pytestmark = pytest.mark.usefixtures("torch_settings")

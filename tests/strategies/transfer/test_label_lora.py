@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Support
 from coldstart_cli.errors import RequestError
-from coldstart_cli.models.label_likelihood import label_scores, prefix, rows
-from coldstart_cli.models.peft_folder import peft_answers
-from tests.models.test_causal_lm import of_transformers
+from coldstart_cli.models.language.label_likelihood import label_scores, prefix, rows
+from coldstart_cli.models.updates.peft_folder import peft_answers
+from tests.models.language.test_causal_lm import of_transformers
 from tests.strategies.transfer.test_prompt_tuning import support_of, trial, whole
 
 pytestmark = pytest.mark.usefixtures("torch_settings")

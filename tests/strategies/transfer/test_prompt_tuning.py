@@ -14,9 +14,9 @@ from torch import Tensor
 
 from coldstart_cli.core.tasks import Support
 from coldstart_cli.errors import RequestError
-from coldstart_cli.models.label_likelihood import label_scores, prefix, rows
+from coldstart_cli.models.language.label_likelihood import label_scores, prefix, rows
 from coldstart_cli.testing.trial import Trial
-from tests.models.test_causal_lm import PROMPT, of_transformers
+from tests.models.language.test_causal_lm import PROMPT, of_transformers
 
 Make = Callable[..., Any]
 KINDS = ["soft_prompt", "prefix"]

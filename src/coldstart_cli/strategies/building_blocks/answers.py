@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Adapted, Inputs, Support, map_inputs, n_examples
 from coldstart_cli.errors import RequestError
-from coldstart_cli.models.causal_lm import CausalLM, Past, past_length
-from coldstart_cli.models.label_likelihood import (
+from coldstart_cli.models.language.causal_lm import CausalLM, Past, past_length
+from coldstart_cli.models.language.label_likelihood import (
     Score,
     check_labels,
     label_scores,

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Support, TaskSource, map_inputs, n_examples
-from coldstart_cli.models.causal_lm import CausalLM, Past
-from coldstart_cli.models.label_likelihood import Score, check_labels, label_scores, prefix, rows
+from coldstart_cli.models.language.causal_lm import CausalLM, Past
+from coldstart_cli.models.language.label_likelihood import Score, check_labels, label_scores, prefix, rows
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.training.inner_loop import canonical
 from coldstart_cli.training.randomness import step_seed

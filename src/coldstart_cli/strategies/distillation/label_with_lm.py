@@ -18,7 +18,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
 from coldstart_cli.core.tasks import Adapted, Inputs, Strategy, Support, TaskSource, map_inputs
-from coldstart_cli.models.causal_lm import CausalLM
+from coldstart_cli.models.language.causal_lm import CausalLM
 from coldstart_cli.models.network import Encoder, Network, linear_head
 from coldstart_cli.strategies.building_blocks.centred import Centred
 from coldstart_cli.strategies.building_blocks.in_context import (

@@ -14,10 +14,10 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Objective, Strategy, Support, TaskSource
-from coldstart_cli.models.low_rank import check_rank, low_rank, matrices, merged
 from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
 from coldstart_cli.models.norm import refuse_running_statistics
-from coldstart_cli.models.pretrained import Pretrained
+from coldstart_cli.models.pretrained.features import Pretrained
+from coldstart_cli.models.updates.low_rank import check_rank, low_rank, matrices, merged
 from coldstart_cli.strategies.building_blocks.inner_steps import DifferentiableSteps, scores_after
 from coldstart_cli.strategies.building_blocks.scores import other_width
 from coldstart_cli.training.inner_loop import Weights, descend, sgd

@@ -18,11 +18,11 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from coldstart_cli.core.tasks import Adapted, Examples, Objective, Strategy, Support, Task, TaskSource
-from coldstart_cli.models.causal_lm import CausalLM
-from coldstart_cli.models.label_likelihood import check_labels, label_scores, prefix, rows
-from coldstart_cli.models.low_rank import check_rank, chosen, low_rank, scale_of
-from coldstart_cli.models.low_rank_layers import place, placed, with_low_rank_layers
+from coldstart_cli.models.language.causal_lm import CausalLM
+from coldstart_cli.models.language.label_likelihood import check_labels, label_scores, prefix, rows
 from coldstart_cli.models.network import Encoder, tree_of
+from coldstart_cli.models.updates.low_rank import check_rank, chosen, low_rank, scale_of
+from coldstart_cli.models.updates.low_rank_layers import place, placed, with_low_rank_layers
 from coldstart_cli.strategies.building_blocks.in_context import (
     Asked,
     InContextPredictor,

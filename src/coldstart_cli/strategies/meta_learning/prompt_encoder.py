@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Objective, Strategy, Support, Task, TaskSource
-from coldstart_cli.models.causal_lm import CausalLM
-from coldstart_cli.models.label_likelihood import check_labels, label_scores, rows
+from coldstart_cli.models.language.causal_lm import CausalLM
+from coldstart_cli.models.language.label_likelihood import check_labels, label_scores, rows
 from coldstart_cli.models.mlp import perceptron, zeroed
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.strategies.building_blocks.answers import (

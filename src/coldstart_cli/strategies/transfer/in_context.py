@@ -13,7 +13,7 @@ from annotated_types import Ge
 
 from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
 from coldstart_cli.errors import RequestError
-from coldstart_cli.models.label_likelihood import check_labels
+from coldstart_cli.models.language.label_likelihood import check_labels
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.strategies.building_blocks.in_context import (
     Asked,

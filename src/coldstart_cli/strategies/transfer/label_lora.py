@@ -15,11 +15,11 @@ import torch
 from annotated_types import Ge, Gt, Len, Lt
 
 from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
-from coldstart_cli.models.causal_lm import CausalLM
-from coldstart_cli.models.low_rank import check_rank, chosen, dropped, low_rank, scale_of
-from coldstart_cli.models.low_rank_layers import placed, with_low_rank_layers
+from coldstart_cli.models.language.causal_lm import CausalLM
 from coldstart_cli.models.network import Encoder
-from coldstart_cli.models.scaled_layers import scaled, with_scaled_layers
+from coldstart_cli.models.updates.low_rank import check_rank, chosen, dropped, low_rank, scale_of
+from coldstart_cli.models.updates.low_rank_layers import placed, with_low_rank_layers
+from coldstart_cli.models.updates.scaled_layers import scaled, with_scaled_layers
 from coldstart_cli.strategies.building_blocks.answers import (
     AnswerTuning,
     Way,

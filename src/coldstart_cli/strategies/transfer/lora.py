@@ -15,7 +15,8 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
 from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
-from coldstart_cli.models.low_rank import (
+from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
+from coldstart_cli.models.updates.low_rank import (
     check_rank,
     chosen,
     dropped,
@@ -24,7 +25,6 @@ from coldstart_cli.models.low_rank import (
     merged,
     scale_of,
 )
-from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
 from coldstart_cli.strategies.building_blocks.source_classifier import (
     FineTuning,
     descended,

@@ -47,7 +47,7 @@ def unpacked(place: Path) -> Path:
 
 
 def _converted(file: Path) -> Path:
-    from coldstart_cli.models import hf  # which asks this module first
+    from coldstart_cli.models.pretrained import hf  # which asks this module first
 
     hf.imported()
     if importlib.util.find_spec("gguf") is None:
@@ -93,7 +93,7 @@ def _loaded(file: Path) -> tuple[Any, Any]:
     Raises:
         ValueError: where transformers cannot read the file.
     """
-    from coldstart_cli.models import hf
+    from coldstart_cli.models.pretrained import hf
 
     transformers = hf.imported()
     where: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}

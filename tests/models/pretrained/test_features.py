@@ -12,8 +12,8 @@ import torch
 from coldstart_cli.core.tasks import Inputs, map_inputs, n_examples
 from coldstart_cli.errors import RequestError
 from coldstart_cli.evaluation.costs import parameter_count
-from coldstart_cli.models.pretrained import AT_ONCE, WORTH_KEEPING, Features
-from coldstart_cli.models.text import FrozenText, HFText, Tokens
+from coldstart_cli.models.pretrained.features import AT_ONCE, WORTH_KEEPING, Features
+from coldstart_cli.models.pretrained.text import FrozenText, HFText, Tokens
 
 SHAPE = {"input_ids": (6,), "attention_mask": (6,)}
 TEXTS = ["w1 w2 w3", "w7", "w4 w5 w6 w8 w9 w10 w11"]

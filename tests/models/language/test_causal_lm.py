@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from coldstart_cli.models.causal_lm import CausalLM, context_of, past_length
-from coldstart_cli.models.hf import imported
-from coldstart_cli.models.prompt import Prompt
-from coldstart_cli.models.text import HFText, Tokens
-from coldstart_cli.models.token_tree import token_tree
+from coldstart_cli.models.language.causal_lm import CausalLM, context_of, past_length
+from coldstart_cli.models.language.prompt import Prompt
+from coldstart_cli.models.language.token_tree import token_tree
+from coldstart_cli.models.pretrained.hf import imported
+from coldstart_cli.models.pretrained.text import HFText, Tokens
 
 SHAPE = {"input_ids": (6,), "attention_mask": (6,)}
 TEXTS = ["w1 w2 w3", "w7", "w4 w5 w6 w8 w9 w10 w11"]

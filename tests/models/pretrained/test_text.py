@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.models.preprocess import Preprocess
-from coldstart_cli.models.pretrained import Features
-from coldstart_cli.models.text import EmbeddingBag, FrozenText, HFText, Tokens, masked_mean
+from coldstart_cli.models.pretrained.features import Features
+from coldstart_cli.models.pretrained.text import EmbeddingBag, FrozenText, HFText, Tokens, masked_mean
 
 SHAPE = {"input_ids": (6,), "attention_mask": (6,)}
 TEXTS = ["w1 w2 w3", "w7", "w4 w5 w6 w8 w9 w10 w11"]

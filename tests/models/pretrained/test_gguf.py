@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from coldstart_cli.models.hf import folder_of, network_of, tokenizer_of
+from coldstart_cli.models.pretrained.hf import folder_of, network_of, tokenizer_of
 
 N_TOKENS = 40
 

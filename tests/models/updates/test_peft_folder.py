@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from coldstart_cli.models.peft_folder import peft_folder
-from coldstart_cli.models.text import masked_mean
+from coldstart_cli.models.pretrained.text import masked_mean
+from coldstart_cli.models.updates.peft_folder import peft_folder
 
 Make = Callable[..., Any]
 

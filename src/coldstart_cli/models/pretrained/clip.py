@@ -18,12 +18,12 @@ from torch.nn import functional as F
 from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.digests import digest
 from coldstart_cli.errors import RequestError
-from coldstart_cli.models.hf import WEIGHTS, ModelPath, content_digest, keep_used, network_of
 from coldstart_cli.models.network import InputShape
 from coldstart_cli.models.preprocess import Preprocess
-from coldstart_cli.models.pretrained import Pretrained
-from coldstart_cli.models.text import Tokens, trimmed
-from coldstart_cli.models.vision import Pixels, check_reads_images, normalised
+from coldstart_cli.models.pretrained.features import Pretrained
+from coldstart_cli.models.pretrained.hf import WEIGHTS, ModelPath, content_digest, keep_used, network_of
+from coldstart_cli.models.pretrained.text import Tokens, trimmed
+from coldstart_cli.models.pretrained.vision import Pixels, check_reads_images, normalised
 
 _TABLE = "embeddings.token_embedding.weight"
 

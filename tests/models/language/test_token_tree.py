@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from coldstart_cli.models.token_tree import token_tree
+from coldstart_cli.models.language.token_tree import token_tree
 
 BEGINNINGS = [[5, 6], [7]]
 CONTINUATIONS = [[1], [2, 3]]

@@ -18,7 +18,10 @@ from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Inputs, map_inputs
 from coldstart_cli.digests import digest, whole_digest
-from coldstart_cli.models.hf import (
+from coldstart_cli.models.network import Encoder, InputShape
+from coldstart_cli.models.preprocess import Preprocess
+from coldstart_cli.models.pretrained.features import BatchSize, Cached, FrozenFeatures, Pretrained
+from coldstart_cli.models.pretrained.hf import (
     WEIGHTS,
     Dtype,
     ModelPath,
@@ -28,9 +31,6 @@ from coldstart_cli.models.hf import (
     network_of,
     tokenizer_of,
 )
-from coldstart_cli.models.network import Encoder, InputShape
-from coldstart_cli.models.preprocess import Preprocess
-from coldstart_cli.models.pretrained import BatchSize, Cached, FrozenFeatures, Pretrained
 
 TextPooling = Literal["mean", "cls", "last"]
 Layer = Annotated[int, Ge(0)] | None

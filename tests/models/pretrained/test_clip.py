@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from coldstart_cli.errors import RequestError
-from coldstart_cli.models.clip import CLIP, Captions
+from coldstart_cli.models.pretrained.clip import CLIP, Captions
 
 WORDS = ["w1 w2", "w3", "w4 w5 w6"]
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from coldstart_cli.errors import RequestError
-from coldstart_cli.models import label_likelihood
-from coldstart_cli.models.label_likelihood import (
+from coldstart_cli.models.language import label_likelihood
+from coldstart_cli.models.language.label_likelihood import (
     Score,
     check_labels,
     label_scores,
@@ -17,8 +17,8 @@ from coldstart_cli.models.label_likelihood import (
     prefix,
     rows,
 )
-from coldstart_cli.models.text import Tokens
-from tests.models.test_causal_lm import by_hand, lm_at, of_transformers
+from coldstart_cli.models.pretrained.text import Tokens
+from tests.models.language.test_causal_lm import by_hand, lm_at, of_transformers
 
 TEXTS = ["w1 w2 w3", "w7", "", "w4 w5 w6 w8"]
 LABELS = ["w20 w21", "w22", "w23 w24 w25"]

@@ -13,10 +13,17 @@ from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.digests import digest
-from coldstart_cli.models.hf import WEIGHTS, ModelPath, content_digest, folder_of, keep_used, network_of
 from coldstart_cli.models.network import InputShape
 from coldstart_cli.models.preprocess import Preprocess
-from coldstart_cli.models.pretrained import BatchSize, Cached, FrozenFeatures, Pretrained
+from coldstart_cli.models.pretrained.features import BatchSize, Cached, FrozenFeatures, Pretrained
+from coldstart_cli.models.pretrained.hf import (
+    WEIGHTS,
+    ModelPath,
+    content_digest,
+    folder_of,
+    keep_used,
+    network_of,
+)
 
 ImagePooling = Literal["pooled", "cls", "mean"]
 

@@ -24,7 +24,7 @@ from coldstart_cli.digests import digest, file_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.regular import check_no_loop, opened
 from coldstart_cli.files.untrusted import LARGEST_JSON
-from coldstart_cli.models import gguf
+from coldstart_cli.models.pretrained import gguf
 
 PACKAGE = "package:"
 """`package:NAME/FOLDER` is a folder inside an installed Python package, which is not imported."""

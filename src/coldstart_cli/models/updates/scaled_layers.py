@@ -12,7 +12,7 @@ from typing import final
 
 from torch import Tensor, nn
 
-from coldstart_cli.models.low_rank import chosen
+from coldstart_cli.models.updates.low_rank import chosen
 
 SCALES = ".ia3_l"
 

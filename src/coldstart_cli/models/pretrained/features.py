@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from coldstart_cli.core.tasks import Inputs, map_inputs, n_examples
 from coldstart_cli.digests import Part, digest, whole_digest
 from coldstart_cli.errors import RequestError
-from coldstart_cli.models.hf import ModelPath, make_constant, revision_of
 from coldstart_cli.models.network import Encoder, InputShape
 from coldstart_cli.models.preprocess import Preprocess
+from coldstart_cli.models.pretrained.hf import ModelPath, make_constant, revision_of
 
 AT_ONCE = 64
 """Examples of a call that keeps no graph."""

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from coldstart_cli.models.hf import imported
-from coldstart_cli.models.low_rank import chosen, low_rank, merged
-from coldstart_cli.models.low_rank_layers import LowRankLinear, placed, with_low_rank_layers
+from coldstart_cli.models.language.token_tree import token_tree
 from coldstart_cli.models.network import tree_of
-from coldstart_cli.models.token_tree import token_tree
-from tests.models.test_causal_lm import ids, lm_at
+from coldstart_cli.models.pretrained.hf import imported
+from coldstart_cli.models.updates.low_rank import chosen, low_rank, merged
+from coldstart_cli.models.updates.low_rank_layers import LowRankLinear, placed, with_low_rank_layers
+from tests.models.language.test_causal_lm import ids, lm_at
 
 
 def factors_for(weights: dict[str, torch.Tensor], seed: int = 0) -> dict[str, torch.Tensor]:

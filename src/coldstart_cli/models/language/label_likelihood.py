@@ -15,9 +15,9 @@ from torch import Tensor
 
 from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.errors import RequestError
-from coldstart_cli.models.causal_lm import CausalLM, Past
-from coldstart_cli.models.text import trimmed
-from coldstart_cli.models.token_tree import token_tree
+from coldstart_cli.models.language.causal_lm import CausalLM, Past
+from coldstart_cli.models.language.token_tree import token_tree
+from coldstart_cli.models.pretrained.text import trimmed
 
 Score = Literal["sum", "mean", "channel"]
 """Log likelihood of a label's tokens, its mean over them, or that of the text after the label."""

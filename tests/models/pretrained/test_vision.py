@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from coldstart_cli.models.pretrained import Features
-from coldstart_cli.models.vision import FrozenImage, HFImage, Pixels
+from coldstart_cli.models.pretrained.features import Features
+from coldstart_cli.models.pretrained.vision import FrozenImage, HFImage, Pixels
 
 
 def encoder_at(folder: Path, shape: tuple[int, ...] = (3, 16, 16), **changed: Any) -> HFImage:

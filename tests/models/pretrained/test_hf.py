@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from coldstart_cli.errors import RequestError
-from coldstart_cli.models.hf import (
+from coldstart_cli.models.pretrained.hf import (
     content_digest,
     folder_of,
     imported,
@@ -34,7 +34,7 @@ def test_folder_is_found_by_its_place_or_in_a_package(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert folder_of(str(tiny_bert)) == tiny_bert
-    assert (folder_of("package:coldstart_cli/models") / "hf.py").is_file()
+    assert (folder_of("package:coldstart_cli/models") / "pretrained" / "hf.py").is_file()
 
 
 @pytest.mark.parametrize(

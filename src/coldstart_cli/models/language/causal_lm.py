@@ -15,8 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Inputs
-from coldstart_cli.models.checkpointing import checkpoint_layers
-from coldstart_cli.models.hf import (
+from coldstart_cli.models.language.prompt import Prompt
+from coldstart_cli.models.language.token_tree import TokenTree
+from coldstart_cli.models.network import InputShape
+from coldstart_cli.models.pretrained.checkpointing import checkpoint_layers
+from coldstart_cli.models.pretrained.features import Pretrained
+from coldstart_cli.models.pretrained.hf import (
     WEIGHTS,
     Dtype,
     ModelPath,
@@ -27,10 +31,7 @@ from coldstart_cli.models.hf import (
     keep_used,
     network_of,
 )
-from coldstart_cli.models.network import InputShape
-from coldstart_cli.models.pretrained import Pretrained
-from coldstart_cli.models.prompt import Prompt
-from coldstart_cli.models.text import (
+from coldstart_cli.models.pretrained.text import (
     Layer,
     Tokens,
     check_network,
@@ -39,7 +40,6 @@ from coldstart_cli.models.text import (
     pooled,
     trimmed,
 )
-from coldstart_cli.models.token_tree import TokenTree
 
 Past = tuple[tuple[Tensor, Tensor], ...]
 """Of each layer, keys and values (1, n_heads, P, head_dim) of the P tokens before; empty where P is 0."""

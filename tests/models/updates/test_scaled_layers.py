@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from coldstart_cli.models.scaled_layers import scaled, with_scaled_layers
+from coldstart_cli.models.updates.scaled_layers import scaled, with_scaled_layers
 
 
 def network() -> nn.Sequential:

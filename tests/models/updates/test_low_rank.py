@@ -8,7 +8,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from coldstart_cli.models.low_rank import (
+from coldstart_cli.models.updates.low_rank import (
     check_rank,
     chosen,
     dropped,

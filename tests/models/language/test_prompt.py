@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from coldstart_cli.models.prompt import Prompt
+from coldstart_cli.models.language.prompt import Prompt
 from tests.kit.places import CONF
 
 

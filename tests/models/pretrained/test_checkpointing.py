@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
-from coldstart_cli.models.causal_lm import CausalLM
-from coldstart_cli.models.checkpointing import checkpoint_layers
-from coldstart_cli.models.low_rank import low_rank
-from coldstart_cli.models.low_rank_layers import placed, with_low_rank_layers
+from coldstart_cli.models.language.causal_lm import CausalLM
+from coldstart_cli.models.language.token_tree import token_tree
 from coldstart_cli.models.network import tree_of
-from coldstart_cli.models.token_tree import token_tree
-from tests.models.test_causal_lm import ids, lm_at
+from coldstart_cli.models.pretrained.checkpointing import checkpoint_layers
+from coldstart_cli.models.updates.low_rank import low_rank
+from coldstart_cli.models.updates.low_rank_layers import placed, with_low_rank_layers
+from tests.models.language.test_causal_lm import ids, lm_at
 
 TREE = token_tree([ids(3, 4), ids(9)], [ids(30), ids(31, 32)])
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.outputs import write_output
-from coldstart_cli.models.causal_lm import CausalLM
+from coldstart_cli.models.language.causal_lm import CausalLM
 from coldstart_cli.models.network import Network
-from coldstart_cli.models.pretrained import Pretrained
-from coldstart_cli.models.scaled_layers import ScaledLinear
+from coldstart_cli.models.pretrained.features import Pretrained
+from coldstart_cli.models.updates.scaled_layers import ScaledLinear
 
 _A, _B = ".weight.lora_A", ".weight.lora_B"
 

@@ -1,0 +1,1 @@
+"""Causal language models: what they say of a prompt, of labels in words, and what is computed once."""
