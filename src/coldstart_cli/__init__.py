@@ -16,6 +16,7 @@ __all__ = [
     "RequestError",
     "RunResult",
     "adapt",
+    "choose",
     "compare",
     "evaluate",
     "load_run",
@@ -23,14 +24,14 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:  # what a type checker sees; at run time each is imported on first use
-    from coldstart_cli.api import RunResult, adapt, compare, evaluate, load_run, train
+    from coldstart_cli.api import RunResult, adapt, choose, compare, evaluate, load_run, train
     from coldstart_cli.bundles.bundle import Bundle, Prediction
     from coldstart_cli.errors import JobError, RequestError
 else:
     __getattr__, __dir__ = face(
         __name__,
         {
-            "api": "RunResult adapt compare evaluate load_run train",
+            "api": "RunResult adapt choose compare evaluate load_run train",
             "bundles.bundle": "Bundle Prediction",
             "errors": "JobError RequestError",
         },

@@ -30,6 +30,7 @@ from coldstart_cli.runs.run import Run, read_config
 
 if TYPE_CHECKING:
     from coldstart_cli.bundles.bundle import Bundle
+    from coldstart_cli.choosing.choosing import Verdict
     from coldstart_cli.core.tasks import Strategy
 
 Place = str | os.PathLike[str]
@@ -177,6 +178,32 @@ def adapt(
 
     path = None if run is None else _path(run)
     return of_bundles.adapt(overrides, _texts(config_dirs), run=path, bundle=Path(bundle))
+
+
+def choose(
+    *overrides: str, bundle: Place, config_dirs: Sequence[Place] = ()
+) -> tuple[Verdict, Bundle]:
+    """Tries strategies on labels of your own and bundles the best, as `coldstart choose`.
+
+    Example:
+        >>> verdict, bundle = choose("dataset=tabular", "dataset.root=table.csv", bundle="bundle")
+        >>> verdict.winner, verdict.by
+        ('logistic', 'rule')
+
+    Args:
+        overrides: as for `adapt`, and the keys of conf/choose.yaml, such as `time_minutes=5`.
+        bundle: the folder to write.
+        config_dirs: as for `train`.
+
+    Raises:
+        RequestError: where no candidate can serve the task, or its data cannot be read.
+    """
+    _check("choose", overrides)
+    if any(override.startswith("bundle=") for override in overrides):
+        raise RequestError("choose: bundle is an argument here; write choose(..., bundle='DIR')")
+    from coldstart_cli.choosing import requests as of_choosing
+
+    return of_choosing.choose([*overrides, f"bundle={os.fspath(bundle)}"], _texts(config_dirs))
 
 
 def compare(*paths: RunResult | Place, confidence: float = CONFIDENCE, zone: float = ZONE) -> dict[str, Any]:

@@ -32,7 +32,7 @@ GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 CHOICES = {
     group: sorted(str(p.relative_to(CONF / group).with_suffix("")) for p in (CONF / group).rglob("*.yaml"))
     for group in GROUPS
-    if group != "search"  # `tune` reads these by the strategy's name
+    if group not in ("search", "candidates")  # `tune` and `choose` read these by name
 }
 KEYS = ("strategy", "model", "dataset", "optimizer", "hardware", "evaluation", "training", "seed", "outputs",
         "again", "trust", "sweep", "baseline", "logger", "run", "bundle", "input", "threshold", "on_bad",
@@ -148,7 +148,7 @@ def mutated(config: Mapping[str, Any], key: str, change: str, value: Any) -> dic
     return made
 
 
-FREE = ("baseline_search", "n_functions")
+FREE = ("baseline_search", "fallback_search", "n_functions")
 """Mappings whose keys are the user's: their constructors judge them."""
 
 

@@ -25,7 +25,7 @@ from coldstart_cli.bundles.card import (
     DataFacts,
     Seconds,
 )
-from coldstart_cli.bundles.estimates import estimated
+from coldstart_cli.bundles.estimates import estimated, without_luck
 from coldstart_cli.bundles.folder import refuse_to_overwrite
 from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal, Together, Told, takes_steps
 from coldstart_cli.bundles.own_task import ranges_for, read_task, shift_of, source_classes, task_of
@@ -124,6 +124,26 @@ def prepared(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Pre
     return Prepared(hardware, task, known, strategy, support, together, candidates, found.test, ranges, said)
 
 
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What is settled before the strategy adapts to all labels.
+
+    Attributes:
+        step, how: the number of adaptation steps, and how it was chosen.
+        answers: to held-out labels, or None where none can be held out.
+        started: by `time.perf_counter`.
+        luck: what the score of `answers` is expected to lose elsewhere, for having been the best of several.
+        said: what else the card is to say.
+    """
+
+    step: int
+    how: str
+    answers: Answers | None
+    started: float
+    luck: float = 0.0
+    said: tuple[str, ...] = ()
+
+
 def adapt(
     config: Mapping[str, Any], plan: AdaptPlan, run: Run | None, told: Told = lambda what, done, total: None
 ) -> Bundle:
@@ -137,11 +157,19 @@ def adapt(
         RequestError: see `prepared`.
     """
     ready = prepared(config, plan, run)
-    strategy, support, task = ready.strategy, ready.support, ready.task
     started = time.perf_counter()
-    rehearsal = Rehearsal(strategy, support, ready.together, told)
-    step, how = _chosen(rehearsal, ready.candidates, plan, run)
+    rehearsal = Rehearsal(ready.strategy, ready.support, ready.together, told)
+    step, how = chosen_steps(rehearsal, ready.candidates, plan, run)
     answers = rehearsal.answers(step, plan.folds_to_estimate, plan.repeats_to_estimate)
+    return bundled(config, plan, run, ready, Rehearsed(step, how, answers, started))
+
+
+def bundled(
+    config: Mapping[str, Any], plan: AdaptPlan, run: Run | None, ready: Prepared, settled_by: Rehearsed
+) -> Bundle:
+    """Adapts to all labels, writes the bundle, and returns it."""
+    strategy, support, task = ready.strategy, ready.support, ready.task
+    step, how, answers = settled_by.step, settled_by.how, settled_by.answers
     before = time.perf_counter()
     adapted = adapted_after(strategy, support, step)
     seconds = time.perf_counter() - before
@@ -159,12 +187,14 @@ def adapt(
         steps_chosen_by=how,
         threshold=plan.threshold,
         build=build_section(config, task, ready.known, is_settled=reads_its_batch(module)),
-        cross_validation=measured,
+        cross_validation=None if measured is None else without_luck(measured, settled_by.luck),
         temperature=t,
         temperature_from=origin,
-        seconds=Seconds(adaptation=round(seconds, 4), in_all=round(time.perf_counter() - started, 3)),
+        seconds=Seconds(
+            adaptation=round(seconds, 4), in_all=round(time.perf_counter() - settled_by.started, 3)
+        ),
         test=None if ready.test is None else scored(own, ready.test, ready.hardware.device),
-        said=(*ready.said, *found),
+        said=(*ready.said, *settled_by.said, *found),
         input_ranges=ready.ranges,
     )
     preprocess = preprocess_of(config["model"], "model", config["trust"])
@@ -252,7 +282,7 @@ def plan_of(values: Mapping[str, Any]) -> AdaptPlan:
     return plan
 
 
-def _chosen(
+def chosen_steps(
     rehearsal: Rehearsal, candidates: Sequence[int], plan: AdaptPlan, run: Run | None
 ) -> tuple[int, str]:
     """The number of adaptation steps, and how it was chosen."""

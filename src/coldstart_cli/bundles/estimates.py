@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -61,6 +62,19 @@ def estimated(answers: Answers, objective: Objective, classes: tuple[str, ...]) 
         weakest=_weakest(recalls),
         not_judged=tuple(name for c, name in enumerate(classes) if not shares[c]),
     )
+
+
+def without_luck(found: CrossValidation, luck: float) -> CrossValidation:
+    """What is left of a score where the predictor was chosen by it among several.
+
+    Args:
+        luck: what its score, the higher the better, is expected to lose on other examples.
+    """
+    if luck == 0.0:
+        return found
+    shifted = luck if found.metric == "accuracy" else -luck
+    low, high = (None if end is None else max(0.0, end - shifted) for end in (found.low, found.high))
+    return replace(found, mean=max(0.0, found.mean - shifted), low=low, high=high)
 
 
 def _error(answers: Answers, objective: Objective) -> CrossValidation:

@@ -86,6 +86,10 @@ class Answers:
         return len(np.unique(self.together.alike[self.examples]))
 
 
+StepChoice = Callable[["Rehearsal"], int]
+"""The number of adaptation steps, by a rehearsal on the labels that a learner sees."""
+
+
 class Rehearsal:
     """Adaptation to a part of the labels, judged by the rest.
 
@@ -93,11 +97,19 @@ class Rehearsal:
         support: all labels.
         together: which of them may not be divided.
         told: hears of each adaptation.
+        order: (n,) of the labels; None: such that the folds do not depend on the order of the files.
     """
 
-    def __init__(self, strategy: Strategy, support: Support, together: Together, told: Told) -> None:
+    def __init__(
+        self,
+        strategy: Strategy,
+        support: Support,
+        together: Together,
+        told: Told,
+        order: Tensor | None = None,
+    ) -> None:
         self.strategy, self.told = strategy, told
-        order = canonical_order(support)  # so that the folds do not depend on the order of the files
+        order = canonical_order(support) if order is None else order
         ordered = support.take(order)
         self.support = replace(support, inputs=ordered.inputs, targets=ordered.targets)
         self.together = together.take(order.cpu().numpy())
@@ -135,15 +147,20 @@ class Rehearsal:
         )
         return None if found is None else int(found)
 
-    def answers(self, step: int, n_folds: int, n_repeats: int) -> Answers | None:
-        """What it says after so many steps; None where there are too few labels to hold any out."""
+    def answers(self, step: int | StepChoice, n_folds: int, n_repeats: int) -> Answers | None:
+        """What it says after so many steps; None where there are too few labels to hold any out.
+
+        Args:
+            step: or what chooses it by the labels that are seen alone (nested cross-validation).
+        """
         folds = self._folds_to_estimate(n_folds, n_repeats)
         if not folds:
             return None
         outputs, targets, centroid = list[Tensor](), list[Tensor](), list[Tensor]()
         for number, (seen, held_out) in enumerate(folds, start=1):
-            rest, found = self._answered(seen, held_out, [step])
-            outputs.append(found[step].cpu())
+            taken = step if isinstance(step, int) else step(self._part(seen))
+            rest, found = self._answered(seen, held_out, [taken])
+            outputs.append(found[taken].cpu())
             targets.append(rest.targets.cpu())
             hits = nearest_centroid(self.support.take(_on(seen, self.support)), rest)
             centroid += [] if hits is None else [hits]
@@ -171,6 +188,13 @@ class Rehearsal:
     def n_to_estimate(self, n_folds: int, n_repeats: int) -> int:
         """Adaptations that `answers` takes."""
         return len(self._folds_to_estimate(n_folds, n_repeats))
+
+    def _part(self, seen: Indices) -> Rehearsal:
+        """Of some of the labels, as they are ordered here."""
+        part = self.support.take(_on(seen, self.support))
+        learned = replace(self.support, inputs=part.inputs, targets=part.targets)
+        kept = torch.arange(len(seen), device=part.targets.device)
+        return Rehearsal(self.strategy, learned, self.together.take(seen), lambda *_: None, kept)
 
     def _folds_to_estimate(self, n_folds: int, n_repeats: int) -> Folds:
         repeats = to_estimate(

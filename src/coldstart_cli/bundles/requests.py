@@ -50,7 +50,7 @@ def adapt(
     Raises:
         RequestError: for what cannot be adapted.
     """
-    config, values, of = _composed(overrides, config_dirs, run, bundle)
+    config, values, of = composed(overrides, config_dirs, run=run, bundle=bundle)
     with left_as_found():
         from coldstart_cli.bundles import adapting
 
@@ -59,17 +59,21 @@ def adapt(
 
 def outlook(overrides: Sequence[str], config_dirs: Sequence[str]) -> Outlook:
     """What `adapt` would do, without doing it; arguments and errors as of `adapt`."""
-    config, values, of = _composed(overrides, config_dirs, None, None)
+    config, values, of = composed(overrides, config_dirs, run=None, bundle=None)
     with left_as_found():
         from coldstart_cli.bundles import adapting
 
         return adapting.outlook(config, adapting.plan_of(values), of)
 
 
-def _composed(
-    overrides: Sequence[str], config_dirs: Sequence[str], run: Path | None, bundle: Path | None
+def composed(
+    overrides: Sequence[str], config_dirs: Sequence[str], *, run: Path | None, bundle: Path | None
 ) -> tuple[dict[str, Any], dict[str, Any], Run | None]:
-    """The config, the keys of conf/adapt.yaml, and the run that is adapted."""
+    """The config, the keys of conf/adapt.yaml, and the run that is adapted.
+
+    Raises:
+        RequestError: where they do not compose.
+    """
     folders = composition.search_path(config_dirs)
     keys = composition.values_of("adapt", [])
     words = quoted(overrides, sweeps=False)

@@ -31,7 +31,7 @@ def add(program: Parser) -> None:
             "coldstart adapt model=minilm_frozen strategy=nearest_centroid dataset=text dataset.root=MY.csv",
         ),
     )
-    parser.key_values(Words(own=_keys, plan="adapt"))
+    parser.key_values(Words(own=_keys, plans=("adapt",)))
     parser.config_dir()
     parser.flag("--dry-run", action="store_true", help="say what would be done, and stop")
     parser.flag("-m", "--multirun", action="store_true", help="not for adapt, which makes one bundle")
@@ -58,7 +58,7 @@ def run(arguments: Namespace) -> int:
         outlook = requests.outlook(arguments.overrides, arguments.config_dir)
         print(*map(printable, _foretold(outlook)), sep="\n")
         return 0
-    with _Progress() as progress:
+    with Progress() as progress:
         bundle = requests.adapt(
             arguments.overrides, arguments.config_dir, run=None, bundle=None, told=progress.told
         )
@@ -66,7 +66,7 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-class _Progress:
+class Progress:
     """How far it is, and the seconds to go, on standard error: a line that changes, or one now and then."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class _Progress:
         self.every = 0.1 if self.live else 10.0
         self.what, self.started, self.first, self.printed, self.width = "", 0.0, 0, 0.0, 0
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -15,6 +15,7 @@ from coldstart_cli import __version__
 from coldstart_cli.cli import (
     adapt,
     bench,
+    choose,
     compare,
     completion,
     configs,
@@ -52,8 +53,8 @@ def commands() -> Parser:
         ),
     )
     program.flag("--version", action="store_true", help="print the version and stop")
-    for command in (train, evaluate, tune, adapt, predict, export, compare, diff, data, configs, explain,
-                    doctor, bench, completion):  # fmt: skip
+    for command in (train, evaluate, tune, choose, adapt, predict, export, compare, diff, data, configs,
+                    explain, doctor, bench, completion):  # fmt: skip
         command.add(program)
     return program
 

@@ -36,7 +36,7 @@ def add(program: Parser) -> None:
             "coldstart data check --adapt dataset=text dataset.root=my.csv model=minilm_frozen",
         ),
     )
-    check.key_values(Words(plan="train"))
+    check.key_values(Words(plans=("train",)))
     check.flag(
         "--tasks",
         metavar="200",

@@ -37,11 +37,12 @@ def sections(words: Words, typed: Sequence[str], groups: Groups) -> list[str]:
         parts.append("keys:\n" + table(own))
     train = entry(groups, "", "train")
     chosen = typed_choices(typed, groups) if words.composes else []
-    if words.plan and not chosen:
+    if words.plans and not chosen:
         parts += [
             f"keys of {plan.name} ({_file(plan)}):\n{table(explained(of_command(plan)))}"
+            for name in words.plans
             for plan in groups[""]
-            if plan.name == words.plan
+            if plan.name == name
         ]
     if words.composes and words.roots and train and not chosen:
         named = [(c, w.value.strip("[]")) for c, w in defaults(train.path) if c in words.roots]
@@ -56,7 +57,7 @@ def sections(words: Words, typed: Sequence[str], groups: Groups) -> list[str]:
             + f"  {'  '.join(f'{g}=NAME' for g in known)}"
             + f"\n\nThe keys of a config: this command with {known[0]}=NAME before --help, or "
             f"coldstart explain {known[0]}/NAME."
-            + ("" if words.plan == "train" or words.roots else " All others: coldstart explain train.")
+            + ("" if "train" in words.plans or words.roots else " All others: coldstart explain train.")
         )
     return parts
 

@@ -24,7 +24,7 @@ from coldstart_cli.cli.parsing import (
     an_address,
     config_dirs,
 )
-from coldstart_cli.config.catalog import SEARCH, Entry, catalogue, search_roots
+from coldstart_cli.config.catalog import CANDIDATES, SEARCH, Entry, catalogue, search_roots
 from coldstart_cli.config.key import RUN, Key
 from coldstart_cli.config.keys import explained, of_command
 from coldstart_cli.config.outline import Groups, Outline, composed, entry, outline, selected
@@ -152,13 +152,13 @@ def _overrides(parser: Parser, before: Sequence[str], current: str, groups: Grou
 
 def _planned(words: Words, groups: Groups) -> list[Key]:
     """The keys of a command's own YAML file, where it is not what all commands compose."""
-    plan = None if words.plan in (None, "train") else entry(groups, "", words.plan or "")
-    return explained(of_command(plan)) if plan else []
+    plans = [entry(groups, "", name) for name in words.plans if name != "train"]
+    return [key for plan in plans if plan for key in explained(of_command(plan))]
 
 
 def _tops(keys: Mapping[str, object], words: Words, groups: Groups) -> list[str]:
     """What a word may begin with: groups, keys, and the names before a dot."""
-    chosen = [name for name in groups if name not in ("", SEARCH)]
+    chosen = [name for name in groups if name not in ("", SEARCH, CANDIDATES)]
     tops = {f"{name}=" for name in chosen if not words.roots or name in words.roots}
     nested = {name.partition(".")[0] for name in keys if "." in name}
     tops |= {f"{name}." for name in nested if name not in groups}

@@ -92,14 +92,14 @@ class Words:
 
     Attributes:
         own: keys that no YAML file holds.
-        plan: the YAML file of the command's own keys, or None.
+        plans: the YAML files of the command's own keys.
         composes: whether the words choose and change the configs that `train` composes.
         roots: the parts of that config that may be changed; empty: all.
         shown: whether `--help` lists the keys.
     """
 
     own: Callable[[], tuple[Key, ...]] = _no_keys
-    plan: str | None = None
+    plans: tuple[str, ...] = ()
     composes: bool = True
     roots: tuple[str, ...] = ()
     shown: bool = True

@@ -27,7 +27,7 @@ def add(program: Parser) -> None:
             "coldstart train strategy=maml dataset=omniglot dataset.root=path/to/omniglot --dry-run",
         ),
     )
-    parser.key_values(Words(plan="train"))
+    parser.key_values(Words(plans=("train",)))
     parser.flag(
         "-m", "--multirun", action="store_true", help="sweep: every combination of comma-separated values"
     )

@@ -20,7 +20,7 @@ def add(program: Parser) -> None:
             "coldstart tune strategy=maml 'strategy.inner_lr=tag(log,interval(0.01,1))' tune.n_trials=10",
         ),
     )
-    parser.key_values(Words(plan="tune"))
+    parser.key_values(Words(plans=("tune",)))
     parser.flag("-q", "--quiet", action="store_true", help="print no line for each trial")
     parser.config_dir()
 

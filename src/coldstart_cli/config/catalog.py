@@ -21,6 +21,8 @@ PLUGIN_GROUP = "coldstart.plugins"
 _HYDRA = "hydra"  # its subfolders (hydra/launcher) are groups; elsewhere they are parts of names
 SEARCH = "search"
 """The group whose files are read by `tune` alone: `search=maml` chooses nothing."""
+CANDIDATES = "candidates"
+"""The group whose files are read by `choose` alone."""
 _SKIPPED = ("@package", "@package:")
 
 

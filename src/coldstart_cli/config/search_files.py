@@ -16,9 +16,14 @@ from coldstart_cli.files.untrusted import Foreign, read_text
 
 def search_file(strategy: str, config_dirs: Sequence[str]) -> Path | None:
     """The file of a strategy: of your own folders, installed plug-ins or the package; None without one."""
+    return plain_file(SEARCH, strategy, config_dirs)
+
+
+def plain_file(group: str, name: str, config_dirs: Sequence[str]) -> Path | None:
+    """A file that a command reads by itself: of your own folders, plug-ins or the package, in this order."""
     packaged, *own = search_roots(config_dirs)
-    entries = catalogue([*own, packaged]).get(SEARCH, [])  # ranges of your own come first, unlike configs
-    return next((entry.path for entry in entries if entry.name == strategy), None)
+    entries = catalogue([*own, packaged]).get(group, [])  # your own come first, unlike configs
+    return next((entry.path for entry in entries if entry.name == name), None)
 
 
 def ranges_in(path: Path) -> list[str]:

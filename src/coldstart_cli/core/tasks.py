@@ -410,6 +410,10 @@ class Strategy(nn.Module, ABC):
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields a predictor after 0 gradient steps, then after each step. Changes nothing of self."""
 
+    def last_step(self, support: Support) -> int | None:
+        """After how many steps `adapt` ends by itself; None where it goes on, or nobody knows."""
+        return None
+
     def ablations(self, support: Support, other: Support) -> Mapping[str, Iterator[Adapted]]:
         """Adaptations to the same task with a part of the strategy exchanged or left out, by what was done.
 

@@ -98,6 +98,9 @@ class SetFit(Strategy):
             self.network, source, self.optimizer, batch_size=self.batch_size, seed=self.seed, start=start
         )
 
+    def last_step(self, support: Support) -> int:
+        return math.ceil(2 * self.iterations * len(support) / self.pair_batch_size)
+
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields after every step; `changed` are the encoder's weights.
 

@@ -1,0 +1,236 @@
+"""`coldstart choose`: strategies tried on the labels of one task; the best of them becomes a bundle."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from coldstart_cli.bundles.adapting import Rehearsed, bundled, chosen_steps
+from coldstart_cli.bundles.bundle import Bundle
+from coldstart_cli.bundles.estimates import estimated, without_luck
+from coldstart_cli.bundles.folder import refuse_to_overwrite
+from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal
+from coldstart_cli.choosing.contest import Deal, Judged, Told, dealt, judged, scores
+from coldstart_cli.choosing.entrants import Composed, Entrant, entered
+from coldstart_cli.choosing.plan import ChoosePlan
+from coldstart_cli.core.tasks import Objective
+from coldstart_cli.metrics.choice import Choice, choose
+
+RULE, LABELS = "rule", "cross-validation"
+"""What decided."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A candidate that was judged.
+
+    Attributes:
+        value, low, high: of the metric by cross-validation, and its interval; of the winner less `luck`.
+        balanced_accuracy: of classes.
+        seconds: of an adaptation to all labels, about.
+        p95_ms, mb: of an answer to one input, and of all that answers, with the encoder.
+        place: winner, tied (cannot be told from the winner) or behind.
+        p: adjusted p of being better than the favourite; None of the favourite itself.
+    """
+
+    name: str
+    strategy: str
+    model: str
+    value: float | None
+    low: float | None
+    high: float | None
+    balanced_accuracy: float | None
+    seconds: float
+    p95_ms: float | None
+    mb: float
+    place: str
+    p: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What was tried and taken, and why.
+
+    Attributes:
+        rows: the winner first, then by the metric.
+        left_out: name -> why it was not judged.
+        labels, classes: of the task.
+        favourite: what the rule names, and `favoured`, why.
+        by: `rule` or `cross-validation`.
+        luck: what the winner's score lost for having been chosen.
+        folds, repeats: of the comparison.
+    """
+
+    metric: str
+    rows: tuple[Row, ...]
+    left_out: Mapping[str, str]
+    labels: int
+    classes: int
+    winner: str
+    favourite: str
+    favoured: str
+    by: str
+    luck: float
+    folds: int
+    repeats: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What choosing would do: those who take part with the seconds of each, and why others do not."""
+
+    seconds: Mapping[str, float]
+    left_out: Mapping[str, str]
+    deal: Deal
+
+
+def outlook(candidates: Sequence[Composed], asked: ChoosePlan) -> Outlook:
+    """Reads, builds and times every candidate, and writes nothing.
+
+    Raises:
+        RequestError: where no candidate can serve the task.
+    """
+    started = time.perf_counter()
+    entrants, left_out = entered(candidates, asked)
+    deal, left, slow = dealt(entrants, 60 * asked.time_minutes - (time.perf_counter() - started))
+    return Outlook({e.name: e.cost(deal.n_folds, deal.n_repeats) for e in left}, {**left_out, **slow}, deal)
+
+
+def chosen(
+    candidates: Sequence[Composed], asked: ChoosePlan, folder: Path, told: Told
+) -> tuple[Verdict, Bundle]:
+    """Judges the candidates, takes one, and writes its bundle.
+
+    Args:
+        folder: where answers are kept, so that the same command goes on.
+
+    Raises:
+        RequestError: where no candidate can serve the task, or a bundle is there already.
+    """
+    plan = candidates[0].plan
+    refuse_to_overwrite(Path(plan.bundle), overwrite=plan.overwrite)
+    started = time.perf_counter()
+
+    def time_left() -> float:
+        return 60 * asked.time_minutes - (time.perf_counter() - started)
+
+    entrants, left_out = entered(candidates, asked)
+    deal, entrants, slow = dealt(entrants, time_left())
+    judges = judged(entrants, deal, folder, told)
+    place, favoured = favourite(judges)
+    found = scores(judges)
+    choice = (
+        Choice(place, (math.nan,) * len(judges), False, (), 0.0)
+        if found is None
+        else choose(*found, place, alpha=asked.alpha, seed=entrants[0].ready.support.seed)
+    )
+    winner = judges[choice.winner]
+    answers = _final_answers(winner, deal, time_left(), told)
+    by = LABELS if choice.settled else RULE
+    said = f"chosen by coldstart choose among {len(judges)} candidates, by {by}"
+    bundle = _bundled(winner.entrant, Rehearsed(0, "", answers, started, choice.luck, (said,)), told)
+    task = winner.entrant.ready.task
+    return Verdict(
+        metric=task.objective.headline,
+        rows=_rows(judges, choice),
+        left_out={**left_out, **slow},
+        labels=len(winner.entrant.ready.support),
+        classes=len(task.labelled.classes),
+        winner=winner.entrant.name,
+        favourite=entrants[place].name,
+        favoured=favoured,
+        by=by,
+        luck=choice.luck,
+        folds=deal.n_folds,
+        repeats=deal.n_repeats,
+        seconds=time.perf_counter() - started,
+    ), bundle
+
+
+def _bundled(entrant: Entrant, settled: Rehearsed, told: Told) -> Bundle:
+    """The winner, its steps chosen by all labels."""
+    composed, ready = entrant.composed, entrant.ready
+    whole = Rehearsal(ready.strategy, ready.support, ready.together, told)
+    step, how = chosen_steps(whole, ready.candidates, composed.plan, composed.run)
+    return bundled(composed.config, composed.plan, composed.run, ready, replace(settled, step=step, how=how))
+
+
+def favourite(judges: Sequence[Judged]) -> tuple[int, str]:
+    """The place of the first candidate whose preference holds, and why it does.
+
+    What asks for the accuracy of frozen features does not hold where none can be known.
+    """
+    task = judges[0].entrant.ready.task
+    frozen = [_mean(one, task.objective) for one in judges if one.entrant.frozen]
+    known = [value for value in frozen if value is not None]
+    for place, one in enumerate(judges):
+        prefer = one.entrant.composed.candidate.prefer
+        if prefer is None:
+            continue
+        named = one.entrant.ready.task.named and not one.entrant.ready.task.nameless
+        holds = (
+            (prefer.most_classes is None or 0 < len(task.labelled.classes) <= prefer.most_classes)
+            and (prefer.frozen_below is None or (bool(known) and max(known) < prefer.frozen_below))
+            and (prefer.named is None or prefer.named == named)
+        )
+        if holds:
+            return place, prefer.said() or "the first of those that need no reason"
+    return 0, "the first that can serve the task"
+
+
+def _mean(one: Judged, objective: Objective) -> float | None:
+    if one.answers is None:
+        return None
+    return float(objective.metrics(one.answers.outputs, one.answers.targets)[objective.headline])
+
+
+def _final_answers(winner: Judged, deal: Deal, seconds: float, told: Told) -> Answers | None:
+    """The answers that its bundle is judged by: in more folds than the comparison's, where time allows."""
+    entrant, plan = winner.entrant, winner.entrant.composed.plan
+    whole = Deal(plan.folds_to_estimate, plan.repeats_to_estimate)
+    needed = entrant.cost(whole.n_folds, whole.n_repeats) + entrant.seconds
+    if winner.answers is None or deal == whole or needed > seconds:
+        return winner.answers
+    ready = entrant.ready
+    rehearsal = Rehearsal(ready.strategy, ready.support, ready.together, told)
+
+    def step(part: Rehearsal) -> int:
+        return chosen_steps(part, ready.candidates, plan, entrant.composed.run)[0]
+
+    return rehearsal.answers(step, whole.n_folds, whole.n_repeats)
+
+
+def _rows(judges: Sequence[Judged], choice: Choice) -> tuple[Row, ...]:
+    """The winner, then those that it cannot be told from, then the others; the better first."""
+    rows = [_row(one, place, choice) for place, one in enumerate(judges)]
+    rank = {"winner": 0, "tied": 1, "behind": 2}
+    sign = -1.0 if judges[0].entrant.ready.task.objective.higher_is_better else 1.0
+    return tuple(sorted(rows, key=lambda row: (rank[row.place], sign * (row.value or 0.0))))
+
+
+def _row(one: Judged, place: int, choice: Choice) -> Row:
+    entrant, task = one.entrant, one.entrant.ready.task
+    found = None if one.answers is None else estimated(one.answers, task.objective, task.labelled.classes)
+    won = place == choice.winner
+    if found is not None and won:
+        found = without_luck(found, choice.luck)
+    names = entrant.composed.config["names"]
+    p = choice.p[place]
+    return Row(
+        name=entrant.name,
+        strategy=names["strategy"],
+        model=names["model"],
+        value=None if found is None else found.mean,
+        low=None if found is None else found.low,
+        high=None if found is None else found.high,
+        balanced_accuracy=None if found is None else found.balanced_accuracy,
+        seconds=entrant.seconds,
+        p95_ms=None if math.isnan(entrant.p95_ms) else entrant.p95_ms,
+        mb=entrant.mb,
+        place="winner" if won else "tied" if place in choice.tied else "behind",
+        p=None if math.isnan(p) else p,
+    )

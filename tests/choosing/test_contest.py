@@ -1,0 +1,36 @@
+"""How the labels are dealt within the time."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from coldstart_cli.choosing.contest import Deal, dealt
+
+
+def entrant(name: str, seconds: float, inner: int = 0) -> Any:
+    def cost(n_folds: int, n_repeats: int) -> float:
+        return n_folds * n_repeats * (inner + 1) * seconds * (1 - 1 / n_folds)
+
+    plan = SimpleNamespace(folds_to_estimate=8, repeats_to_estimate=2)
+    return SimpleNamespace(name=name, seconds=seconds, cost=cost, composed=SimpleNamespace(plan=plan))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "deal", "left"),
+    [
+        (60, Deal(8, 2), ["quick", "slow"]),
+        (16, Deal(8, 1), ["quick", "slow"]),
+        (6, Deal(3, 1), ["quick", "slow"]),
+        (4, Deal(2, 1), ["quick", "slow"]),
+        (2, Deal(8, 2), ["quick"]),
+        (0, Deal(2, 1), ["quick"]),
+    ],
+)
+def test_fewer_folds_and_then_fewer_candidates(minutes: float, deal: Deal, left: list[str]) -> None:
+    found, kept, left_out = dealt([entrant("slow", 100), entrant("quick", 1)], 60 * minutes)
+    assert found == deal and sorted(e.name for e in kept) == left
+    assert set(left_out) == {"quick", "slow"} - set(left)
+    assert all("give time_minutes=8" in why for why in left_out.values())
