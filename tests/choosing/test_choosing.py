@@ -17,7 +17,7 @@ def test_the_favourite_is_taken_unless_another_is_surely_better(here: Path) -> N
     verdict, bundle = choose([*TABLE, *QUICK, "bundle=b"], [])
     assert (verdict.winner, verdict.favourite, verdict.by) == ("logistic", "logistic", "rule")
     assert (verdict.labels, verdict.classes, verdict.folds, verdict.repeats) == (24, 3, 8, 2)
-    assert verdict.rows[0].place == "winner" and verdict.rows[0].p is None
+    assert verdict.rows[0].place == "winner" and verdict.p is None
     assert bundle.card.strategy == "logistic" and bundle.card.model == "features"
     assert any("among 3 candidates, by rule" in line for line in bundle.card.said)
     assert Bundle.load("b").predict([{"a": 0.0, "b": 0.0}]).labels == ["x"]
@@ -40,7 +40,7 @@ def test_labels_overrule_the_rule(here: Path) -> None:
     Path("table.csv").write_text("\n".join(rows[:1] + rows[1:11] + rows[11:31:3]) + "\n")
     verdict, bundle = choose([*TABLE, "bundle=b"], [str(here / "own")])
     assert (verdict.favourite, verdict.winner, verdict.by) == ("blind", "ridge", "cross-validation")
-    assert bundle.card.strategy == "r2d2" and verdict.rows[0].p is not None and verdict.rows[0].p < 0.05
+    assert bundle.card.strategy == "r2d2" and verdict.p is not None and verdict.p < 0.05
 
 
 def test_the_same_command_again_goes_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +93,7 @@ def test_luck_lowers_what_the_card_says(here: Path, monkeypatch: pytest.MonkeyPa
 
     def lucky(*arguments: object, **more: object) -> choosing.Choice:
         found = honest(*arguments, **more)  # type: ignore[arg-type]
-        return choosing.Choice(found.winner, found.p, found.settled, found.tied, 0.1)
+        return choosing.Choice(found.winner, found.overruled, found.p, found.tied, 0.1)
 
     monkeypatch.setattr(choosing, "choose", lucky)
     less, bundle = choose([*TABLE, *QUICK, "bundle=c"], [])
@@ -102,3 +102,4 @@ def test_luck_lowers_what_the_card_says(here: Path, monkeypatch: pytest.MonkeyPa
     assert found.mean == pytest.approx(plain.rows[0].value - 0.1)
     assert less.rows[0].value == pytest.approx(found.mean)
     assert found.low == pytest.approx((plain.rows[0].low or 0.0) - 0.1)
+    assert found.high == plain.rows[0].high

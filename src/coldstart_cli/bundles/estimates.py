@@ -67,14 +67,18 @@ def estimated(answers: Answers, objective: Objective, classes: tuple[str, ...]) 
 def without_luck(found: CrossValidation, luck: float) -> CrossValidation:
     """What is left of a score where the predictor was chosen by it among several.
 
+    The better end of the interval stays: how lucky a choice was is not known, and where nearly all answers
+    are right there is no room for luck.
+
     Args:
         luck: what its score, the higher the better, is expected to lose on other examples.
     """
     if luck == 0.0:
         return found
-    shifted = luck if found.metric == "accuracy" else -luck
-    low, high = (None if end is None else max(0.0, end - shifted) for end in (found.low, found.high))
-    return replace(found, mean=max(0.0, found.mean - shifted), low=low, high=high)
+    if found.metric == "accuracy":
+        low = None if found.low is None else max(0.0, found.low - luck)
+        return replace(found, mean=max(0.0, found.mean - luck), low=low)
+    return replace(found, mean=found.mean + luck, high=None if found.high is None else found.high + luck)
 
 
 def _error(answers: Answers, objective: Objective) -> CrossValidation:

@@ -33,7 +33,6 @@ class Row:
         seconds: of an adaptation to all labels, about.
         p95_ms, mb: of an answer to one input, and of all that answers, with the encoder.
         place: winner, tied (cannot be told from the winner) or behind.
-        p: adjusted p of being better than the favourite; None of the favourite itself.
     """
 
     name: str
@@ -47,7 +46,6 @@ class Row:
     p95_ms: float | None
     mb: float
     place: str
-    p: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +58,7 @@ class Verdict:
         labels, classes: of the task.
         favourite: what the rule names, and `favoured`, why.
         by: `rule` or `cross-validation`.
+        p: of the winner against the favourite, where cross-validation overruled it; else None.
         luck: what the winner's score lost for having been chosen.
         folds, repeats: of the comparison.
     """
@@ -73,6 +72,7 @@ class Verdict:
     favourite: str
     favoured: str
     by: str
+    p: float | None
     luck: float
     folds: int
     repeats: int
@@ -124,13 +124,13 @@ def chosen(
     place, favoured = favourite(judges)
     found = scores(judges)
     choice = (
-        Choice(place, (math.nan,) * len(judges), False, (), 0.0)
+        Choice(place, False, math.nan, (), 0.0)
         if found is None
         else choose(*found, place, alpha=asked.alpha, seed=entrants[0].ready.support.seed)
     )
     winner = judges[choice.winner]
     answers = _final_answers(winner, deal, time_left(), told)
-    by = LABELS if choice.settled else RULE
+    by = LABELS if choice.overruled else RULE
     said = f"chosen by coldstart choose among {len(judges)} candidates, by {by}"
     bundle = _bundled(winner.entrant, Rehearsed(0, "", answers, started, choice.luck, (said,)), told)
     task = winner.entrant.ready.task
@@ -144,6 +144,7 @@ def chosen(
         favourite=entrants[place].name,
         favoured=favoured,
         by=by,
+        p=None if math.isnan(choice.p) else choice.p,
         luck=choice.luck,
         folds=deal.n_folds,
         repeats=deal.n_repeats,
@@ -219,7 +220,6 @@ def _row(one: Judged, place: int, choice: Choice) -> Row:
     if found is not None and won:
         found = without_luck(found, choice.luck)
     names = entrant.composed.config["names"]
-    p = choice.p[place]
     return Row(
         name=entrant.name,
         strategy=names["strategy"],
@@ -232,5 +232,4 @@ def _row(one: Judged, place: int, choice: Choice) -> Row:
         p95_ms=None if math.isnan(entrant.p95_ms) else entrant.p95_ms,
         mb=entrant.mb,
         place="winner" if won else "tied" if place in choice.tied else "behind",
-        p=None if math.isnan(p) else p,
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from annotated_types import Gt, Lt
+from annotated_types import Ge, Gt, Le
 
 from coldstart_cli.config.building import build
 
@@ -20,7 +20,7 @@ class ChoosePlan:
     time_minutes: Annotated[float, Gt(0)]
     p95_ms: Annotated[float, Gt(0)] | None
     max_mb: Annotated[float, Gt(0)] | None
-    alpha: Annotated[float, Gt(0), Lt(1)]
+    alpha: Annotated[float, Ge(0), Le(1)]
 
 
 def plan_of(values: Mapping[str, Any]) -> ChoosePlan:

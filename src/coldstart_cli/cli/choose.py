@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from coldstart_cli.cli.adapt import Progress
 from coldstart_cli.cli.parsing import Namespace, Parser, Words
 from coldstart_cli.errors import RequestError
+from coldstart_cli.metrics.choice import SURE
 from coldstart_cli.metrics.numbers import Numbers, duration, percent, significant
 from coldstart_cli.processes import streams
 from coldstart_cli.safe_text import printable
@@ -125,10 +126,11 @@ def _reasons(verdict: Verdict) -> list[str]:
     if all(row.value is None for row in verdict.rows):
         return [f"* {verdict.winner} by the rule ({verdict.favoured}): no label can be held out to judge by"]
     if verdict.by == "cross-validation":
-        p = next(row.p for row in verdict.rows if row.place == "winner")
+        p = 1.0 if verdict.p is None else verdict.p
+        surely = "better" if p < SURE else "more often right, though not surely better,"
         why = (
-            f"* {verdict.winner} by {judged}: better than {verdict.favourite}, which the rule prefers "
-            f"({verdict.favoured}), p = {significant(p or 0.0)}"
+            f"* {verdict.winner} by {judged}: {surely} than {verdict.favourite}, which the rule prefers "
+            f"({verdict.favoured}), p = {significant(p)}"
         )
     else:
         why = f"* {verdict.winner} by the rule ({verdict.favoured}); {judged} does not contradict it"

@@ -1,7 +1,7 @@
 """Which of several learners to take, by answers to the same held-out labels, and what having chosen costs.
 
 Few labels seldom settle it: the one that did best was partly lucky. So a rule that was stated before names a
-favourite, another one takes its place only where cross-validation is sure of it, and the winner's score is
+favourite, another one takes its place only where held-out labels speak for it, and the winner's score is
 what is left of it on examples that had no part in the choice.
 """
 
@@ -17,6 +17,8 @@ from coldstart_cli.metrics.significance import holm
 
 DRAWS = 1000
 """Bootstrap samples that tell how much of a winner's score is luck."""
+SURE = 0.05
+"""Level at which a difference is said to be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +27,16 @@ class Choice:
 
     Attributes:
         winner: its place among the candidates.
-        p: adjusted one-sided p of each candidate against the favourite; nan of the favourite itself.
-        settled: whether cross-validation overruled the favourite.
-        tied: candidates that it cannot tell from the winner, by place, the winner left out.
+        overruled: whether labels spoke against the favourite.
+        p: of the winner against the favourite, one-sided, for all candidates together (Holm 1979); nan where
+            the favourite won.
+        tied: candidates that cannot be told from the winner, by place, the winner left out.
         luck: what the winner's mean score is expected to lose on other examples, for having been chosen.
     """
 
     winner: int
-    p: tuple[float, ...]
-    settled: bool
+    overruled: bool
+    p: float
     tied: tuple[int, ...]
     luck: float
 
@@ -41,32 +44,33 @@ class Choice:
 def choose(
     scores: NDArray[np.float64], clusters: NDArray[np.int64], favourite: int, *, alpha: float, seed: int
 ) -> Choice:
-    """The favourite, or the best of those that are surely better.
+    """The favourite, or the best of those that the labels speak for.
 
-    A candidate is surely better where an exact sign test over clusters says so (for right and wrong answers
-    McNemar's, 1947), after Holm's correction for all candidates. `luck` is the bootstrap's: Tsamardinos,
-    Greasidou and Borboudakis 2018 (Machine Learning 107:1895), the bias-corrected cross-validation: clusters
-    are drawn with replacement, the choice is made on those drawn, and the chosen is scored on the others.
+    They speak for a candidate where an exact one-sided sign test over clusters does (of right and wrong
+    answers McNemar's, 1947) at level `alpha`. That many are tried makes it no harder for one of them, since
+    to take one of two equals costs nothing; but a difference is claimed only after Holm's correction. `luck`
+    is the bootstrap's, bias-corrected cross-validation: Tsamardinos, Greasidou and Borboudakis 2018 (Machine
+    Learning 107:1895). Clusters are drawn with replacement, the choice is made on those drawn, and the chosen
+    is scored on the others.
 
     Args:
         scores: (n, n_candidates) of each held-out example, the higher the better: 1 for a right answer.
         clusters: (n,) which examples come together.
         favourite: place of the rule's candidate.
-        alpha: of the tests.
+        alpha: of the choice; 0: always the favourite.
         seed: of the bootstrap.
     """
     sums, sizes = _by_cluster(scores, clusters)
-    every = np.ones(len(sizes))
-    winner, adjusted = _chosen(sums, sizes, every, favourite, alpha)
-    against = _one_sided(sums, winner, every)
-    backwards = _one_sided(-sums, winner, every)
-    tied = tuple(
-        place
-        for place in range(scores.shape[1])
-        if place != winner and min(1.0, 2 * min(against[place], backwards[place])) > alpha
-    )
+    once = np.ones((1, len(sizes)))
+    winner = int(_chosen(sums, sizes, once, favourite, alpha)[0])
+    others = [place for place in range(scores.shape[1]) if place != favourite]
+    against = _one_sided(sums, favourite, once)[0]
+    claimed = dict(zip(others, holm(against[others].tolist()), strict=True))
+    better, worse = _one_sided(sums, winner, once)[0], _one_sided(-sums, winner, once)[0]
+    two_sided = np.minimum(1.0, 2 * np.minimum(better, worse))
+    tied = tuple(place for place in range(scores.shape[1]) if place != winner and two_sided[place] > SURE)
     luck = _luck(sums, sizes, favourite, winner, alpha, seed)
-    return Choice(winner, tuple(adjusted.tolist()), winner != favourite, tied, luck)
+    return Choice(winner, winner != favourite, claimed.get(winner, np.nan), tied, luck)
 
 
 def _by_cluster(
@@ -85,22 +89,22 @@ def _chosen(
     drawn: NDArray[np.float64],
     favourite: int,
     alpha: float,
-) -> tuple[int, NDArray[np.float64]]:
-    """The winner where cluster i counts `drawn[i]` times, and adjusted p against the favourite."""
-    p = _one_sided(sums, favourite, drawn)
-    p[favourite] = np.nan
-    adjusted = np.array(holm(p.tolist()))
-    means = drawn @ sums / (drawn @ sizes)
-    surely = np.flatnonzero(adjusted < alpha)  # never the favourite: a nan is not less
-    return (int(surely[means[surely].argmax()]) if len(surely) else favourite), adjusted
+) -> NDArray[np.int64]:
+    """(n_draws,) the winners where cluster i counts `drawn[draw, i]` times."""
+    spoken_for = _one_sided(sums, favourite, drawn) < alpha
+    spoken_for[:, favourite] = True
+    means = drawn @ sums / (drawn @ sizes)[:, None]
+    winners: NDArray[np.int64] = np.where(spoken_for, means, -np.inf).argmax(1)
+    return winners
 
 
 def _one_sided(sums: NDArray[np.float64], than: int, drawn: NDArray[np.float64]) -> NDArray[np.float64]:
-    """p of each candidate, of being no better than another one, by the clusters that tell them apart."""
+    """(n_draws, n_candidates) p of being no better than another one, by the clusters that tell them apart."""
     difference = sums - sums[:, [than]]
     better, worse = drawn @ (difference > 1e-9), drawn @ (difference < -1e-9)
-    # P(X >= better) of a fair coin thrown better + worse times
-    return np.where(better > 0, bdtrc(np.maximum(better - 1, 0), (better + worse).astype(int), 0.5), 1.0)
+    # P(X >= better) of a fair coin that is thrown better + worse times
+    thrown = (better + worse).astype(np.int64)
+    return np.where(better > 0, bdtrc(np.maximum(better - 1, 0), thrown, 0.5), 1.0)
 
 
 def _luck(
@@ -111,15 +115,14 @@ def _luck(
     alpha: float,
     seed: int,
 ) -> float:
-    """The winner's mean minus the mean, over bootstrap samples, of who would have won on those left out."""
-    if sums.shape[1] < 2 or len(sizes) < 2:
+    """The winner's mean less that of who would have won, over bootstrap samples, on what these left out."""
+    n = len(sizes)
+    if sums.shape[1] < 2 or n < 2:
         return 0.0
-    generator, found = np.random.default_rng(seed), []
-    for _ in range(DRAWS):
-        drawn = np.bincount(generator.integers(len(sizes), size=len(sizes)), minlength=len(sizes))
-        out = drawn == 0
-        if out.any():
-            chosen, _ = _chosen(sums, sizes, drawn.astype(np.float64), favourite, alpha)
-            found.append((sums[out, chosen].sum(), sums[out, winner].sum(), sizes[out].sum()))
-    of_chosen, of_winner, n = np.array(found).sum(0) if found else (0.0, 0.0, 1.0)
-    return max(0.0, float((of_winner - of_chosen) / n))
+    generator = np.random.default_rng(seed)
+    drawn = generator.multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float64)
+    drawn = drawn[(drawn == 0).any(1)]
+    chosen, out = _chosen(sums, sizes, drawn, favourite, alpha), (drawn == 0).astype(np.float64)
+    left = out @ sums
+    lost = left[:, winner] - left[np.arange(len(drawn)), chosen]
+    return max(0.0, float(lost.sum() / (out @ sizes).sum()))
