@@ -176,6 +176,12 @@ class Rehearsal:
             self.together,
         )
 
+    def hits(self, seen: Indices, judges: Indices, step: StepChoice) -> NDArray[np.bool_]:
+        """(n_judges,) whether a learner that saw a part of the labels answers others rightly."""
+        taken = step(self._part(seen))
+        rest, found = self._answered(seen, judges, [taken])
+        return (found[taken].argmax(-1) == rest.targets).cpu().numpy()
+
     def n_repeats(self, n_repeats: int) -> int:
         """How often folds are dealt, of the number asked for: memory does not grow with the repeats."""
         outputs = len(self.support) * self.support.objective.n_outputs

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from coldstart_cli.bundles.adapting import Rehearsed, bundled, chosen_steps
@@ -15,6 +16,7 @@ from coldstart_cli.bundles.folder import refuse_to_overwrite
 from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal
 from coldstart_cli.choosing.contest import Deal, Judged, Told, dealt, judged, scores
 from coldstart_cli.choosing.entrants import Composed, Entrant, entered
+from coldstart_cli.choosing.learning_curve import MOST_SIZES, REPEATS, MoreLabels, foretold, learning_curve
 from coldstart_cli.choosing.plan import ChoosePlan
 from coldstart_cli.core.tasks import Objective
 from coldstart_cli.metrics.choice import Choice, choose
@@ -61,6 +63,7 @@ class Verdict:
         p: of the winner against the favourite, where cross-validation overruled it; else None.
         luck: what the winner's score lost for having been chosen.
         folds, repeats: of the comparison.
+        more: what more labels would bring, or None where too few labels or too little time are left to tell.
     """
 
     metric: str
@@ -76,6 +79,7 @@ class Verdict:
     luck: float
     folds: int
     repeats: int
+    more: MoreLabels | None
     seconds: float
 
 
@@ -130,6 +134,7 @@ def chosen(
     )
     winner = judges[choice.winner]
     answers = _final_answers(winner, deal, time_left(), told)
+    more = _more(judges, choice.winner, time_left(), told)
     by = LABELS if choice.overruled else RULE
     said = f"chosen by coldstart choose among {len(judges)} candidates, by {by}"
     bundle = _bundled(winner.entrant, Rehearsed(0, "", answers, started, choice.luck, (said,)), told)
@@ -148,6 +153,7 @@ def chosen(
         luck=choice.luck,
         folds=deal.n_folds,
         repeats=deal.n_repeats,
+        more=more,
         seconds=time.perf_counter() - started,
     ), bundle
 
@@ -203,6 +209,30 @@ def _final_answers(winner: Judged, deal: Deal, seconds: float, told: Told) -> An
         return chosen_steps(part, ready.candidates, plan, entrant.composed.run)[0]
 
     return rehearsal.answers(step, whole.n_folds, whole.n_repeats)
+
+
+def _more(judges: Sequence[Judged], winner: int, seconds: float, told: Told) -> MoreLabels | None:
+    """The curve of the winner, or, where that takes too long, of the quickest that is not behind by much."""
+    task = judges[winner].entrant.ready.task
+    if judges[winner].answers is None or not task.labelled.classes:
+        return None
+    n_curve = REPEATS * MOST_SIZES
+    kept = seconds - judges[winner].entrant.seconds
+    able = [one for one in judges if 0.5 * n_curve * (one.entrant.inner + 1) * one.entrant.seconds <= kept]
+    if not able:
+        return None
+    best = max(able, key=lambda one: _mean(one, task.objective) or 0.0)
+    one = judges[winner] if judges[winner] in able else best
+    entrant, ready = one.entrant, one.entrant.ready
+    composed = entrant.composed
+    rehearsal = Rehearsal(ready.strategy, ready.support, ready.together, told)
+
+    def step(part: Rehearsal) -> int:
+        return chosen_steps(part, ready.candidates, composed.plan, composed.run)[0]
+
+    points = learning_curve(rehearsal, step, partial(told, "drawing the learning curve"))
+    n, n_classes = len(ready.support), len(task.labelled.classes)
+    return foretold(entrant.name, points, n, n / n_classes, _mean(one, task.objective) or 0.0)
 
 
 def _rows(judges: Sequence[Judged], choice: Choice) -> tuple[Row, ...]:

@@ -17,6 +17,7 @@ from coldstart_cli.safe_text import printable
 
 if TYPE_CHECKING:
     from coldstart_cli.choosing.choosing import Outlook, Row, Verdict
+    from coldstart_cli.choosing.learning_curve import MoreLabels
 
 
 def add(program: Parser) -> None:
@@ -80,6 +81,7 @@ def _told(verdict: Verdict, bundle: str) -> list[str]:
         *(f"{name} is left out: {why}" for name, why in verdict.left_out.items()),
         "",
         *_reasons(verdict),
+        *([] if verdict.more is None else _more(verdict.more, verdict)),
         f"{bundle}: {verdict.winner}, adapted to all {verdict.labels} labels; "
         f"{duration(verdict.seconds)} s in all",
         "Next:",
@@ -145,6 +147,21 @@ def _reasons(verdict: Verdict) -> list[str]:
             else f"the winner's {verdict.metric} has {significant(verdict.luck)} for having been chosen by it"
         )
     return lines
+
+
+def _more(more: MoreLabels, verdict: Verdict) -> list[str]:
+    """How many labels more: what five a class would bring, what twice as many, and what a goal takes."""
+    k = verdict.labels / verdict.classes
+    parts = [
+        f"with {gain.k - k:.0f} more a class {100 * gain.mean:+.1f} points "
+        f"[{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+        for gain in more.gains
+    ]
+    parts += [
+        f"{percent(float(goal))} % at about {labels:.0f} a class" for goal, labels in more.needed.items()
+    ]
+    of = "" if more.of == verdict.winner else f" (by {more.of}, which is quicker)"
+    return [f"more labels{of}: {'; '.join(parts)}; {percent(more.confidence)} % intervals"]
 
 
 def _times(n: int) -> str:
