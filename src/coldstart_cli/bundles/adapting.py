@@ -29,7 +29,7 @@ from coldstart_cli.bundles.estimates import estimated
 from coldstart_cli.bundles.folder import refuse_to_overwrite
 from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal, Together, Told, takes_steps
 from coldstart_cli.bundles.own_task import ranges_for, read_task, shift_of, source_classes, task_of
-from coldstart_cli.bundles.rebuild import build_section
+from coldstart_cli.bundles.rebuild import build_section, has_adapter
 from coldstart_cli.bundles.source_temperature import source_temperature
 from coldstart_cli.bundles.stated_test import scored
 from coldstart_cli.bundles.untrained import said_of_untrained
@@ -97,6 +97,10 @@ def prepared(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Pre
             is there already.
     """
     refuse_to_overwrite(Path(plan.bundle), overwrite=plan.overwrite)
+    if plan.copy_base and has_adapter(config["model"]):
+        raise RequestError(
+            "copy_base: true, and the model has an adapter, which no bundle holds; write false"
+        )
     check_values(config)
     hardware: Hardware = build(config["hardware"], "hardware", Hardware, config["trust"], {})
     hardware.prepare(config["seed"])

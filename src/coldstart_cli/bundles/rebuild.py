@@ -159,6 +159,11 @@ def placed(model: Mapping[str, Any], base: Path | None) -> dict[str, Any]:
     return node
 
 
+def has_adapter(model: Mapping[str, Any]) -> bool:
+    """Whether a model's node, or its preprocess that computes features, names an adapter of peft."""
+    return any((node or {}).get("adapter") is not None for node in (model, model.get("preprocess")))
+
+
 def _without_runs(strategy: Mapping[str, Any]) -> dict[str, Any]:
     """A run that gave a teacher is not needed to predict, and will not be where the bundle goes."""
     return {key: None if key.endswith("_run") else value for key, value in strategy.items()}
