@@ -126,7 +126,7 @@ def _zeros(build: BuildFacts) -> OneTask:
         splits=(),
         split_of=np.zeros(n, dtype=np.int64),
         places=[],
-        unlabelled=inputs(build.n_unlabelled) if build.n_unlabelled else None,
+        unlabelled=inputs(1) if build.n_unlabelled else None,  # no predictor holds them, and each takes time
         skipped=(),
         recipe=build.recipe,
         names=inputs(n_classes, build.names) if build.names else None,

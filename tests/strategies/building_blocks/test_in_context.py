@@ -25,6 +25,7 @@ from coldstart_cli.strategies.building_blocks.in_context import (
 from tests.models.language.test_causal_lm import by_hand, lm_at, of_transformers
 
 QUERIES = ["w1 w2 w3", "w7", "w4 w5 w6 w8"]
+FREE = ["w9 w2", "w11 w12 w13 w14"]
 EMPTY = ["N/A", "[MASK]", ""]
 
 
@@ -48,7 +49,8 @@ def predictor(path: Path, support: Support, nearest: int | None = None, **change
     assert support.names is not None
     settings = asked(**changed)
     shown = in_order(support, settings["order_seed"])
-    return InContextPredictor(lm, shown, support.names, settings, nearest).prepare()
+    made = InContextPredictor(lm, shown, support.names, settings, nearest)
+    return made.prepare(Tokens(path=str(path), max_length=16, in_prompt=True).texts(FREE))
 
 
 def plain_scores(path: Path, support: Support, order: list[int], texts: list[str]) -> Tensor:
@@ -72,7 +74,7 @@ def order_of(support: Support, made: InContextPredictor) -> list[int]:
 
 
 @pytest.mark.parametrize("k", [0, 2])
-@pytest.mark.parametrize("calibration", ["none", "contextual", "batch"])
+@pytest.mark.parametrize("calibration", ["none", "contextual", "batch", "unlabelled"])
 def test_outputs_are_likelihoods_divided_by_what_is_said_anyway(
     tiny_lm: Path, calibration: str, k: int
 ) -> None:
@@ -87,7 +89,20 @@ def test_outputs_are_likelihoods_divided_by_what_is_said_anyway(
         said = said / plain_scores(tiny_lm, support, order, EMPTY).softmax(1).mean(0)
     elif calibration == "batch":
         said = said / said.mean(0)
+    elif calibration == "unlabelled":
+        said = said / plain_scores(tiny_lm, support, order, FREE).softmax(1).mean(0)
     torch.testing.assert_close(found, said / said.sum(1, keepdim=True), rtol=1e-3, atol=1e-5)
+
+
+def test_prior_of_unlabelled_examples_is_state_and_reads_their_own_demonstrations(tiny_lm: Path) -> None:
+    made = predictor(tiny_lm, support_of(tiny_lm), nearest=2, calibration="unlabelled")
+    raw = predictor(tiny_lm, support_of(tiny_lm), nearest=2)
+    tokens = Tokens(path=str(tiny_lm), max_length=16, in_prompt=True)
+    with torch.no_grad():
+        expected = raw(tokens.texts(FREE)).softmax(1).mean(0).log()
+        torch.testing.assert_close(made.state_dict()["prior"], expected, rtol=1e-4, atol=1e-5)
+        alone, beside = made(tokens.texts(QUERIES[:1])), made(tokens.texts(QUERIES))
+    torch.testing.assert_close(alone[0], beside[0], rtol=1e-4, atol=1e-4)
 
 
 def test_order_depends_on_seeds_alone(tiny_lm: Path) -> None:

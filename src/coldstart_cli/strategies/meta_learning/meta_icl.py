@@ -78,6 +78,7 @@ class MetaICL(Strategy):
     ) -> None:
         super().__init__()
         self.lm, self.asked = language_model(encoder), asked
+        self.needs_unlabelled = asked["calibration"] == "unlabelled"
         self.lm.freeze()
         weights = chosen(with_low_rank_layers(self.lm, self.lm.decoder_name), targets)
         check_rank(rank, weights)
@@ -116,7 +117,8 @@ class MetaICL(Strategy):
         trained = tree_of(self.lm)
         assert isinstance(trained, CausalLM)
         place(trained, {name.replace("/", "."): f.detach() for name, f in self.factors.items()}, self.scale)
-        made = InContextPredictor(trained, shown, support.names, self.asked, None).prepare()
+        made = InContextPredictor(trained, shown, support.names, self.asked, None)
+        made.prepare(support.unlabelled)
         yield Adapted(lambda: made, {"demonstrations": made.tokens})
 
     def ablations(self, support: Support, other: Support) -> Mapping[str, Iterator[Adapted]]:

@@ -52,6 +52,7 @@ class InContext(Strategy):
     ) -> None:
         super().__init__()
         self.lm, self.nearest, self.asked = language_model(encoder), nearest, asked
+        self.needs_unlabelled = asked["calibration"] == "unlabelled"
         self.lm.freeze()
 
     @property
@@ -73,7 +74,8 @@ class InContext(Strategy):
         except ValueError as error:
             raise RequestError(f"strategy: {error}") from error
         shown = in_order(support, self.asked["order_seed"])
-        made = InContextPredictor(self.lm, shown, support.names, self.asked, self.nearest).prepare()
+        made = InContextPredictor(self.lm, shown, support.names, self.asked, self.nearest)
+        made.prepare(support.unlabelled)
         yield Adapted(lambda: made, {"demonstrations": made.tokens})
 
     def ablations(self, support: Support, other: Support) -> Mapping[str, Iterator[Adapted]]:
