@@ -34,7 +34,7 @@ from coldstart_cli.bundles.source_temperature import source_temperature
 from coldstart_cli.bundles.stated_test import scored
 from coldstart_cli.bundles.untrained import said_of_untrained
 from coldstart_cli.config.building import build
-from coldstart_cli.core.stepping import adapted_after
+from coldstart_cli.core.stepping import last_step
 from coldstart_cli.core.tasks import Strategy, Support
 from coldstart_cli.datasets.own.input_range import InputRange
 from coldstart_cli.datasets.own.labelled import Labelled
@@ -147,7 +147,7 @@ def adapt(
     step, how = _chosen(rehearsal, ready.candidates, plan, run)
     answers = rehearsal.answers(step, plan.folds_to_estimate, plan.repeats_to_estimate)
     before = time.perf_counter()
-    adapted = adapted_after(strategy, support, step)
+    taken, adapted = last_step(strategy, support, step)
     seconds = time.perf_counter() - before
     module = adapted.module
     own = settled(module, support)
@@ -156,10 +156,12 @@ def adapt(
     found = notices.of_data(task.labelled, ready.together)
     found += notices.of_strategy(config, strategy, support, adapted, step)
     found += notices.of_result(measured, config, task.labelled.classes)
-    found += notices.of_choices(config, ready.candidates, step, how, t if origin == BY_LABELS else None)
+    found += notices.of_choices(
+        config, ready.candidates, (step, taken), how, t if origin == BY_LABELS else None
+    )
     card = Card(
         **_made_of(config, plan, run, task),
-        steps=step,
+        steps=taken,
         steps_chosen_by=how,
         threshold=plan.threshold,
         build=build_section(config, task, ready.known, is_settled=reads_its_batch(module)),

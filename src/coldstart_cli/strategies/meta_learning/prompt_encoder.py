@@ -8,7 +8,7 @@ here from statistics of labelled features.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -30,9 +30,10 @@ from coldstart_cli.strategies.building_blocks.answers import (
     ablations_of_words,
     answers,
     nothing_placed,
+    refusal_of_length,
     soft_prompt,
 )
-from coldstart_cli.strategies.building_blocks.in_context import language_model, refusal_of_prompts
+from coldstart_cli.strategies.building_blocks.in_context import language_model
 from coldstart_cli.strategies.building_blocks.set_statistics import logs, set_statistics
 from coldstart_cli.tracing import recorder
 from coldstart_cli.training.meta_batch import Each
@@ -89,7 +90,7 @@ class PromptEncoder(Strategy):
         self.optimizer = optimizer(self.parameters())
 
     def refusal(self, tasks: TaskSource) -> str | None:
-        return super().refusal(tasks) or refusal_of_prompts(self.lm, tasks, 0)
+        return super().refusal(tasks) or refusal_of_length(self.lm, tasks, self._n_tokens)
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         return episodic(
@@ -142,6 +143,11 @@ class PromptEncoder(Strategy):
         for own, name in zip(vectors.to(lm.dtype), labels, strict=True):
             parts += [own, lm.embedded(torch.cat([between, name, after]))]
         return torch.cat(parts)
+
+    def _n_tokens(self, labels: Sequence[Tensor]) -> int:
+        """P of `_prompt`."""
+        around = sum(len(self.lm.piece(name)) for name in ("between", "after"))
+        return len(self.lm.piece("header")) + sum(self.n_vectors + around + len(name) for name in labels)
 
     def _task_loss(
         self,
