@@ -11,16 +11,18 @@ import torch
 from torch import Tensor
 
 from coldstart_cli.core.objectives import Classification
-from coldstart_cli.core.tasks import Support, map_inputs
+from coldstart_cli.core.tasks import Examples, Support, Task, map_inputs
 from coldstart_cli.models.language.label_likelihood import check_labels, rows
 from coldstart_cli.models.mlp import MLP
 from coldstart_cli.models.pretrained.text import Tokens
 from coldstart_cli.strategies.building_blocks.in_context import (
     Asked,
     InContextPredictor,
+    apart,
     check_fits,
     in_order,
     language_model,
+    with_names,
 )
 from tests.models.language.test_causal_lm import by_hand, lm_at, of_transformers
 
@@ -179,3 +181,19 @@ def test_batch_calibration_of_one_query_says_nothing(tiny_lm: Path) -> None:
     with torch.no_grad():
         torch.testing.assert_close(made(inputs), torch.zeros(1, 3) + 0.0)
     assert math.isclose(float(made(inputs).softmax(1)[0, 0]), 1 / 3, rel_tol=1e-5)
+
+
+def test_training_task_has_names_beside_its_texts_and_some_of_its_questions(tiny_lm: Path) -> None:
+    support = support_of(tiny_lm)
+    query = Examples(map_inputs(lambda t: t.flip(0), support.inputs), support.targets.flip(0))
+    task = Task(support, query, "train/0")
+    seen, plain = (with_names(task, n_query=1, order_seed=seed) for seed in (1, None))
+    assert seen.query.targets.tolist() == [0, 1, 2] == plain.query.targets.tolist()
+    ordered = in_order(support, 1)
+    for found, expected in ((seen.support, ordered), (plain.support, support)):
+        texts, names = apart(found.inputs)
+        assert isinstance(texts, dict) and isinstance(names, dict) and isinstance(expected.inputs, dict)
+        assert torch.equal(found.targets, expected.targets)
+        assert all(torch.equal(texts[key], expected.inputs[key]) for key in texts)
+        assert all(torch.equal(names[key], support.names[key]) for key in names)  # type: ignore[index]
+        assert set(texts) == set(names) == {"input_ids", "attention_mask"}

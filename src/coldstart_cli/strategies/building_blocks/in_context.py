@@ -21,7 +21,16 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Support, TaskSource, map_inputs, n_examples
+from coldstart_cli.core.tasks import (
+    Adapted,
+    Examples,
+    Inputs,
+    Support,
+    Task,
+    TaskSource,
+    map_inputs,
+    n_examples,
+)
 from coldstart_cli.models.language.causal_lm import CausalLM, Past
 from coldstart_cli.models.language.label_likelihood import Score, check_labels, label_scores, prefix, rows
 from coldstart_cli.models.network import Encoder
@@ -242,6 +251,35 @@ class InContextPredictor(nn.Module):
 def _log_mean(said: Tensor) -> Tensor:
     """(C,) the logarithm of the mean of n rows of probabilities, given by their logarithms (n, C)."""
     return said.logsumexp(0) - math.log(max(len(said), 1))
+
+
+def with_names(task: Task, *, n_query: int, order_seed: int | None) -> Task:
+    """`training.episodic`'s prepare: names beside the texts, and some of the questions of each class.
+
+    Args:
+        n_query: questions of each class; those that are more are left out.
+        order_seed: of the order of the demonstrations; None: as they are.
+    """
+    support, names = task.support, task.support.names
+    shown = support if order_seed is None else in_order(support, order_seed)
+    assert isinstance(shown.inputs, Mapping)
+    assert isinstance(names, Mapping)
+    beside = {f"name_{key}": tensor for key, tensor in names.items()}
+    asked = [
+        (task.query.targets == c).nonzero().flatten()[:n_query] for c in range(support.objective.n_outputs)
+    ]
+    return replace(
+        task,
+        support=replace(support, inputs={**shown.inputs, **beside}, targets=shown.targets),
+        query=task.query.take(torch.cat(asked)),
+    )
+
+
+def apart(inputs: Inputs) -> tuple[Inputs, Inputs]:
+    """Texts and names of `with_names`."""
+    assert isinstance(inputs, Mapping)
+    names = {key.removeprefix("name_"): t for key, t in inputs.items() if key.startswith("name_")}
+    return {key: inputs[key] for key in names}, names
 
 
 def ablations_of_demonstrations(

@@ -9,7 +9,6 @@ here from statistics of labelled features.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Annotated, Unpack, final
@@ -19,7 +18,7 @@ from annotated_types import Ge, Len
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Objective, Strategy, Support, Task, TaskSource
+from coldstart_cli.core.tasks import Adapted, Examples, Objective, Strategy, Support, TaskSource
 from coldstart_cli.models.language.causal_lm import CausalLM
 from coldstart_cli.models.language.label_likelihood import check_labels, label_scores, rows
 from coldstart_cli.models.mlp import perceptron, zeroed
@@ -33,7 +32,7 @@ from coldstart_cli.strategies.building_blocks.answers import (
     refusal_of_length,
     soft_prompt,
 )
-from coldstart_cli.strategies.building_blocks.in_context import language_model
+from coldstart_cli.strategies.building_blocks.in_context import apart, language_model, with_names
 from coldstart_cli.strategies.building_blocks.set_statistics import logs, set_statistics
 from coldstart_cli.tracing import recorder
 from coldstart_cli.training.meta_batch import Each
@@ -101,7 +100,7 @@ class PromptEncoder(Strategy):
             meta_batch_size=self.meta_batch_size,
             vectorize=False,
             start=start,
-            prepare=partial(_with_names, n_query=self.n_query),
+            prepare=partial(with_names, n_query=self.n_query, order_seed=None),
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
@@ -159,7 +158,7 @@ class PromptEncoder(Strategy):
     ) -> dict[str, Tensor]:
         """The generator is called directly, not with `weights`, which are its own."""
         recorder.refuse("prompts differ in their length")
-        texts, names = _apart(support.inputs)
+        texts, names = apart(support.inputs)
         labels, lm = check_labels(names), self.lm
         with torch.no_grad():
             features, of_names = lm(texts), lm(names)
@@ -209,21 +208,3 @@ class PromptGenerator(nn.Module):
 def _unlike(values: Tensor) -> Tensor:
     """(n_way, d): differences from the mean, each row of unit variance."""
     return F.layer_norm(values - values.mean(0), values.shape[1:])
-
-
-def _with_names(task: Task, *, n_query: int) -> Task:
-    """`training.episodic`'s prepare: names beside the texts, and some of the questions of each class."""
-    names, n_way = task.support.names, task.support.objective.n_outputs
-    assert isinstance(task.support.inputs, Mapping)
-    assert isinstance(names, Mapping)
-    beside = {f"name_{key}": tensor for key, tensor in names.items()}
-    asked = [(task.query.targets == c).nonzero().flatten()[:n_query] for c in range(n_way)]
-    support = replace(task.support, inputs={**task.support.inputs, **beside})
-    return replace(task, support=support, query=task.query.take(torch.cat(asked)))
-
-
-def _apart(inputs: Inputs) -> tuple[Inputs, Inputs]:
-    """Texts and names of `_with_names`."""
-    assert isinstance(inputs, Mapping)
-    keys = ("input_ids", "attention_mask")
-    return {key: inputs[key] for key in keys}, {key: inputs[f"name_{key}"] for key in keys}
