@@ -31,6 +31,7 @@ __getattr__, __dir__ = face(
         "transfer.lora": "LoRA",
         "transfer.setfit": "SetFit",
         "transfer.tip_adapter": "TipAdapter",
+        "transfer.coop": "CoOp",
         "transfer.label_lora": "LabelLoRA IA3",
         "transfer.prompt_tuning": "PromptTuning",
         "transfer.baseline_pp": "BaselinePP",

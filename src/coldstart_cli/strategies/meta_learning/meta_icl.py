@@ -58,7 +58,7 @@ class MetaICL(Strategy):
     """
 
     needs_classes = True
-    needs_language_model = True
+    needs_model = "language"
     reads_names = True
     starts_from_support = True
     replayable = False  # prompts differ in their length

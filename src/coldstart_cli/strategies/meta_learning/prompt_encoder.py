@@ -62,7 +62,7 @@ class PromptEncoder(Strategy):
     """
 
     needs_classes = True
-    needs_language_model = True
+    needs_model = "language"
     reads_names = True
     starts_from_support = True
     replayable = False  # texts differ in their number of tokens

@@ -42,7 +42,7 @@ class InContext(Strategy):
     learns_from_source = False
     needs_classes = True
     needs_labels = False
-    needs_language_model = True
+    needs_model = "language"
     reads_names = True
     starts_from_support = True
     replayable = False  # prompts differ in their length

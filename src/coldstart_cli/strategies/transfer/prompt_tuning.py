@@ -58,7 +58,7 @@ class PromptTuning(Strategy):
     learns_from_source = False
     needs_classes = True
     reads_names = True
-    needs_language_model = True
+    needs_model = "language"
     starts_from_support = True  # from the names of its classes
     replayable = False  # texts differ in their number of tokens
 
