@@ -36,6 +36,7 @@ __getattr__, __dir__ = face(
         "transfer.prompt_tuning": "PromptTuning",
         "transfer.baseline_pp": "BaselinePP",
         "transfer.source_selection": "SourceSelection",
+        "transfer.source_adapters": "SourceAdapters",
         "alignment.task_alignment": "TaskAlignment",
         "alignment.co_tuning": "CoTuning",
         "alignment.plda": "PLDA",
