@@ -24,6 +24,7 @@ from coldstart_cli.digests import digest
 from coldstart_cli.files.regular import read_bytes
 from coldstart_cli.files.untrusted import LARGEST_JSON, Foreign, json_values, read_text
 from coldstart_cli.models.pretrained.hf import WEIGHTS, content_digest, folder_of, unreadable
+from coldstart_cli.safe_text import printable
 
 Adapter = Annotated[str, doc("a folder that peft wrote, package:NAME/FOLDER, or a hub name")] | None
 """Whose update is merged into the network at `path`; None: no adapter."""
@@ -71,18 +72,16 @@ def merge_adapter(network: nn.Module, adapter: Adapter, path: str) -> None:
     config = _config(folder)
     made_for = config.get("base_model_name_or_path")
     if made_for not in (None, "", path):
-        _say_once(f"model.adapter: {adapter} says that it was made for {made_for}, and is merged into {path}")
+        other = printable(str(made_for))  # somebody else's words
+        _say_once(f"model.adapter: {adapter} says that it was made for {other}, and is merged into {path}")
     parts = _parts(folder, _TENSORS[config["peft_type"]])
-    turned = bool(config.get("fan_in_fan_out"))
     with torch.no_grad():
         for name, tensors in parts.items():
             layer = _layer(network, name, folder)
             if config["peft_type"] == "IA3":
-                fits = _scale(layer, tensors[".ia3_l"], turned=turned)
+                fits = _scale(layer, tensors[".ia3_l"])
             else:
-                fits = _add(
-                    layer, tensors[".lora_A.weight"], tensors[".lora_B.weight"], config, turned=turned
-                )
+                fits = _add(layer, tensors[".lora_A.weight"], tensors[".lora_B.weight"], config)
             if not fits:
                 shapes = " and ".join(str(tuple(tensors[kind].shape)) for kind in sorted(tensors))
                 rank = f" of rank {config['r']}" if "r" in config else ""
@@ -154,14 +153,13 @@ def _layer(network: Any, name: str, folder: Path) -> Any:
     # With a head or without: an adapter of one serves the other, whose layers are the same.
     within = f"{network.base_model_prefix}."
     layers = dict(network.named_modules())
-    layer = layers.get(name) or layers.get(name.removeprefix(within)) or layers.get(within + name)
-    weight = getattr(layer, "weight", None)
-    if not isinstance(weight, Tensor) or weight.ndim != 2:
+    layer: Any = layers.get(name) or layers.get(name.removeprefix(within)) or layers.get(within + name)
+    if not isinstance(layer, nn.Linear) and not _is_turned(layer):
         raise ValueError(
             f"adapter: {folder} changes {name}, which is no linear layer of this {type(network).__name__}; "
             "give the model that it was made for as model.path"
         )
-    if weight is network.get_input_embeddings().weight:
+    if layer.weight is network.get_input_embeddings().weight:
         raise ValueError(
             f"adapter: {folder} changes {name}, which shares its weight with the table of tokens; give an "
             "adapter of other layers"
@@ -169,9 +167,14 @@ def _layer(network: Any, name: str, folder: Path) -> Any:
     return layer
 
 
-def _add(layer: Any, a: Tensor, b: Tensor, config: Mapping[str, Any], *, turned: bool) -> bool:
+def _is_turned(layer: object) -> bool:
+    """Whether its weight is (in, out), as in GPT-2; peft asks the layer too, whatever fan_in_fan_out says."""
+    return type(layer).__name__ == "Conv1D"
+
+
+def _add(layer: Any, a: Tensor, b: Tensor, config: Mapping[str, Any]) -> bool:
     """Adds scale B A, of A (r, in) and B (out, r); False where they do not fit, and nothing is done."""
-    r, weight = config["r"], layer.weight
+    r, weight, turned = config["r"], layer.weight, _is_turned(layer)
     shape = tuple(reversed(weight.shape)) if turned else tuple(weight.shape)
     if a.ndim != 2 or b.ndim != 2 or (len(b), a.shape[1]) != shape or not len(a) == b.shape[1] == r:
         return False
@@ -181,9 +184,9 @@ def _add(layer: Any, a: Tensor, b: Tensor, config: Mapping[str, Any], *, turned:
     return True
 
 
-def _scale(layer: Any, scales: Tensor, *, turned: bool) -> bool:
+def _scale(layer: Any, scales: Tensor) -> bool:
     """Multiplies by scales (out, 1) or (1, in); False where they do not fit, and nothing is done."""
-    weight, bias = layer.weight, getattr(layer, "bias", None)
+    weight, bias, turned = layer.weight, getattr(layer, "bias", None), _is_turned(layer)
     out, rest = reversed(weight.shape) if turned else weight.shape
     if scales.shape not in ((out, 1), (1, rest)):
         return False
