@@ -263,12 +263,10 @@ def _chosen(
 ) -> tuple[int, str]:
     """The number of adaptation steps, and how it was chosen."""
     n_labels = len(rehearsal.support)
-    if n_labels == 0 and not takes_steps(rehearsal.strategy, rehearsal.support):
-        return 0, NO_LABELS
+    if not takes_steps(rehearsal.strategy, rehearsal.support):  # however many were given
+        return 0, CLOSED_FORM if n_labels else NO_LABELS
     if len(candidates) == 1:
         return candidates[0], "given"
-    if not takes_steps(rehearsal.strategy, rehearsal.support):
-        return 0, CLOSED_FORM
     best = rehearsal.best(candidates, plan.folds_to_select)
     if best is not None:
         return best, BY_LABELS
