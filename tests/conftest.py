@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -210,21 +209,14 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random BERT of two layers and a tokenizer of the words w0 to w59."""
     transformers = pytest.importorskip("transformers", reason="needs the extra hf")
     import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    from coldstart_cli.testing.tiny_clip import tiny_tokenizer
 
     folder = tmp_path_factory.mktemp("tiny_bert")
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    words = {word: i for i, word in enumerate([*special, *(f"w{i}" for i in range(60))])}
-    tokenizer = Tokenizer(models.WordLevel(words, "[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
+    n_tokens = tiny_tokenizer(folder)
     torch.manual_seed(0)
     config = transformers.BertConfig(
-        vocab_size=len(words),
+        vocab_size=n_tokens,
         hidden_size=16,
         num_hidden_layers=2,
         num_attention_heads=2,
@@ -291,27 +283,12 @@ def minilm() -> str:
 
 
 @pytest.fixture(scope="session")
-def tiny_clip(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random CLIP of images of 16x16 pixels, and the tokenizer of `tiny_bert`."""
-    import torch
-    import transformers
+    pytest.importorskip("transformers", reason="needs the extra hf")
+    from coldstart_cli.testing import tiny_clip
 
-    folder = tmp_path_factory.mktemp("tiny_clip")
-    for file in tiny_bert.glob("*token*"):
-        shutil.copy(file, folder)
-    torch.manual_seed(0)
-    layers = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    config = transformers.CLIPConfig(
-        # 2 marks a text's end in old configurations: the largest number of all tokens is pooled
-        text_config={**layers, "vocab_size": 64, "max_position_embeddings": 24, "eos_token_id": 2},
-        vision_config={**layers, "image_size": 16, "patch_size": 8},
-        projection_dim=12,
-        initializer_factor=20.0,
-    )
-    transformers.CLIPModel(config).save_pretrained(folder)
-    processor = {"crop_size": {"height": 16, "width": 16}, "image_mean": [0.5] * 3, "image_std": [0.25] * 3}
-    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
-    return folder
+    return tiny_clip.tiny_clip(tmp_path_factory.mktemp("tiny_clip"))
 
 
 @pytest.fixture

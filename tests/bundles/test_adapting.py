@@ -75,6 +75,12 @@ def test_the_card_says_what_was_learned_from_and_progress_is_told(here: None) ->
     assert any(done > 0 for _, done in told)
 
 
+def test_the_card_says_how_many_steps_were_taken(here: None) -> None:
+    few = config("strategy=setfit", "strategy.iterations=1", "strategy.pair_batch_size=8")
+    card = adapt(few, replace(PLAN, steps=10_000), None).card
+    assert card.steps == 3 and "setfit ends by itself, here after 3 steps of 10,000" in card.said  # 24 pairs
+
+
 def test_what_is_prepared_is_read_and_built_and_nothing_is_written(here: None) -> None:
     ready = prepared(config("strategy=scratch"), PLAN, None)
     assert ready.task.labelled.classes == ("a", "b") and not Path("bundle").exists()

@@ -139,9 +139,15 @@ def test_a_result_below_the_nearest_class_mean_says_what_to_try() -> None:
 
 def test_a_choice_at_the_edge_of_its_grid_is_said() -> None:
     config, chosen = {"strategy": {"inner_lr": 0.4}}, "cross-validation on the labels"
-    (most,) = of_choices(config, [0, 1, 10], 10, chosen, 1.0)
+    (most,) = of_choices(config, [0, 1, 10], (10, 10), chosen, 1.0)
     assert "10 steps are the most that were tried; try more (evaluation.steps=[10,20,50,100])" in most
-    (fewest,) = of_choices(config, [0, 1, 10], 0, chosen, 1.0)
+    (fewest,) = of_choices(config, [0, 1, 10], (0, 0), chosen, 1.0)
     assert "0 steps are the fewest that were tried" in fewest and "smaller strategy.inner_lr" in fewest
-    assert of_choices(config, [0, 1, 10], 1, chosen, 1.0) == of_choices(config, [10], 10, "given", None) == []
-    assert "temperature is at the limit" in of_choices(config, [0, 1, 10], 1, chosen, 0.02)[0]
+    assert (
+        of_choices(config, [0, 1, 10], (1, 1), chosen, 1.0)
+        == of_choices(config, [10], (10, 10), "given", None)
+        == []
+    )
+    ended = of_choices({**config, "names": {"strategy": "setfit"}}, [0, 10_000], (10_000, 24), chosen, 1.0)
+    assert ended == ["setfit ends by itself, here after 24 steps of 10,000"]
+    assert "temperature is at the limit" in of_choices(config, [0, 1, 10], (1, 1), chosen, 0.02)[0]

@@ -55,10 +55,10 @@ TEXTS = "text,label\n" + "".join(
 )
 
 
-def adapt_texts(capsys: pytest.CaptureFixture[str], folder: Path, *more: str) -> Bundle:
+def adapt_texts(capsys: pytest.CaptureFixture[str], folder: Path, *more: str, steps: int = 2) -> Bundle:
     """A bundle `b` of three classes of texts, over the model at `folder`."""
     Path("texts.csv").write_text(TEXTS)
-    data = ("dataset=text", "dataset.root=texts.csv", f"model.path={folder}", "bundle=b", "steps=2")
+    data = ("dataset=text", "dataset.root=texts.csv", f"model.path={folder}", "bundle=b", f"steps={steps}")
     base = ("hardware=cpu", "hardware.threads=1", "experiment=smoke")
     code, _, err = call(capsys, "adapt", *base, *data, *more)
     assert code == 0, err
@@ -182,6 +182,34 @@ def test_peft_reads_what_a_language_models_layers_learned(
     assert (before - ours).abs().max() > 1e-3
     code, _, err = call(capsys, "export", "bundle=b")
     assert code == 2 and "reads texts as prompts of their own length, which pt2 has no form for" in err
+
+
+def test_an_adapter_of_a_bundle_is_where_the_next_adaptation_starts(
+    capsys: pytest.CaptureFixture[str], tiny_lm: Path
+) -> None:
+    first = adapt_texts(capsys, tiny_lm, "model=causal_lm", "strategy=label_lora", "strategy.lr=0.2")
+    assert call(capsys, "export", "bundle=b", "format=peft")[0] == 0
+    again = ("model=causal_lm", "model.adapter=b.peft", "strategy=label_lora", "overwrite=true")
+    second = adapt_texts(capsys, tiny_lm, *again, steps=0)
+    inputs = first.preprocess.texts(["w1 w2 w50", "w9", "w4 w5"])
+    torch.testing.assert_close(second.outputs(inputs), first.outputs(inputs), rtol=1e-4, atol=1e-4)
+    plain = adapt_texts(capsys, tiny_lm, "model=causal_lm", "strategy=label_lora", "overwrite=true", steps=0)
+    assert (plain.outputs(inputs) - first.outputs(inputs)).abs().max() > 0.1
+    adapt_texts(capsys, tiny_lm, *again)
+    code, _, err = call(capsys, "export", "bundle=b", "format=peft", "file=c")
+    assert (code, err.count("\n")) == (
+        2,
+        1,
+    ) and "has an adapter already, which a second one would lack" in err
+    code, _, err = call(capsys, "adapt", *again, f"model.path={tiny_lm}", "copy_base=true", "bundle=c")
+    assert (code, err.count("\n")) == (2, 1) and "copy_base: true, and the model has an adapter" in err
+    config = Path("b.peft", "adapter_config.json")
+    config.write_text(config.read_text().replace('"lora_alpha": 16.0', '"lora_alpha": 8.0'))
+    code, _, err = call(capsys, "predict", "bundle=b", "input=texts.csv")
+    assert (code, err.count("\n")) == (2, 1) and "was made with other files than those at" in err
+    config.unlink()
+    code, _, err = call(capsys, "predict", "bundle=b", "input=texts.csv")
+    assert (code, err.count("\n")) == (2, 1) and "has no adapter_config.json" in err
 
 
 def test_what_has_no_low_rank_weights_is_not_exported_to_peft(

@@ -52,11 +52,10 @@ def tiny(*overrides: str, strategy: str) -> dict[str, Any]:
     return config
 
 
-def in_words(config: dict[str, Any]) -> bool:
-    """Whether its strategy serves language models alone."""
-    return getattr(
-        located(config["strategy"]["_target_"], "strategy", TRUSTED), "needs_language_model", False
-    )
+def serves_any(config: dict[str, Any]) -> bool:
+    """Whether its strategy serves any model's features."""
+    strategy = located(config["strategy"]["_target_"], "strategy", TRUSTED)
+    return getattr(strategy, "needs_model", "any") == "any"
 
 
 def _set(node: dict[str, Any], values: dict[str, Any]) -> None:
@@ -69,9 +68,9 @@ def _set(node: dict[str, Any], values: dict[str, Any]) -> None:
 @pytest.mark.timeout(600)
 def test_two_processes_train_every_strategy_as_one_does_and_answer_one_another(tmp_path: Path) -> None:
     """Both by one pair: to start it takes longer than what it is asked."""
-    # Those over language models are tried by the laws alone: a process would load transformers first.
+    # Those over pretrained models are tried by the laws alone: a process would load transformers first.
     configs = {name: tiny(strategy=name) for name in STRATEGIES}
-    configs = {name: c for name, c in configs.items() if not in_words(c)}
+    configs = {name: c for name, c in configs.items() if serves_any(c)}
     configs |= {name: tiny(*overrides, strategy=strategy) for name, (strategy, *overrides) in MORE.items()}
     alone = {name: pairs.trained(config) for name, config in configs.items()}
     launch.launch(pairs.answer_and_train, (configs, str(tmp_path)), 2)

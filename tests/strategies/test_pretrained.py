@@ -17,7 +17,7 @@ from coldstart_cli.errors import RequestError
 from tests.kit.places import STRATEGIES
 
 REFUSED = r"^(strategy|model)[.:].*\b(frozen|weights?)\b.*; "  # over features there are no weights to change
-LACKS = r"feature maps of convolutions|running batch statistics|language head"  # which BERT does not have
+LACKS = r"feature maps of convolutions|running batch statistics|language head|text tower"  # BERT has none
 SMALL = ["model.embedding_dim=8", "model.hidden=8"]  # a student must be smaller than its teacher
 Make = Callable[..., Any]
 

@@ -29,12 +29,12 @@ from coldstart_cli.bundles.estimates import estimated, without_luck
 from coldstart_cli.bundles.folder import refuse_to_overwrite
 from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal, Together, Told, takes_steps
 from coldstart_cli.bundles.own_task import ranges_for, read_task, shift_of, source_classes, task_of
-from coldstart_cli.bundles.rebuild import build_section
+from coldstart_cli.bundles.rebuild import build_section, has_adapter
 from coldstart_cli.bundles.source_temperature import source_temperature
 from coldstart_cli.bundles.stated_test import scored
 from coldstart_cli.bundles.untrained import said_of_untrained
 from coldstart_cli.config.building import build
-from coldstart_cli.core.stepping import adapted_after
+from coldstart_cli.core.stepping import last_step
 from coldstart_cli.core.tasks import Strategy, Support
 from coldstart_cli.datasets.own.input_range import InputRange
 from coldstart_cli.datasets.own.labelled import Labelled
@@ -97,6 +97,10 @@ def prepared(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Pre
             is there already.
     """
     refuse_to_overwrite(Path(plan.bundle), overwrite=plan.overwrite)
+    if plan.copy_base and has_adapter(config["model"]):
+        raise RequestError(
+            "copy_base: true, and the model has an adapter, which no bundle holds; write false"
+        )
     check_values(config)
     hardware: Hardware = build(config["hardware"], "hardware", Hardware, config["trust"], {})
     hardware.prepare(config["seed"])
@@ -171,7 +175,7 @@ def bundled(
     strategy, support, task = ready.strategy, ready.support, ready.task
     step, how, answers = settled_by.step, settled_by.how, settled_by.answers
     before = time.perf_counter()
-    adapted = adapted_after(strategy, support, step)
+    taken, adapted = last_step(strategy, support, step)
     seconds = time.perf_counter() - before
     module = adapted.module
     own = settled(module, support)
@@ -180,10 +184,12 @@ def bundled(
     found = notices.of_data(task.labelled, ready.together)
     found += notices.of_strategy(config, strategy, support, adapted, step)
     found += notices.of_result(measured, config, task.labelled.classes)
-    found += notices.of_choices(config, ready.candidates, step, how, t if origin == BY_LABELS else None)
+    found += notices.of_choices(
+        config, ready.candidates, (step, taken), how, t if origin == BY_LABELS else None
+    )
     card = Card(
         **_made_of(config, plan, run, task),
-        steps=step,
+        steps=taken,
         steps_chosen_by=how,
         threshold=plan.threshold,
         build=build_section(config, task, ready.known, is_settled=reads_its_batch(module)),
@@ -287,12 +293,10 @@ def chosen_steps(
 ) -> tuple[int, str]:
     """The number of adaptation steps, and how it was chosen."""
     n_labels = len(rehearsal.support)
-    if n_labels == 0 and not takes_steps(rehearsal.strategy, rehearsal.support):
-        return 0, NO_LABELS
+    if not takes_steps(rehearsal.strategy, rehearsal.support):  # however many were given
+        return 0, CLOSED_FORM if n_labels else NO_LABELS
     if len(candidates) == 1:
         return candidates[0], "given"
-    if not takes_steps(rehearsal.strategy, rehearsal.support):
-        return 0, CLOSED_FORM
     best = rehearsal.best(candidates, plan.folds_to_select)
     if best is not None:
         return best, BY_LABELS

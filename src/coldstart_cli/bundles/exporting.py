@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from coldstart_cli.bundles.bundle import Bundle
-from coldstart_cli.bundles.rebuild import objective_of, tensors_of
+from coldstart_cli.bundles.rebuild import has_adapter, objective_of, tensors_of
 from coldstart_cli.core.objectives import Regression
 from coldstart_cli.core.tasks import Inputs, map_inputs, n_examples
 from coldstart_cli.errors import JobError, RequestError
@@ -140,11 +140,17 @@ def export_peft(bundle: Bundle, folder: Path) -> int:
     pretrained W has the strategy's rank, so that it is B A for its singular vectors.
 
     Raises:
-        RequestError: where the strategy makes no low-rank weights, or others were changed as well.
+        RequestError: where the strategy makes no low-rank weights, others were changed as well, or the model
+            has an adapter already.
     """
     made = bundle.card.build.strategy
     if folder.exists() and not (folder / "adapter_config.json").exists():
         raise RequestError(f"file: {folder} exists and is not an adapter of peft; name a new folder")
+    if has_adapter(bundle.card.build.model):
+        raise RequestError(
+            "format: the model of this bundle has an adapter already, which a second one would lack; predict "
+            "with the bundle"
+        )
     if isinstance(bundle.module, Answers) and bundle.module.places:
         return _export_answers(bundle.module, folder, made)
     network = getattr(bundle.module, "network", None)

@@ -126,15 +126,19 @@ def of_result(
 
 
 def of_choices(
-    config: Mapping[str, Any], candidates: Sequence[int], step: int, how: str, t: float | None
+    config: Mapping[str, Any], candidates: Sequence[int], steps: tuple[int, int], how: str, t: float | None
 ) -> list[str]:
     """A choice at the edge of what was tried.
 
     Args:
+        steps: that were chosen, and those of them that the strategy took.
         t: a temperature that was fitted to the labels, or None.
     """
     found = []
-    if how == BY_LABELS and step == max(candidates):
+    step, taken = steps
+    if 0 < taken < step:
+        found.append(f"{config['names']['strategy']} ends by itself, here after {taken:,} steps of {step:,}")
+    elif how == BY_LABELS and step == max(candidates):
         more = ",".join(str(step * factor) for factor in (1, 2, 5, 10))
         found.append(f"{step} steps are the most that were tried; try more (evaluation.steps=[{more}])")
     if how == BY_LABELS and step == min(candidates):

@@ -126,7 +126,7 @@ def _zeros(build: BuildFacts) -> OneTask:
         splits=(),
         split_of=np.zeros(n, dtype=np.int64),
         places=[],
-        unlabelled=inputs(build.n_unlabelled) if build.n_unlabelled else None,
+        unlabelled=inputs(1) if build.n_unlabelled else None,  # no predictor holds them, and each takes time
         skipped=(),
         recipe=build.recipe,
         names=inputs(n_classes, build.names) if build.names else None,
@@ -157,6 +157,11 @@ def placed(model: Mapping[str, Any], base: Path | None) -> dict[str, Any]:
     if isinstance(inner, Mapping) and "path" in inner:
         node["preprocess"] = {**inner, "path": str(base)}
     return node
+
+
+def has_adapter(model: Mapping[str, Any]) -> bool:
+    """Whether a model's node, or its preprocess that computes features, names an adapter of peft."""
+    return any((node or {}).get("adapter") is not None for node in (model, model.get("preprocess")))
 
 
 def _without_runs(strategy: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from coldstart_cli.errors import RequestError
 
-_PLACES = {"outputs", "root", "path", "storage", "bundle", "file", "folder", "descriptions"}
+_PLACES = {"outputs", "root", "path", "adapter", "storage", "bundle", "file", "folder", "descriptions"}
 """Last parts of keys whose values name a file or a folder."""
 _NAME = re.compile(r"(?:.*\.)?(?:licence|encoding|\w+_column|\w+_key)")
 """Keys whose values are names that somebody else chose, of columns and such."""

@@ -8,9 +8,14 @@ from itertools import islice
 from coldstart_cli.core.tasks import Adapted, Strategy, Support
 
 
-def adapted_after(strategy: Strategy, support: Support, n_steps: int) -> Adapted:
-    """What `adapt` yields after `n_steps`, or last where it takes fewer; what it yields before is not kept.
+def last_step(strategy: Strategy, support: Support, n_steps: int) -> tuple[int, Adapted]:
+    """How many steps `adapt` took, `n_steps` or fewer where it ends before, and what it yielded after them.
 
-    A predictor of every step at once would be as many copies of all weights.
+    What it yields before is not kept: a predictor of every step would be as many copies of all weights.
     """
-    return deque(islice(strategy.adapt(support), n_steps + 1), maxlen=1)[0]
+    return deque(enumerate(islice(strategy.adapt(support), n_steps + 1)), maxlen=1)[0]
+
+
+def adapted_after(strategy: Strategy, support: Support, n_steps: int) -> Adapted:
+    """What `adapt` yields after `n_steps`, or last where it takes fewer."""
+    return last_step(strategy, support, n_steps)[1]

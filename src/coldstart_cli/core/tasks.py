@@ -24,6 +24,9 @@ classes that training never sees; `new`, the classes of the cold start."""
 
 Validation = Literal["as_new", "unshifted", "none"]
 
+ModelKind = Literal["any", "language", "captions"]
+"""What a strategy asks of the model: features, to say words, or to read captions beside images."""
+
 Unit = Literal["%", ""]
 """Of a metric: shares in [0, 1] are shown in percent, others as they are."""
 
@@ -333,7 +336,7 @@ class Strategy(nn.Module, ABC):
             have names.
         needs_unlabelled: it cannot serve a task without unlabelled examples.
         needs_running_statistics: it cannot serve a model whose norms keep no running statistics.
-        needs_language_model: it cannot serve a model that says no words.
+        needs_model: see `ModelKind`; it cannot serve others.
         preparing_steps: number of first outer steps, such as a teacher's, that cannot give the best state.
         differentiates_twice: its outer gradient goes through inner ones, for which bf16 is too coarse.
         starts_from_support: its predictor before the first gradient step is made of the support set.
@@ -353,7 +356,7 @@ class Strategy(nn.Module, ABC):
     reads_names: bool = False
     needs_unlabelled: bool = False
     needs_running_statistics: bool = False
-    needs_language_model: bool = False
+    needs_model: ModelKind = "any"
     starts_from_support: bool = False
     replayable: bool = True
     lowers_distance_by: str | None = None

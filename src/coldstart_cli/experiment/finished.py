@@ -160,14 +160,15 @@ def _signature_of(run: Path) -> str | None:
 
 
 def _models(node: object) -> set[str]:
-    """The folders of the pretrained models that a node names, as far as they are there."""
+    """The folders of the pretrained models and adapters that a node names, as far as they are there."""
     if isinstance(node, list):
         return {place for item in node for place in _models(item)}
     if not isinstance(node, Mapping):
         return set()
     found = {place for item in node.values() for place in _models(item)}
-    path = node.get("path")
-    if isinstance(path, str):
+    for path in (node.get("path"), node.get("adapter")):
+        if not isinstance(path, str):
+            continue
         from coldstart_cli.models.pretrained.hf import (
             folder_of,  # it imports torch, which has been needed by now
         )

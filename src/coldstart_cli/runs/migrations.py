@@ -50,12 +50,12 @@ _AS_THEY_ARE: dict[str, Any] = {
 }
 _AS_READ = {"standardise": None}
 _HEAD = {"head_lr": None}
-_OF_BODY: dict[str, Any] = {"layer": None, "dtype": "fp32"}
+_OF_BODY: dict[str, Any] = {"layer": None, "dtype": "fp32", "adapter": None}
 _UNNAMED = {"name_weight": 0.0}
 _DESCRIBED: dict[str, Any] = {"descriptions": None, "descriptions_beside": False}
 _SHARED: dict[str, Any] = {"shared_labels": False, "leave_out": None, **_DESCRIBED}
 NEUTRAL: dict[str, dict[str, Any]] = {
-    "coldstart_cli.models.CausalLM": {"checkpointing": False},
+    "coldstart_cli.models.CausalLM": {"checkpointing": False, "adapter": None},
     "coldstart_cli.models.FrozenText": _OF_BODY,
     "coldstart_cli.models.HFText": _OF_BODY,
     "coldstart_cli.models.Tokens": {"in_prompt": False},

@@ -162,7 +162,7 @@ def predictors_beside_it_serve_the_task(trial: Trial) -> str | None:
     "a regression is served, or refused with the reason",
     "set needs_classes, or give outputs of the width of the targets",
     lambda trial: (
-        not trial.strategy.needs_language_model  # which no regression here gives words to
+        trial.strategy.needs_model == "any"  # no regression here has words or captions
         and (trial.strategy.needs_classes or trial.experiment().source.shape.n_way is not None)
     ),
 )

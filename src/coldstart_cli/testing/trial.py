@@ -11,15 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from coldstart_cli.config import composition
 from coldstart_cli.config.building import TRUSTED, located, runtime_parameters
-from coldstart_cli.core.tasks import Strategy
+from coldstart_cli.core.tasks import ModelKind, Strategy
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import Experiment, assemble
+from coldstart_cli.testing.tiny_clip import tiny_clip, tiny_pictures
 from coldstart_cli.testing.tiny_language_model import tiny_language_model, tiny_texts
 
 CPU = ("hardware=cpu", "hardware.threads=1")
@@ -113,9 +114,10 @@ class Trial:
         strategy = located(target, "strategy", TRUSTED) if target.startswith("coldstart_cli.") else Strategy
         if getattr(strategy, "needs_running_statistics", False):
             return {**config, "model": {**config["model"], "norm": "batch"}}
-        if getattr(strategy, "needs_language_model", False):
+        kind: ModelKind = getattr(strategy, "needs_model", "any")
+        if kind != "any":
             words = [word for word in self._words if word not in IMAGES]
-            ((_, config),) = composition.points([*SMALL, *_language(), *words])
+            ((_, config),) = composition.points([*SMALL, *_pretrained(kind), *words])
         return config
 
     def _chosen(self, group: str, named: str) -> tuple[str, list[str]]:
@@ -136,19 +138,19 @@ class Trial:
 
 
 @cache
-def _language() -> tuple[str, ...]:
-    """A random language model and texts of its words, for as long as the process lasts."""
+def _pretrained(kind: Literal["language", "captions"]) -> tuple[str, ...]:
+    """A random model of this kind and data that it reads, for as long as the process lasts."""
     folder = Path(mkdtemp(prefix="coldstart-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    model, texts = tiny_language_model(folder), tiny_texts(folder / "texts.csv")
-    return (
-        "model=causal_lm",
-        f"model.path={model}",
-        "model.preprocess.max_length=16",
-        "dataset=text",
-        f"dataset.root={texts}",
-        "dataset.n_way=3",
-    )
+    own: tuple[str, ...]
+    if kind == "language":
+        model, data = tiny_language_model(folder), tiny_texts(folder / "texts.csv")
+        own = ("model=causal_lm", "dataset=text")
+    else:
+        model, data = tiny_clip(folder), tiny_pictures(folder / "pictures")
+        own = ("model=clip", "model.preprocess.before='w50 w51 '", "dataset=image_folder")
+    where = (f"model.path={model}", f"dataset.root={data}")
+    return (*own, *where, "model.preprocess.max_length=16", "dataset.n_way=3")
 
 
 @cache

@@ -27,7 +27,7 @@ PROMPT = Prompt(header="", before="Text:", between="\nLabel:", after="\n\n")
 
 def lm_at(path: Path | str, **changed: Any) -> CausalLM:
     settings: dict[str, Any] = {"prompt": PROMPT, "pooling": "last", "layer": None, "dtype": "fp32"}
-    settings |= {"normalise": False, "frozen": False, "checkpointing": False}
+    settings |= {"normalise": False, "frozen": False, "checkpointing": False, "adapter": None}
     tokens = Tokens(path=str(path), max_length=16, in_prompt=True)
     return CausalLM(SHAPE, path=str(path), preprocess=tokens, **{**settings, **changed}).eval()
 
@@ -67,6 +67,7 @@ def test_features_are_what_transformers_computes(tiny_lm: Path, pooling: str, la
         layer=layer,
         dtype="fp32",
         normalise=False,
+        adapter=None,
         frozen=True,
     )
     torch.testing.assert_close(encoder(tokens.texts(TEXTS)), found, rtol=1e-4, atol=1e-5)
@@ -213,6 +214,7 @@ def test_models_that_do_not_serve_are_refused_in_one_line(
         lm_at(folder)
     plain = Tokens(path=str(tiny_lm), max_length=16, in_prompt=False)
     settings: Any = {"prompt": PROMPT, "pooling": "last", "layer": None, "dtype": "fp32", "normalise": True}
+    settings |= {"adapter": None}
     with pytest.raises(ValueError, match=r"^preprocess.in_prompt: false, and .*; write true$"):
         CausalLM(SHAPE, path=str(tiny_lm), preprocess=plain, frozen=True, checkpointing=False, **settings)
 

@@ -26,6 +26,7 @@ def encoder_at(path: Path | str, **changed: Any) -> HFText:
         "dtype": "fp32",
         "normalise": True,
         "frozen": False,
+        "adapter": None,
         **changed,
     }
     return HFText(
@@ -35,7 +36,14 @@ def encoder_at(path: Path | str, **changed: Any) -> HFText:
 
 def frozen_at(path: Path | str, cached: Any) -> FrozenText:
     return FrozenText(
-        cached, path=str(path), max_length=16, pooling="mean", layer=None, dtype="fp32", batch_size=2
+        cached,
+        path=str(path),
+        adapter=None,
+        max_length=16,
+        pooling="mean",
+        layer=None,
+        dtype="fp32",
+        batch_size=2,
     )
 
 

@@ -29,6 +29,7 @@ def encoder_at(path: Path | str, **changed: Any) -> HFText:
         "dtype": "fp32",
         "normalise": True,
         "frozen": False,
+        "adapter": None,
         **changed,
     }
     return HFText(
@@ -38,7 +39,14 @@ def encoder_at(path: Path | str, **changed: Any) -> HFText:
 
 def frozen_at(path: Path | str, cached: Any) -> FrozenText:
     return FrozenText(
-        cached, path=str(path), max_length=16, pooling="mean", layer=None, dtype="fp32", batch_size=2
+        cached,
+        path=str(path),
+        adapter=None,
+        max_length=16,
+        pooling="mean",
+        layer=None,
+        dtype="fp32",
+        batch_size=2,
     )
 
 
@@ -160,7 +168,7 @@ def test_models_of_text_refuse_other_inputs(tiny_bert: Path) -> None:
 def test_minilm_tells_meanings_apart(minilm: str) -> None:
     tokens = Tokens(path=minilm, max_length=32, in_prompt=False)
     settings: Any = {"pooling": "mean", "layer": None, "dtype": "fp32", "normalise": True, "frozen": True}
-    encoder = HFText(SHAPE, path=minilm, preprocess=tokens, **settings)
+    encoder = HFText(SHAPE, path=minilm, adapter=None, preprocess=tokens, **settings)
     with torch.no_grad():
         f = encoder(tokens.texts(["I lost my card", "My card is gone", "What is the exchange rate?"]))
     assert encoder.feature_dim == 384

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from coldstart_cli.errors import RequestError
-from coldstart_cli.strategies.building_blocks.answers import check_room
+from coldstart_cli.strategies.building_blocks.answers import lack_of_room
 from tests.models.language.test_causal_lm import ids
 from tests.strategies.transfer.test_prompt_tuning import support_of, trial
 
@@ -22,11 +22,25 @@ def test_room_is_what_the_longest_text_and_label_leave() -> None:
     labels = [ids(9), ids(9, 10, 11)]
     pieces = sum(len(lm.piece(name)) for name in ("before", "between", "after"))
     most = lm.context - pieces - lm.max_length - 3
-    check_room(lm, most, labels)
-    with pytest.raises(
-        RequestError, match=rf"^strategy: what stands before a text takes {most + 1} tokens, .* 513"
-    ):
-        check_room(lm, most + 1, labels)
+    assert lack_of_room(lm, most, labels) is None
+    lack = str(lack_of_room(lm, most + 1, labels))
+    assert lack.startswith(f"what stands before a text takes {most + 1} tokens, a prompt up to 513, and the")
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "n"),
+    [
+        ("soft_prompt", {"length": 510}, 510),
+        ("prefix", {"length": 510}, 510),
+        # names of 2, 2 and 2 tokens between "Label:" and "\n\n", which has none
+        ("prompt_encoder", {"n_vectors": 170}, 3 * (170 + 2 + 2)),
+    ],
+)
+def test_what_is_trained_before_a_text_must_fit_before_anything_is_trained(
+    kind: str, settings: dict[str, int], n: int
+) -> None:
+    with pytest.raises(RequestError, match=rf"^strategy: what stands .* takes {n} tokens, .* reads 512 at"):
+        trial(kind, **settings)
 
 
 @pytest.mark.parametrize("kind", ["prefix", "label_lora", "ia3"])

@@ -11,20 +11,23 @@ import torch
 from torch import Tensor
 
 from coldstart_cli.core.objectives import Classification
-from coldstart_cli.core.tasks import Support, map_inputs
+from coldstart_cli.core.tasks import Examples, Support, Task, map_inputs
 from coldstart_cli.models.language.label_likelihood import check_labels, rows
 from coldstart_cli.models.mlp import MLP
 from coldstart_cli.models.pretrained.text import Tokens
 from coldstart_cli.strategies.building_blocks.in_context import (
     Asked,
     InContextPredictor,
+    apart,
     check_fits,
     in_order,
     language_model,
+    with_names,
 )
 from tests.models.language.test_causal_lm import by_hand, lm_at, of_transformers
 
 QUERIES = ["w1 w2 w3", "w7", "w4 w5 w6 w8"]
+FREE = ["w9 w2", "w11 w12 w13 w14"]
 EMPTY = ["N/A", "[MASK]", ""]
 
 
@@ -48,7 +51,8 @@ def predictor(path: Path, support: Support, nearest: int | None = None, **change
     assert support.names is not None
     settings = asked(**changed)
     shown = in_order(support, settings["order_seed"])
-    return InContextPredictor(lm, shown, support.names, settings, nearest).prepare()
+    made = InContextPredictor(lm, shown, support.names, settings, nearest)
+    return made.prepare(Tokens(path=str(path), max_length=16, in_prompt=True).texts(FREE))
 
 
 def plain_scores(path: Path, support: Support, order: list[int], texts: list[str]) -> Tensor:
@@ -72,7 +76,7 @@ def order_of(support: Support, made: InContextPredictor) -> list[int]:
 
 
 @pytest.mark.parametrize("k", [0, 2])
-@pytest.mark.parametrize("calibration", ["none", "contextual", "batch"])
+@pytest.mark.parametrize("calibration", ["none", "contextual", "batch", "unlabelled"])
 def test_outputs_are_likelihoods_divided_by_what_is_said_anyway(
     tiny_lm: Path, calibration: str, k: int
 ) -> None:
@@ -87,7 +91,20 @@ def test_outputs_are_likelihoods_divided_by_what_is_said_anyway(
         said = said / plain_scores(tiny_lm, support, order, EMPTY).softmax(1).mean(0)
     elif calibration == "batch":
         said = said / said.mean(0)
+    elif calibration == "unlabelled":
+        said = said / plain_scores(tiny_lm, support, order, FREE).softmax(1).mean(0)
     torch.testing.assert_close(found, said / said.sum(1, keepdim=True), rtol=1e-3, atol=1e-5)
+
+
+def test_prior_of_unlabelled_examples_is_state_and_reads_their_own_demonstrations(tiny_lm: Path) -> None:
+    made = predictor(tiny_lm, support_of(tiny_lm), nearest=2, calibration="unlabelled")
+    raw = predictor(tiny_lm, support_of(tiny_lm), nearest=2)
+    tokens = Tokens(path=str(tiny_lm), max_length=16, in_prompt=True)
+    with torch.no_grad():
+        expected = raw(tokens.texts(FREE)).softmax(1).mean(0).log()
+        torch.testing.assert_close(made.state_dict()["prior"], expected, rtol=1e-4, atol=1e-5)
+        alone, beside = made(tokens.texts(QUERIES[:1])), made(tokens.texts(QUERIES))
+    torch.testing.assert_close(alone[0], beside[0], rtol=1e-4, atol=1e-4)
 
 
 def test_order_depends_on_seeds_alone(tiny_lm: Path) -> None:
@@ -164,3 +181,19 @@ def test_batch_calibration_of_one_query_says_nothing(tiny_lm: Path) -> None:
     with torch.no_grad():
         torch.testing.assert_close(made(inputs), torch.zeros(1, 3) + 0.0)
     assert math.isclose(float(made(inputs).softmax(1)[0, 0]), 1 / 3, rel_tol=1e-5)
+
+
+def test_training_task_has_names_beside_its_texts_and_some_of_its_questions(tiny_lm: Path) -> None:
+    support = support_of(tiny_lm)
+    query = Examples(map_inputs(lambda t: t.flip(0), support.inputs), support.targets.flip(0))
+    task = Task(support, query, "train/0")
+    seen, plain = (with_names(task, n_query=1, order_seed=seed) for seed in (1, None))
+    assert seen.query.targets.tolist() == [0, 1, 2] == plain.query.targets.tolist()
+    ordered = in_order(support, 1)
+    for found, expected in ((seen.support, ordered), (plain.support, support)):
+        texts, names = apart(found.inputs)
+        assert isinstance(texts, dict) and isinstance(names, dict) and isinstance(expected.inputs, dict)
+        assert torch.equal(found.targets, expected.targets)
+        assert all(torch.equal(texts[key], expected.inputs[key]) for key in texts)
+        assert all(torch.equal(names[key], support.names[key]) for key in names)  # type: ignore[index]
+        assert set(texts) == set(names) == {"input_ids", "attention_mask"}

@@ -109,7 +109,7 @@ def test_a_language_model_labels_in_words_and_without_examples(torch_settings: N
         assert names is not None
         lm = InContextPredictor(strategy.teacher, shown, names, strategy.labelling, None)  # type: ignore[arg-type]
         with torch.no_grad():
-            expected = lm.prepare()(task.query.inputs) / 2
+            expected = lm.prepare(None)(task.query.inputs) / 2
             torch.testing.assert_close(item.beside["teacher"]()(task.query.inputs), expected)
             assert item.module(task.query.inputs).shape == (12, 3)
 

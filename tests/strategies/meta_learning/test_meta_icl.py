@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from torch.nn import functional as F
 from coldstart_cli.core.tasks import Support
 from coldstart_cli.models.language.label_likelihood import rows
 from coldstart_cli.models.pretrained.text import Tokens
-from coldstart_cli.strategies.building_blocks.in_context import in_order
+from coldstart_cli.strategies.building_blocks.in_context import in_order, with_names
 from coldstart_cli.strategies.meta_learning.meta_icl import MetaICL
 from coldstart_cli.testing.trial import Trial
 from coldstart_cli.training.meta_batch import same
@@ -32,7 +31,7 @@ def test_loss_is_that_of_prompts_in_one_piece(trial: Trial, loss: str, score: st
     made = trial.experiment(strategy={"loss": loss, "score": score})
     strategy, task = made.strategy, made.source.tasks("train", [0])[0]
     assert isinstance(strategy, MetaICL)
-    seen = strategy._prompted(task)
+    seen = with_names(task, n_query=2, order_seed=0)
     found = strategy._task_loss(
         same, dict(strategy.factors.items()), seen.support.objective, seen.support, seen.query
     )
@@ -68,7 +67,7 @@ def test_gradient_is_that_of_merged_weights(trial: Trial) -> None:
     torch.manual_seed(0)
     for factor in strategy.factors.values():
         torch.nn.init.normal_(factor, std=0.1)
-    seen = strategy._prompted(made.source.tasks("train", [0])[0])
+    seen = with_names(made.source.tasks("train", [0])[0], n_query=2, order_seed=0)
     weights = dict(strategy.factors.items())
 
     def loss(shift: float) -> torch.Tensor:
@@ -100,17 +99,3 @@ def test_before_a_step_it_answers_as_in_context_and_after_some_otherwise(trial: 
     assert not torch.allclose(ours, theirs, rtol=1e-2, atol=1e-2)
     # The model itself is no part of a checkpoint.
     assert all(name.startswith("factors.") or name == "lm.digest" for name in made.strategy.state_dict())
-
-
-def test_training_task_has_names_beside_its_texts(trial: Trial) -> None:
-    made = trial.experiment()
-    strategy, task = made.strategy, made.source.tasks("train", [0])[0]
-    assert isinstance(strategy, MetaICL)
-    seen = strategy._prompted(replace(task))
-    assert set(seen.support.inputs) == {
-        "input_ids",
-        "attention_mask",
-        "name_input_ids",
-        "name_attention_mask",
-    }
-    assert seen.query.targets.tolist() == [0, 0, 1, 1, 2, 2]

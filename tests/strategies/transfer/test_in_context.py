@@ -44,6 +44,16 @@ def test_batch_calibration_is_marked_as_transductive(trial: Trial) -> None:
     assert trial.experiment(strategy={"calibration": "batch"}).strategy.transductive
 
 
+def test_calibration_by_unlabelled_examples_is_inductive_and_needs_some(trial: Trial) -> None:
+    by_unlabelled = {"calibration": "unlabelled"}
+    strategy = trial.experiment(strategy=by_unlabelled).strategy
+    assert strategy.needs_unlabelled and not strategy.transductive
+    with pytest.raises(
+        RequestError, match=r"^strategy: it learns from unlabelled examples .* there are none;"
+    ):
+        trial.experiment(strategy=by_unlabelled, dataset={"n_unlabelled": 0})
+
+
 def test_state_is_a_digest_and_nothing_learns(trial: Trial) -> None:
     strategy = trial.experiment().strategy
     assert isinstance(strategy, InContext)
@@ -77,7 +87,9 @@ def test_too_many_demonstrations_are_refused_before_anything_is_computed(trial: 
         )
 
 
+@pytest.mark.parametrize("calibration", ["contextual", "unlabelled"])
 def test_bundle_answers_as_before_and_says_that_it_holds_examples(
+    calibration: str,
     tiny_lm: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -98,6 +110,10 @@ def test_bundle_answers_as_before_and_says_that_it_holds_examples(
     Path("few.csv").write_text("\n".join(few) + "\n")
     words = ["strategy=in_context", "model=causal_lm", f"model.path={tiny_lm}", "dataset=text"]
     words += ["dataset.root=few.csv", "hardware=cpu", "hardware.threads=1", "bundle=bundle"]
+    words += [f"strategy.calibration={calibration}"]
+    if calibration == "unlabelled":
+        Path("free.csv").write_text("text\nw1 w2 w3\nw4\nw5 w6\n")
+        words += ["dataset.unlabelled=free.csv"]
     assert main(["adapt", *words]) == 0
     told = capsys.readouterr().out + Path("bundle/card.json").read_text()
     assert told.count("holds 9 labelled examples themselves") == 2

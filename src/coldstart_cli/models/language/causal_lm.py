@@ -18,15 +18,14 @@ from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.models.language.prompt import Prompt
 from coldstart_cli.models.language.token_tree import TokenTree
 from coldstart_cli.models.network import InputShape
+from coldstart_cli.models.pretrained.adapters import Adapter, merge_adapter, weights_digest
 from coldstart_cli.models.pretrained.checkpointing import checkpoint_layers
 from coldstart_cli.models.pretrained.features import Pretrained
 from coldstart_cli.models.pretrained.hf import (
-    WEIGHTS,
     Dtype,
     ModelPath,
     check_language_head,
     config_of,
-    content_digest,
     imported,
     keep_used,
     network_of,
@@ -52,6 +51,7 @@ class CausalLM(Pretrained):
     Args:
         input_shape: of `input_ids` and `attention_mask`.
         path: the model; see `hf.folder_of`.
+        adapter: of peft, merged into its weights; see `adapters`.
         preprocess: its tokenizer, with `in_prompt`.
         prompt: what stands around texts and labels.
         pooling: of a text's tokens, for features: `last` or `mean`.
@@ -76,6 +76,7 @@ class CausalLM(Pretrained):
         input_shape: InputShape,
         *,
         path: ModelPath,
+        adapter: Adapter,
         preprocess: Tokens,
         prompt: Prompt,
         pooling: Literal["last", "mean"],
@@ -91,11 +92,12 @@ class CausalLM(Pretrained):
             raise ValueError("preprocess.in_prompt: false, and texts are parts of a prompt here; write true")
         self.path, self.reads = path, preprocess.fingerprint
         self.pooling, self.layer, self.normalise, self.frozen = pooling, layer, normalise, frozen
-        self.content = content_digest(preprocess.folder, WEIGHTS)
+        self.adapter, self.content = adapter, weights_digest(preprocess.folder, adapter)
         check_language_head(preprocess.folder)
         self.body, missing = network_of(
             preprocess.folder, None, language_head=True, attention="sdpa", dtype=dtype
         )
+        merge_adapter(self.body, adapter, path)
         check_network(self.body, preprocess, layer)
         keep_used(self.body, self._logits(), missing, "give a model whose files are complete")
         # What features do not depend on has no gradient there: often the last layer, layers above `layer`.

@@ -84,10 +84,14 @@ class CLIP(Pretrained):
         normalise: scale features to length 1.
         frozen: the weights are constants, which no strategy changes and no checkpoint holds.
 
+    Attributes:
+        before: (b,) the tokens of what a caption says before the name.
+
     Raises:
         ValueError: where inputs are not images, or there is no such model at `path`.
     """
 
+    before: Tensor
     mean: Tensor
     std: Tensor
 
@@ -107,6 +111,8 @@ class CLIP(Pretrained):
         self.channels, self.size = int(preprocess.image_channels or 3), int(preprocess.image_size or 1)
         for name, values in (("mean", preprocess.mean), ("std", preprocess.std)):
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
+        before = torch.tensor(preprocess.tokens.part(preprocess.before), dtype=torch.int64)
+        self.register_buffer("before", before, persistent=False)
         folder = preprocess.tokens.folder
         self.content = content_digest(folder, WEIGHTS)
         self.body, missing = network_of(folder, None)
@@ -135,6 +141,27 @@ class CLIP(Pretrained):
         """Of a token's vector."""
         return int(self._table.shape[1])
 
+    def embedded(self, ids: Tensor) -> Tensor:
+        """(..., width) what the text tower reads of ids (...)."""
+        return self._table[ids]
+
+    def without_before(self, captions: Inputs) -> Inputs:
+        """Captions of `Captions.names` without the words before the name."""
+        assert isinstance(captions, Mapping)
+        b = len(self.before)
+        return {key: torch.cat([tensor[:, :1], tensor[:, 1 + b :]], 1) for key, tensor in captions.items()}
+
+    def lack_of_room(self, m: int, captions: Inputs) -> str | None:
+        """Why captions are too long after m vectors, or None where they are not."""
+        longest = int(self.body.get_submodule("text_model").config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
+        n = trimmed(captions)[0].shape[1]
+        if n + m <= longest:
+            return None
+        return (
+            f"n_context: {m} vectors and {n} tokens of a caption are more than the {longest} that the model "
+            f"reads; give {max(0, longest - n)} at most"
+        )
+
     def after_context(self, context: Tensor, captions: Inputs) -> Tensor:
         """Features (n, feature_dim) of captions that begin with vectors in place of words.
 
@@ -144,14 +171,10 @@ class CLIP(Pretrained):
         Raises:
             RequestError: where both are longer than what the model reads.
         """
+        if (lack := self.lack_of_room(len(context), captions)) is not None:
+            raise RequestError(f"strategy.{lack}")
         ids, mask = trimmed(captions)
         n, m = len(ids), len(context)
-        longest = int(self.body.get_submodule("text_model").config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
-        if ids.shape[1] + m > longest:
-            raise RequestError(
-                f"strategy.n_context: {m} vectors and {ids.shape[1]} tokens of a caption are more than the "
-                f"{longest} that the model reads; give {max(0, longest - ids.shape[1])} at most"
-            )
         # The vectors are further rows of the table of tokens, so that the network reads them like any other.
         rows = torch.arange(len(self._table), len(self._table) + m, device=ids.device).expand(n, m)
         ids = torch.cat([ids[:, :1], rows, ids[:, 1:]], 1)

@@ -148,6 +148,7 @@ def config_of(folder: Path) -> Any:
     Raises:
         ValueError: where there is none, or one that transformers cannot read without foreign code.
     """
+    _check_no_adapter(folder)
     if not (folder / "config.json").is_file():
         raise ValueError(f"path: {folder} has no config.json; give the folder of a transformers model")
     try:
@@ -158,12 +159,22 @@ def config_of(folder: Path) -> Any:
         raise ValueError(unreadable(folder, error)) from error
 
 
+def _check_no_adapter(folder: Path) -> None:
+    """Refuses an adapter in a model's place: where peft is installed, its base would be sought and loaded."""
+    if (folder / "adapter_config.json").is_file():
+        raise ValueError(
+            f"path: {folder} is an adapter of peft; give the model that it was made for as model.path, "
+            "and the adapter as model.adapter"
+        )
+
+
 def tokenizer_of(folder: Path) -> Any:
     """The tokenizer of a folder; it pads on the right, with its end of text where it has no padding token.
 
     Raises:
         ValueError: where there is none, or it has neither of these tokens.
     """
+    _check_no_adapter(folder)
     try:
         tokenizer = imported().AutoTokenizer.from_pretrained(
             str(folder), trust_remote_code=False, local_files_only=True, use_fast=True

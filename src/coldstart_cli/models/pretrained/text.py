@@ -20,9 +20,9 @@ from coldstart_cli.core.tasks import Inputs, map_inputs
 from coldstart_cli.digests import digest, whole_digest
 from coldstart_cli.models.network import Encoder, InputShape
 from coldstart_cli.models.preprocess import Preprocess
+from coldstart_cli.models.pretrained.adapters import Adapter, merge_adapter, weights_digest
 from coldstart_cli.models.pretrained.features import BatchSize, Cached, FrozenFeatures, Pretrained
 from coldstart_cli.models.pretrained.hf import (
-    WEIGHTS,
     Dtype,
     ModelPath,
     content_digest,
@@ -159,6 +159,7 @@ class HFText(Pretrained):
     Args:
         input_shape: of `input_ids` and `attention_mask`.
         path: the model; see `hf.folder_of`.
+        adapter: of peft, merged into its weights; see `adapters`.
         preprocess: its tokenizer.
         pooling: `mean` over a text's tokens, `cls`, its first, or `last`, which in a causal language model
             alone has seen all others.
@@ -176,6 +177,7 @@ class HFText(Pretrained):
         input_shape: InputShape,
         *,
         path: ModelPath,
+        adapter: Adapter,
         preprocess: Tokens,
         pooling: TextPooling,
         layer: Layer,
@@ -187,8 +189,9 @@ class HFText(Pretrained):
         check_reads_tokens(input_shape, path, preprocess)
         self.path, self.reads = path, preprocess.fingerprint
         self.pooling, self.layer, self.normalise, self.frozen = pooling, layer, normalise, frozen
-        self.content = content_digest(preprocess.folder, WEIGHTS)
+        self.adapter, self.content = adapter, weights_digest(preprocess.folder, adapter)
         self.body, missing = network_of(preprocess.folder, None, dtype=dtype)
+        merge_adapter(self.body, adapter, path)
         check_network(self.body, preprocess, layer)
         if getattr(self.body, "pooler", None) is not None:
             # Its weights are often missing from files, and would then be random; we pool ourselves.
@@ -216,7 +219,7 @@ class FrozenText(FrozenFeatures):
     Args:
         cached: from the run.
         path, max_length: of its tokens.
-        pooling, layer, dtype: of its encoder.
+        adapter, pooling, layer, dtype: of its encoder.
         batch_size: texts in one call, which are of similar length.
     """
 
@@ -227,16 +230,17 @@ class FrozenText(FrozenFeatures):
         cached: Cached,
         *,
         path: ModelPath,
+        adapter: Adapter,
         max_length: Annotated[int, Ge(4)],
         pooling: TextPooling,
         layer: Layer,
         dtype: Dtype,
         batch_size: BatchSize,
     ) -> None:
-        self.cached, self.path, self.max_length = cached, path, max_length
+        self.cached, self.path, self.adapter, self.max_length = cached, path, adapter, max_length
         self.pooling, self.layer, self.dtype, self.batch_size = pooling, layer, dtype, batch_size
         self.tokens = Tokens(path=path, max_length=max_length, in_prompt=False)
-        weights = content_digest(self.tokens.folder, WEIGHTS)
+        weights = weights_digest(self.tokens.folder, adapter)
         self.content = digest([weights, self.tokens.content])
         more = ("" if layer is None else f"-layer{layer}") + ("" if dtype == "fp32" else f"-{dtype}")
         self.fingerprint = f"features-{weights}-{self.tokens.fingerprint}-{pooling}{more}"
@@ -278,6 +282,7 @@ class FrozenText(FrozenFeatures):
         return HFText(
             {"input_ids": (1,), "attention_mask": (1,)},
             path=self.path,
+            adapter=self.adapter,
             preprocess=self.tokens,
             pooling=self.pooling,
             layer=self.layer,

@@ -108,6 +108,16 @@ def scale_of(alpha: float, rank: int, *, rank_stabilised: bool) -> float:
     return float(alpha / (rank**0.5 if rank_stabilised else rank))
 
 
+def constants(module: nn.Module, names: Sequence[str], prefix: str) -> dict[str, Tensor]:
+    """Tensors of a module as they are, without gradient, named with a prefix."""
+    found = {}
+    for name in names:
+        owner, _, leaf = name.rpartition(".")
+        # By attribute: `Pretrained.freeze` makes buffers of parameters.
+        found[prefix + name] = getattr(module.get_submodule(owner), leaf).detach()
+    return found
+
+
 def merged(weights: Mapping[str, Tensor], factors: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
     """W + scale B A for each of the weights; a network with them costs no more than before."""
     return {

@@ -8,7 +8,7 @@ equation 2).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, TypedDict, final
@@ -18,7 +18,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coldstart_cli.core.tasks import Adapted, Inputs, Support, map_inputs, n_examples
+from coldstart_cli.core.tasks import Adapted, Inputs, Support, TaskSource, map_inputs, n_examples
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.language.causal_lm import CausalLM, Past, past_length
 from coldstart_cli.models.language.label_likelihood import (
@@ -29,6 +29,7 @@ from coldstart_cli.models.language.label_likelihood import (
     prefix,
     rows,
 )
+from coldstart_cli.strategies.building_blocks.in_context import refusal_of_prompts
 from coldstart_cli.strategies.building_blocks.source_classifier import descended, support_loss
 from coldstart_cli.training.inner_loop import Weights, adam
 
@@ -104,7 +105,9 @@ def answers(
         return Answers(lm, names, score, past, way.placing, tensors if way.in_layers else {}).eval()
 
     with torch.no_grad():
-        check_room(lm, past_length(way.past(lm, start)), labels)
+        lack = lack_of_room(lm, past_length(way.past(lm, start)), labels)
+    if lack is not None:
+        raise RequestError(f"strategy: {lack}")
     return _steps(outputs, predictor, support, start, tuning)
 
 
@@ -160,23 +163,37 @@ def ablations_of_words(
     return found
 
 
-def check_room(lm: CausalLM, n_before: int, labels: list[Tensor]) -> None:
-    """Refuses prompts that are longer than what the model reads at once.
+def lack_of_room(lm: CausalLM, n_before: int, labels: Sequence[Tensor]) -> str | None:
+    """Why a prompt does not fit into what the model reads at once, or None where it does.
 
     Args:
         n_before: tokens before a text.
-
-    Raises:
-        RequestError: naming the numbers of tokens.
     """
     # A query has as many tokens as the tokenizer lets through.
     n = n_before + longest_query(lm, [labels[0].new_zeros(lm.max_length)], labels)
-    if n > lm.context:
-        raise RequestError(
-            f"strategy: what stands before a text takes {n_before:,} tokens, a prompt up to {n:,}, and the "
-            f"model reads {lm.context:,} at once; train fewer tokens (strategy.length), or shorten texts "
-            "(model.preprocess.max_length)"
-        )
+    if n <= lm.context:
+        return None
+    return (
+        f"what stands before a text takes {n_before:,} tokens, a prompt up to {n:,}, and the model reads "
+        f"{lm.context:,} at once; train fewer tokens (strategy.length or n_vectors), or shorten texts "
+        "(model.preprocess.max_length)"
+    )
+
+
+def refusal_of_length(
+    lm: CausalLM, tasks: TaskSource, n_trained: Callable[[Sequence[Tensor]], int]
+) -> str | None:
+    """Why tasks cannot be asked in words, or leave no room for what is trained before a text.
+
+    Args:
+        n_trained: of the tokens of a task's labels, how many tokens that are; the first tasks are asked.
+    """
+    reason = refusal_of_prompts(lm, tasks, 0)
+    if reason is not None:
+        return reason
+    n_begins = len(lm.get_buffer("begins"))
+    labels = (check_labels(task.support.names) for task in tasks.tasks("new", range(3)))
+    return next(filter(None, (lack_of_room(lm, n_begins + n_trained(own), own) for own in labels)), None)
 
 
 @final

@@ -4,7 +4,8 @@
 - Contextual calibration: Zhao, Wallace, Feng, Klein and Singh 2021, arXiv:2102.09690, section 5: what the
   model says of texts without content ("N/A", "[MASK]" and nothing) is its prejudice, by which probabilities
   are divided.
-- Batch calibration: Zhou et al. 2023, arXiv:2309.17249, equation 5: by the mean over the queries of a call.
+- Batch calibration: Zhou et al. 2023, arXiv:2309.17249, equation 5: by the mean over the queries of a call;
+  or, as an estimate that no query enters, over the task's unlabelled examples.
 - Nearest demonstrations, the nearest last: Liu et al. 2021, arXiv:2101.06804, section 3.
 """
 
@@ -20,14 +21,23 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Support, TaskSource, map_inputs, n_examples
+from coldstart_cli.core.tasks import (
+    Adapted,
+    Examples,
+    Inputs,
+    Support,
+    Task,
+    TaskSource,
+    map_inputs,
+    n_examples,
+)
 from coldstart_cli.models.language.causal_lm import CausalLM, Past
 from coldstart_cli.models.language.label_likelihood import Score, check_labels, label_scores, prefix, rows
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.training.inner_loop import canonical
 from coldstart_cli.training.randomness import step_seed
 
-Calibration = Literal["none", "contextual", "batch"]
+Calibration = Literal["none", "contextual", "batch", "unlabelled"]
 
 
 class Asked(TypedDict):
@@ -35,8 +45,9 @@ class Asked(TypedDict):
 
     Attributes:
         score: what a label is judged by; see `label_likelihood.Score`.
-        calibration: `contextual` or `batch` correct for labels that the model prefers anyway; `batch` looks
-            at the other queries of a call, which is transductive.
+        calibration: all but `none` correct for labels that the model prefers anyway, by what it says of texts
+            without content (`contextual`), of the other queries of a call (`batch`, which is transductive) or
+            of the task's unlabelled examples (`unlabelled`).
         order_seed: of the order of the demonstrations, with the task's seed.
     """
 
@@ -134,6 +145,7 @@ class InContextPredictor(nn.Module):
     """
 
     labels: Tensor
+    prior: Tensor
 
     def __init__(
         self, lm: CausalLM, shown: Examples, names: Inputs, asked: Asked, nearest: int | None
@@ -146,6 +158,8 @@ class InContextPredictor(nn.Module):
             for name, tensor in inputs.items():
                 self.register_buffer(f"{prefix_of}_{name}", tensor)
         self.register_buffer("labels", shown.targets)
+        if asked["calibration"] == "unlabelled":
+            self.register_buffer("prior", torch.zeros(n_examples(names), device=shown.targets.device))
         self._known: tuple[Past, Tensor | None] | None = None
 
     @property
@@ -154,13 +168,29 @@ class InContextPredictor(nn.Module):
         texts, names = rows(self._inputs("shown")), self._names()
         return prefix(self.lm, texts, [names[label] for label in self.labels.tolist()], self.asked["score"])
 
-    def prepare(self) -> InContextPredictor:
-        """Computes keys and values of the demonstrations, where all queries have the same ones."""
+    @torch.no_grad()
+    def prepare(self, unlabelled: Inputs | None) -> InContextPredictor:
+        """Computes keys and values of the demonstrations, where all queries have the same ones.
+
+        Args:
+            unlabelled: examples of the task, by which `calibration=unlabelled` corrects.
+        """
         if self.nearest is None:
             self._known = self._read(range(self.holds_examples))
+        if self.asked["calibration"] == "unlabelled":
+            assert unlabelled is not None, "needs_unlabelled"
+            self.prior = _log_mean(self._scores(unlabelled).log_softmax(1))
         return self
 
     def forward(self, inputs: Inputs) -> Tensor:
+        scores = self._scores(inputs)
+        if self.asked["calibration"] not in ("batch", "unlabelled"):
+            return scores
+        said = scores.log_softmax(1)
+        return said - (_log_mean(said) if self.asked["calibration"] == "batch" else self.prior)
+
+    def _scores(self, inputs: Inputs) -> Tensor:
+        """(n, n_way), corrected by what is said of texts without content alone."""
         texts = rows(inputs)
         names = self._names()
         scores = torch.zeros(len(texts), len(names), device=self.labels.device)
@@ -169,9 +199,6 @@ class InContextPredictor(nn.Module):
             found = label_scores(self.lm, past, [texts[i] for i in queries], names, self.asked["score"])
             scores = scores.to(found.dtype)
             scores[list(queries)] = found if prior is None else found.log_softmax(1) - prior
-        if self.asked["calibration"] == "batch":
-            said = scores.log_softmax(1)
-            scores = said - (said.logsumexp(0) - math.log(max(len(said), 1)))
         return scores
 
     def _all(self) -> tuple[Past, Tensor | None]:
@@ -194,7 +221,7 @@ class InContextPredictor(nn.Module):
         said = label_scores(self.lm, past, self.lm.without_content(), names, self.asked["score"]).log_softmax(
             1
         )
-        return past, said.logsumexp(0) - math.log(len(said))
+        return past, _log_mean(said)
 
     def _chosen(self, inputs: Inputs) -> dict[tuple[int, ...], list[int]]:
         """Demonstrations, the last one nearest -> the queries that they are shown to."""
@@ -219,6 +246,40 @@ class InContextPredictor(nn.Module):
     def _load_from_state_dict(self, *arguments: Any) -> None:
         super()._load_from_state_dict(*arguments)
         self._known = None  # of other demonstrations
+
+
+def _log_mean(said: Tensor) -> Tensor:
+    """(C,) the logarithm of the mean of n rows of probabilities, given by their logarithms (n, C)."""
+    return said.logsumexp(0) - math.log(max(len(said), 1))
+
+
+def with_names(task: Task, *, n_query: int, order_seed: int | None) -> Task:
+    """`training.episodic`'s prepare: names beside the texts, and some of the questions of each class.
+
+    Args:
+        n_query: questions of each class; those that are more are left out.
+        order_seed: of the order of the demonstrations; None: as they are.
+    """
+    support, names = task.support, task.support.names
+    shown = support if order_seed is None else in_order(support, order_seed)
+    assert isinstance(shown.inputs, Mapping)
+    assert isinstance(names, Mapping)
+    beside = {f"name_{key}": tensor for key, tensor in names.items()}
+    asked = [
+        (task.query.targets == c).nonzero().flatten()[:n_query] for c in range(support.objective.n_outputs)
+    ]
+    return replace(
+        task,
+        support=replace(support, inputs={**shown.inputs, **beside}, targets=shown.targets),
+        query=task.query.take(torch.cat(asked)),
+    )
+
+
+def apart(inputs: Inputs) -> tuple[Inputs, Inputs]:
+    """Texts and names of `with_names`."""
+    assert isinstance(inputs, Mapping)
+    names = {key.removeprefix("name_"): t for key, t in inputs.items() if key.startswith("name_")}
+    return {key: inputs[key] for key in names}, names
 
 
 def ablations_of_demonstrations(

@@ -178,9 +178,8 @@ class LabelWithLM(Strategy):
             assert support.names is not None, "refusal_of_prompts"
             shown = in_order(support, named["order_seed"])
             lm = language_model(self.teacher)
-            return Tempered(
-                InContextPredictor(lm, shown, support.names, named, None).prepare(), self.label_temperature
-            )
+            said = InContextPredictor(lm, shown, support.names, named, None).prepare(support.unlabelled)
+            return Tempered(said, self.label_temperature)
         encoder = Centred(self.teacher, None, normalise=True)
         with torch.no_grad():
             own = known(encoder, support, named)

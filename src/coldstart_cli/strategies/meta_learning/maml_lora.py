@@ -17,7 +17,7 @@ from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Objective, Strat
 from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
 from coldstart_cli.models.norm import refuse_running_statistics
 from coldstart_cli.models.pretrained.features import Pretrained
-from coldstart_cli.models.updates.low_rank import check_rank, low_rank, matrices, merged
+from coldstart_cli.models.updates.low_rank import check_rank, constants, low_rank, matrices, merged
 from coldstart_cli.strategies.building_blocks.inner_steps import DifferentiableSteps, scores_after
 from coldstart_cli.strategies.building_blocks.scores import other_width
 from coldstart_cli.training.inner_loop import Weights, descend, sgd
@@ -126,12 +126,7 @@ class LowRankMAML(Strategy):
 
     def _frozen(self) -> Weights:
         """The encoder's matrices, parameters or constants, by their names in a network."""
-        encoder, found = self.network.encoder, {}
-        for name in self.names:
-            owner, _, leaf = name.rpartition(".")
-            # By attribute: `freeze` has made buffers of a pretrained encoder's parameters.
-            found[f"encoder.{name}"] = getattr(encoder.get_submodule(owner), leaf).detach()
-        return found
+        return constants(self.network.encoder, self.names, "encoder.")
 
     def _full(self, moving: Mapping[str, Tensor]) -> Weights:
         head = {name: w for name, w in moving.items() if name.startswith("head.")}

@@ -10,14 +10,13 @@ where the paper raises the likelihood of the right one alone (loss=right).
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import replace
+from functools import partial
 from typing import Annotated, Literal, Unpack
 
-import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from coldstart_cli.core.tasks import Adapted, Examples, Objective, Strategy, Support, Task, TaskSource
+from coldstart_cli.core.tasks import Adapted, Examples, Objective, Strategy, Support, TaskSource
 from coldstart_cli.models.language.causal_lm import CausalLM
 from coldstart_cli.models.language.label_likelihood import check_labels, label_scores, prefix, rows
 from coldstart_cli.models.network import Encoder, tree_of
@@ -27,10 +26,12 @@ from coldstart_cli.strategies.building_blocks.in_context import (
     Asked,
     InContextPredictor,
     ablations_of_demonstrations,
+    apart,
     check_fits,
     in_order,
     language_model,
     refusal_of_prompts,
+    with_names,
 )
 from coldstart_cli.tracing import recorder
 from coldstart_cli.training.meta_batch import Each
@@ -57,7 +58,7 @@ class MetaICL(Strategy):
     """
 
     needs_classes = True
-    needs_language_model = True
+    needs_model = "language"
     reads_names = True
     starts_from_support = True
     replayable = False  # prompts differ in their length
@@ -78,6 +79,7 @@ class MetaICL(Strategy):
     ) -> None:
         super().__init__()
         self.lm, self.asked = language_model(encoder), asked
+        self.needs_unlabelled = asked["calibration"] == "unlabelled"
         self.lm.freeze()
         weights = chosen(with_low_rank_layers(self.lm, self.lm.decoder_name), targets)
         check_rank(rank, weights)
@@ -105,7 +107,7 @@ class MetaICL(Strategy):
             meta_batch_size=self.meta_batch_size,
             vectorize=False,
             start=start,
-            prepare=self._prompted,
+            prepare=partial(with_names, n_query=self.n_query, order_seed=self.asked["order_seed"]),
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
@@ -116,25 +118,13 @@ class MetaICL(Strategy):
         trained = tree_of(self.lm)
         assert isinstance(trained, CausalLM)
         place(trained, {name.replace("/", "."): f.detach() for name, f in self.factors.items()}, self.scale)
-        made = InContextPredictor(trained, shown, support.names, self.asked, None).prepare()
+        made = InContextPredictor(trained, shown, support.names, self.asked, None)
+        made.prepare(support.unlabelled)
         yield Adapted(lambda: made, {"demonstrations": made.tokens})
 
     def ablations(self, support: Support, other: Support) -> Mapping[str, Iterator[Adapted]]:
         """See `ablations_of_demonstrations`."""
         return ablations_of_demonstrations(self.adapt, support, other)
-
-    def _prompted(self, task: Task) -> Task:
-        """The task with its demonstrations in order, some of its questions, and names beside the texts."""
-        support, n_way = in_order(task.support, self.asked["order_seed"]), task.support.objective.n_outputs
-        assert isinstance(support.inputs, Mapping)
-        assert isinstance(task.support.names, Mapping)
-        names = {f"name_{key}": tensor for key, tensor in task.support.names.items()}
-        asked = [(task.query.targets == c).nonzero().flatten()[: self.n_query] for c in range(n_way)]
-        return replace(
-            task,
-            support=replace(task.support, inputs={**support.inputs, **names}, targets=support.targets),
-            query=task.query.take(torch.cat(asked)),
-        )
 
     def _task_loss(
         self,
@@ -145,14 +135,12 @@ class MetaICL(Strategy):
         query: Examples,
     ) -> dict[str, Tensor]:
         recorder.refuse("prompts differ in their length")
-        assert isinstance(support.inputs, Mapping)
-        keys = ("input_ids", "attention_mask")
-        names = check_labels({key: support.inputs[f"name_{key}"] for key in keys})
-        texts = rows({key: support.inputs[key] for key in keys})
+        texts, called = apart(support.inputs)
+        names = check_labels(called)
         answers = [names[label] for label in support.targets.tolist()]
         factors = {name.replace("/", "."): w for name, w in weights.items()}
         with placed(self.lm, factors, self.scale):
-            tokens = prefix(self.lm, texts, answers, self.asked["score"])
+            tokens = prefix(self.lm, rows(texts), answers, self.asked["score"])
             past = self.lm.keys_and_values(self.lm.embedded(tokens))
             scores = label_scores(self.lm, past, rows(query.inputs), names, self.asked["score"])
         right = scores.gather(1, query.targets.unsqueeze(1))

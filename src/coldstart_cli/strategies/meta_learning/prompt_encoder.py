@@ -8,8 +8,7 @@ here from statistics of labelled features.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Annotated, Unpack, final
@@ -19,7 +18,7 @@ from annotated_types import Ge, Len
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Objective, Strategy, Support, Task, TaskSource
+from coldstart_cli.core.tasks import Adapted, Examples, Objective, Strategy, Support, TaskSource
 from coldstart_cli.models.language.causal_lm import CausalLM
 from coldstart_cli.models.language.label_likelihood import check_labels, label_scores, rows
 from coldstart_cli.models.mlp import perceptron, zeroed
@@ -30,9 +29,10 @@ from coldstart_cli.strategies.building_blocks.answers import (
     ablations_of_words,
     answers,
     nothing_placed,
+    refusal_of_length,
     soft_prompt,
 )
-from coldstart_cli.strategies.building_blocks.in_context import language_model, refusal_of_prompts
+from coldstart_cli.strategies.building_blocks.in_context import apart, language_model, with_names
 from coldstart_cli.strategies.building_blocks.set_statistics import logs, set_statistics
 from coldstart_cli.tracing import recorder
 from coldstart_cli.training.meta_batch import Each
@@ -62,7 +62,7 @@ class PromptEncoder(Strategy):
     """
 
     needs_classes = True
-    needs_language_model = True
+    needs_model = "language"
     reads_names = True
     starts_from_support = True
     replayable = False  # texts differ in their number of tokens
@@ -89,7 +89,7 @@ class PromptEncoder(Strategy):
         self.optimizer = optimizer(self.parameters())
 
     def refusal(self, tasks: TaskSource) -> str | None:
-        return super().refusal(tasks) or refusal_of_prompts(self.lm, tasks, 0)
+        return super().refusal(tasks) or refusal_of_length(self.lm, tasks, self._n_tokens)
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         return episodic(
@@ -100,7 +100,7 @@ class PromptEncoder(Strategy):
             meta_batch_size=self.meta_batch_size,
             vectorize=False,
             start=start,
-            prepare=partial(_with_names, n_query=self.n_query),
+            prepare=partial(with_names, n_query=self.n_query, order_seed=None),
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
@@ -143,6 +143,11 @@ class PromptEncoder(Strategy):
             parts += [own, lm.embedded(torch.cat([between, name, after]))]
         return torch.cat(parts)
 
+    def _n_tokens(self, labels: Sequence[Tensor]) -> int:
+        """P of `_prompt`."""
+        around = sum(len(self.lm.piece(name)) for name in ("between", "after"))
+        return len(self.lm.piece("header")) + sum(self.n_vectors + around + len(name) for name in labels)
+
     def _task_loss(
         self,
         each: Each,
@@ -153,7 +158,7 @@ class PromptEncoder(Strategy):
     ) -> dict[str, Tensor]:
         """The generator is called directly, not with `weights`, which are its own."""
         recorder.refuse("prompts differ in their length")
-        texts, names = _apart(support.inputs)
+        texts, names = apart(support.inputs)
         labels, lm = check_labels(names), self.lm
         with torch.no_grad():
             features, of_names = lm(texts), lm(names)
@@ -203,21 +208,3 @@ class PromptGenerator(nn.Module):
 def _unlike(values: Tensor) -> Tensor:
     """(n_way, d): differences from the mean, each row of unit variance."""
     return F.layer_norm(values - values.mean(0), values.shape[1:])
-
-
-def _with_names(task: Task, *, n_query: int) -> Task:
-    """`training.episodic`'s prepare: names beside the texts, and some of the questions of each class."""
-    names, n_way = task.support.names, task.support.objective.n_outputs
-    assert isinstance(task.support.inputs, Mapping)
-    assert isinstance(names, Mapping)
-    beside = {f"name_{key}": tensor for key, tensor in names.items()}
-    asked = [(task.query.targets == c).nonzero().flatten()[:n_query] for c in range(n_way)]
-    support = replace(task.support, inputs={**task.support.inputs, **beside})
-    return replace(task, support=support, query=task.query.take(torch.cat(asked)))
-
-
-def _apart(inputs: Inputs) -> tuple[Inputs, Inputs]:
-    """Texts and names of `_with_names`."""
-    assert isinstance(inputs, Mapping)
-    keys = ("input_ids", "attention_mask")
-    return {key: inputs[key] for key in keys}, {key: inputs[f"name_{key}"] for key in keys}

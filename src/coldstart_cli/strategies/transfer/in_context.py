@@ -42,7 +42,7 @@ class InContext(Strategy):
     learns_from_source = False
     needs_classes = True
     needs_labels = False
-    needs_language_model = True
+    needs_model = "language"
     reads_names = True
     starts_from_support = True
     replayable = False  # prompts differ in their length
@@ -52,6 +52,7 @@ class InContext(Strategy):
     ) -> None:
         super().__init__()
         self.lm, self.nearest, self.asked = language_model(encoder), nearest, asked
+        self.needs_unlabelled = asked["calibration"] == "unlabelled"
         self.lm.freeze()
 
     @property
@@ -73,7 +74,8 @@ class InContext(Strategy):
         except ValueError as error:
             raise RequestError(f"strategy: {error}") from error
         shown = in_order(support, self.asked["order_seed"])
-        made = InContextPredictor(self.lm, shown, support.names, self.asked, self.nearest).prepare()
+        made = InContextPredictor(self.lm, shown, support.names, self.asked, self.nearest)
+        made.prepare(support.unlabelled)
         yield Adapted(lambda: made, {"demonstrations": made.tokens})
 
     def ablations(self, support: Support, other: Support) -> Mapping[str, Iterator[Adapted]]:

@@ -58,7 +58,7 @@ class LabelLoRA(Strategy):
 
     learns_from_source = False
     needs_classes = True
-    needs_language_model = True
+    needs_model = "language"
     starts_from_support = True  # from the names of its classes
     replayable = False  # texts differ in their number of tokens
 
@@ -127,7 +127,7 @@ class IA3(Strategy):
 
     learns_from_source = False
     needs_classes = True
-    needs_language_model = True
+    needs_model = "language"
     starts_from_support = True  # from the names of its classes
     replayable = False  # texts differ in their number of tokens
 

@@ -24,9 +24,10 @@ from coldstart_cli.strategies.building_blocks.answers import (
     ablations_of_words,
     answers,
     nothing_placed,
+    refusal_of_length,
     soft_prompt,
 )
-from coldstart_cli.strategies.building_blocks.in_context import language_model, refusal_of_prompts
+from coldstart_cli.strategies.building_blocks.in_context import language_model
 from coldstart_cli.training.inner_loop import Weights
 
 
@@ -57,7 +58,7 @@ class PromptTuning(Strategy):
     learns_from_source = False
     needs_classes = True
     reads_names = True
-    needs_language_model = True
+    needs_model = "language"
     starts_from_support = True  # from the names of its classes
     replayable = False  # texts differ in their number of tokens
 
@@ -80,7 +81,9 @@ class PromptTuning(Strategy):
             )
 
     def refusal(self, tasks: TaskSource) -> str | None:
-        return super().refusal(tasks) or refusal_of_prompts(self.lm, tasks, 0)
+        return super().refusal(tasks) or refusal_of_length(
+            self.lm, tasks, lambda labels: len(self._words(labels))
+        )
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         return iter(())

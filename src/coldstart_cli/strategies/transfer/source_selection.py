@@ -18,7 +18,7 @@ import copy
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Annotated, Literal, Unpack, cast, final
+from typing import Annotated, Literal, Unpack, cast
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -27,13 +27,16 @@ from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Objective, Pool, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network
+from coldstart_cli.strategies.building_blocks.candidates import (
+    ALL,
+    Use,
+    lack_of_groups,
+    measured,
+    used,
+)
 from coldstart_cli.strategies.building_blocks.scores import scores
 from coldstart_cli.strategies.building_blocks.similarity import (
     cycled,
-    h_score,
-    leep,
-    logme,
-    n_leep,
     sampled_labels,
     task2vec,
     task_embedding,
@@ -45,9 +48,6 @@ from coldstart_cli.training.inner_loop import Weights, canonical, descend
 from coldstart_cli.training.optimizers import OptimizerFactory
 from coldstart_cli.training.outer_loops import in_turn, supervised
 from coldstart_cli.training.randomness import step_seed
-
-ALL = "all groups"
-"""The name of the network of all groups among the candidates."""
 
 
 class SourceSelection(Strategy):
@@ -92,7 +92,7 @@ class SourceSelection(Strategy):
         seed: int,
         *,
         similarity: Literal["leep", "logme", "task2vec", "n_leep", "h_score"],
-        use: Literal["weight", "choose"],
+        use: Use,
         temperature: Annotated[float, Gt(0)],
         pooled_share: Annotated[float, Gt(0), Lt(1)] | None,
         trainable: Literal["all", "head"],
@@ -136,13 +136,7 @@ class SourceSelection(Strategy):
         self.register_buffer("embeddings", torch.zeros(len(self.candidates), n_filters))
 
     def refusal(self, tasks: TaskSource) -> str | None:
-        reason = super().refusal(tasks)
-        if reason is None and len(self.groups) < 2:
-            return (
-                f"it chooses among groups of source classes and these data name {len(self.groups)}; "
-                "choose dataset=glyphs or omniglot, or strategy=finetune"
-            )
-        return reason
+        return super().refusal(tasks) or lack_of_groups(len(self.groups))
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         """Each network's losses have names of their own: `loss` of all groups, `GROUP_loss` of one."""
@@ -166,15 +160,9 @@ class SourceSelection(Strategy):
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields after every step; the similarity of each group is noted from the first step on."""
+        named = {n: c.adapt for n, c in zip(self.candidates, self._candidates(), strict=True)}
         similarities = self.similarities(support)
-        notes = {f"similarity of {c}": s for c, s in zip(self.candidates, similarities, strict=True)}
-        steps = (
-            self._chosen(support, similarities)
-            if self.use == "choose"
-            else self._mixed(support, similarities)
-        )
-        for step, adapted in enumerate(steps):
-            yield Adapted(adapted.build, adapted.changed, notes if step else {}, adapted.beside)
+        yield from used(self.use, named, self.pooled.adapt, similarities, self.temperature, support)
 
     def similarities(self, support: Support) -> list[float]:
         """Of each candidate to the support set, in the order of `candidates`."""
@@ -183,12 +171,6 @@ class SourceSelection(Strategy):
         if self.similarity == "task2vec":
             embedding = self._embedding_of(ordered, support)
             return [task2vec(candidate, embedding) for candidate in self.embeddings]
-        measures: dict[str, Callable[[Tensor, Tensor], float]] = {
-            "leep": lambda features, logits: leep(logits.softmax(-1), ordered.targets, n_way),
-            "logme": lambda features, logits: logme(features, F.one_hot(ordered.targets, n_way)),
-            "n_leep": lambda features, logits: n_leep(features, ordered.targets, n_way, self.components),
-            "h_score": lambda features, logits: h_score(features, ordered.targets, n_way),
-        }
         found = []
         for network, own in self._readings():
             with torch.no_grad():
@@ -196,39 +178,8 @@ class SourceSelection(Strategy):
                 logits = network.head(features)[:, own].float()
             # Earlier runs have one network for all groups: only its logits tell the groups apart.
             read = logits if self.pooled_share is None else features.float()
-            found.append(measures[self.similarity](read, logits))
+            found.append(measured(self.similarity, read, logits, ordered.targets, n_way, self.components))
         return found
-
-    def _chosen(self, support: Support, similarities: list[float]) -> Iterator[Adapted]:
-        """The network of all groups before a step, then the candidate most alike."""
-        best = max(range(len(similarities)), key=similarities.__getitem__)
-        before = next(self.pooled.adapt(support))
-        named = dict(zip(self.candidates, self._candidates(), strict=True))
-        for step, adapted in enumerate(self._candidates()[best].adapt(support)):
-            beside = {name: partial(_after, network, support, step) for name, network in named.items()}
-            # Before a step nothing may be known of the support set, also not which network it chose.
-            shown = adapted if step else before
-            yield Adapted(shown.build, shown.changed, {}, beside)
-
-    def _mixed(self, support: Support, similarities: list[float]) -> Iterator[Adapted]:
-        """All candidates, one step further each time; weighted equally at first, then by similarity."""
-        # Generators side by side: each step of the mixture takes one step of every candidate.
-        trajectories = [candidate.adapt(support) for candidate in self._candidates()]
-        weights = (torch.tensor(similarities) / self.temperature).softmax(0).to(support.targets.device)
-        for step, together in enumerate(zip(*trajectories, strict=True)):
-            shares = weights if step else torch.full_like(weights, 1 / len(weights))
-            builds = [adapted.build for adapted in together]
-            changed = {
-                f"experts.{i}.network.{name}": tensor
-                for i, adapted in enumerate(together)
-                for name, tensor in adapted.changed.items()
-            }
-            yield Adapted(
-                partial(Mixture, builds, shares),
-                {**changed, "weights": shares},
-                {},
-                dict(zip(self.candidates, builds, strict=True)),
-            )
 
     def _training(self, expert: FineTune, pool: Pool, prefix: str, start: int) -> Iterator[dict[str, float]]:
         network = expert.network
@@ -335,32 +286,6 @@ class SourceSelection(Strategy):
         with torch.no_grad():
             labels = sampled_labels(log_probabilities({}, inputs), generator)
         return task_embedding(log_probabilities, self._filters(), inputs, labels)
-
-
-@final
-class Mixture(nn.Module):
-    """The weighted mean of several classifiers' log-probabilities, (n, ...) -> (n, n_way).
-
-    Args:
-        builds: make the classifiers.
-        weights: (n_classifiers,), which add up to 1.
-    """
-
-    weights: Tensor
-
-    def __init__(self, builds: Sequence[Callable[[], nn.Module]], weights: Tensor) -> None:
-        super().__init__()
-        self.classifiers = nn.ModuleList(build() for build in builds)
-        self.register_buffer("weights", weights)
-
-    def forward(self, inputs: Inputs) -> Tensor:
-        each = [classifier(inputs).log_softmax(-1) for classifier in self.classifiers]
-        return torch.einsum("g,gnc->nc", self.weights.to(each[0].dtype), torch.stack(each))
-
-
-def _after(expert: FineTune, support: Support, step: int) -> nn.Module:
-    """The expert's predictor after `step` steps, computed on demand."""
-    return next(islice(expert.adapt(support), step, None)).module
 
 
 def _linear(rows: Weights, features: Tensor) -> Tensor:
