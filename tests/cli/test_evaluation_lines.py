@@ -41,7 +41,7 @@ def found(n_classes: int, guarantee: Guarantee | None = None) -> Evaluation:
         calibrated=believed,
         before=believed,
         coverage=[WHOLE],
-        at_threshold=None,
+        at_threshold=WHOLE,
         doubts=[
             Doubt(
                 place="t.csv row 2",
@@ -72,6 +72,7 @@ def test_a_page_says_what_was_counted_and_a_small_matrix_whole() -> None:
     page = "\n".join(lines(found(2)))
     assert page.startswith("my b on t.csv: 4 rows of 2 classes, 3 different ones, of 2 origins\naccuracy 75")
     assert "2 c1            1  .\n" in page and "labels that look wrong: 1" in page
+    assert "75.0  [20.0, 99.0]  the bundle's threshold\n" in page
     assert page.endswith("coldstart predict 'bundle=my b' input=PATH   (new inputs of the same form)")
 
 

@@ -99,17 +99,17 @@ def _believed(found: Believed) -> str:
 
 
 def _coverage(found: OfClasses) -> list[str]:
-    rows: list[tuple[str, ...]] = [("answered, %", "from probability", "accuracy, %", "interval")]
+    rows: list[tuple[str, ...]] = [("answered, %", "from probability", "accuracy, %", "interval", "")]
     own = [] if found.at_threshold is None else [found.at_threshold]
     rows += [_answered(one, "") for one in found.coverage]
-    rows += [_answered(one, "   (the bundle's threshold)") for one in own]
+    rows += [_answered(one, "the bundle's threshold") for one in own]
     return _columns(rows, left=0)
 
 
 def _answered(one: Answered, mark: str) -> tuple[str, ...]:
     right = "-" if not one.answered else f"{100 * one.precision:.1f}"
-    interval = f"[{100 * one.low:.1f}, {100 * one.high:.1f}]{mark}"
-    return (f"{100 * one.share:.1f}", f"{one.threshold:.4f}", right, interval)
+    interval = f"[{100 * one.low:.1f}, {100 * one.high:.1f}]"
+    return (f"{100 * one.share:.1f}", f"{one.threshold:.4f}", right, interval, mark)
 
 
 def _scores(classes: Sequence[ClassScore]) -> list[str]:
