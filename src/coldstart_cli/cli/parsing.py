@@ -21,7 +21,7 @@ from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.safe_text import printable
 
 Namespace = argparse.Namespace
-RAW = ("run=", "input=")
+RAW = ("run=", "input=", "labelled=")
 """Words that a command reads itself, beside those that Hydra reads."""
 Run = Callable[[Namespace], int]
 
