@@ -25,6 +25,7 @@ from tests.kit.bundles import edit, put_weights, weights_of
 from tests.kit.places import STRATEGIES
 
 PLAN = AdaptPlan(
+    precision=None,
     bundle="bundle", steps=1, folds_to_select=5, folds_to_estimate=3, repeats_to_estimate=2,
     tasks_to_calibrate=2, threshold=0.0, copy_base=False, untrained=True, overwrite=True, licence="CC0",
 )  # fmt: skip

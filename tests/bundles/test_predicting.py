@@ -30,6 +30,7 @@ from tests.kit.places import REPOSITORY
 
 EARLIER = REPOSITORY / "tests" / "data" / "flat_layout" / "bundle"
 PLAN = AdaptPlan(
+    precision=None,
     bundle="bundle", steps=1, folds_to_select=3, folds_to_estimate=3, repeats_to_estimate=1,
     tasks_to_calibrate=2, threshold=0.0, copy_base=False, untrained=True, overwrite=True, licence=None,
 )  # fmt: skip

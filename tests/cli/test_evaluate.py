@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
 from coldstart_cli.loggers import console
+from tests.kit.places import REPOSITORY
 from tests.kit.small_runs import QUICK, Cli, only_run, read
 
 
@@ -73,3 +75,27 @@ def test_cli_says_where_the_times_of_a_finished_evaluation_were_measured(cli: Cl
     assert code == 0
     assert re.search(r"its times are of other hardware \(cpu: .*, 1 threads, fp32\); .*again=true", err)
     assert "other hardware" not in cli("evaluate", f"run=outputs/{name}")[2]
+
+
+def test_a_bundle_is_evaluated_in_a_terminal(cli: Cli, tmp_path: Path) -> None:
+    shutil.copytree(REPOSITORY / "tests" / "data" / "flat_layout" / "bundle", "my b")
+    Path("t.csv").write_text("a,b,label\n1,2,x\n9,-3,y\n8,-3,x\n1,1,new\n")
+    code, out, err = cli("evaluate", "bundle=my b", "input=t.csv", "output=m.csv", "wrong=w, 1.csv")
+    assert code == 0, err
+    assert out.startswith("my b on t.csv: 3 rows of 2 classes\naccuracy 66.7 %")
+    assert "1 row has a label that the bundle does not know (new 1)" in out
+    assert Path("m.csv").read_text() == "label,x,y\nx,1,1\ny,0,1\n"
+    assert Path("w, 1.csv").read_text().splitlines()[1].startswith("t.csv row 4,x,y,")
+    code, out, _ = cli("evaluate", "bundle=my b", "input=t.csv", "--json", "precision=0.9")
+    assert json.loads(out)["classes"]["guarantee"] == {"precision": 0.9, "sure": 0.95, "found": None}
+    for words, said in (
+        (["input=t.csv", "output=m.csv"], "output: m.csv is already there"),
+        (["input=t.csv", "wrong=w.txt"], "wrong: w.txt will hold CSV"),
+        (["input=-"], "input: labels are read from files"),
+        (["input=nothing.csv"], "input: nothing.csv is not there"),
+        (["input=t.csv", "precision=95"], "precision: 95 is not between"),
+        (["input=t.csv", "k_shots=1"], "k_shots=1: evaluate has no such key"),
+    ):
+        code, _, err = cli("evaluate", "bundle=my b", *words)
+        assert code == 2 and err.startswith(said) and err.count("\n") == 1
+    assert cli("evaluate", "run=outputs/x", "--json")[2].startswith("--json: is of bundles")

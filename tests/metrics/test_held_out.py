@@ -68,19 +68,25 @@ def test_unseen_labels_raise_the_upper_end_alone_and_not_from_chance() -> None:
 
 def test_what_repeats_counts_once() -> None:
     right, thrice = np.tile([1.0, 0.0], 15), np.repeat(np.arange(10), 3)
-    assert effective_n(right, thrice, thrice, 0.95) == pytest.approx(10 / DESIGN_EFFECT)
+    assert effective_n(right, thrice, thrice, 0.95, design_effect=DESIGN_EFFECT) == pytest.approx(
+        10 / DESIGN_EFFECT
+    )
 
 
 def test_origins_that_differ_leave_fewer_independent_answers() -> None:
     origins, alone = np.repeat(np.arange(5), 20), np.arange(100)
     alike = np.tile(np.repeat([1.0, 0.0], [16, 4]), 5)
     apart = np.repeat([1.0, 1.0, 1.0, 1.0, 0.0], 20)
-    assert effective_n(alike, alone, origins, 0.95) == pytest.approx(100 / DESIGN_EFFECT)
+    assert effective_n(alike, alone, origins, 0.95, design_effect=DESIGN_EFFECT) == pytest.approx(
+        100 / DESIGN_EFFECT
+    )
     # By hand: 5/4 * 5 residuals of 20 (x - .8), squared, / 100^2; t of 99 over t of 4 degrees of freedom.
     variance = 5 / 4 * 20**2 * (4 * 0.2**2 + 0.8**2) / 100**2
     t = stats.t.ppf(0.975, 99) / stats.t.ppf(0.975, 4)
-    assert effective_n(apart, alone, origins, 0.95) == pytest.approx(0.16 / variance * t**2)
-    assert effective_n(alike, alone, np.zeros(100, dtype=np.int64), 0.95) == 1.0
+    assert effective_n(apart, alone, origins, 0.95, design_effect=DESIGN_EFFECT) == pytest.approx(
+        0.16 / variance * t**2
+    )
+    assert effective_n(alike, alone, np.zeros(100, dtype=np.int64), 0.95, design_effect=DESIGN_EFFECT) == 1.0
 
 
 def test_corrected_interval_by_hand() -> None:

@@ -7,5 +7,6 @@ __getattr__, __dir__ = face(
     {
         "adapting": "AdaptPlan",
         "bundle": "Bundle Prediction",
+        "labelling": "LabelNextPlan",
     },
 )

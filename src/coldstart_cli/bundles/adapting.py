@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from coldstart_cli import __version__
 from coldstart_cli.bundles import notices, temperature
@@ -28,6 +28,7 @@ from coldstart_cli.bundles.card import (
 from coldstart_cli.bundles.estimates import estimated, without_luck
 from coldstart_cli.bundles.folder import refuse_to_overwrite
 from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal, Together, Told, takes_steps
+from coldstart_cli.bundles.kept_precision import kept_precision
 from coldstart_cli.bundles.own_task import ranges_for, read_task, shift_of, source_classes, task_of
 from coldstart_cli.bundles.rebuild import build_section, has_adapter
 from coldstart_cli.bundles.source_temperature import source_temperature
@@ -59,6 +60,7 @@ class AdaptPlan:
     repeats_to_estimate: Annotated[int, Ge(1)]
     tasks_to_calibrate: Annotated[int, Ge(1)]
     threshold: Annotated[float, Ge(0), Le(1)]
+    precision: Annotated[float, Gt(0), Lt(1)] | None
     copy_base: bool
     untrained: bool
     licence: str | None
@@ -107,6 +109,8 @@ def prepared(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Pre
     source = source_classes(config, run)
     found = read_task(config, run, source)
     task = task_of(found.learned, config["seed"], source, trained=run is not None)
+    if plan.precision is not None and not task.labelled.classes:
+        raise RequestError("precision: this task is a regression, whose answers are numbers; leave it out")
     known = _facts(run, task)
     builder = StrategyBuilder(config, hardware, task, config["training"]["steps"], known)
     strategy = builder.build(config["strategy"], "strategy").eval()
@@ -187,11 +191,15 @@ def bundled(
     found += notices.of_choices(
         config, ready.candidates, (step, taken), how, t if origin == BY_LABELS else None
     )
+    threshold = plan.threshold
+    if plan.precision is not None:
+        threshold, how_sure = kept_precision(answers, t, plan.precision, plan.threshold)
+        found.append(how_sure)
     card = Card(
         **_made_of(config, plan, run, task),
         steps=taken,
         steps_chosen_by=how,
-        threshold=plan.threshold,
+        threshold=threshold,
         build=build_section(config, task, ready.known, is_settled=reads_its_batch(module)),
         cross_validation=None if measured is None else without_luck(measured, settled_by.luck),
         temperature=t,

@@ -17,12 +17,14 @@ from torch import Tensor, nn
 
 from coldstart_cli.bundles import folder
 from coldstart_cli.bundles.card import CARD, Card, Sizes
+from coldstart_cli.bundles.evaluation import Evaluation
 from coldstart_cli.bundles.folder import Contents
 from coldstart_cli.bundles.rebuild import base_tensors, objective_of, placed, skeleton, tensors_of
 from coldstart_cli.bundles.temperature import probabilities
 from coldstart_cli.core.objectives import Regression
 from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.layouts import raw_values
+from coldstart_cli.datasets.readers.problems import OnBad
 from coldstart_cli.errors import RequestError
 from coldstart_cli.evaluation.costs import parameter_count
 from coldstart_cli.experiment.parts import preprocess_of
@@ -163,6 +165,33 @@ class Bundle:
         parts = raw_values(recipe, self.preprocess, raw, chunk=AT_ONCE)  # chunks as of the command: same bits
         outputs = [self.outputs(part.inputs) for part in parts]
         return self.read(torch.cat(outputs or [torch.zeros(0, self.card.build.n_outputs)]), threshold)
+
+    def evaluate(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        label_column: str | None = None,
+        precision: float | None = None,
+        on_bad: OnBad = "stop",
+    ) -> Evaluation:
+        """What a labelled file says of it: what `coldstart evaluate bundle=DIR` prints.
+
+        Example:
+            >>> Bundle.load("bundle").evaluate("test.csv", precision=0.95).classes.accuracy
+            Estimate(value=0.93, low=0.9, high=0.95)
+
+        Args:
+            path: a labelled file or folder of the layout that was adapted to.
+            label_column: of the label; None: as the data had it that were adapted to.
+            precision: that a threshold is to keep, in (0, 1); None: no threshold is looked for.
+            on_bad: whether the first row that cannot be read ends it, or all such are left out and counted.
+
+        Raises:
+            RequestError: for what cannot be read, or compared.
+        """
+        from coldstart_cli.bundles.evaluating import evaluate  # which imports this module
+
+        return evaluate(self, os.fspath(path), label_column=label_column, precision=precision, on_bad=on_bad)
 
     def outputs(self, inputs: Inputs) -> Tensor:
         """Logits or scaled values (n, n_outputs) of inputs that the preprocess has made."""

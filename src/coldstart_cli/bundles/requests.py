@@ -20,8 +20,11 @@ from coldstart_cli.runs.run import Run
 if TYPE_CHECKING:
     from coldstart_cli.bundles.adapting import Outlook
     from coldstart_cli.bundles.bundle import Bundle
+    from coldstart_cli.bundles.labelling import Proposed
 
 
+_RAW = ("input=", "labelled=")
+"""Words whose values are taken as they are."""
 ONE_AT_A_TIME = (
     "adapt: it makes one bundle, of one value for each key; run it once for each "
     "(strategy=logistic bundle=logistic) and compare the accuracies they print"
@@ -64,6 +67,64 @@ def outlook(overrides: Sequence[str], config_dirs: Sequence[str]) -> Outlook:
         from coldstart_cli.bundles import adapting
 
         return adapting.outlook(config, adapting.plan_of(values), of)
+
+
+def label_next(words: Sequence[str], config_dirs: Sequence[str]) -> Proposed:
+    """Which examples of a pool to label next, written as a table.
+
+    Args:
+        words: keys of conf/label_next.yaml; without a bundle also overrides of data set and model.
+        config_dirs: folders with your own configs.
+
+    Raises:
+        RequestError: for what cannot be read, and where nothing is left to propose.
+    """
+    keys = composition.values_of("label_next", [])
+    own = [word for word in words if word.partition("=")[0].removeprefix("label_next.") in keys]
+    rest = [word for word in words if word not in own]
+    files = {word.partition("=")[0]: word.partition("=")[2] for word in own if word.startswith(_RAW)}
+    typed = quoted([word for word in own if not word.startswith(_RAW)], sweeps=False)
+    values = {**composition.values_of("label_next", typed), **files}
+    if values["input"] is None:
+        raise RequestError("input: no pool is named; name a file or folder of examples without labels")
+    config = None
+    if values["bundle"] is None:
+        all_words = [*_for_pool(values["input"], rest), *rest]
+        config, _, _ = composed(all_words, config_dirs, run=None, bundle=None)
+        values["labelled"] = values["labelled"] or config["dataset"]["root"]
+    elif rest:
+        key = rest[0].partition("=")[0]
+        raise RequestError(f"{key}: the bundle says how its inputs are read; leave it out")
+    with left_as_found():
+        from coldstart_cli.bundles import labelling
+
+        return labelling.proposed(labelling.plan_of(values), config)
+
+
+def _for_pool(path: str, words: Sequence[str]) -> list[str]:
+    """Words that say how a pool is read, as far as its name and its first row tell and `words` do not.
+
+    Raises:
+        RequestError: where nothing tells which model sees what is similar.
+    """
+    asked = {word.partition("=")[0]: word.partition("=")[2] for word in words}
+    given, chosen = asked.get("dataset"), list[str]()
+    if given is None:
+        given = "image_folder" if _holds_images(Path(path).expanduser()) else "text"
+        chosen.append(f"dataset={given}")
+    if "model" not in asked and given == "text":
+        chosen.append("model=minilm_frozen")
+    if "model" not in asked and given == "image_folder":
+        raise RequestError(
+            "model: none is named that sees what images show; choose model=clip or model=hf_image_frozen"
+        )
+    return chosen
+
+
+def _holds_images(place: Path) -> bool:
+    from coldstart_cli.datasets.readers.tables import SUFFIXES
+
+    return place.is_dir() and not any(entry.suffix.lower() in SUFFIXES for entry in place.iterdir())
 
 
 def composed(

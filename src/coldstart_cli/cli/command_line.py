@@ -25,6 +25,7 @@ from coldstart_cli.cli import (
     evaluate,
     explain,
     export,
+    label_next,
     predict,
     train,
     tune,
@@ -53,8 +54,8 @@ def commands() -> Parser:
         ),
     )
     program.flag("--version", action="store_true", help="print the version and stop")
-    for command in (train, evaluate, tune, choose, adapt, predict, export, compare, diff, data, configs,
-                    explain, doctor, bench, completion):  # fmt: skip
+    for command in (train, evaluate, tune, choose, adapt, predict, label_next, export, compare, diff, data,
+                    configs, explain, doctor, bench, completion):  # fmt: skip
         command.add(program)
     return program
 

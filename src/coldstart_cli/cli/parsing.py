@@ -21,7 +21,7 @@ from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.safe_text import printable
 
 Namespace = argparse.Namespace
-RAW = ("run=", "input=")
+RAW = ("run=", "input=", "labelled=")
 """Words that a command reads itself, beside those that Hydra reads."""
 Run = Callable[[Namespace], int]
 
@@ -196,8 +196,9 @@ class Parser(argparse.ArgumentParser):
                 print(printable(said), file=sys.stderr)
             if self.words.composes:  # the others' words do not pass through Hydra's grammar
                 sweeps = getattr(arguments, "multirun", False) or self.name == "tune"
+                raw = (*RAW, *(f"{key.name}=" for key in self.words.own()))
                 arguments.overrides = [
-                    word if word.startswith(RAW) else quoted([word], sweeps=sweeps)[0]
+                    word if word.startswith(raw) else quoted([word], sweeps=sweeps)[0]
                     for word in arguments.overrides
                 ]
         return arguments

@@ -69,7 +69,8 @@ def accuracy(
             from one origin (a person, a document), or the same again.
         chance: the accuracy without any label, such as the share of the largest class.
     """
-    found = binomial(float(right.mean()), effective_n(right, *together, confidence), confidence)
+    n = effective_n(right, *together, confidence, design_effect=DESIGN_EFFECT)
+    found = binomial(float(right.mean()), n, confidence)
     proportional = 1 - (1 - found.high) * (1 - 1 / n_folds)
     concave = found.high + max(0.0, found.high - chance) / (n_folds - 1)
     spread = corrected(by_fold, n_folds, confidence)
@@ -78,19 +79,25 @@ def accuracy(
 
 
 def effective_n(
-    right: NDArray[np.float64], alike: NDArray[np.int64], clusters: NDArray[np.int64], confidence: float
+    right: NDArray[np.float64],
+    alike: NDArray[np.int64],
+    clusters: NDArray[np.int64],
+    confidence: float,
+    *,
+    design_effect: float,
 ) -> float:
     """As many independent answers tell as much as these.
 
     At most the different examples, by Kish 1965 (Survey Sampling) where some occur more often than others,
-    over `DESIGN_EFFECT`. Fewer where origins differ: share (1 - share) / variance of the share over clusters,
-    times (t of n - 1 / t of the clusters - 1 degrees of freedom)² (Korn and Graubard 1998, Survey Methodology
-    24:193). Clusters without any spread, as where all answers are right, leave the number of examples.
+    over `design_effect`: 1 of answers by one predictor. Fewer where origins differ: share (1 - share) /
+    variance of the share over clusters, times (t of n - 1 / t of the clusters - 1 degrees of freedom)² (Korn
+    and Graubard 1998, Survey Methodology 24:193). Clusters without any spread, as where all answers are
+    right, leave the number of examples.
     """
     n = len(right)
     if n == 0:
         return 0.0
-    different = n**2 / float(np.square(np.unique(alike, return_counts=True)[1]).sum()) / DESIGN_EFFECT
+    different = n**2 / float(np.square(np.unique(alike, return_counts=True)[1]).sum()) / design_effect
     names, of = np.unique(clusters, return_inverse=True)
     share, many = float(right.mean()), len(names)
     if many == len(np.unique(alike)):  # every cluster is one example
@@ -143,6 +150,22 @@ def squared_error(
         n_folds: at least two.
         together: as of `accuracy`.
     """
+    found = mean_error(errors, together, learned=LEARNED, confidence=confidence)
+    return ErrorInterval(found.mean, found.low * (1 - 1 / n_folds), found.high)
+
+
+def mean_error(
+    errors: NDArray[np.float64],
+    together: tuple[NDArray[np.int64], NDArray[np.int64]],
+    *,
+    learned: float,
+    confidence: float,
+) -> ErrorInterval:
+    """The mean of errors (n,) >= 0 of one predictor, by the same chi-square as of `squared_error`.
+
+    Args:
+        learned: errors over as many independent ones: 1 of examples that nothing was learned from.
+    """
     alike, clusters = together
     n, mean = len(errors), float(errors.mean()) if len(errors) else math.nan
     names, of = np.unique(clusters, return_inverse=True)
@@ -151,10 +174,10 @@ def squared_error(
         return ErrorInterval(mean, 0.0, math.inf)
     residuals = np.bincount(of, errors - mean)
     variance = len(names) / (len(names) - 1) * float(np.square(residuals).sum()) / n**2
-    nu = most / LEARNED if variance == 0.0 else min(most / LEARNED, 2 * mean**2 / variance / UNSEEN)
+    nu = most / learned if variance == 0.0 else min(most / learned, 2 * mean**2 / variance / UNSEEN)
     tail = (1 - confidence) / 2
     low, high = (nu * mean / float(chdtri(nu, q)) for q in (tail, 1 - tail))
-    return ErrorInterval(mean, low * (1 - 1 / n_folds), high)
+    return ErrorInterval(mean, low, high)
 
 
 @dataclass(frozen=True, slots=True)

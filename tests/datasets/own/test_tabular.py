@@ -15,7 +15,8 @@ from coldstart_cli.core.objectives import Regression
 from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own import layouts
 from coldstart_cli.datasets.own.source import Own
-from coldstart_cli.datasets.own.tabular import tabular
+from coldstart_cli.datasets.own.table_rows import TableRecipe
+from coldstart_cli.datasets.own.tabular import tabular, with_columns
 from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.preprocess import Plain
@@ -180,3 +181,17 @@ def test_regression_is_one_function_a_task(make: Make) -> None:
     assert alone.labelled.recipe["target_scale"] == [2.5, 0.5]
     with pytest.raises(RequestError, match="a regression is split by task"):
         alone.refusal("new", alone.shape)
+
+
+def test_columns_of_rows_without_a_label_are_those_that_labelled_ones_would_fit(
+    tmp_path: Path, make: Make
+) -> None:
+    rows = "x,kind,label\n1,a,p\n2,b,q\n4,a,p\n,b,q\n"
+    of_labelled = make(rows).labelled.recipe
+    pool = tmp_path / "pool.csv"
+    pool.write_text(rows.replace(",p\n", ",\n").replace(",q\n", ",\n"))
+    fresh = TableRecipe.from_json({**of_labelled, "columns": None})
+    assert with_columns(fresh, str(pool)).as_json() == of_labelled
+    pool.write_text("label\np\n")
+    with pytest.raises(RequestError, match="has no row or no column of features"):
+        with_columns(fresh, str(pool))

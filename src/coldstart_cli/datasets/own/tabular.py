@@ -19,6 +19,7 @@ from annotated_types import Ge
 from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.columns import (
     ABSENT,
+    Cells,
     Decimal,
     bad_rows,
     cells_for,
@@ -219,6 +220,33 @@ def raw_rows(
             cells, read = cells_for(columns), []
     if read:
         yield made()
+
+
+def with_columns(recipe: TableRecipe, path: str) -> TableRecipe:
+    """The recipe with what is known of the features of rows that need no label; all rows tell it.
+
+    Raises:
+        RequestError: for a file that cannot be read, or a column that is no feature.
+    """
+    problems = Problems("skip")
+    no_features = {*recipe.ignore, recipe.label_column, recipe.target_column, *recipe.marking.values()}
+    cells, places = dict[str, Cells](), list[str]()
+    for file in files_of(path, problems):
+        for place, raw in rows_of(file, recipe.form, problems):
+            row = pointed(raw, recipe.decimal)
+            for name in row:
+                if name not in cells and name not in no_features:
+                    cells[name] = Cells(name in recipe.categories)
+                    for _ in places:  # rows before the column was first seen
+                        cells[name].add(None)
+            places.append(place)
+            for name, own in cells.items():
+                own.add(row.get(name))
+    good = ~bad_rows(cells, places, problems)
+    columns = fitted(cells, np.flatnonzero(good), recipe.max_categories) if good.any() else []
+    if not columns:
+        raise RequestError(f"input: {path} has no row or no column of features; see what its rows are")
+    return replace(recipe, columns=tuple(columns))
 
 
 def _raw(path: str, recipe: TableRecipe, problems: Problems) -> Iterator[Row | None]:
