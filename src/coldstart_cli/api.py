@@ -180,9 +180,7 @@ def adapt(
     return of_bundles.adapt(overrides, _texts(config_dirs), run=path, bundle=Path(bundle))
 
 
-def choose(
-    *overrides: str, bundle: Place, config_dirs: Sequence[Place] = ()
-) -> tuple[Verdict, Bundle]:
+def choose(*overrides: str, bundle: Place, config_dirs: Sequence[Place] = ()) -> tuple[Verdict, Bundle]:
     """Tries strategies on labels of your own and bundles the best, as `coldstart choose`.
 
     Example:
