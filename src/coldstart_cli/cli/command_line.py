@@ -26,6 +26,7 @@ from coldstart_cli.cli import (
     explain,
     export,
     predict,
+    serve,
     train,
     tune,
 )
@@ -53,8 +54,8 @@ def commands() -> Parser:
         ),
     )
     program.flag("--version", action="store_true", help="print the version and stop")
-    for command in (train, evaluate, tune, choose, adapt, predict, export, compare, diff, data, configs,
-                    explain, doctor, bench, completion):  # fmt: skip
+    for command in (train, evaluate, tune, choose, adapt, predict, serve, export, compare, diff, data,
+                    configs, explain, doctor, bench, completion):  # fmt: skip
         command.add(program)
     return program
 
