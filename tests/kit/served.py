@@ -88,7 +88,9 @@ def served(bundle: Bundle, *words: str, token: str | None = None, name: str = "b
     asked, told = plan(*words), list[str]()
     rules = Rules(hosts=hosts_of(HERE), token=token, per_minute=asked.per_minute)
     server = uvicorn.Server(settings(app(name, bundle, asked, rules, told.append), asked))
-    with socket.create_server(("127.0.0.1", 0), backlog=512) as listening:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(512)
         run: Callable[[], object] = lambda: asyncio.run(server.serve(sockets=[listening]))  # noqa: E731
         thread = threading.Thread(target=run)
         thread.start()

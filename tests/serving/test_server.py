@@ -135,6 +135,9 @@ def test_a_thread_may_serve_and_signals_stay_as_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server.uvicorn.Server, "startup", _stop_at_once)
+    sockets: list[socket.socket] = []
+    address = server.address
+    monkeypatch.setattr(server, "address", lambda one: sockets.append(one) or address(one))
     before = signal.getsignal(signal.SIGTERM)
     heard: list[str] = []
     words = plan("port=0", f"bundle={BUNDLE}")
@@ -142,6 +145,7 @@ def test_a_thread_may_serve_and_signals_stay_as_they_are(
     thread.start()
     thread.join(60)
     assert len(heard) == 1 and signal.getsignal(signal.SIGTERM) is before
+    assert sockets[0].proto == socket.IPPROTO_TCP  # asyncio sends at once over such alone
     server.serve(words, None, heard.append, None)
     assert len(heard) == 2 and signal.getsignal(signal.SIGTERM) is before
 
