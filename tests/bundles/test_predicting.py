@@ -20,20 +20,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from coldstart_cli.bundles.adapting import AdaptPlan, adapt
 from coldstart_cli.bundles.bundle import Bundle, Prediction
 from coldstart_cli.bundles.predicting import Asked, predict, rows, write
 from coldstart_cli.cli import main
-from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
+from tests.kit.adapted import made
 from tests.kit.places import REPOSITORY
 
 EARLIER = REPOSITORY / "tests" / "data" / "flat_layout" / "bundle"
-PLAN = AdaptPlan(
-    precision=None,
-    bundle="bundle", steps=1, folds_to_select=3, folds_to_estimate=3, repeats_to_estimate=1,
-    tasks_to_calibrate=2, threshold=0.0, copy_base=False, untrained=True, overwrite=True, licence=None,
-)  # fmt: skip
 Command = Callable[..., list[dict[str, Any]]]
 FAR = pytest.mark.filterwarnings("ignore:input. .* lie far outside what the network:RuntimeWarning")
 """Rows of any size are asked about, also those that `predict` finds odd, which has a test of its own."""
@@ -57,13 +51,6 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
         return [json.loads(line) for line in out.splitlines()]
 
     return call
-
-
-def made(*overrides: str) -> Bundle:
-    common = ("hardware=cpu", "hardware.threads=1", "experiment=smoke", "baseline=null")
-    ((_, config),) = composition.points([*common, *overrides])
-    adapt(config, PLAN, None)
-    return Bundle.load("bundle")
 
 
 def told(prediction: Prediction) -> list[dict[str, Any]]:
@@ -260,7 +247,14 @@ def test_images_are_told_alike(pictures: list[Path], command: Command) -> None:
     assert len({row["probability"] for row in expected}) == 6
     opened = [Image.open(path) for path in pictures]
     arrays = [np.asarray(image) for image in opened]
-    for raw in (pictures, [str(path) for path in pictures], opened, arrays, np.stack(arrays)):
+    for raw in (
+        pictures,
+        [str(path) for path in pictures],
+        [path.read_bytes() for path in pictures],
+        opened,
+        arrays,
+        np.stack(arrays),
+    ):
         assert told(bundle.predict(raw)) == expected
     grey = bundle.predict(np.stack(arrays)[..., 0]), bundle.predict(np.stack(arrays)[..., :1])
     assert told(grey[0]) == told(grey[1]) and len(grey[0].labels) == 6

@@ -129,8 +129,11 @@ class Page:
             self.errors.append(values["entry"]["text"])
 
     def open(self, path: Path) -> Page:
+        return self.go(path.resolve().as_uri())
+
+    def go(self, address: str) -> Page:
         self._loaded = False
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=address)
         while not self._loaded:
             self._browser.receive()
         return self

@@ -154,8 +154,8 @@ class Bundle:
             raw: n examples as they are, before any scaling, by the layout that was adapted to. tabular: a
                 list of mappings {column: value}, a list of rows or an array (n, columns) in the order of the
                 recipe's columns, or a DataFrame; None and NaN are missing values. text: a list of str.
-                image_folder: a list of paths, of images of Pillow or of uint8 arrays (H, W) or (H, W, C), or
-                one array of n of these. arrays: an array (n, ...).
+                image_folder: a list of paths, of files' contents (bytes), of images of Pillow or of uint8
+                arrays (H, W) or (H, W, C), or one array of n of these. arrays: an array (n, ...).
             threshold: below this probability it abstains (label None); None: the card's.
 
         Raises:

@@ -98,7 +98,12 @@ def _answers(bundle: Bundle, raws: Iterator[Raw], asked: Asked, problems: Proble
                 problems.add(raw.places[i], what, "give values such as it was adapted to")
                 continue
             given = _kept(raw.rows[i] if raw.rows else {}, raw.places[i], asked)
-            yield {"input": row.pop("input"), **given, **row, **_further(prediction, i, asked)}
+            yield {
+                "input": row.pop("input"),
+                **given,
+                **row,
+                **further(prediction, i, asked.top_k, probabilities=asked.probabilities),
+            }
 
 
 def _kept(row: Mapping[str, Any], place: str, asked: Asked) -> Row:
@@ -111,16 +116,16 @@ def _kept(row: Mapping[str, Any], place: str, asked: Asked) -> Row:
     return {f"given_{c}" if c in _OWN else c: finite(row[c]) for c in columns}
 
 
-def _further(prediction: Prediction, i: int, asked: Asked) -> Row:
-    """The likeliest labels, and the probability of every class, as far as they are asked for."""
+def further(prediction: Prediction, i: int, top_k: int, *, probabilities: bool) -> Row:
+    """The likeliest labels of input i, and the probability of every class, as far as they are asked for."""
     if prediction.probabilities is None:
         return {}
     p, classes, more = prediction.probabilities[i], prediction.classes, Row()
-    if asked.top_k > 1:
-        best = p.topk(min(asked.top_k, len(classes)))
+    if top_k > 1:
+        best = p.topk(min(top_k, len(classes)))
         pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         more["top"] = [{"label": classes[c], "probability": round(q, 6)} for c, q in pairs]
-    if asked.probabilities:
+    if probabilities:
         more["probabilities"] = {c: round(q, 6) for c, q in zip(classes, p.tolist(), strict=True)}
     return more
 

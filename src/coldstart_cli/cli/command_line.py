@@ -27,6 +27,7 @@ from coldstart_cli.cli import (
     export,
     label_next,
     predict,
+    serve,
     train,
     tune,
 )
@@ -54,8 +55,8 @@ def commands() -> Parser:
         ),
     )
     program.flag("--version", action="store_true", help="print the version and stop")
-    for command in (train, evaluate, tune, choose, adapt, predict, label_next, export, compare, diff, data,
-                    configs, explain, doctor, bench, completion):  # fmt: skip
+    for command in (train, evaluate, tune, choose, adapt, predict, serve, label_next, export, compare, diff,
+                    data, configs, explain, doctor, bench, completion):  # fmt: skip
         command.add(program)
     return program
 

@@ -25,6 +25,7 @@ from coldstart_cli.datasets.own.names import named
 from coldstart_cli.datasets.own.shared import OwnData, plan_of, wording_of
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.readers.images import (
+    Content,
     ImageFile,
     Picture,
     Resize,
@@ -139,7 +140,7 @@ def raw_images(
 
 def raw_pictures(
     preprocess: Preprocess,
-    pictures: Iterable[ImageFile | Picture],
+    pictures: Iterable[ImageFile | Picture | Content],
     recipe: ImageRecipe,
     *,
     problems: Problems,

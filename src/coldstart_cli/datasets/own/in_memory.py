@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coldstart_cli.datasets.readers.delimited import Row
-from coldstart_cli.datasets.readers.images import ImageFile, Picture
+from coldstart_cli.datasets.readers.images import Content, ImageFile, Picture
 from coldstart_cli.datasets.readers.tables import check_columns
 from coldstart_cli.errors import RequestError
 
@@ -72,12 +72,12 @@ def lines(values: object, column: str) -> Iterator[tuple[str, object, Mapping[st
         yield place, item, row
 
 
-def pictures(values: object) -> Iterator[ImageFile | Picture]:
+def pictures(values: object) -> Iterator[ImageFile | Picture | Content]:
     """Images.
 
     Args:
-        values: paths, images of Pillow, arrays (H, W) or (H, W, C) of uint8 with 1, 3 or 4 channels; or one
-            array of n of these.
+        values: paths, contents of files (bytes), images of Pillow, arrays (H, W) or (H, W, C) of uint8 with
+            1, 3 or 4 channels; or one array of n of these.
 
     Raises:
         RequestError: naming what is not an image.
@@ -90,13 +90,15 @@ def pictures(values: object) -> Iterator[ImageFile | Picture]:
         if isinstance(item, str | os.PathLike):
             path = Path(item).expanduser()
             yield ImageFile(path, str(path))
+        elif isinstance(item, bytes):
+            yield Content(item, place)
         elif isinstance(item, Image.Image):
             yield Picture(item, place)
         elif hasattr(item, "shape"):
             yield Picture(Image.fromarray(_one_image(place, _array(item, "images"))), place)
         else:
             raise RequestError(
-                f"{place}: {item!r:.40} is not an image; give a path, an image of Pillow or uint8"
+                f"{place}: {item!r:.40} is not an image; give a path, its bytes, an image of Pillow or uint8"
             )
 
 

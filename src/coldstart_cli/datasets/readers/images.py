@@ -76,6 +76,14 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """The bytes of an image's file in memory, and what messages call it."""
+
+    data: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decoded:
     """images (n, C, size, size) uint8, mapped from disk; `kept` (n,) numbers of the files they are."""
 
@@ -127,14 +135,17 @@ def decoded(
     return Decoded(np.memmap(path, dtype=np.uint8, mode="c", shape=shape), kept)
 
 
-def pixels(picture: ImageFile | Picture, size: int, channels: int, resize: Resize) -> NDArray[np.uint8]:
+def pixels(
+    picture: ImageFile | Picture | Content, size: int, channels: int, resize: Resize
+) -> NDArray[np.uint8]:
     """One image (C, size, size), from its file or from memory.
 
     Raises:
         Unreadable: as `image` and `content_of`.
     """
-    if isinstance(picture, ImageFile):
-        return image(content_of(picture), size, channels, resize)
+    if not isinstance(picture, Picture):
+        data = picture.data if isinstance(picture, Content) else content_of(picture)
+        return image(data, size, channels, resize)
     with _strict_about_bombs(), _told():
         return _sized(_upright(picture.image.copy()), size, channels, resize)  # the caller's stays as it is
 

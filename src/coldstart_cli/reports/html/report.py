@@ -7,23 +7,19 @@ allows nothing else, so that no name in a comparison can run or load anything.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from coldstart_cli.comparison.findings import AtK, Comparison, Setting
-from coldstart_cli.digests import whole_digest
 from coldstart_cli.files.outputs import check_output, write_output
 from coldstart_cli.metrics.numbers import percent
 from coldstart_cli.reports.comparison_table import numbers_of
 from coldstart_cli.reports.html import chart_data, run_tables, tables
+from coldstart_cli.reports.html.inline import environment, policy_hash, source
 from coldstart_cli.reports.html.tables import Table
 
+PACKAGE = "coldstart_cli.reports.html"
 SCRIPTS = (
     "svg.js", "format.js", "chart.js", "legend.js",
     "lines.js", "costs.js", "matrix.js", "similarity.js", "page.js",
@@ -79,11 +75,11 @@ def render(comparison: Comparison) -> str:
     """The report of a comparison; the same comparison gives the same text."""
     known = chart_data.visible(comparison)
     names = _names(known)
-    style = _source("report.css")
+    style = source(PACKAGE, "report.css")
     # One scope of its own; and an error in one script is an error of the whole
-    script = "\n".join(['"use strict"; {', *map(_source, SCRIPTS), "}"])
+    script = "\n".join(['"use strict"; {', *(source(PACKAGE, name) for name in SCRIPTS), "}"])
     contestants, runs = run_tables.settings(known)
-    template = _environment().get_template("report.html")
+    template = environment(PACKAGE).get_template("report.html")
     return template.render(
         comparison=known,
         told=_teller(known),
@@ -97,23 +93,9 @@ def render(comparison: Comparison) -> str:
         drawn=chart_data.drawn(known),
         style=style,
         script=script,
-        style_hash=_hash(style),
-        script_hash=_hash(script),
+        style_hash=policy_hash(style),
+        script_hash=policy_hash(script),
     )
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("coldstart_cli.reports.html"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    return environment
 
 
 def _title(titles: Sequence[str]) -> str:
@@ -182,16 +164,3 @@ def _n_tasks(setting: Setting) -> str:
     if len(set(numbers.values())) == 1:
         return f"{next(iter(numbers.values())):,} tasks at {'each k' if len(numbers) > 1 else 'one k'}"
     return ", ".join(f"{n:,} tasks at k = {k}" for k, n in numbers.items()) or "no tasks"
-
-
-def _source(name: str) -> str:
-    return (
-        (resources.files("coldstart_cli.reports.html") / "templates" / name)
-        .read_text(encoding="utf-8")
-        .strip()
-    )
-
-
-def _hash(text: str) -> str:
-    """Of a script or style, as a content security policy names it."""
-    return "sha256-" + base64.b64encode(whole_digest([text])).decode()
