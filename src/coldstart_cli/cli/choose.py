@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from coldstart_cli.cli.adapt import Progress
 from coldstart_cli.cli.parsing import Namespace, Parser, Words
 from coldstart_cli.errors import RequestError
-from coldstart_cli.metrics.choice import SURE
 from coldstart_cli.metrics.numbers import Numbers, duration, percent, significant
 from coldstart_cli.processes import streams
 from coldstart_cli.safe_text import printable
@@ -123,6 +122,8 @@ def _cells(row: Row, numbers: Numbers) -> list[str]:
 
 def _reasons(verdict: Verdict) -> list[str]:
     """Why this one: what decided, what cannot be told apart, and what the choice cost."""
+    from coldstart_cli.metrics.choice import SURE
+
     judged = f"cross-validation on {verdict.labels} labels ({verdict.folds} folds, {_times(verdict.repeats)})"
     names = [row.name for row in verdict.rows if row.place == "tied"]
     if all(row.value is None for row in verdict.rows):
