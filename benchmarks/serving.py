@@ -44,7 +44,7 @@ class Load:
 
 
 def load(port: int, bodies: Sequence[bytes], clients: int, requests: int) -> Load:
-    """Asks so many times in all; body i of request i, around and around."""
+    """Makes so many requests in all, body i in request i, in turn; one that gets 503 comes again."""
     numbers, lock = iter(range(requests)), threading.Lock()
     statuses, latencies = Counter[int](), list[float]()
 
@@ -55,18 +55,21 @@ def load(port: int, bodies: Sequence[bytes], clients: int, requests: int) -> Loa
                 number = next(numbers, None)
             if number is None:
                 break
-            began = time.perf_counter()
-            connection.request("POST", "/predict", bodies[number % len(bodies)], KIND)
-            answer = connection.getresponse()
-            answer.read()
-            took = 1e3 * (time.perf_counter() - began)
-            with lock:
-                statuses[answer.status] += 1
-                if answer.status == 200:
-                    latencies.append(took)
-            if answer.status == 503:
-                time.sleep(0.02)  # or it would only count how fast it is refused
+            while ask(connection, bodies[number % len(bodies)]) == 503:
+                time.sleep(0.1)
         connection.close()
+
+    def ask(connection: http.client.HTTPConnection, body: bytes) -> int:
+        began = time.perf_counter()
+        connection.request("POST", "/predict", body, KIND)
+        answer = connection.getresponse()
+        answer.read()
+        took = 1e3 * (time.perf_counter() - began)
+        with lock:
+            statuses[answer.status] += 1
+            if answer.status == 200:
+                latencies.append(took)
+        return answer.status
 
     threads = [threading.Thread(target=client) for _ in range(clients)]
     began = time.perf_counter()
