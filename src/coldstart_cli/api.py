@@ -213,7 +213,7 @@ def label_next(*overrides: str, config_dirs: Sequence[Place] = ()) -> Proposed:
         20
 
     Args:
-        overrides: the keys of conf/label_next.yaml, such as `input=FILE`; without a bundle also as for `adapt`.
+        overrides: the keys of conf/label_next.yaml, such as `input=FILE`; without a bundle those of `adapt`.
         config_dirs: as for `train`.
 
     Raises:
