@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import growth, page
+from benchmarks import growth, label_next, page
 from benchmarks.bench import BF16, _arguments, _equal_sides, difference, table, text
 from benchmarks.peers import Side
 from benchmarks.plain import PlainNetwork, Problem, Step, plain_step, problem
@@ -139,3 +139,27 @@ def test_growth_points_name_rows_and_keys_that_exist() -> None:
     found = {axis.title: [{"x": float(v), "seconds": v / 100, "bytes": 1e6 * v} for v in axis.values]
              for axis in growth.AXES}  # fmt: skip
     assert growth.text(found).count("linear: ") == 2 * len(growth.AXES)
+
+
+def test_labels_saved_are_those_that_chance_needs_more() -> None:
+    chance = [{10: 0.4, 20: 0.6, 40: 0.8}, {10: 0.4, 20: 0.6, 40: 0.7}]
+    ours = [{10: 0.6, 20: 0.8, 40: 0.9}, {10: 0.5, 20: 0.7, 40: 0.9}]
+    assert label_next.saved(ours, chance, 40) == "20.0 ± 0.0"
+    assert label_next.saved(ours, chance, 20).startswith("7.5 ± ")  # reached with 10, and with 15
+    assert label_next.saved(chance, ours, 40) == "not reached in 2 of 2"
+
+
+def test_a_curve_counts_classes_without_a_label_as_wrong() -> None:
+    """Heaps far apart: ten typical examples name them all, and answer all that is fresh."""
+    of = np.repeat(np.arange(4), 40)
+    x = (
+        9 * np.eye(4, dtype=np.float32)[of]
+        + np.random.default_rng(0).normal(size=(160, 4)).astype(np.float32) / 9
+    )
+    data = label_next.Data("heaps", 4, x, of, np.tile([False, True], 80))
+    rows = (np.flatnonzero(~data.fresh), np.flatnonzero(data.fresh))
+    strategy = label_next.strategy_of("nearest_centroid", 4)
+    found = label_next.curve(strategy, data, rows, label_next.as_the_command, 0)
+    assert found[10] == 1.0 and list(found) == list(range(10, 80, 10))
+    one = label_next.curve(strategy, data, rows, lambda now, seed: np.arange(10), 0)
+    assert one[10] == 0.25

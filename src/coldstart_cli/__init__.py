@@ -19,19 +19,20 @@ __all__ = [
     "choose",
     "compare",
     "evaluate",
+    "label_next",
     "load_run",
     "train",
 ]
 
 if TYPE_CHECKING:  # what a type checker sees; at run time each is imported on first use
-    from coldstart_cli.api import RunResult, adapt, choose, compare, evaluate, load_run, train
+    from coldstart_cli.api import RunResult, adapt, choose, compare, evaluate, label_next, load_run, train
     from coldstart_cli.bundles.bundle import Bundle, Prediction
     from coldstart_cli.errors import JobError, RequestError
 else:
     __getattr__, __dir__ = face(
         __name__,
         {
-            "api": "RunResult adapt choose compare evaluate load_run train",
+            "api": "RunResult adapt choose compare evaluate label_next load_run train",
             "bundles.bundle": "Bundle Prediction",
             "errors": "JobError RequestError",
         },

@@ -30,6 +30,7 @@ from coldstart_cli.runs.run import Run, read_config
 
 if TYPE_CHECKING:
     from coldstart_cli.bundles.bundle import Bundle
+    from coldstart_cli.bundles.labelling import Proposed
     from coldstart_cli.choosing.choosing import Verdict
     from coldstart_cli.core.tasks import Strategy
 
@@ -202,6 +203,26 @@ def choose(*overrides: str, bundle: Place, config_dirs: Sequence[Place] = ()) ->
     from coldstart_cli.choosing import requests as of_choosing
 
     return of_choosing.choose([*overrides, f"bundle={os.fspath(bundle)}"], _texts(config_dirs))
+
+
+def label_next(*overrides: str, config_dirs: Sequence[Place] = ()) -> Proposed:
+    """Writes which rows of a pool to label next, as `coldstart label-next`.
+
+    Example:
+        >>> label_next("input=pool.csv", "dataset=tabular", "n=20", "output=first.csv").proposed
+        20
+
+    Args:
+        overrides: the keys of conf/label_next.yaml, such as `input=FILE`; without a bundle those of `adapt`.
+        config_dirs: as for `train`.
+
+    Raises:
+        RequestError: where the pool cannot be read, or nothing in it is left to label.
+    """
+    _check("label_next", overrides)
+    from coldstart_cli.bundles import requests as of_bundles
+
+    return of_bundles.label_next(overrides, _texts(config_dirs))
 
 
 def compare(*paths: RunResult | Place, confidence: float = CONFIDENCE, zone: float = ZONE) -> dict[str, Any]:

@@ -155,10 +155,11 @@ def _doubts(doubts: Sequence[Doubt]) -> list[str]:
     told = [f"wrong answers: {len(doubts):,} (wrong=FILE.csv has all), the most sure first"]
     told += [f"  {_doubt(one)}" for one in doubts[:MOST_ROWS]]
     suspicious = [one for one in doubts if one.label_looks_wrong]
+    suspicious.sort(key=lambda one: one.probability_of_label)
     if suspicious:
         told.append(
-            f"labels that look wrong: {len(suspicious):,}, by confident learning; look at them before you "
-            "believe the accuracy"
+            f"labels that look wrong: {len(suspicious):,}, by confident learning, the least likely first; "
+            "look at them before you believe the accuracy"
         )
         told += [f"  {_doubt(one)}" for one in suspicious[:MOST_ROWS]]
     return told
