@@ -29,6 +29,15 @@ def test_several_strategies_lead_to_what_to_do(here: None) -> None:
         adapt(("strategy=logistic,protonet", *WORDS[1:]), [], run=None, bundle=Path("b"))
 
 
+def test_without_a_strategy_the_plain_one_for_such_inputs_is_taken_and_said(here: None) -> None:
+    with pytest.warns(RuntimeWarning, match=r"^strategy: none is named; strategy=logistic model=features"):
+        bundle = adapt(
+            ("dataset=arrays", "dataset.root=points.npz", "hardware=cpu"), [], run=None, bundle=Path("b")
+        )
+    assert (bundle.card.strategy, bundle.card.model) == ("logistic", "features")
+    assert "standardise" in bundle.card.build.recipe
+
+
 def test_a_dry_run_says_what_adapting_takes_and_writes_nothing(here: None) -> None:
     found = outlook((*WORDS, "bundle=b"), [])
     assert (found.to_select, found.to_estimate, found.bundle) == (0, 12, "b") and found.seconds > 0

@@ -143,7 +143,7 @@ def test_one_class_is_no_task(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (("export", "bundle=b", "input=point.npz"), "input: point.npz is not there; did you mean points.npz"),
         (
-            ("adapt", "model=hf_text", "dataset=text"),
+            ("adapt", "strategy=logistic", "model=hf_text", "dataset=text"),
             "model.path: is null; give a folder, package:NAME/FOLDER",
         ),
         (("predict", "bundle=b", "input=points.npz", "threshold=2"), "threshold: 2 is not between 0 and 1"),

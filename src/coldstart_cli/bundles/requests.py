@@ -5,14 +5,16 @@ Torch is imported once the config is known to compose, so that a misspelt key is
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coldstart_cli.config import composition
+from coldstart_cli.config.candidate_files import Preference, candidates_file, candidates_in
 from coldstart_cli.config.typed import quoted
-from coldstart_cli.datasets.readers.npz import Archive
+from coldstart_cli.datasets.own.kinds import are_vectors, kind_of
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.requests import changed_config, left_as_found
 from coldstart_cli.runs.run import Run
@@ -53,7 +55,8 @@ def adapt(
     Raises:
         RequestError: for what cannot be adapted.
     """
-    config, values, of = composed(overrides, config_dirs, run=run, bundle=bundle)
+    words = overrides if run is not None else _with_strategy(overrides, config_dirs)
+    config, values, of = composed(words, config_dirs, run=run, bundle=bundle)
     with left_as_found():
         from coldstart_cli.bundles import adapting
 
@@ -62,7 +65,7 @@ def adapt(
 
 def outlook(overrides: Sequence[str], config_dirs: Sequence[str]) -> Outlook:
     """What `adapt` would do, without doing it; arguments and errors as of `adapt`."""
-    config, values, of = composed(overrides, config_dirs, run=None, bundle=None)
+    config, values, of = composed(_with_strategy(overrides, config_dirs), config_dirs, run=None, bundle=None)
     with left_as_found():
         from coldstart_cli.bundles import adapting
 
@@ -127,6 +130,33 @@ def _holds_images(place: Path) -> bool:
     return place.is_dir() and not any(entry.suffix.lower() in SUFFIXES for entry in place.iterdir())
 
 
+def _with_strategy(words: Sequence[str], config_dirs: Sequence[str]) -> Sequence[str]:
+    """With the plain strategy for such inputs, where none is named: `choose`'s that needs no reason.
+
+    The default of `train` learns from a source, which one task of your own does not have.
+    """
+    named = ("strategy", "run=", "experiment=", "+experiment=")
+    if any(word.startswith(named) for word in words):
+        return words
+    config, _, _ = composed(words, config_dirs, run=None, bundle=None)
+    kind = kind_of(config["dataset"])
+    if kind is None:
+        return words
+    candidates = candidates_in(candidates_file(kind, config_dirs))
+    plain = next((one for one in candidates if one.prefer == Preference()), None)
+    if plain is None:
+        return words
+    asked = {word.partition("=")[0] for word in words}
+    chosen = [word for word in plain.words if word.partition("=")[0] not in asked]
+    warnings.warn(
+        f"strategy: none is named; {' '.join(chosen)}, the plain one for such inputs (coldstart choose "
+        "compares several)",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return [*chosen, *words]
+
+
 def composed(
     overrides: Sequence[str], config_dirs: Sequence[str], *, run: Path | None, bundle: Path | None
 ) -> tuple[dict[str, Any], dict[str, Any], Run | None]:
@@ -163,17 +193,15 @@ def _model_for(config: Mapping[str, Any], words: Sequence[str]) -> list[str]:
 
     The default model reads images; an untrained network over given features would only spoil them.
     """
+    node, features = config["dataset"], "model=features"
     if any(word.startswith(("model", "experiment=", "+experiment=")) for word in words):
-        return []
-    node = config["dataset"]
-    layout = str(node["_target_"]).removeprefix("coldstart_cli.datasets.")
-    if layout == "tabular":
-        return ["model=features"]
-    if layout != "arrays" or node["root"] is None or not Path(node["root"]).expanduser().is_file():
-        return []
-    with Archive(Path(node["root"]).expanduser()) as archive:
-        shape, _ = archive.header(node["x_key"], "x_key")
-    return ["model=features", "dataset.standardise=true"] if len(shape) == 2 else []
+        chosen = list[str]()
+    else:
+        chosen = [features] if are_vectors(node) or str(node["_target_"]).endswith(".tabular") else []
+    if features in (*chosen, *words) and are_vectors(node):
+        named = any(word.startswith("dataset.standardise=") for word in words)
+        chosen += [] if named else ["dataset.standardise=true"]
+    return chosen
 
 
 def _as_the_run_names_it(

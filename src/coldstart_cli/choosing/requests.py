@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from coldstart_cli.bundles.requests import composed
 from coldstart_cli.config import composition
 from coldstart_cli.config.candidate_files import Candidate, candidates_file, candidates_in
 from coldstart_cli.config.typed import quoted
-from coldstart_cli.datasets.readers.npz import Archive
+from coldstart_cli.datasets.own.kinds import kind_of
 from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.experiment.requests import left_as_found
 
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from coldstart_cli.choosing.contest import Told
     from coldstart_cli.choosing.entrants import Composed
     from coldstart_cli.choosing.plan import ChoosePlan
-
-KINDS = {"text": "text", "image_folder": "image", "tabular": "vectors"}
-"""Layouts whose inputs are of one kind -> the file of their candidates."""
-PUBLISHED = ("banking77", "clinc150", "sentences")
-"""Data sets of texts with a training and a test part."""
 
 
 def choose(
@@ -94,27 +89,13 @@ def _kind(words: Sequence[str], config_dirs: Sequence[str]) -> str:
         RequestError: where the data set is not data of your own.
     """
     config, _, _ = composed(words, config_dirs, run=None, bundle=None)
-    node, name = config["dataset"], config["names"]["dataset"]
-    layout = str(node["_target_"]).removeprefix("coldstart_cli.datasets.")
-    if layout in KINDS:
-        return KINDS[layout]
-    if layout in PUBLISHED:
-        return "text"
-    if layout != "arrays":
+    kind = kind_of(config["dataset"])
+    if kind is None:
         raise RequestError(
-            f"dataset: {name} is not data of your own; choose dataset=text, tabular, image_folder or arrays "
-            "with dataset.root=PATH"
+            f"dataset: {config['names']['dataset']} is not data of your own; choose dataset=text, tabular, "
+            "image_folder or arrays with dataset.root=PATH"
         )
-    return _kind_of_arrays(node)
-
-
-def _kind_of_arrays(node: Mapping[str, Any]) -> str:
-    place = None if node["root"] is None else Path(node["root"]).expanduser()
-    if place is None or not place.is_file():
-        return "vectors"
-    with Archive(place) as archive:
-        shape, _ = archive.header(node["x_key"], "x_key")
-    return "image" if len(shape) == 4 else "vectors"
+    return kind
 
 
 def _named(kind: str, plan: ChoosePlan, config_dirs: Sequence[str]) -> list[Candidate]:
