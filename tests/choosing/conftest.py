@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 TABLE = ("dataset=tabular", "dataset.root=table.csv", "hardware=cpu", "hardware.threads=1")
-QUICK = ("candidates=[logistic,ridge,nearest_centroid]",)
+QUICK = ("candidates=[ridge,nearest_centroid]",)
 
 
 def write_table(path: Path, n: int, noise: float, seed: int = 0) -> None:

@@ -40,7 +40,7 @@ def test_what_cannot_be_chosen_from_is_refused_in_one_line(
 
 def test_a_dry_run_writes_nothing(here: Path) -> None:
     found = outlook([*TABLE, *QUICK, "bundle=b"], [])
-    assert set(found.seconds) == {"logistic", "ridge", "nearest_centroid"}
+    assert set(found.seconds) == {"ridge", "nearest_centroid"}
     assert (found.deal.n_folds, found.deal.n_repeats) == (8, 2) and all(
         s >= 0 for s in found.seconds.values()
     )

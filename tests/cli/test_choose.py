@@ -29,8 +29,8 @@ def test_a_leaderboard_a_verdict_and_what_to_do_next(here: Path, capsys: pytest.
         "ms",
         "MB",
     ]
-    assert first.startswith("* logistic")
-    assert "* logistic by the rule (the first of those that need no reason); cross-validation on 24" in out
+    assert first.startswith("* ridge")
+    assert "* ridge by the rule (the first of those that need no reason); cross-validation on 24" in out
     assert "coldstart predict 'bundle=my tickets' input=PATH" in out
     code, out, _ = call(capsys, "choose", *TABLE, *QUICK, "bundle=my tickets")
     assert code == 2
@@ -39,7 +39,7 @@ def test_a_leaderboard_a_verdict_and_what_to_do_next(here: Path, capsys: pytest.
 def test_json_holds_the_verdict(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, "choose", *TABLE, *QUICK, "bundle=b", "--json")
     found = json.loads(out)
-    assert code == 0 and found["winner"] == "logistic" and found["bundle"] == "b" and len(found["rows"]) == 3
+    assert code == 0 and found["winner"] == "ridge" and found["bundle"] == "b" and len(found["rows"]) == 2
     write_table(Path("table.csv"), 1, 0.1)
     code, out, _ = call(capsys, "choose", *TABLE, *QUICK, "bundle=b", "overwrite=true")
     assert code == 0 and "by the rule" in out and "no label can be held out to judge by" in out
@@ -47,6 +47,6 @@ def test_json_holds_the_verdict(here: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_a_dry_run_and_several_points(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, "choose", *TABLE, *QUICK, "--dry-run")
-    assert code == 0 and out.startswith("would judge 3 candidates in 8 folds, dealt 2 times: about ")
+    assert code == 0 and out.startswith("would judge 2 candidates in 8 folds, dealt 2 times: about ")
     code, _, err = call(capsys, "choose", "-m", *TABLE)
     assert code == 2 and err.startswith("choose: it makes one bundle")

@@ -45,8 +45,8 @@ def sharing(task: Task, n_labelled: int) -> Support:
 def test_shared_labels_start_from_the_source_model(experiment: Make, name: str, n_labelled: int) -> None:
     try:
         made = experiment(f"strategy={name}", "dataset.n_unlabelled=2")
-    except RequestError as error:  # it answers in words
-        assert "no language head" in str(error)
+    except RequestError as error:  # it answers in words, or reads them
+        assert "no language head" in str(error) or "no text tower" in str(error)
         return
     strategy, task = made.strategy.eval(), made.source.tasks("new", [0])[0]
     if strategy.needs_labels:  # it learns from them, or from names, and has no source model to start from
