@@ -101,3 +101,24 @@ def test_luck_lowers_what_the_card_says(here: Path, monkeypatch: pytest.MonkeyPa
     assert less.rows[0].value == pytest.approx(found.mean)
     assert found.low == pytest.approx((plain.rows[0].low or 0.0) - 0.1)
     assert found.high == plain.rows[0].high
+
+
+def test_the_rule_asks_frozen_candidates_in_more_folds_than_a_slow_one_allows(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from coldstart_cli.choosing.contest import Deal
+
+    asked = []
+    honest, dealt = choosing.judged, choosing.dealt
+
+    def spy(entrants: list[choosing.Entrant], deal: Deal, *more: object) -> list[choosing.Judged]:
+        asked.append((deal, [entrant.name for entrant in entrants]))
+        return honest(entrants, deal, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(choosing, "judged", spy)
+    monkeypatch.setattr(choosing, "dealt", lambda *a: (Deal(2, 1), *dealt(*a)[1:]))
+    verdict, bundle = choose([*TABLE, *QUICK, "bundle=b"], [])
+    assert asked[0] == (Deal(2, 1), ["ridge", "nearest_centroid"])
+    assert asked[1:3] == [(Deal(8, 2), ["ridge"]), (Deal(8, 2), ["nearest_centroid"])]
+    found = bundle.card.cross_validation
+    assert (verdict.folds, verdict.repeats) == (2, 1) and found is not None and found.folds == 8

@@ -76,9 +76,18 @@ def without_luck(found: CrossValidation, luck: float) -> CrossValidation:
     if luck == 0.0:
         return found
     if found.metric == "accuracy":
-        low = None if found.low is None else max(0.0, found.low - luck)
-        return replace(found, mean=max(0.0, found.mean - luck), low=low)
+        return replace(
+            found,
+            mean=max(0.0, found.mean - luck),
+            low=_less(found.low, luck),
+            balanced_accuracy=_less(found.balanced_accuracy, luck),
+            macro_f1=_less(found.macro_f1, luck),
+        )
     return replace(found, mean=found.mean + luck, high=None if found.high is None else found.high + luck)
+
+
+def _less(share: float | None, luck: float) -> float | None:
+    return None if share is None else max(0.0, share - luck)
 
 
 def _error(answers: Answers, objective: Objective) -> CrossValidation:

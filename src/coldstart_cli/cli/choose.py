@@ -142,7 +142,7 @@ def _reasons(verdict: Verdict) -> list[str]:
         lines.append(f"= cannot be told from it by these labels: {', '.join(names)}")
     if verdict.luck > 0:
         lines.append(
-            f"the winner's {verdict.metric} is what is left after {percent(verdict.luck)} points for having "
+            f"the winner's {verdict.metric} is what is left after {100 * verdict.luck:.1f} points for having "
             "been chosen by it"
             if verdict.metric == "accuracy"
             else f"the winner's {verdict.metric} has {significant(verdict.luck)} for having been chosen by it"
