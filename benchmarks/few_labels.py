@@ -51,7 +51,7 @@ def parts(name: str, data: Path, seed: int) -> tuple[Pairs, Pairs]:
             for part in ("train", "test")
         )
     random.Random(0).shuffle(rows)
-    pairs = [(row["text"], row["label"]) for row in rows]
+    pairs = [(row["text"], row["label"]) for row in rows if row["text"].strip()]
     return pairs[len(pairs) // 5 :], pairs[: len(pairs) // 5]
 
 

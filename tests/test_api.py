@@ -195,7 +195,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: compare("nothing"), "compare: nothing is not a folder"),
     (lambda: compare("outputs", confidence=95), "confidence: 95 is out of range; give a value from 0.5"),
     (
-        lambda: adapt("dataset=tabular", "dataset.root=no.csv", "model=mlp", bundle="b"),
+        lambda: adapt("strategy=logistic", "dataset=tabular", "dataset.root=no.csv", "model=mlp", bundle="b"),
         "dataset.root: no.csv",
     ),
     (lambda: adapt("bundle=b", bundle="b"), "adapt: run and bundle are arguments here"),

@@ -56,3 +56,14 @@ def test_arrays_of_images_have_the_candidates_of_images(here: Path) -> None:
 def test_a_model_that_is_named_is_that_of_all(here: Path) -> None:
     verdict, _ = choose([*TABLE, "candidates=[ridge]", "model=mlp", "untrained=true"], [])
     assert [row.model for row in verdict.rows] == ["mlp"]
+
+
+def test_arrays_of_vectors_are_standardised_for_linear_models(here: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(12, 3)) * np.array([1, 1000, 1])
+    np.savez("points.npz", x=x.astype(np.float32), y=np.repeat(["a", "b"], 6))
+    words = ["dataset=arrays", "dataset.root=points.npz", "candidates=[ridge]", "hardware=cpu"]
+    _, bundle = choose([*words, "bundle=b"], [])
+    assert bundle.card.build.recipe["standardise"]
+    with pytest.warns(RuntimeWarning, match="x is read as it is"):
+        _, plain = choose([*words, "bundle=c", "dataset.standardise=false"], [])
+    assert not plain.card.build.recipe.get("standardise")

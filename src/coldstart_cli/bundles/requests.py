@@ -148,6 +148,7 @@ def _with_strategy(words: Sequence[str], config_dirs: Sequence[str]) -> Sequence
         return words
     asked = {word.partition("=")[0] for word in words}
     chosen = [word for word in plain.words if word.partition("=")[0] not in asked]
+    chosen = standardised(chosen, words, config["dataset"])
     warnings.warn(
         f"strategy: none is named; {' '.join(chosen)}, the plain one for such inputs (coldstart choose "
         "compares several)",
@@ -193,15 +194,23 @@ def _model_for(config: Mapping[str, Any], words: Sequence[str]) -> list[str]:
 
     The default model reads images; an untrained network over given features would only spoil them.
     """
-    node, features = config["dataset"], "model=features"
     if any(word.startswith(("model", "experiment=", "+experiment=")) for word in words):
-        chosen = list[str]()
-    else:
-        chosen = [features] if are_vectors(node) or str(node["_target_"]).endswith(".tabular") else []
-    if features in (*chosen, *words) and are_vectors(node):
-        named = any(word.startswith("dataset.standardise=") for word in words)
-        chosen += [] if named else ["dataset.standardise=true"]
-    return chosen
+        return []
+    node = config["dataset"]
+    if str(node["_target_"]).endswith(".tabular"):
+        return ["model=features"]
+    return standardised(["model=features"], words, node) if are_vectors(node) else []
+
+
+def standardised(chosen: Sequence[str], words: Sequence[str], node: Mapping[str, Any]) -> list[str]:
+    """Words chosen beside a user's, with arrays of vectors standardised for a linear model of them.
+
+    Args:
+        node: of the data set.
+    """
+    asked = any(word.startswith("dataset.standardise=") for word in words)
+    linear = "model=features" in chosen and are_vectors(node) and not asked
+    return [*chosen, "dataset.standardise=true"] if linear else list(chosen)
 
 
 def _as_the_run_names_it(

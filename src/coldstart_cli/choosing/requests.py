@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from coldstart_cli.bundles.requests import composed
+from coldstart_cli.bundles.requests import composed, standardised
 from coldstart_cli.config import composition
 from coldstart_cli.config.candidate_files import Candidate, candidates_file, candidates_in
 from coldstart_cli.config.typed import quoted
@@ -68,22 +68,24 @@ def _asked(words: Sequence[str], config_dirs: Sequence[str]) -> tuple[list[Compo
 
     plan = plan_of(values)
     made = []
-    for one in [*_named(_kind(rest, config_dirs), plan, config_dirs), *_of_runs(plan)]:
-        config, values, run = composed(_words(one, rest), config_dirs, run=one.run, bundle=None)
+    node, kind = _data(rest, config_dirs)
+    for one in [*_named(kind, plan, config_dirs), *_of_runs(plan)]:
+        config, values, run = composed(_words(one, rest, node), config_dirs, run=one.run, bundle=None)
         made.append(Composed(one, config, adapting.plan_of(values), run))
     return made, plan
 
 
-def _words(candidate: Candidate, words: Sequence[str]) -> list[str]:
+def _words(candidate: Candidate, words: Sequence[str], node: Mapping[str, Any]) -> list[str]:
     """A candidate's words and the user's, which win: `model=` of a command is that of all but runs."""
     if candidate.run is not None:
         return [word for word in words if not word.startswith("model")]
     asked = {word.partition("=")[0].lstrip("+") for word in words}
-    return [*(word for word in candidate.words if word.partition("=")[0] not in asked), *words]
+    own = [word for word in candidate.words if word.partition("=")[0] not in asked]
+    return [*standardised(own, words, node), *words]
 
 
-def _kind(words: Sequence[str], config_dirs: Sequence[str]) -> str:
-    """Of the inputs: the name of a file of candidates.
+def _data(words: Sequence[str], config_dirs: Sequence[str]) -> tuple[Mapping[str, Any], str]:
+    """The data set's node, and the kind of its inputs: the name of a file of candidates.
 
     Raises:
         RequestError: where the data set is not data of your own.
@@ -95,7 +97,7 @@ def _kind(words: Sequence[str], config_dirs: Sequence[str]) -> str:
             f"dataset: {config['names']['dataset']} is not data of your own; choose dataset=text, tabular, "
             "image_folder or arrays with dataset.root=PATH"
         )
-    return kind
+    return config["dataset"], kind
 
 
 def _named(kind: str, plan: ChoosePlan, config_dirs: Sequence[str]) -> list[Candidate]:
