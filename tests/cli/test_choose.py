@@ -36,6 +36,18 @@ def test_a_leaderboard_a_verdict_and_what_to_do_next(here: Path, capsys: pytest.
     assert code == 2
 
 
+def test_what_is_wrong_with_the_data_is_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    head, first, *rest = Path("table.csv").read_text().splitlines()
+    # one class has four rows, all of them the same
+    Path("table.csv").write_text("\n".join([head, *[first] * 4, *rest[7:]]) + "\n")
+    code, out, err = call(capsys, "choose", *TABLE, *QUICK, "bundle=b")
+    assert code == 0, err
+    assert "note: 3 of 20 examples repeat another one" in out
+    _, out, _ = call(capsys, "choose", *TABLE, *QUICK, "bundle=b", "overwrite=true", "--json")
+    found = json.loads(out)
+    assert any("3 of 20 examples repeat" in line for line in found["said"]) and found["folds"] <= 8
+
+
 def test_json_holds_the_verdict(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, "choose", *TABLE, *QUICK, "bundle=b", "--json")
     found = json.loads(out)

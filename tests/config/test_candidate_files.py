@@ -44,7 +44,7 @@ def test_a_folder_of_your_own_comes_first(tmp_path: Path) -> None:
         ("a: {words: [], prefer: {classes: 3}}\n", "a.classes: there is no such key; did you mean most_cl"),
         ("a: {words: [], prefer: {most_classes: x}}\n", "a.most_classes: 'x' is no value for it"),
         ("a: {words: [], prefer: 3}\n", "a.prefer: there is no such key"),
-        ("a: ${oc.env:HOME}\n", "cannot be read as candidates"),
+        ("a: ${oc.env:HOME}\n", "cannot be read as a mapping of names to candidates"),
     ],
 )
 def test_a_spoiled_file_is_refused_in_one_line(text: str, message: str, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_a_folder_of_your_own_may_hold_searches(tmp_path: Path) -> None:
         ("- a\n", "is no mapping of keys to ranges; write"),
         ("", "is no mapping of keys to ranges; write"),
         ("a: interval(0, 1)\na: interval(0, 2)\n", "gives a twice; keep one"),
-        ("a: ${oc.env:HOME}\n", "cannot be read as a search"),
+        ("a: ${oc.env:HOME}\n", "cannot be read as a mapping of keys to ranges"),
     ],
 )
 def test_what_is_no_search_is_refused(tmp_path: Path, text: str, said: str) -> None:

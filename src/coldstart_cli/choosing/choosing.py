@@ -13,8 +13,8 @@ from coldstart_cli.bundles.adapting import Rehearsed, bundled, chosen_steps
 from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.bundles.estimates import estimated, without_luck
 from coldstart_cli.bundles.folder import refuse_to_overwrite
-from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal
-from coldstart_cli.choosing.contest import Deal, Judged, Told, dealt, judged, scores
+from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal, Told
+from coldstart_cli.choosing.contest import Deal, Judged, dealt, judged, scores
 from coldstart_cli.choosing.entrants import Composed, Entrant, entered
 from coldstart_cli.choosing.learning_curve import MOST_SIZES, REPEATS, MoreLabels, foretold, learning_curve
 from coldstart_cli.choosing.plan import ChoosePlan
@@ -128,12 +128,7 @@ def chosen(
     deal, entrants, slow = dealt(entrants, time_left())
     judges = judged(entrants, deal, folder, told)
     place, favoured = favourite(judges, _frozen_share(judges, deal, folder, time_left(), told))
-    found = scores(judges)
-    choice = (
-        Choice(place, False, math.nan, (), 0.0)
-        if found is None
-        else choose(*found, place, alpha=asked.alpha, seed=entrants[0].ready.support.seed)
-    )
+    choice = _choice(judges, place, asked.alpha)
     winner = judges[choice.winner]
     answers = _final_answers(winner, deal, folder, time_left(), told)
     more = _more(judges, choice.winner, time_left(), told)
@@ -153,11 +148,20 @@ def chosen(
         by=by,
         p=None if math.isnan(choice.p) else choice.p,
         luck=choice.luck,
-        folds=deal.n_folds,
-        repeats=deal.n_repeats,
+        # fewer than were dealt for, where classes have fewer labels
+        folds=deal.n_folds if winner.answers is None else winner.answers.n_folds,
+        repeats=deal.n_repeats if winner.answers is None else winner.answers.n_repeats,
         more=more,
         seconds=time.perf_counter() - started,
     ), bundle
+
+
+def _choice(judges: Sequence[Judged], place: int, alpha: float) -> Choice:
+    """By labels and rule, or by the rule alone where no label can be held out."""
+    found = scores(judges)
+    if found is None:
+        return Choice(place, overruled=False, p=math.nan, tied=(), luck=0.0)
+    return choose(*found, place, alpha=alpha, seed=judges[0].entrant.ready.support.seed)
 
 
 def _bundled(entrant: Entrant, settled: Rehearsed, told: Told) -> Bundle:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from coldstart_cli.bundles.adapting import chosen_steps
-from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal
+from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal, Told
 from coldstart_cli.choosing.entrants import Entrant
 from coldstart_cli.digests import json_digest
 from coldstart_cli.experiment.parts import preprocess_of
@@ -27,8 +27,6 @@ FEWER = ((8, 1), (5, 1), (4, 1), (3, 1), (2, 1))
 """Folds and repeats that take less time, the best first."""
 FORMAT = 1
 """Of the files in which answers are kept."""
-
-Told = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,9 @@ def foretold(of: str, points: Sequence[Point], n: int, k: float, accuracy: float
     if len(points) < 2:
         return None
     fitted = curves([point.k for point in points], [point.share for point in points], n, k)
-    gains = tuple(fitted.gain(more, CONFIDENCE) for more in sorted({k + 5, 2 * k}))
+    # five more and twice as many, unless these are nearly the same
+    asked = [k + 5] if abs(k - 5) < 3 else sorted((k + 5, 2 * k))
+    gains = tuple(fitted.gain(more, CONFIDENCE) for more in asked)
     needed = {}
     for goal in [goal for goal in GOALS if goal > accuracy][:2]:
         if (labels := fitted.labels_for(goal - accuracy, FARTHEST * k)) is not None:

@@ -16,8 +16,8 @@ from coldstart_cli.experiment.requests import left_as_found
 
 if TYPE_CHECKING:
     from coldstart_cli.bundles.bundle import Bundle
+    from coldstart_cli.bundles.held_out_labels import Told
     from coldstart_cli.choosing.choosing import Outlook, Verdict
-    from coldstart_cli.choosing.contest import Told
     from coldstart_cli.choosing.entrants import Composed
     from coldstart_cli.choosing.plan import ChoosePlan
 

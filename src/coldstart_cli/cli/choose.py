@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ from coldstart_cli.errors import RequestError
 from coldstart_cli.metrics.numbers import Numbers, duration, percent, significant
 from coldstart_cli.processes import streams
 from coldstart_cli.safe_text import printable
+
+CHOSEN = "chosen by coldstart choose"
+"""How the card's own line about the choice begins, of which more is said here."""
 
 if TYPE_CHECKING:
     from coldstart_cli.choosing.choosing import Outlook, Row, Verdict
@@ -58,9 +62,15 @@ def run(arguments: Namespace) -> int:
     with Progress() as progress:
         verdict, bundle = requests.choose(arguments.overrides, arguments.config_dir, progress.told)
     if arguments.json:
-        print(json.dumps({**asdict(verdict), "bundle": str(bundle.path)}, indent=2, allow_nan=False))
+        print(
+            json.dumps(
+                {**asdict(verdict), "bundle": str(bundle.path), "said": bundle.card.said},
+                indent=2,
+                allow_nan=False,
+            )
+        )
         return 0
-    print(*map(printable, _told(verdict, str(bundle.path))), sep="\n")
+    print(*map(printable, _told(verdict, str(bundle.path), bundle.card.said)), sep="\n")
     return 0
 
 
@@ -73,7 +83,7 @@ def _foretold(outlook: Outlook) -> list[str]:
     return lines + [f"  {name} is left out: {why}" for name, why in outlook.left_out.items()]
 
 
-def _told(verdict: Verdict, bundle: str) -> list[str]:
+def _told(verdict: Verdict, bundle: str, said: Sequence[str]) -> list[str]:
     named = shlex.quote(f"bundle={bundle}")
     return [
         *_table(verdict),
@@ -83,6 +93,7 @@ def _told(verdict: Verdict, bundle: str) -> list[str]:
         *([] if verdict.more is None else _more(verdict.more, verdict)),
         f"{bundle}: {verdict.winner}, adapted to all {verdict.labels} labels; "
         f"{duration(verdict.seconds)} s in all",
+        *(f"note: {notice}" for notice in said if not notice.startswith(CHOSEN)),
         "Next:",
         f"  coldstart predict {named} input=PATH   (new inputs of the same form)",
     ]

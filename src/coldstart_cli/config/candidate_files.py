@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from coldstart_cli.config.catalog import CANDIDATES
-from coldstart_cli.config.search_files import plain_file
+from coldstart_cli.config.search_files import plain_file, plain_mapping
 from coldstart_cli.errors import RequestError, suggestion
-from coldstart_cli.files.plain_yaml import LARGEST_YAML, yaml_values
-from coldstart_cli.files.untrusted import Foreign, read_text
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "most_classes": int, "frozen_below": (int, float), "named": bool,
@@ -64,14 +62,7 @@ def candidates_in(path: Path) -> list[Candidate]:
     Raises:
         RequestError: where it is not as the package's files are.
     """
-    try:
-        values = yaml_values(read_text(path, LARGEST_YAML))
-    except (OSError, Foreign) as error:
-        raise RequestError(
-            f"{path}: cannot be read as candidates ({error}); see coldstart cat candidates/text"
-        ) from error
-    if not isinstance(values, dict) or not values:
-        raise RequestError(f"{path}: is no mapping of names to candidates; see coldstart cat candidates/text")
+    values = plain_mapping(path, "names to candidates", "see coldstart cat candidates/text")
     return [_candidate(path, str(name), node) for name, node in values.items()]
 
 

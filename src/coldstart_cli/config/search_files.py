@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from coldstart_cli.config.catalog import SEARCH, catalogue, search_roots
 from coldstart_cli.errors import RequestError
@@ -26,20 +27,31 @@ def plain_file(group: str, name: str, config_dirs: Sequence[str]) -> Path | None
     return next((entry.path for entry in entries if entry.name == name), None)
 
 
+def plain_mapping(path: Path, what: str, remedy: str) -> dict[Any, Any]:
+    """What such a file holds.
+
+    Args:
+        what: as "keys to ranges", and `remedy`, for messages.
+
+    Raises:
+        RequestError: where it is not YAML, or holds anything but a mapping.
+    """
+    try:
+        values = yaml_values(read_text(path, LARGEST_YAML))
+    except (OSError, Foreign) as error:
+        raise RequestError(f"{path}: cannot be read as a mapping of {what} ({error}); {remedy}") from error
+    if not isinstance(values, dict) or not values:
+        raise RequestError(f"{path}: is no mapping of {what}; {remedy}")
+    return values
+
+
 def ranges_in(path: Path) -> list[str]:
     """Its lines as overrides, `key=range`.
 
     Raises:
         RequestError: where it is not a mapping of keys to texts.
     """
-    try:
-        values = yaml_values(read_text(path, LARGEST_YAML))
-    except (OSError, Foreign) as error:
-        raise RequestError(
-            f"{path}: cannot be read as a search ({error}); write key: interval(0.01, 1)"
-        ) from error
-    if not isinstance(values, dict) or not values:
-        raise RequestError(f"{path}: is no mapping of keys to ranges; write key: interval(0.01, 1)")
+    values = plain_mapping(path, "keys to ranges", "write key: interval(0.01, 1)")
     for key, value in values.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise RequestError(f"{path}: {key}: {value!r} is no range; write {key}: choice(1, 2, 4)")
