@@ -56,11 +56,13 @@ def test_replaced_leaves_other_keys_and_the_original_alone() -> None:
     assert node == {"lr": 1, "inner": {"lr": 2, "steps": 3}}
 
 
-def test_torch_is_given_back() -> None:
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_torch_is_given_back(deterministic: bool, torch_settings: None) -> None:
+    torch.use_deterministic_algorithms(deterministic)
     before = torch.get_num_threads(), torch.get_rng_state()
     with torch_as_it_was():
         torch.set_num_threads(before[0] + 1)
-        torch.use_deterministic_algorithms(True)
+        torch.use_deterministic_algorithms(not deterministic)
         torch.rand(1)
     assert torch.get_num_threads() == before[0] and torch.equal(torch.get_rng_state(), before[1])
-    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.are_deterministic_algorithms_enabled() == deterministic
