@@ -329,6 +329,8 @@ class Strategy(nn.Module, ABC):
     Attributes:
         learns_from_source: False where `fit` has nothing to do, as for a baseline from scratch, or where
             no parameter of it learns, as over a frozen encoder (`assembly` says so).
+        searches_source: `fit` chooses values on source tasks, with no parameter to train as well; without a
+            source it keeps those of its config.
         needs_classes: it cannot serve a regression.
         needs_labels: it cannot serve k = 0; a strategy without this can, where new classes are classes of the
             source.
@@ -348,6 +350,7 @@ class Strategy(nn.Module, ABC):
     """
 
     learns_from_source: bool = True
+    searches_source: bool = False
     preparing_steps: int = 0
     differentiates_twice: bool = False
     vectorize: bool = False  # all tasks of a batch in one call

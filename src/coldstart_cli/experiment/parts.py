@@ -168,7 +168,7 @@ class StrategyBuilder:
         # Over a frozen encoder there may be nothing to train: it then needs no source, and can be a
         # baseline.
         if not any(parameter.requires_grad for parameter in strategy.parameters()):
-            strategy.learns_from_source = False
+            strategy.learns_from_source = strategy.searches_source and source.has_source
         return strategy.to(self.hardware.device)
 
 

@@ -1,9 +1,9 @@
 """The only outer loops, and the optimizers they step.
 
-`episodic` learns from batches of tasks, `supervised` from batches of the pooled source examples.
-Both are generators that yield the metrics of each outer step; a step's data, and what a loss draws at
-random, such as dropout, are a function of (seed, step), so a loop that starts at step n continues one that
-was stopped there.
+`episodic` learns from batches of tasks, `supervised` from batches of the pooled source examples; `scored`
+tries values on tasks. All are generators that yield the metrics of each outer step; a step's data, and what
+a loss draws at random, such as dropout, are a function of (seed, step), so a loop that starts at step n
+continues one that was stopped there.
 """
 
 from __future__ import annotations
@@ -161,6 +161,19 @@ def supervised(
         values = {name: float(value.detach()) * share for name, value in metrics.items()}
         # A batch that every rank computed whole was drawn once, so only one rank counts it.
         yield _told(values, len(part) if divisible or ranks.first() else 0)
+
+
+def scored(
+    score: Callable[[Task], dict[str, float]], source: TaskSource, *, start: int
+) -> Iterator[dict[str, float]]:
+    """Steps without end that move nothing by a gradient: each hands one training task to `score`.
+
+    All ranks score the same task, so that what `score` keeps is the same on each.
+    """
+    for step in itertools.count(start):
+        (task,) = source.tasks("train", [step])
+        n = len(task.support) + len(task.query)
+        yield _told(score(task), n if ranks.first() else 0)
 
 
 def _augmented(task: Task) -> Task:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coldstart_cli.core.tasks import Support, Task
+from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.strategies.transfer.tip_adapter import TipAdapter, memory_logits
 
@@ -92,7 +94,7 @@ def test_without_labels_the_names_decide_as_in_name_centroid(
     centroid, _ = made_on(
         experiment, tiny_clip, pictures, "strategy=name_centroid", "strategy.temperature=0.01"
     )
-    assert not made.strategy.learns_from_source and made.strategy.refusal(made.source) is None
+    assert made.strategy.refusal(made.source) is None
     shape = replace(made.source.shape, k_shot=0)
     assert made.strategy.refusal(made.source.with_shape(shape)) is None  # k = 0 is served by names
     inputs = task.support.inputs
@@ -101,6 +103,61 @@ def test_without_labels_the_names_decide_as_in_name_centroid(
     assert len(list(made.strategy.adapt(unlabelled))) == 1
     found, theirs = (said(one.strategy, unlabelled, task) for one in (made, centroid))
     torch.testing.assert_close(found.softmax(1), theirs.softmax(1))
+
+
+def test_the_pair_that_does_best_on_source_tasks_is_taken(
+    experiment: Make, tiny_clip: Path, pictures: list[str]
+) -> None:
+    alphas, betas = [1.0, 40.0, 0.2], [5.5, 0.5]
+    made, task = made_on(
+        experiment, tiny_clip, pictures, "strategy=tip_adapter", f"strategy.search.alpha={alphas}",
+        f"strategy.search.beta={betas}", "strategy.search_tasks=5", "strategy.temperature=0.3",
+    )  # fmt: skip
+    strategy = made.strategy
+    assert isinstance(strategy, TipAdapter) and strategy.learns_from_source
+    expected = np.zeros((3, 2))
+    for source in made.source.tasks("train", range(5)):
+        assert source.support.names is not None
+        with torch.no_grad():
+            keys, query, names = (
+                F.normalize(strategy.network.encoder(x)).numpy()
+                for x in (source.support.inputs, source.query.inputs, source.support.names)
+            )
+        one_hot = np.eye(2)[source.support.targets.numpy()]
+        for (i, alpha), (j, beta) in itertools.product(enumerate(alphas), enumerate(betas)):
+            logits = alpha * np.exp(-beta * (1 - query @ keys.T)) @ one_hot + query @ names.T / 0.3
+            expected[i, j] += (logits.argmax(1) == source.query.targets.numpy()).mean()
+    assert len(np.unique(expected)) > 1  # the pairs differ, or the choice would show nothing
+    steps = list(strategy.fit(made.source))
+    assert len(steps) == 5  # one a task, then it ends
+    np.testing.assert_allclose(strategy.accuracies.numpy().reshape(3, 2), expected)
+    best = np.unravel_index(expected.argmax(), expected.shape)  # numpy's argmax is the first
+    assert steps[-1] == {"alpha": alphas[best[0]], "beta": betas[best[1]]}
+    predictor = next(strategy.adapt(task.support)).module
+    torch.testing.assert_close(torch.stack([predictor.alpha, predictor.beta]).tolist(), [*steps[-1].values()])
+    before = strategy.accuracies.clone()
+    strategy.accuracies.zero_()
+    first = next(strategy.fit(made.source))
+    resumed = list(strategy.fit(made.source, start=1))  # as after a stop: the rest of the same sum
+    assert len(resumed) == 4 and set(first) == {"alpha", "beta"}
+    torch.testing.assert_close(strategy.accuracies, before, rtol=0, atol=0)
+
+
+def test_a_source_classifier_comes_before_the_search(
+    experiment: Make, tiny_clip: Path, pictures: list[str]
+) -> None:
+    made, _ = made_on(
+        experiment, tiny_clip, pictures, "strategy=tip_adapter", "strategy.source_training=true",
+        "strategy.search_tasks=2", "training.steps=5",
+    )  # fmt: skip
+    assert made.strategy.preparing_steps == 3
+    metrics = list(made.strategy.fit(made.source))
+    assert ["loss" in m for m in metrics] == [True] * 3 + [False] * 2
+
+
+def test_half_a_grid_is_refused(experiment: Make, tiny_clip: Path, pictures: list[str]) -> None:
+    with pytest.raises(RequestError, match="search: it needs values of alpha and values of beta"):
+        made_on(experiment, tiny_clip, pictures, "strategy=tip_adapter", "~strategy.search.beta")
 
 
 def test_names_and_memory_each_count(experiment: Make, tiny_clip: Path, pictures: list[str]) -> None:
