@@ -109,7 +109,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     },
     "coldstart_cli.strategies.SourceSelection": {"pooled_share": None, "components": 1, **_HEAD},
     "coldstart_cli.strategies.TaskEncoder": {"gate_penalty": 0.0},
-    "coldstart_cli.strategies.TipAdapter": {"search": {}, "search_tasks": 1},
+    "coldstart_cli.strategies.TipAdapter": {"search": {}, "search_share": 0.1},
     "coldstart_cli.strategies.ccsa": _HEAD,
     "coldstart_cli.strategies.coral": _HEAD,
     "coldstart_cli.strategies.mmd": {"unbiased": False, **_HEAD},

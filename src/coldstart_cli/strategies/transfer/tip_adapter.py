@@ -12,7 +12,7 @@ from functools import partial
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt, Len
+from annotated_types import Ge, Gt, Len, Lt
 from torch import Tensor, nn
 
 from coldstart_cli.core.objectives import one_hot
@@ -47,7 +47,8 @@ class TipAdapter(Strategy):
         beta: how fast an example's say falls with its distance; the same.
         search: `alpha` and `beta`, lists of values of which every pair is tried on source tasks; empty: none.
             Of pairs that do equally well the first counts.
-        search_tasks: source tasks that decide, each an outer step, the last ones.
+        search_share: of the outer steps, the last ones, each of which tries all pairs on one source task; all
+            of them without `source_training`.
         temperature: that similarities to names are divided by, CLIP's own.
         lr: rate of the steps.
     """
@@ -71,7 +72,7 @@ class TipAdapter(Strategy):
         alpha: Annotated[float, Ge(0)],
         beta: Annotated[float, Gt(0)],
         search: dict[str, Annotated[list[float], Len(1)]],
-        search_tasks: Annotated[int, Ge(1)],
+        search_share: Annotated[float, Gt(0), Lt(1)],
         temperature: Annotated[float, Gt(0)],
         lr: Annotated[float, Gt(0)],
     ) -> None:
@@ -84,8 +85,7 @@ class TipAdapter(Strategy):
         self.learns_from_source = source_training or bool(search)
         self.seed, self.batch_size = seed, batch_size
         self.grid = list(itertools.product(search["alpha"], search["beta"])) if search else [(alpha, beta)]
-        self.search_tasks = min(search_tasks, n_steps) if search else 0
-        self.preparing_steps = n_steps - self.search_tasks if source_training and search else 0
+        self.preparing_steps = round((1 - search_share) * n_steps) if source_training and search else 0
         self.register_buffer("accuracies", torch.zeros(len(self.grid)))
         # A tensor that is filled anew, not numbers: recorded adaptations read it where it lies.
         self.register_buffer("pair", torch.tensor([alpha, beta]))
@@ -96,16 +96,13 @@ class TipAdapter(Strategy):
         training = partial(
             fit_classifier, self.network, source, self.optimizer, batch_size=self.batch_size, seed=self.seed
         )
-        if not self.search_tasks:
+        if not self.searches_source:
             return training(start=start) if self.source_training else iter(())
         phases = [
             (self.preparing_steps, lambda first: training(start=first)),
-            (self.search_tasks, lambda first: self._searched(source, first)),
+            (0, lambda first: scored(self._score, source, start=first)),
         ]
         return in_turn(phases, start)
-
-    def _searched(self, source: TaskSource, start: int) -> Iterator[dict[str, float]]:
-        return itertools.islice(scored(self._score, source, start=start), max(0, self.search_tasks - start))
 
     def _score(self, task: Task) -> dict[str, float]:
         """Adds the accuracies of all pairs of the grid on the task to those of earlier ones."""
