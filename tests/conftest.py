@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,13 +41,32 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("MKL_NUM_THREADS", threads)
 
 
+_n_kept = 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """What was imported stays: no garbage collection of a later test goes through it again."""
+    global _n_kept
+    if len(sys.modules) > _n_kept + 50:
+        _n_kept = len(sys.modules)
+        gc.collect()
+        gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def composed_once() -> Iterator[None]:
-    """What the package's own configs compose is composed once by each worker."""
-    from coldstart_cli.config import composition
-    from tests.kit.compositions import remembered
+    """What the package's own configs compose is composed once by each worker, and each file is read once."""
+    from hydra._internal.config_repository import ConfigRepository
 
-    with mock.patch.object(composition, "_composed", remembered(composition._composed)):
+    from coldstart_cli.config import building, composition
+    from tests.kit.compositions import read_once, remembered
+
+    with (
+        mock.patch.object(composition, "_composed", remembered(composition._composed)),
+        mock.patch.object(ConfigRepository, "load_config", read_once(ConfigRepository.load_config)),
+        mock.patch.object(building, "parameters_of", functools.cache(building.parameters_of)),
+    ):
         yield
 
 

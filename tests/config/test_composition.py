@@ -11,15 +11,16 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.global_hydra import GlobalHydra
 
 from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
-from tests.kit.compositions import remembered
+from tests.kit.compositions import read_once, remembered
 from tests.kit.places import REPOSITORY
 
 SINES = ("dataset=sinusoid", "model=mlp")
-HYDRAS = inspect.unwrap(composition._composed)
+HYDRAS, READ = inspect.unwrap(composition._composed), ConfigRepository.load_config
 
 
 def composed(*overrides: str) -> dict[str, Any]:
@@ -29,8 +30,11 @@ def composed(*overrides: str) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True, scope="module")
 def by_hydra() -> Iterator[None]:
-    """Every word goes through Hydra here."""
-    with mock.patch.object(composition, "_composed", HYDRAS):
+    """Every word goes through Hydra here, which reads every file."""
+    with (
+        mock.patch.object(composition, "_composed", HYDRAS),
+        mock.patch.object(ConfigRepository, "load_config", READ),
+    ):
         yield
 
 
@@ -214,6 +218,27 @@ def test_what_other_tests_compose_in_short_is_what_hydra_composes(
         found = composed(*words)
         assert found == whole and [*found["strategy"]] == [*whole["strategy"]]
         found["strategy"]["inner_lr"] = "changed by a test"  # which is its own
+
+
+def test_files_that_are_read_once_compose_the_same_whatever_was_composed_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    several = (("experiment=smoke",), ("strategy=guarded", "strategy@strategy.transfer=leep"), ())
+    whole = [composed(*words) for words in several]
+    monkeypatch.setattr(ConfigRepository, "load_config", read_once(READ))
+    for _ in range(2):
+        assert [composed(*words) for words in several] == whole
+
+
+def test_a_folder_of_ones_own_is_read_at_every_composition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ConfigRepository, "load_config", read_once(READ))
+    (tmp_path / "optimizer").mkdir()
+    for rate in (0.5, 0.25):
+        (tmp_path / "optimizer" / "mine.yaml").write_text(f"defaults: [sgd]\nlr: {rate}\n")
+        search = composition.search_path([str(tmp_path)])
+        assert composed(*search, "optimizer=mine")["optimizer"]["lr"] == rate
 
 
 def test_what_other_tests_compose_in_short_is_refused_as_by_hydra(monkeypatch: pytest.MonkeyPatch) -> None:

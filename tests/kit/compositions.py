@@ -11,11 +11,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.config_source import ConfigResult
 
 from tests.kit.places import CONF
 
 Compose = Callable[[Sequence[str]], dict[str, Any]]
+Load = Callable[[ConfigRepository, str], ConfigResult | None]
 _VALUE = re.compile(r"(seed|outputs|again|[a-z]\w*(\.\w+)+)=[^$]*")  # a value of a config, no interpolation
 _ABSENT = object()
 _YAML = "\n".join(path.read_text(encoding="utf-8") for path in sorted(CONF.rglob("*.yaml")))
@@ -50,6 +53,24 @@ def remembered(compose: Compose) -> Compose:
         return known[words]
 
     return composed
+
+
+def read_once(load: Load) -> Load:
+    """`load` of `ConfigRepository`, which reads a file of an installed package once, not at each composition.
+
+    Not where a folder is searched as well: a test may write into it between two compositions.
+    """
+    known: dict[tuple[str, ...], ConfigResult | None] = {}
+
+    def loaded(repository: ConfigRepository, config_path: str) -> ConfigResult | None:
+        if any(source.scheme() == "file" for source in repository.sources):
+            return load(repository, config_path)
+        key = (*(source.path for source in repository.sources), config_path)
+        if key not in known:
+            known[key] = load(repository, config_path)
+        return copy.deepcopy(known[key])  # composing changes what it was given
+
+    return loaded
 
 
 def _last(word: str) -> str:
