@@ -13,38 +13,8 @@ from coldstart_cli.core.tasks import Inputs, map_inputs, n_examples
 from coldstart_cli.errors import RequestError
 from coldstart_cli.evaluation.costs import parameter_count
 from coldstart_cli.models.pretrained.features import AT_ONCE, WORTH_KEEPING, Features
-from coldstart_cli.models.pretrained.text import FrozenText, HFText, Tokens
-
-SHAPE = {"input_ids": (6,), "attention_mask": (6,)}
-TEXTS = ["w1 w2 w3", "w7", "w4 w5 w6 w8 w9 w10 w11"]
-
-
-def encoder_at(path: Path | str, **changed: Any) -> HFText:
-    settings: dict[str, Any] = {
-        "pooling": "mean",
-        "layer": None,
-        "dtype": "fp32",
-        "normalise": True,
-        "frozen": False,
-        "adapter": None,
-        **changed,
-    }
-    return HFText(
-        SHAPE, path=str(path), preprocess=Tokens(path=str(path), max_length=16, in_prompt=False), **settings
-    )
-
-
-def frozen_at(path: Path | str, cached: Any) -> FrozenText:
-    return FrozenText(
-        cached,
-        path=str(path),
-        adapter=None,
-        max_length=16,
-        pooling="mean",
-        layer=None,
-        dtype="fp32",
-        batch_size=2,
-    )
+from coldstart_cli.models.pretrained.text import Tokens
+from tests.kit.text_encoders import TEXTS, encoder_at, frozen_at
 
 
 def test_frozen_encoder_keeps_its_features_and_leaves_the_state(tiny_bert: Path, tmp_path: Path) -> None:

@@ -15,39 +15,10 @@ from torch.nn import functional as F
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.models.preprocess import Preprocess
 from coldstart_cli.models.pretrained.features import Features
-from coldstart_cli.models.pretrained.text import EmbeddingBag, FrozenText, HFText, Tokens, masked_mean
+from coldstart_cli.models.pretrained.text import EmbeddingBag, HFText, Tokens, masked_mean
+from tests.kit.text_encoders import SHAPE, TEXTS, encoder_at, frozen_at
 
-SHAPE = {"input_ids": (6,), "attention_mask": (6,)}
-TEXTS = ["w1 w2 w3", "w7", "w4 w5 w6 w8 w9 w10 w11"]
 Make = Callable[..., Any]
-
-
-def encoder_at(path: Path | str, **changed: Any) -> HFText:
-    settings: dict[str, Any] = {
-        "pooling": "mean",
-        "layer": None,
-        "dtype": "fp32",
-        "normalise": True,
-        "frozen": False,
-        "adapter": None,
-        **changed,
-    }
-    return HFText(
-        SHAPE, path=str(path), preprocess=Tokens(path=str(path), max_length=16, in_prompt=False), **settings
-    )
-
-
-def frozen_at(path: Path | str, cached: Any) -> FrozenText:
-    return FrozenText(
-        cached,
-        path=str(path),
-        adapter=None,
-        max_length=16,
-        pooling="mean",
-        layer=None,
-        dtype="fp32",
-        batch_size=2,
-    )
 
 
 def test_tokens_fill_up_on_the_right_and_cut_off(tiny_bert: Path) -> None:
