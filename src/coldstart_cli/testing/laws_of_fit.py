@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -15,20 +16,25 @@ from coldstart_cli.core.tasks import Examples, Objective, Pool, Split, Strategy,
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.testing.law import apart, changed_in, law
-from coldstart_cli.testing.trial import Trial
+from coldstart_cli.testing.trial import Trial, computed_as_written
 from coldstart_cli.training import outer_loops
 from coldstart_cli.training.meta_batch import Found, TaskGradients, kind
 from coldstart_cli.training.optimizers import optimizers
 from coldstart_cli.training.randomness import step_seed
 
 _PAST_A_FIRST_PHASE = 17  # step of the 20 of experiment=smoke; a first phase may learn from the pool
-_FEW = {"meta_batch_size": 3}  # tasks of an outer step: a law asks whether, not how well
 
 
 def learns_from_tasks(trial: Trial) -> bool:
     """Whether its constructor names `vectorize`, that is, it can compute the tasks of a batch in one call."""
     encoders = trial.strategy.modules()
     return "vectorize" in trial.facts and all(getattr(m, "vectorizable", True) for m in encoders)
+
+
+def few(trial: Trial) -> dict[str, int]:
+    """Few tasks of an outer step and few inner steps: a law asks whether, not how well."""
+    inner_steps = trial.value("inner_steps")
+    return {"meta_batch_size": 3, **({"inner_steps": min(2, inner_steps)} if inner_steps else {})}
 
 
 class FewExamples(Pool):
@@ -107,7 +113,8 @@ def fit_lowers_its_losses(trial: Trial) -> str | None:
         made = trial.experiment(optimizer=steady, training={"steps": 80}, strategy=every_task)
         return islice(made.strategy.train().fit(SameTasks(made.source, 4, 96), start), 80 - start)
 
-    of_last_phase = [loss_of(metrics).keys() for metrics in begun(79)]
+    with computed_as_written():
+        of_last_phase = [loss_of(metrics).keys() for metrics in begun(79)]
     found: dict[str, list[float]] = {}
     step = 0
     for step, metrics in enumerate(begun(0), 1):
@@ -133,13 +140,13 @@ def fit_lowers_its_losses(trial: Trial) -> str | None:
 )
 def examples_are_drawn_to_within_a_step(trial: Trial) -> str | None:
     drawn: list[int] = []
-    with outer_loops.counting(drawn.append):
-        made = trial.experiment(strategy=_FEW)
+    with outer_loops.counting(drawn.append), computed_as_written():
+        made = trial.experiment(strategy=few(trial))
         next(made.strategy.train().fit(made.source), None)
         if not sum(drawn):
             return None  # a loop of its own, which counts nothing: such a number is refused for it
         most = 10 * drawn[0]
-        made = trial.experiment(strategy=_FEW, training={"examples": most})
+        made = trial.experiment(strategy=few(trial), training={"examples": most})
         steps, drawn[:] = made.strategy.train().fit(made.source), []
         sizes = []
         for _ in islice(steps, made.training.steps):
@@ -175,7 +182,7 @@ def stopped_training_goes_on_alike(trial: Trial) -> str | None:
     """A loss may be random, as with dropout, as long as a step always draws the same numbers."""
 
     def begun() -> tuple[Strategy, Experiment]:
-        made = trial.experiment(training={"steps": 4}, strategy=_FEW)
+        made = trial.experiment(training={"steps": 4}, strategy=few(trial))
         return made.strategy.train(), made
 
     strategy, made = begun()
@@ -184,15 +191,19 @@ def stopped_training_goes_on_alike(trial: Trial) -> str | None:
         whole.append(metrics)
         checkpoints.append(checkpoint_of(strategy))
     fresh, again = begun()
-    if list(taken(fresh, again, 0, 1)) != whole[:1]:
-        return "another training of the same seed begins otherwise"
+    with computed_as_written():
+        if list(taken(fresh, again, 0, 1)) != whole[:1]:
+            return "another training of the same seed begins otherwise"
     for stop in (1, 2, 3):
+        # The first goes on by recordings of its own, the others as it is written.
+        computed = contextlib.nullcontext() if stop == 1 else computed_as_written()
         second, again = begun()
         for state, moments in checkpoints[:stop][-1:]:  # none where fit has nothing to do
             second.load_state_dict(state)
             for (_, optimizer), moment in zip(optimizers(second), moments, strict=True):
                 optimizer.load_state_dict(moment)
-        rest = list(taken(second, again, min(stop, len(whole)), 4 - stop))
+        with computed:
+            rest = list(taken(second, again, min(stop, len(whole)), 4 - stop))
         if whole[stop:] != rest:
             return f"after a stop at step {stop} of 4 its metrics are others"
         if names := changed_in(strategy.state_dict(), second.state_dict()):
@@ -209,10 +220,11 @@ def vectorised_step_equals_looped_step(trial: Trial) -> str | None:
     """Without dropout, which draws different numbers for a batch than for its tasks."""
     states = []
     for mode in ("vmap", "loop"):
-        made = trial.experiment(optimizer_name="sgd", hardware={"vectorize": mode}, strategy=_FEW)
+        made = trial.experiment(optimizer_name="sgd", hardware={"vectorize": mode}, strategy=few(trial))
         # In double precision, where rounding does not hide a difference.
         strategy = made.strategy.double().eval()
-        list(islice(strategy.fit(made.source), 2))
+        with computed_as_written():
+            list(islice(strategy.fit(made.source), 2))
         states.append(strategy.state_dict())
     for name, value in states[0].items():
         difference = apart(value, states[1][name], rtol=1e-7, atol=1e-9)
@@ -228,11 +240,13 @@ def vectorised_step_equals_looped_step(trial: Trial) -> str | None:
 )
 def threads_change_no_bit(trial: Trial) -> str | None:
     told = []
-    for threads in (1, 2):
+    # On one thread as it is written; two replay recordings side by side.
+    for threads, computed in ((1, computed_as_written()), (2, contextlib.nullcontext())):
         hardware = {"threads": threads, "vectorize": "loop"}
-        made = trial.experiment(hardware=hardware, strategy=_FEW)
+        made = trial.experiment(hardware=hardware, strategy=few(trial))
         strategy = made.strategy.train()
-        told.append((list(taken(strategy, made, _PAST_A_FIRST_PHASE, 2)), strategy.state_dict()))
+        with computed:
+            told.append((list(taken(strategy, made, _PAST_A_FIRST_PHASE, 2)), strategy.state_dict()))
     if told[0][0] != told[1][0]:
         return "its metrics are others"
     names = changed_in(told[0][1], told[1][1])
@@ -253,7 +267,7 @@ def tasks_are_replayed_after_two(trial: Trial) -> str | None:
             known.append(gradients.replays.known(kind([task])))
             yield gradients([task])
 
-    made = trial.experiment(hardware={"vectorize": "loop"}, strategy=_FEW)
+    made = trial.experiment(hardware={"vectorize": "loop"}, strategy=few(trial))
     with mock.patch.object(outer_loops, "one_after_another", seen):
         list(islice(made.strategy.eval().fit(made.source, start=_PAST_A_FIRST_PHASE), 2))
     return None if known[2:] and all(known[2:]) else "it is computed as it is written"
@@ -264,7 +278,7 @@ def tasks_are_replayed_after_two(trial: Trial) -> str | None:
     "set it where the outer loss is differentiated through inner steps, and nowhere else",
 )
 def bf16_is_refused_through_gradients(trial: Trial) -> str | None:
-    made = trial.experiment(hardware={"precision": "bf16_second_order"}, strategy=_FEW)
+    made = trial.experiment(hardware={"precision": "bf16_second_order"}, strategy=few(trial))
     graphs = [False]
     grad: Any = torch.autograd.grad
 
@@ -273,7 +287,7 @@ def bf16_is_refused_through_gradients(trial: Trial) -> str | None:
         graphs.append(create_graph)
         return grad(*args, create_graph=create_graph, **kwargs)
 
-    with mock.patch.object(torch.autograd, "grad", seen), made.hardware.autocast():
+    with mock.patch.object(torch.autograd, "grad", seen), made.hardware.autocast(), computed_as_written():
         list(islice(made.strategy.train().fit(made.source, start=_PAST_A_FIRST_PHASE), 1))
     says = made.strategy.differentiates_twice
     if says != any(graphs):
