@@ -15,6 +15,7 @@ from coldstart_cli.evaluation.loop import shape_of, tasks_of
 from coldstart_cli.evaluation.scoring import scored
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.experiment.parts import preprocess_of
+from coldstart_cli.models.language.causal_lm import watching_keys_and_values
 from coldstart_cli.runs.run import Run
 from coldstart_cli.safe_text import printable
 from coldstart_cli.training.optimizers import optimizers
@@ -27,8 +28,10 @@ def forecast(experiment: Experiment, run: Run) -> str:
         One line for a sweep's table.
     """
     strategy, plan = experiment.strategy, experiment.training
-    training = _training_seconds(experiment)
-    evaluating, task = _evaluation_seconds(experiment)
+    kept = KeysAndValues()
+    with watching_keys_and_values(kept.see):
+        training = _training_seconds(experiment)
+        evaluating, task = _evaluation_seconds(experiment)
     preprocess = preprocess_of(experiment.config["model"], "model", experiment.config["trust"])
     cost = costs(strategy, task, experiment.evaluation, experiment.hardware, {}, preprocess)
     size = _bytes(strategy.state_dict().values())
@@ -41,12 +44,22 @@ def forecast(experiment: Experiment, run: Run) -> str:
     print(f"parameters {cost.parameters:,}")
     print(f"FLOPs      {cost.flops:,} for one input (a multiply-add is 2)")
     print(f"seconds    about {training:.0f} of training ({plan.steps} steps), {evaluating:.0f} of evaluation")
-    print(f"memory     {_memory(experiment)}")
+    print(f"memory     {_memory(experiment, kept)}")
     print(f"disk       about {max(1, round(7 * size / 2**20))} MiB of checkpoints")
     return f"about {training + evaluating:.0f} s"
 
 
-def _memory(experiment: Experiment) -> str:
+class KeysAndValues:
+    """The most tokens that a call of a language model had behind it, and the bytes that it keeps of them."""
+
+    def __init__(self) -> None:
+        self.n_tokens, self.size = 0, 0
+
+    def see(self, n_tokens: int, size: int) -> None:
+        self.n_tokens, self.size = max((self.n_tokens, self.size), (n_tokens, size))
+
+
+def _memory(experiment: Experiment, kept: KeysAndValues) -> str:
     """What the few real steps took, divided into what is known exactly and all the rest."""
     strategy = experiment.strategy
     held = {id(t): t for t in (*strategy.parameters(), *strategy.buffers())}.values()
@@ -59,6 +72,8 @@ def _memory(experiment: Experiment) -> str:
     }
     peak = experiment.hardware.peak_memory()
     of = "the device" if experiment.hardware.device.type == "cuda" else "the process"
+    if kept.n_tokens:
+        parts[f"keys and values of {kept.n_tokens:,} tokens"] = kept.size
     known = ", ".join(f"{name} {size / 2**20:,.1f}" for name, size in parts.items())
     rest = max(0, peak - sum(parts.values())) / 2**20
     return (

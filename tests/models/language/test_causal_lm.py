@@ -14,7 +14,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from coldstart_cli.models.language.causal_lm import CausalLM, context_of, past_length
+from coldstart_cli.models.language.causal_lm import (
+    CausalLM,
+    cache_bytes,
+    context_of,
+    past_length,
+    watching_keys_and_values,
+)
 from coldstart_cli.models.language.prompt import Prompt
 from coldstart_cli.models.language.token_tree import token_tree
 from coldstart_cli.models.pretrained.hf import imported
@@ -116,6 +122,27 @@ def test_all_continuations_in_one_call_are_scored_as_one_after_another(
     assert lm.context == (
         40 if kind == "gemma3" else 64 if kind == "gpt2" else 2048 if kind == "llama" else 32768
     )
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma3", "qwen3"])
+def test_keys_and_values_are_forecast_to_the_byte(tiny_lm: Path, tmp_path: Path, kind: str) -> None:
+    """Against the tensors that transformers caches in a plain call of two texts, and that ours does."""
+    networks(tmp_path)[kind].save_pretrained(tmp_path)
+    for file in tiny_lm.glob("token*"):
+        shutil.copy(file, tmp_path)
+    lm, theirs, seen = lm_at(tmp_path), of_transformers(tmp_path), list[tuple[int, int]]()
+    with torch.no_grad():
+        cache = theirs(torch.arange(14).view(2, 7), use_cache=True).past_key_values
+        with watching_keys_and_values(lambda n_tokens, size: seen.append((n_tokens, size))):
+            past = lm.keys_and_values(lm.embedded(ids(5, 9, 12, 20, 7)))
+            longer = lm.keys_and_values(lm.embedded(ids(8, 3)), past)
+    cached = sum(t.nbytes for layer in cache.layers for t in (layer.keys, layer.values))
+    assert cache_bytes(lm.cache_width, 7, 2, torch.float32) == cached
+    own = [sum(t.nbytes for pair in held for t in pair) for held in (past, longer)]
+    assert seen == [(5, own[0]), (7, own[1])]
+    # By hand: two layers, key heads of 8 numbers each, of which GPT-2 has two and the others share one.
+    heads = 2 if kind == "gpt2" else 1
+    assert own[1] == 2 * 2 * heads * 8 * 7 * 4
 
 
 def test_gradients_reach_the_vectors_and_the_past(tiny_lm: Path) -> None:

@@ -7,7 +7,9 @@ continuations after it. All have gradients. `label_likelihood.py` makes classes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, Literal, final
 
 import torch
@@ -43,6 +45,18 @@ from coldstart_cli.models.pretrained.text import (
 Past = tuple[tuple[Tensor, Tensor], ...]
 """Of each layer, keys and values (1, n_heads, P, head_dim) of the P tokens before; empty where P is 0."""
 
+_kept: ContextVar[Callable[[int, int], None]] = ContextVar("_kept", default=lambda n_tokens, size: None)
+
+
+@contextlib.contextmanager
+def watching_keys_and_values(watch: Callable[[int, int], None]) -> Iterator[None]:
+    """Calls `watch` with the tokens that each call of a language model has behind it, and their bytes."""
+    token = _kept.set(watch)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
 
 @final
 class CausalLM(Pretrained):
@@ -64,6 +78,7 @@ class CausalLM(Pretrained):
     Attributes:
         begins: (b,) the tokens that the tokenizer puts before a text.
         context: most tokens that the network reads at once.
+        cache_width: numbers that attention keeps of a token, in all layers.
         max_length: most tokens of a text.
         width: of a token's vector.
 
@@ -108,7 +123,8 @@ class CausalLM(Pretrained):
         body: Any = self.body
         if dtype != "fp32":
             body.set_output_embeddings(_Float32Layer(body.get_output_embeddings()))
-        self.context = context_of(config_of(preprocess.folder))
+        config = config_of(preprocess.folder)
+        self.context, self.cache_width = context_of(config), cache_width(config)
         self.width = self.feature_dim = body.get_input_embeddings().weight.shape[1]
         self.prompt = prompt
         # Once and here, so that a predictor needs no tokenizer.
@@ -212,6 +228,8 @@ class CausalLM(Pretrained):
             visible: (T, T) whether the token of a row sees that of a column; all see the past.
         """
         before = past_length(past)
+        n_kept = before + len(vectors)
+        _kept.get()(n_kept, cache_bytes(self.cache_width, n_kept, 1, vectors.dtype))
         seen = F.pad(visible, (before, 0), value=True)
         hidden = torch.zeros(seen.shape, dtype=vectors.dtype, device=seen.device)
         # As numbers: attention step by step adds them. Not -inf, whose differences are not numbers.
@@ -235,6 +253,20 @@ class CausalLM(Pretrained):
 def past_length(past: Past) -> int:
     """How many tokens it holds."""
     return past[0][0].shape[-2] if past else 0
+
+
+def cache_width(config: Any) -> int:
+    """2 * layers * key heads * head_dim: the numbers of a token's keys and values in all layers."""
+    text = config.get_text_config()
+    heads = text.num_attention_heads
+    key_heads = getattr(text, "num_key_value_heads", None) or heads
+    head_dim = getattr(text, "head_dim", None) or text.hidden_size // heads
+    return int(2 * text.num_hidden_layers * key_heads * head_dim)
+
+
+def cache_bytes(width: int, n_tokens: int, batch: int, dtype: torch.dtype) -> int:
+    """2 * layers * key heads * head_dim * tokens * batch * bytes: what keys and values take."""
+    return width * n_tokens * batch * dtype.itemsize
 
 
 def context_of(config: Any) -> int:
