@@ -69,6 +69,7 @@ def _machine() -> str:
         deterministic=True,
         vectorize="auto",
         replay=True,
+        shard=False,
     )
     return (
         f"Written by `make bench`: {plain.facts()['name']}, {usable_cores()} cores and as many threads, "

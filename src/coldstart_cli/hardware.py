@@ -41,6 +41,8 @@ class Hardware:
         vectorize: all tasks of a batch in one call (`vmap`) or one after another (`loop`). `auto` loops
             where a network with convolutions runs on a CPU, for vmap turns them into grouped convolutions, at
             half the speed and ten times the memory; and where an encoder cannot be lifted.
+        shard: while a run trains, each process holds a part of the weights, gradients and moments of encoders
+            (FSDP2), where otherwise each holds all of them; what is computed is the same.
         replay: the computation of a task is recorded once and replayed for later ones of its shape, with
             the same bits; otherwise each is computed as it is written, which is slower.
     """
@@ -55,6 +57,7 @@ class Hardware:
         deterministic: bool,
         vectorize: Literal["auto", "vmap", "loop"],
         replay: bool,
+        shard: bool,
     ) -> None:
         # Under torchrun the number of processes is decided already.
         place = ranks.place()
@@ -65,7 +68,12 @@ class Hardware:
         here = place.local_world if place.world > 1 else self.processes
         self.threads = max(1, usable_cores() // here) if threads is None else threads
         self.precision, self.deterministic, self.vectorize = precision, deterministic, vectorize
-        self.replay = replay
+        self.replay, self.shard = replay, shard
+        if shard and self.processes == 1:
+            raise RequestError(
+                "hardware.shard: true, and there is one process, with nobody to share the weights with; give "
+                "more (hardware=gpus, or hardware.processes=2), or hardware.shard=false"
+            )
 
     def prepare(self, seed: int) -> None:
         """Sets threads, determinism, whether tasks are replayed, and every global seed of this process."""

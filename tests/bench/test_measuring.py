@@ -22,6 +22,7 @@ def hardware() -> Hardware:
         deterministic=False,
         vectorize="auto",
         replay=True,
+        shard=False,
     )
 
 

@@ -80,6 +80,7 @@ def skeleton(build: BuildFacts, base: Path | None) -> nn.Module:
         deterministic=False,
         vectorize="loop",
         replay=False,
+        shard=False,
     )
     config = {
         "model": placed(build.model, base),

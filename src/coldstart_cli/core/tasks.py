@@ -346,6 +346,8 @@ class Strategy(nn.Module, ABC):
             where it draws random numbers, decides by values, or notes some.
         lowers_distance_by: the hyper-parameter that weighs the `distance` which its steps note and lower, or
             None.
+        shardable: `fit` calls its encoders as they are and gives them no other tensors, so that each process
+            may hold a part of their weights (`hardware.shard`).
         adversarial: it notes a `distance`, and its steps lower what a discriminator sees in its place.
     """
 
@@ -364,6 +366,7 @@ class Strategy(nn.Module, ABC):
     replayable: bool = True
     lowers_distance_by: str | None = None
     adversarial: bool = False
+    shardable: bool = False
 
     @property
     def transductive(self) -> bool:

@@ -21,6 +21,7 @@ from coldstart_cli.errors import RequestError, Unserved, suggestion
 from coldstart_cli.evaluation.loop import EvaluationPlan, served, shape_of
 from coldstart_cli.experiment.example_budget import steps_for
 from coldstart_cli.experiment.parts import StrategyBuilder, evaluated_source, facts_of, source_of
+from coldstart_cli.experiment.sharding import check_sharding
 from coldstart_cli.experiment.trainer import TrainingPlan, validation_shape
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.loggers.logger import Logger
@@ -112,6 +113,8 @@ def assemble(config: Mapping[str, Any], run: Run | None = None) -> Experiment:
             trained_before = is_trained and role == "strategy"
             _check_strategy(strategy, role, source, evaluation, is_trained=trained_before)
     check_precision(hardware, contestants["strategy"][""])
+    if not is_trained:
+        check_sharding(hardware, contestants["strategy"][""])
     check_augmentation(training, source)
     facts = {"n_way": source.shape.n_way, **builder.known}
     return Experiment(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +17,12 @@ from coldstart_cli.core.tasks import Strategy, TaskShape, TaskSource
 from coldstart_cli.errors import JobError, RequestError
 from coldstart_cli.evaluation.loop import tasks_of
 from coldstart_cli.evaluation.scoring import scored_together
+from coldstart_cli.experiment import sharding
 from coldstart_cli.files.durable import append_jsonl, sync, truncate
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.loggers.logger import Logger
 from coldstart_cli.metrics.names import VALIDATION
-from coldstart_cli.processes import ranks
+from coldstart_cli.processes import ranks, shards
 from coldstart_cli.processes.signals import StopOnSignal
 from coldstart_cli.runs.run import Run
 from coldstart_cli.training.augmentation import Augmentation
@@ -111,6 +111,7 @@ class Training:
                 raise RequestError(
                     f"run: {run.path} has checkpoints of another training; start anew with again=true"
                 ) from error
+        self.held = sharding.held(strategy, hardware)
         for name, length in self.lengths.items():
             if not ranks.first():
                 break
@@ -136,7 +137,8 @@ class Training:
                 self._validate(loggers, stop)
             stopping = stop.requested  # read once: a stop below must have been saved here
             # By the clock, not by steps: a crash then costs the same time whether steps are fast or slow.
-            if stopping or self.hardware.now() - saved > self.plan.checkpoint_seconds:
+            late = self.hardware.now() - saved > self.plan.checkpoint_seconds
+            if stopping or self.held.agreed(late):
                 self._save()
                 saved = self.hardware.now()
             if stopping:
@@ -149,10 +151,11 @@ class Training:
                 logger.advance(self.step)
         if self.step > 0:
             if self.source.validation == "none":  # nothing says that an earlier state was better
-                self.best_step, self.best = self.step, self.strategy.state_dict()
+                self.best_step, self.best = self.step, self.held.state()
             self._save()
         else:  # nothing was learned, as by `scratch`; its validation value is there for a search
-            self.checkpoints.save_best({"strategy": self.strategy.state_dict(), "step": 0})
+            self.checkpoints.save_best({"strategy": self.held.state(), "step": 0})
+        self.held.end()
 
     def _one_step(self, steps: Iterator[dict[str, float]]) -> dict[str, float] | None:
         self.strategy.train()
@@ -174,7 +177,7 @@ class Training:
     def _refuse_unless_weights_are_finite(self) -> None:
         learning = {name: p for name, p in self.strategy.named_parameters() if p.requires_grad}
         # A sum reads each weight once and is faster than any norm; one number is copied from the device.
-        total = float(sum(weights.detach().sum() for weights in learning.values()))
+        total = shards.total(learning.values())
         if not math.isfinite(total):  # the loss before this step was finite, its gradient was not
             self._refuse_unless_finite(*_not_finite(learning))
 
@@ -226,10 +229,11 @@ class Training:
             beside=False,
         )
         values = []
-        for scores in ranks.spread(tasks, together):
-            if stop.requested:
-                return
-            values += [score.value for score in scores]
+        with self.held.whole():
+            for scores in ranks.spread(tasks, together):
+                if stop.requested:
+                    return
+                values += [score.value for score in scores]
         value = sum(values) / len(values)
         name = f"{VALIDATION}{source.objective.headline}"
         # An untrained network may diverge where a trained one does not: it is no candidate then.
@@ -240,8 +244,7 @@ class Training:
         # Strictly better: of equal states the earlier one is kept.
         if math.isfinite(value) and (self.best is None or sign * value > sign * self.best_value):
             self.best_step, self.best_value = self.step, value
-            # A copy: state_dict refers to the weights that the next step changes.
-            self.best = copy.deepcopy(self.strategy.state_dict())
+            self.best = self.held.copied()
         self._append("history.jsonl", {"step": self.step, name: value})
         for logger in loggers:
             logger.metrics(self.step, {name: value})
@@ -267,8 +270,8 @@ class Training:
     def _state(self) -> dict[str, Any]:
         """All that a resumed training needs; strategies need not know about it."""
         return {
-            "strategy": self.strategy.state_dict(),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers(self.strategy)},
+            "strategy": self.held.state(),
+            "optimizers": self.held.optimizer_states(),
             "step": self.step,
             "best_step": self.best_step,
             "best_value": self.best_value,
@@ -311,7 +314,7 @@ def _not_finite(weights: Mapping[str, nn.Parameter]) -> tuple[str, float]:
     """The first tensor that is not finite, and its sum: a gradient, if it came from one, or a weight."""
     gradients = {f"the gradient of {n}": w.grad for n, w in weights.items() if w.grad is not None}
     for name, tensor in {**gradients, **weights}.items():
-        total = float(tensor.detach().double().sum())
+        total = float(shards.whole(tensor.detach()).double().sum())
         if not math.isfinite(total):
             return name, total
     return "", 0.0  # all are finite; only their sum overflowed in single precision

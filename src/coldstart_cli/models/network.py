@@ -42,6 +42,10 @@ class Encoder(nn.Module, ABC):
         """The map (n, channels, height, width) after each block, which distillation compares."""
         return iter(())
 
+    def blocks(self) -> list[nn.Module]:
+        """Modules that `forward` calls in turn, of which a device may hold one whole at a time; or none."""
+        return []
+
     def from_last_map(self, maps: Tensor) -> Tensor:
         """The features (n, feature_dim) that `forward` makes of the last block's map."""
         raise NotImplementedError

@@ -93,15 +93,20 @@ def weight(n_mine: int, n_all: int) -> float:
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Each gradient becomes its mean over ranks, in one message for each type of number.
 
-    A parameter without a gradient on some ranks has 0 there; one without on all of them stays without.
+    A parameter without a gradient on some ranks has 0 there; one without on all of them stays without. Those
+    that are divided among ranks have the mean already (`shards`).
     """
     if _place.world == 1:
         return
     import torch
     from torch import distributed
 
+    from coldstart_cli.processes.shards import is_part
+
     by_type: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}
     for parameter in parameters:
+        if is_part(parameter):
+            continue
         by_type.setdefault((parameter.dtype, parameter.device), []).append(parameter)
     for (dtype, device), group in by_type.items():
         has = torch.tensor([p.grad is not None for p in group], dtype=dtype, device=device)

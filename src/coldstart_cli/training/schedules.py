@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-from torch import nn
 
-from coldstart_cli.processes import ranks
+from coldstart_cli.processes import ranks, shards
 
 Schedule = Literal["constant", "cosine", "linear"]
 
@@ -45,7 +44,7 @@ def scheduled(
             group["lr"] = group["peak_lr"] * factor(group["steps_taken"])
             group["steps_taken"] += 1
         if clip_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, clip_norm)
+            shards.clip_gradients(parameters, clip_norm)
 
     optimizer.register_step_pre_hook(before_step)
     return optimizer

@@ -143,6 +143,11 @@ class Pretrained(Encoder):
         # As a tensor, because a state dict that is loaded safely has only tensors.
         self.register_buffer("digest", torch.frombuffer(bytearray(known), dtype=torch.uint8))
 
+    def blocks(self) -> list[nn.Module]:
+        """Its layers, by what transformers says of the network for such purposes."""
+        names = set(getattr(self.body, "_no_split_modules", None) or ())
+        return [module for module in self.body.modules() if type(module).__name__ in names]
+
     def differentiable_twice(self) -> None:
         """Computes from now on in such a way that gradients of gradients can be taken."""
 

@@ -49,6 +49,7 @@ class AdaBN(Strategy):
     needs_unlabelled = True
     needs_running_statistics = True
     lowers_distance_by, replayable = "weight", False
+    shardable = True
 
     def __init__(
         self,

@@ -66,6 +66,7 @@ class DomainAdversarial(Strategy):
     needs_labels = False
     needs_unlabelled = True
     adversarial, replayable = True, False
+    shardable = True
 
     def __init__(
         self,

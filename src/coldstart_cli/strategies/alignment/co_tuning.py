@@ -45,6 +45,7 @@ class CoTuning(Strategy):
 
     needs_classes = True
     lowers_distance_by, replayable = "weight", False
+    shardable = True
 
     def __init__(
         self,

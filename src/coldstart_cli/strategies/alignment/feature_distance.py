@@ -52,6 +52,7 @@ class DomainDistance(Strategy):
     """
 
     lowers_distance_by, replayable = "weight", False
+    shardable = True
 
     def __init__(
         self,

@@ -83,6 +83,7 @@ class Distillation(Strategy):
     """
 
     needs_labels = False
+    shardable = True
 
     def __init__(
         self,
@@ -119,6 +120,8 @@ class Distillation(Strategy):
         self.alpha, self.temperature = alpha, temperature
         self.distance_weight, self.angle_weight = distance_weight, angle_weight
         self.attention_weight, self.hint_share = attention_weight, hint_share
+        if attention_weight > 0 or hint_share > 0:
+            self.shardable = False  # maps are read apart from a call
         self.unlabelled_weight, self.teacher_steps = unlabelled_weight, teacher_steps
         # What a strategy needs may depend on its values: without their weight, unlabelled examples are not
         # read.

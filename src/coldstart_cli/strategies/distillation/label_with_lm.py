@@ -76,6 +76,7 @@ class LabelWithLM(Strategy):
     reads_names = True
     replayable = False  # the teacher's labels are computed at their first use
     lowers_distance_by = "unlabelled_weight"
+    shardable = True
 
     def __init__(
         self,

@@ -45,6 +45,7 @@ class BaselinePP(Strategy):
     needs_classes = True
     needs_labels = False
     replayable = False
+    shardable = True
 
     def __init__(
         self,

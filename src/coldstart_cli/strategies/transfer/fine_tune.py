@@ -49,6 +49,8 @@ class FineTune(Strategy):
         tuning: see `FineTuning`.
     """
 
+    shardable = True
+
     def __init__(
         self,
         encoder: Encoder,
@@ -108,6 +110,7 @@ class LPFT(Strategy):
     """
 
     needs_labels = False
+    shardable = True
 
     def __init__(
         self,
@@ -166,6 +169,7 @@ class L2SP(Strategy):
     """
 
     needs_labels = False
+    shardable = True
 
     def __init__(
         self,

@@ -46,6 +46,7 @@ class NearestCentroid(Strategy):
 
     needs_classes = True
     source_mean: Tensor
+    shardable = True
 
     def __init__(
         self,
@@ -113,6 +114,7 @@ class Logistic(Strategy):
 
     needs_classes = True
     replayable = False  # L-BFGS decides by values when to stop
+    shardable = True
 
     def __init__(
         self,

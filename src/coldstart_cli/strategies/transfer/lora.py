@@ -65,6 +65,7 @@ class LoRA(Strategy):
     """
 
     replayable = False  # it draws the first low-rank factors
+    shardable = True
 
     def __init__(
         self,

@@ -61,6 +61,7 @@ class SetFit(Strategy):
     needs_classes = True
     starts_from_support = True  # the head is solved on it before the first step
     replayable = False  # it draws pairs, and L-BFGS decides by values when to stop
+    shardable = True
 
     def __init__(
         self,

@@ -47,6 +47,7 @@ class SoftKMeans(Strategy):
     starts_from_support = True
     lowers_distance_by, replayable = "unlabelled_weight", False
     source_mean: Tensor
+    shardable = True
 
     def __init__(
         self,

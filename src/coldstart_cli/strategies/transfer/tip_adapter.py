@@ -56,6 +56,7 @@ class TipAdapter(Strategy):
     needs_classes = True
     reads_names = True
     starts_from_support = True
+    shardable = True
     accuracies: Tensor
     pair: Tensor
 

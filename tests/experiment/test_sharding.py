@@ -1,0 +1,184 @@
+"""A strategy divided between two processes learns what one process learns, and is whole again afterwards."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from coldstart_cli.config import composition
+from coldstart_cli.config.building import TRUSTED, located
+from coldstart_cli.errors import RequestError
+from coldstart_cli.experiment.assembly import assemble
+from coldstart_cli.processes import launch
+from coldstart_cli.runs.run import Run
+from tests.kit import divided
+from tests.kit.places import STRATEGIES
+
+TINY = (
+    "experiment=smoke", "dataset.n_query=4", "dataset.n_unlabelled=3", "dataset.n_way=3", "baseline=null",
+    "model.hidden=8", "training.steps=4", "hardware.threads=1", "optimizer.clip_norm=1.0", "logger=[]",
+    "evaluation.n_tasks=2", "optimizer.schedule=constant", "optimizer=adam", "hardware=cpu_x2",
+    "training.log_every=1", "training.validation.every=2", "training.validation.n_tasks=2",
+    "hardware.shard=true",
+)  # fmt: skip
+
+STOPPED = 7
+"""Questions after which a run is stopped: between two steps, and in the midst of a validation's tasks."""
+
+pytestmark = pytest.mark.usefixtures("torch_settings")
+
+
+@cache
+def strategy_node(name: str) -> dict[str, Any]:
+    """Of a config: which strategy is chosen changes nothing else in it."""
+    ((_, config),) = composition.points([f"strategy={name}"])
+    node: dict[str, Any] = config["strategy"]
+    return node
+
+
+def tiny(strategy: str, *overrides: str) -> dict[str, Any]:
+    """A config whose batches of five examples two processes cannot share alike."""
+    ((_, config),) = composition.points([*TINY, *overrides])
+    config["strategy"] = copy.deepcopy(strategy_node(strategy))
+    _set(config["strategy"], {"batch_size": 5, "source_training": True})
+    if strategy == "adabn":  # it serves no other norm
+        config["model"]["norm"] = "batch"
+    if "teacher" in config["strategy"]:
+        config["strategy"]["teacher"] = config["model"]
+    return config
+
+
+def _set(node: dict[str, Any], values: dict[str, Any]) -> None:
+    node.update({key: value for key, value in values.items() if key in node})
+
+
+def by_one(config: dict[str, Any]) -> dict[str, Any]:
+    return {**config, "hardware": {**config["hardware"], "processes": 1, "shard": False}}
+
+
+def shardable() -> dict[str, dict[str, Any]]:
+    """One config of each class that says so of itself, but those over pretrained models."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in STRATEGIES:
+        target = strategy_node(name)["_target_"]
+        kind = located(target, "strategy", TRUSTED)
+        if target in found or not getattr(kind, "shardable", True) or needs_model(kind) != "any":
+            continue
+        config = tiny(name)
+        strategy = assemble(by_one(config)).strategy  # its values may take back what its class says
+        if strategy.shardable and strategy.learns_from_source:
+            found[target] = config
+    return {target.rpartition(".")[2]: config for target, config in found.items()}
+
+
+def needs_model(kind: object) -> object:
+    return getattr(kind, "needs_model", "any")
+
+
+@pytest.mark.timeout(600)
+def test_two_processes_that_share_weights_train_as_one(tmp_path: Path) -> None:
+    """Of convolutions in blocks of memory of their own, batch norm, two networks, rows that are odd."""
+    configs = {name: tiny(name) for name in ("finetune", "adabn", "distillation")}
+    configs["odd rows"] = tiny("finetune", "model=mlp", "model.hidden=[7,5]")
+    train_and_compare(configs, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_every_strategy_that_calls_itself_shardable_is(tmp_path: Path) -> None:
+    configs = shardable()
+    assert {"FineTune", "Distillation", "NearestCentroid", "DomainAdversarial", "AdaBN"} <= configs.keys()
+    train_and_compare(configs, tmp_path)
+
+
+def train_and_compare(configs: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    alone = {name: divided.in_double(lambda c=c: divided.trained(by_one(c))) for name, c in configs.items()}  # type: ignore[misc]
+    launch.launch(divided.train_all, (configs, str(tmp_path)), 2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    for name, one in alone.items():
+        _same(first[name]["state"], one["state"], name)
+        _same(first[name]["optimizers"], one["optimizers"], name)
+        for ours, theirs in zip(first[name]["metrics"], one["metrics"], strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-9), name
+        for two in (first[name], second[name]):
+            _same(two["said"], one["said"], name)
+            _same(two["ended"], one["ended"], name)
+            assert two["total"] == pytest.approx(one["total"], rel=1e-8), name
+        # Heads are held by both; of encoders each holds a part, of weights, gradients and moments alike.
+        whole, *parts = (of["counts"] for of in (one, first[name], second[name]))
+        assert whole["weights"] == sum(part["weights"] for part in parts), name
+        assert max(part["weights"] for part in parts) <= 0.6 * whole["weights"], name
+        assert whole["gradients"] == sum(part["gradients"] for part in parts), name
+        saved = 2 * (whole["gradients"] - max(part["gradients"] for part in parts))
+        assert whole["moments"] - max(part["moments"] for part in parts) >= saved > 0, name
+
+
+def _same(ours: Any, theirs: Any, name: str) -> None:
+    if isinstance(theirs, dict):
+        assert ours.keys() == theirs.keys(), name
+        for key in theirs:
+            _same(ours[key], theirs[key], f"{name} {key}")
+    elif isinstance(theirs, list | tuple):
+        for one, other in zip(ours, theirs, strict=True):
+            _same(one, other, name)
+    elif isinstance(theirs, Tensor):
+        assert torch.allclose(ours, theirs, rtol=1e-7, atol=1e-8), (name, ours, theirs)
+    else:
+        assert ours == theirs, name
+
+
+@pytest.mark.timeout(600)
+def test_a_shared_run_is_continued_by_any_number_of_processes(tmp_path: Path) -> None:
+    """Some steps by two processes and the rest by one, the other way round, and all by two."""
+    config = tiny("finetune")
+    runs = {name: Run(tmp_path / name) for name in ("one", "two", "two, then one", "one, then two")}
+    for run in runs.values():
+        run.path.mkdir()
+        run.create(config, {})
+    divided.train_run(by_one(config), str(runs["one"].path), None)
+    divided.train_run(by_one(config), str(runs["one, then two"].path), STOPPED)
+    jobs = [(config, str(runs["two"].path), None)]
+    jobs += [(config, str(runs["two, then one"].path), STOPPED)]
+    jobs += [(config, str(runs["one, then two"].path), None)]
+    assert runs["one, then two"].checkpoints.latest()["step"] == 3  # type: ignore[index]
+    launch.launch(divided.train_runs, (jobs,), 2)
+    assert runs["two, then one"].checkpoints.latest()["step"] == 3  # type: ignore[index]
+    with pytest.warns(RuntimeWarning, match="was trained on 2 processes and continues with 1"):
+        divided.train_run(by_one(config), str(runs["two, then one"].path), None)
+    whole = runs["one"].checkpoints.latest()
+    assert whole is not None and whole["step"] == 4
+    for name, run in runs.items():
+        state = run.checkpoints.latest()
+        assert state is not None and state["step"] == 4
+        for part in ("strategy", "optimizers", "best"):
+            _same(state[part], whole[part], name)
+        # What is saved is plain: another coldstart reads it, and knows nothing of shares.
+        _same(run.checkpoints.best()["strategy"], runs["one"].checkpoints.best()["strategy"], name)
+        assert all(type(tensor) is Tensor for tensor in state["strategy"].values())
+
+
+@pytest.mark.parametrize(
+    ("strategy", "overrides", "why"),
+    [
+        ("maml", [], "this strategy's training puts tensors in the place of its network's weights, or "),
+        ("scratch", [], "nothing learns from the source; "),
+        ("fitnets", [], "this strategy's training puts tensors"),
+    ],
+)
+def test_what_cannot_be_divided_is_refused_before_training(
+    strategy: str, overrides: list[str], why: str
+) -> None:
+    ((_, config),) = composition.points([
+        "experiment=smoke", f"strategy={strategy}", "baseline=null", "hardware=cpu_x2", "hardware.shard=true",
+        *overrides,
+    ])  # fmt: skip
+    with pytest.raises(RequestError) as caught:
+        assemble(config)
+    assert str(caught.value).startswith(f"hardware.shard: true, and {why}")
+    assert "write false" in str(caught.value)
