@@ -22,9 +22,15 @@ pytestmark = pytest.mark.usefixtures("torch_settings")
 def hardware(**changes: Any) -> Hardware:
     values: dict[str, Any] = {
         "device": "cpu", "threads": 1, "processes": 1, "precision": "fp32", "deterministic": True,
-        "vectorize": "auto", "replay": True,
+        "vectorize": "auto", "replay": True, "shard": False,
     }  # fmt: skip
     return Hardware(**{**values, **changes})
+
+
+def test_one_process_shares_its_weights_with_nobody() -> None:
+    assert hardware(shard=True, processes=2).shard
+    with pytest.raises(RequestError, match=r"^hardware.shard: true, and there is one process, "):
+        hardware(shard=True)
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])

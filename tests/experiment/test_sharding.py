@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from coldstart_cli.config import composition
 from coldstart_cli.config.building import TRUSTED, located
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import assemble
+from coldstart_cli.experiment.sharding import encoders
 from coldstart_cli.processes import launch
 from coldstart_cli.runs.run import Run
 from tests.kit import divided
@@ -86,7 +88,21 @@ def test_two_processes_that_share_weights_train_as_one(tmp_path: Path) -> None:
     """Of convolutions in blocks of memory of their own, batch norm, two networks, rows that are odd."""
     configs = {name: tiny(name) for name in ("finetune", "adabn", "distillation")}
     configs["odd rows"] = tiny("finetune", "model=mlp", "model.hidden=[7,5]")
+    configs["wide"] = tiny("finetune", "model=mlp", "model.hidden=[800]")
     train_and_compare(configs, tmp_path)
+    # What a dry run says of each process: of the encoder its part, of the head all, and Adam's two moments.
+    said = re.search(
+        r"of each of 2 processes at its peak: weights ([\d.]+), gradients ([\d.]+), optimizer ([\d.]+), "
+        r"whole weights to adapt with ([\d.]+);",
+        (tmp_path / "forecast").read_text(),
+    )
+    assert said is not None
+    strategy = assemble(by_one(configs["wide"])).strategy
+    (encoder,) = encoders(strategy)
+    n, n_all = (sum(p.numel() for p in module.parameters()) for module in (encoder, strategy))
+    own, each = (n_all - n / 2) * 4 / 2**20, (n * 4) / 2**20
+    assert [float(x) for x in said.groups()] == pytest.approx([own, own, 2 * own, each], abs=0.06)
+    assert each > 2
 
 
 @pytest.mark.slow
@@ -99,7 +115,7 @@ def test_every_strategy_that_calls_itself_shardable_is(tmp_path: Path) -> None:
 
 def train_and_compare(configs: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     alone = {name: divided.in_double(lambda c=c: divided.trained(by_one(c))) for name, c in configs.items()}  # type: ignore[misc]
-    launch.launch(divided.train_all, (configs, str(tmp_path)), 2)
+    launch.launch(divided.train_all, (configs, str(tmp_path)), 2)  # "wide" is forecast as well
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     for name, one in alone.items():
         _same(first[name]["state"], one["state"], name)
@@ -169,6 +185,7 @@ def test_a_shared_run_is_continued_by_any_number_of_processes(tmp_path: Path) ->
         ("maml", [], "this strategy's training puts tensors in the place of its network's weights, or "),
         ("scratch", [], "nothing learns from the source; "),
         ("fitnets", [], "this strategy's training puts tensors"),
+        ("finetune", ["model=mlp", "model.hidden=[]"], "no encoder learns; "),
     ],
 )
 def test_what_cannot_be_divided_is_refused_before_training(
@@ -181,4 +198,4 @@ def test_what_cannot_be_divided_is_refused_before_training(
     with pytest.raises(RequestError) as caught:
         assemble(config)
     assert str(caught.value).startswith(f"hardware.shard: true, and {why}")
-    assert "write false" in str(caught.value)
+    assert "or write false" in str(caught.value)

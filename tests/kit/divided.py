@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from coldstart_cli.evaluation.loop import tasks_of
 from coldstart_cli.experiment import sharding
 from coldstart_cli.experiment.assembly import assemble
+from coldstart_cli.experiment.forecast import forecast
 from coldstart_cli.experiment.trainer import Training
 from coldstart_cli.processes import ranks, shards
 from coldstart_cli.processes.signals import StopOnSignal, Stopped
@@ -69,6 +71,12 @@ def train_all(configs: Mapping[str, Mapping[str, Any]], folder: str) -> None:
     """Each process keeps what it has in the end."""
     found = {name: in_double(lambda c=config: trained(c)) for name, config in configs.items()}  # type: ignore[misc]
     torch.save(found, Path(folder, f"{ranks.place().rank}.pt"))
+    if "wide" in configs:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            forecast(assemble(configs["wide"]), Run(Path(folder, "run")))
+        if ranks.first():
+            Path(folder, "forecast").write_text(printed.getvalue())
 
 
 class StopAfter(StopOnSignal):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
@@ -13,28 +13,36 @@ from coldstart_cli.evaluation.adaptations import Adaptations
 from coldstart_cli.evaluation.costs import costs
 from coldstart_cli.evaluation.loop import shape_of, tasks_of
 from coldstart_cli.evaluation.scoring import scored
+from coldstart_cli.experiment import sharding
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.experiment.parts import preprocess_of
 from coldstart_cli.models.language.causal_lm import watching_keys_and_values
+from coldstart_cli.processes import ranks, shards
 from coldstart_cli.runs.run import Run
 from coldstart_cli.safe_text import printable
 from coldstart_cli.training.optimizers import optimizers
 
 
 def forecast(experiment: Experiment, run: Run) -> str:
-    """Prints what the run would cost; writes nothing.
+    """Prints what the run would cost, on the first of its processes; writes nothing.
 
     Returns:
         One line for a sweep's table.
     """
     strategy, plan = experiment.strategy, experiment.training
+    size = _bytes(strategy.state_dict().values())
     kept = KeysAndValues()
+    held = sharding.held(strategy, experiment.hardware)
     with watching_keys_and_values(kept.see):
         training = _training_seconds(experiment)
+        parts = {**_parts(experiment), **held.beside()}
+        held.end()
         evaluating, task = _evaluation_seconds(experiment)
     preprocess = preprocess_of(experiment.config["model"], "model", experiment.config["trust"])
     cost = costs(strategy, task, experiment.evaluation, experiment.hardware, {}, preprocess)
-    size = _bytes(strategy.state_dict().values())
+    line = f"about {training + evaluating:.0f} s"
+    if not ranks.first():
+        return line
     state = "finished" if run.finished else "started" if run.exists else "new"
     print(f"run        {run.path} ({state})")
     for split, fact in experiment.source.facts().items():
@@ -44,9 +52,9 @@ def forecast(experiment: Experiment, run: Run) -> str:
     print(f"parameters {cost.parameters:,}")
     print(f"FLOPs      {cost.flops:,} for one input (a multiply-add is 2)")
     print(f"seconds    about {training:.0f} of training ({plan.steps} steps), {evaluating:.0f} of evaluation")
-    print(f"memory     {_memory(experiment, kept)}")
+    print(f"memory     {_memory(experiment, {**parts, **kept.part})}")
     print(f"disk       about {max(1, round(7 * size / 2**20))} MiB of checkpoints")
-    return f"about {training + evaluating:.0f} s"
+    return line
 
 
 class KeysAndValues:
@@ -58,22 +66,32 @@ class KeysAndValues:
     def see(self, n_tokens: int, size: int) -> None:
         self.n_tokens, self.size = max((self.n_tokens, self.size), (n_tokens, size))
 
+    @property
+    def part(self) -> dict[str, int]:
+        """Bytes by what they are of; none where no language model was called."""
+        return {f"keys and values of {self.n_tokens:,} tokens": self.size} if self.n_tokens else {}
 
-def _memory(experiment: Experiment, kept: KeysAndValues) -> str:
-    """What the few real steps took, divided into what is known exactly and all the rest."""
+
+def _parts(experiment: Experiment) -> dict[str, int]:
+    """Bytes of what this process holds while it trains, as far as they are known exactly."""
     strategy = experiment.strategy
-    held = {id(t): t for t in (*strategy.parameters(), *strategy.buffers())}.values()
+    tensors = {id(t): t for t in (*strategy.parameters(), *strategy.buffers())}.values()
     moved = [p for p in strategy.parameters() if p.requires_grad]
     states = [s for _, o in optimizers(strategy) for state in o.state.values() for s in state.values()]
-    parts = {
-        "weights": _bytes(held),
+    return {
+        "weights": _bytes(tensors),
         "gradients": _bytes(moved) if experiment.training.steps else 0,
         "optimizer": _bytes(s for s in states if isinstance(s, Tensor)),
     }
-    peak = experiment.hardware.peak_memory()
-    of = "the device" if experiment.hardware.device.type == "cuda" else "the process"
-    if kept.n_tokens:
-        parts[f"keys and values of {kept.n_tokens:,} tokens"] = kept.size
+
+
+def _memory(experiment: Experiment, parts: Mapping[str, int]) -> str:
+    """What the few real steps took, divided into what is known exactly and all the rest."""
+    hardware = experiment.hardware
+    peak = hardware.peak_memory()
+    of = "the device" if hardware.device.type == "cuda" else "the process"
+    if hardware.shard:
+        of = f"each of {hardware.processes} {'devices' if hardware.device.type == 'cuda' else 'processes'}"
     known = ", ".join(f"{name} {size / 2**20:,.1f}" for name, size in parts.items())
     rest = max(0, peak - sum(parts.values())) / 2**20
     return (
@@ -83,7 +101,9 @@ def _memory(experiment: Experiment, kept: KeysAndValues) -> str:
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    """Of what this process holds of them."""
+    held = map(shards.own, tensors)
+    return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
 
 def _training_seconds(experiment: Experiment) -> float:

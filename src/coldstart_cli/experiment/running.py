@@ -65,6 +65,10 @@ def train(config: Mapping[str, Any], options: Options) -> Outcome:
         experiment = assemble(config)
         run = Run(Path(config["outputs"]) / run_name(config, experiment.source.fingerprint))
         if options.dry_run:
+            # Otherwise a process steps as it would among others, and what it takes is known of one.
+            if experiment.hardware.shard:
+                _together(_forecast, experiment, run, options)
+                return Outcome(run.path, "", found=False, line="as it is printed above")
             return Outcome(run.path, "", found=False, line=forecast(experiment, run))
         check_found(run, experiment)
         name = evaluation_hash(config, experiment.source.fingerprint)
@@ -166,6 +170,10 @@ def _in_rank(work: Work, config: Mapping[str, Any], path: Path, options: Options
     run = Run(path)
     # Built again in each process: a config is small and can be sent, data and networks are not.
     work(assemble(config, run if again else None), run, options)
+
+
+def _forecast(experiment: Experiment, run: Run, options: Options) -> None:
+    forecast(experiment, run)
 
 
 def _train_and_evaluate(experiment: Experiment, run: Run, options: Options) -> None:

@@ -44,21 +44,19 @@ def check_sharding(hardware: Hardware, strategy: Strategy) -> None:
     """
     if not hardware.shard:
         return
-    reason = None
+    other = "a strategy that trains an encoder on the source's classes (finetune, lora, nearest_centroid)"
     if not strategy.learns_from_source:
-        reason = "nothing learns from the source"
+        reason = f"nothing learns from the source; choose {other}"
     elif not strategy.shardable:
         reason = (
             "this strategy's training puts tensors in the place of its network's weights, or reads them "
-            "apart from a call"
+            f"apart from a call; choose {other}"
         )
     elif not any(p.requires_grad for encoder in encoders(strategy) for p in encoder.parameters()):
-        reason = "no encoder learns"
-    if reason is not None:
-        raise RequestError(
-            f"hardware.shard: true, and {reason}; write false, or choose a strategy that trains an encoder "
-            "on the source's classes (finetune, lora, nearest_centroid, distillation)"
-        )
+        reason = "no encoder learns; choose a model that is not frozen"
+    else:
+        return
+    raise RequestError(f"hardware.shard: true, and {reason}, or write false")
 
 
 def held(strategy: Strategy, hardware: Hardware) -> Whole:
@@ -88,6 +86,10 @@ class Whole:
     def agreed(self, due: bool) -> bool:
         """Whether a state is taken now: all ranks or none, where it takes messages."""
         return due
+
+    def beside(self) -> dict[str, int]:
+        """Bytes by what they are of, which this process holds beside the strategy."""
+        return {}
 
     @contextlib.contextmanager
     def whole(self) -> Iterator[None]:
@@ -135,6 +137,10 @@ class Sharded(Whole):
 
     def agreed(self, due: bool) -> bool:
         return ranks.largest(int(due)) > 0
+
+    def beside(self) -> dict[str, int]:
+        size = sum(p.numel() * p.element_size() for encoder, _ in self.pairs for p in encoder.parameters())
+        return {"whole weights to adapt with": size}
 
     @contextlib.contextmanager
     def whole(self) -> Iterator[None]:
