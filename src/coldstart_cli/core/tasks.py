@@ -391,6 +391,14 @@ class Strategy(nn.Module, ABC):
             return "it renews running batch statistics and the model keeps none; choose model.norm=batch"
         return None
 
+    def refusal_of(self, support: Support) -> str | None:
+        """Why it cannot serve this task though others of its shape may fit, or None when it can.
+
+        Every task of an evaluation is asked about before training, so the answer has to be quick;
+        `refusal` need only ask about a few.
+        """
+        return None
+
     def _lack_of_labels(self, tasks: TaskSource) -> str | None:
         """Why it cannot do without labels where these tasks have none."""
         if tasks.shape.k_shot > 0 or (self.reads_names and tasks.named):

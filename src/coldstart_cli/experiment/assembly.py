@@ -18,7 +18,7 @@ from coldstart_cli.config.building import build, check
 from coldstart_cli.config.keys import SCALARS
 from coldstart_cli.core.tasks import Split, Strategy, TaskShape, TaskSource
 from coldstart_cli.errors import RequestError, Unserved, suggestion
-from coldstart_cli.evaluation.loop import EvaluationPlan, served, shape_of
+from coldstart_cli.evaluation.loop import EvaluationPlan, served, shape_of, tasks_of
 from coldstart_cli.experiment.example_budget import steps_for
 from coldstart_cli.experiment.parts import StrategyBuilder, evaluated_source, facts_of, source_of
 from coldstart_cli.experiment.sharding import check_sharding
@@ -267,7 +267,29 @@ def _check_strategy(
         _log.warning("%s: %s", role, lack)
     for k in evaluation.k_shots:
         if k > 0 or role == "strategy":  # at k = 0 there is no baseline
-            _refuse(strategy.refusal(source.with_shape(shape_of(source, evaluation, k))), role)
+            shaped = source.with_shape(shape_of(source, evaluation, k))
+            _refuse(strategy.refusal(shaped), role)
+            _check_every_task(strategy, role, shaped, evaluation)
+
+
+def _check_every_task(strategy: Strategy, role: str, source: TaskSource, evaluation: EvaluationPlan) -> None:
+    """Refuses a task that does not fit now, not after hours of those before it."""
+    if type(strategy).refusal_of is Strategy.refusal_of:
+        return
+    splits: tuple[tuple[Split, int], ...] = (
+        ("new", evaluation.n_tasks),
+        ("source_test", evaluation.n_tasks),
+        ("validation", evaluation.n_selection_tasks),
+    )
+    for split, n_tasks in splits:
+        if source.refusal(split, source.shape) is not None:
+            continue
+        for i, task in enumerate(tasks_of(source, split, n_tasks)):
+            reason = strategy.refusal_of(task.support)
+            if reason is not None:
+                raise Unserved(
+                    f"{role}: task {i + 1} of {n_tasks:,} ({split}, k={source.shape.k_shot}): {reason}"
+                )
 
 
 def lack_of_names(strategy: Strategy, source: TaskSource) -> str | None:

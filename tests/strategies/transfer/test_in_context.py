@@ -11,6 +11,7 @@ import torch
 
 from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.cli import main
+from coldstart_cli.core.tasks import Support
 from coldstart_cli.errors import RequestError
 from coldstart_cli.strategies.transfer.in_context import InContext
 from coldstart_cli.testing.tiny_language_model import tiny_texts
@@ -85,6 +86,29 @@ def test_too_many_demonstrations_are_refused_before_anything_is_computed(trial: 
                 "preprocess": {**trial._config["model"]["preprocess"], "max_length": 350},
             },
         )
+
+
+def test_every_task_of_an_evaluation_is_asked_about_before_training(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of new tasks, and of those of the source beside them: the last one's prompt does not fit."""
+    asked: list[int] = []
+
+    def lack(self: InContext, support: Support) -> str | None:
+        asked.append(support.seed)
+        return "it is too long; shorten it" if len(asked) == len_of_all else None
+
+    monkeypatch.setattr(InContext, "refusal_of", lack)
+    evaluation = {"k_shots": [1], "n_query": 1, "n_unlabelled": 0, "n_tasks": 5, "n_selection_tasks": 2}
+    len_of_all = 100
+    trial.experiment(evaluation=evaluation)
+    assert len(asked) == 5 + 5 + 2
+    for place, said in ((5, "task 5 of 5 (new, k=1)"), (12, "task 2 of 2 (validation, k=1)")):
+        asked.clear()
+        len_of_all = place
+        with pytest.raises(RequestError) as caught:
+            trial.experiment(evaluation=evaluation)
+        assert str(caught.value) == f"strategy: {said}: it is too long; shorten it"
 
 
 @pytest.mark.parametrize("calibration", ["contextual", "unlabelled"])

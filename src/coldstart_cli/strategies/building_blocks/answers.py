@@ -191,9 +191,16 @@ def refusal_of_length(
     reason = refusal_of_prompts(lm, tasks, 0)
     if reason is not None:
         return reason
-    n_begins = len(lm.get_buffer("begins"))
-    labels = (check_labels(task.support.names) for task in tasks.tasks("new", range(3)))
-    return next(filter(None, (lack_of_room(lm, n_begins + n_trained(own), own) for own in labels)), None)
+    lacks = (lack_of_length(lm, task.support, n_trained) for task in tasks.tasks("new", range(3)))
+    return next(filter(None, lacks), None)
+
+
+def lack_of_length(
+    lm: CausalLM, support: Support, n_trained: Callable[[Sequence[Tensor]], int]
+) -> str | None:
+    """Why what is trained leaves a task's prompts no room, or None where it does; see `refusal_of_length`."""
+    labels = check_labels(support.names)
+    return lack_of_room(lm, len(lm.get_buffer("begins")) + n_trained(labels), labels)
 
 
 @final

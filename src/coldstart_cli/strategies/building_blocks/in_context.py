@@ -121,11 +121,16 @@ def refusal_of_prompts(lm: CausalLM, tasks: TaskSource, n_shown: int | None) -> 
             "it answers in words and the classes have no names; give texts with labelled names, or choose "
             "strategy=logistic model=hf_text_frozen"
         )
-    for task in tasks.tasks("new", range(3)):
-        try:
-            check_fits(lm, task.support, check_labels(task.support.names), n_shown)
-        except ValueError as error:
-            return str(error)
+    lacks = (lack_of_prompt(lm, task.support, n_shown) for task in tasks.tasks("new", range(3)))
+    return next(filter(None, lacks), None)
+
+
+def lack_of_prompt(lm: CausalLM, support: Support, n_shown: int | None) -> str | None:
+    """Why a task's prompt does not fit, as `check_fits` says it, or None where it does."""
+    try:
+        check_fits(lm, support, check_labels(support.names), n_shown)
+    except ValueError as error:
+        return str(error)
     return None
 
 

@@ -25,6 +25,7 @@ from coldstart_cli.strategies.building_blocks.in_context import (
     Asked,
     InContextPredictor,
     in_order,
+    lack_of_prompt,
     language_model,
     refusal_of_prompts,
 )
@@ -117,6 +118,10 @@ class LabelWithLM(Strategy):
         if reason is None and self.answers == "in_context":
             return refusal_of_prompts(language_model(self.teacher), tasks, None)
         return reason
+
+    def refusal_of(self, support: Support) -> str | None:
+        in_words = self.answers == "in_context"
+        return lack_of_prompt(language_model(self.teacher), support, None) if in_words else None
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         if not self.source_training:

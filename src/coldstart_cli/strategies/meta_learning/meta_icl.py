@@ -29,6 +29,7 @@ from coldstart_cli.strategies.building_blocks.in_context import (
     apart,
     check_fits,
     in_order,
+    lack_of_prompt,
     language_model,
     refusal_of_prompts,
     with_names,
@@ -97,6 +98,9 @@ class MetaICL(Strategy):
 
     def refusal(self, tasks: TaskSource) -> str | None:
         return super().refusal(tasks) or refusal_of_prompts(self.lm, tasks, None)
+
+    def refusal_of(self, support: Support) -> str | None:
+        return lack_of_prompt(self.lm, support, None)
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         return episodic(

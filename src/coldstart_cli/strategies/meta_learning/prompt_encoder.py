@@ -28,6 +28,7 @@ from coldstart_cli.strategies.building_blocks.answers import (
     Way,
     ablations_of_words,
     answers,
+    lack_of_length,
     nothing_placed,
     refusal_of_length,
     soft_prompt,
@@ -90,6 +91,9 @@ class PromptEncoder(Strategy):
 
     def refusal(self, tasks: TaskSource) -> str | None:
         return super().refusal(tasks) or refusal_of_length(self.lm, tasks, self._n_tokens)
+
+    def refusal_of(self, support: Support) -> str | None:
+        return lack_of_length(self.lm, support, self._n_tokens)
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         return episodic(

@@ -81,6 +81,13 @@ class CoOp(Strategy):
     def refusal(self, tasks: TaskSource) -> str | None:
         return super().refusal(tasks) or self._lack_of_captions(tasks)
 
+    def refusal_of(self, support: Support) -> str | None:
+        names, before = support.names, self.encoder.before.to(support.targets.device)
+        assert isinstance(names, Mapping)
+        if not (names["input_ids"][:, 1 : 1 + len(before)] == before).all():
+            return "model.preprocess.before has other tokens where a name follows; write whole words"
+        return self.encoder.lack_of_room(self.n_context or len(before), self.encoder.without_before(names))
+
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         return iter(())
 
@@ -109,16 +116,8 @@ class CoOp(Strategy):
             return (
                 "it learns what stands before the names of classes, which have none; choose strategy=logistic"
             )
-        m = self.n_context or len(self.encoder.before)
-        for task in tasks.tasks("new", range(3)):
-            names, before = task.support.names, self.encoder.before
-            assert isinstance(names, Mapping)
-            if not (names["input_ids"][:, 1 : 1 + len(before)] == before).all():
-                return "model.preprocess.before has other tokens where a name follows; write whole words"
-            lack = self.encoder.lack_of_room(m, self.encoder.without_before(names))
-            if lack is not None:
-                return lack
-        return None
+        lacks = (self.refusal_of(task.support) for task in tasks.tasks("new", range(3)))
+        return next(filter(None, lacks), None)
 
     def _context(self, seed: int) -> Tensor:
         """(m, width) that training starts from."""

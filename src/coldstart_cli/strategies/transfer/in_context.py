@@ -21,6 +21,7 @@ from coldstart_cli.strategies.building_blocks.in_context import (
     ablations_of_demonstrations,
     check_fits,
     in_order,
+    lack_of_prompt,
     language_model,
     refusal_of_prompts,
 )
@@ -61,6 +62,9 @@ class InContext(Strategy):
 
     def refusal(self, tasks: TaskSource) -> str | None:
         return super().refusal(tasks) or refusal_of_prompts(self.lm, tasks, self.nearest)
+
+    def refusal_of(self, support: Support) -> str | None:
+        return lack_of_prompt(self.lm, support, self.nearest)
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         return iter(())

@@ -15,7 +15,6 @@ import torch
 from annotated_types import Ge, Gt, Len, Lt
 
 from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
-from coldstart_cli.models.language.causal_lm import CausalLM
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.models.updates.low_rank import check_rank, chosen, dropped, low_rank, scale_of
 from coldstart_cli.models.updates.low_rank_layers import placed, with_low_rank_layers
@@ -28,7 +27,11 @@ from coldstart_cli.strategies.building_blocks.answers import (
     head_answers,
     of_the_header,
 )
-from coldstart_cli.strategies.building_blocks.in_context import language_model, refusal_of_prompts
+from coldstart_cli.strategies.building_blocks.in_context import (
+    lack_of_prompt,
+    language_model,
+    refusal_of_prompts,
+)
 from coldstart_cli.training.randomness import step_seed
 
 AnsweredBy = Literal["words", "head"]
@@ -84,7 +87,11 @@ class LabelLoRA(Strategy):
         self.reads_names = answer_by == "words"
 
     def refusal(self, tasks: TaskSource) -> str | None:
-        return super().refusal(tasks) or _refusal(self.lm, self.answer_by, tasks)
+        reason = super().refusal(tasks)
+        return refusal_of_prompts(self.lm, tasks, 0) if reason is None and self.reads_names else reason
+
+    def refusal_of(self, support: Support) -> str | None:
+        return lack_of_prompt(self.lm, support, 0) if self.reads_names else None
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         return iter(())
@@ -148,7 +155,11 @@ class IA3(Strategy):
         self.sizes = with_scaled_layers(self.lm, self.lm.decoder_name, targets, feedforward)
 
     def refusal(self, tasks: TaskSource) -> str | None:
-        return super().refusal(tasks) or _refusal(self.lm, self.answer_by, tasks)
+        reason = super().refusal(tasks)
+        return refusal_of_prompts(self.lm, tasks, 0) if reason is None and self.reads_names else reason
+
+    def refusal_of(self, support: Support) -> str | None:
+        return lack_of_prompt(self.lm, support, 0) if self.reads_names else None
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         return iter(())
@@ -163,11 +174,6 @@ class IA3(Strategy):
     def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:
         """`names of another class` and, of another task's words for the classes, `names off`."""
         return ablations_of_words(self.adapt, support, other) if self.reads_names else {}
-
-
-def _refusal(lm: CausalLM, answer_by: AnsweredBy, tasks: TaskSource) -> str | None:
-    """Why tasks cannot be answered in words, where they are."""
-    return refusal_of_prompts(lm, tasks, 0) if answer_by == "words" else None
 
 
 def _inner(name: str) -> str:

@@ -23,6 +23,7 @@ from coldstart_cli.strategies.building_blocks.answers import (
     Way,
     ablations_of_words,
     answers,
+    lack_of_length,
     nothing_placed,
     refusal_of_length,
     soft_prompt,
@@ -81,9 +82,10 @@ class PromptTuning(Strategy):
             )
 
     def refusal(self, tasks: TaskSource) -> str | None:
-        return super().refusal(tasks) or refusal_of_length(
-            self.lm, tasks, lambda labels: len(self._words(labels))
-        )
+        return super().refusal(tasks) or refusal_of_length(self.lm, tasks, self._n_words)
+
+    def refusal_of(self, support: Support) -> str | None:
+        return lack_of_length(self.lm, support, self._n_words)
 
     def fit(self, source: TaskSource, start: int = 0) -> Iterator[dict[str, float]]:
         return iter(())
@@ -106,6 +108,9 @@ class PromptTuning(Strategy):
     def ablations(self, support: Support, other: Support) -> dict[str, Iterator[Adapted]]:
         """`names of another class` and, of another task's words for the classes, `names off`."""
         return ablations_of_words(self.adapt, support, other)
+
+    def _n_words(self, labels: Sequence[Tensor]) -> int:
+        return len(self._words(labels))
 
     def _words(self, labels: Sequence[Tensor]) -> Tensor:
         """(P,) the tokens that training starts from."""
