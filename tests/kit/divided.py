@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,9 +68,9 @@ def trained(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "counts": counts, "total": total, "ended": ended}
 
 
-def train_all(configs: Mapping[str, Mapping[str, Any]], folder: str) -> None:
+def train_all(configs: Mapping[str, Mapping[str, Any]], folder: str, double: bool) -> None:
     """Each process keeps what it has in the end."""
-    found = {name: in_double(lambda c=config: trained(c)) for name, config in configs.items()}  # type: ignore[misc]
+    found = {name: in_double(partial(trained, c)) if double else trained(c) for name, c in configs.items()}
     torch.save(found, Path(folder, f"{ranks.place().rank}.pt"))
     if "wide" in configs:
         printed = io.StringIO()
