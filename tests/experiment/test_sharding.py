@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -85,24 +86,55 @@ def needs_model(kind: object) -> object:
 
 
 @pytest.mark.timeout(600)
-def test_two_processes_that_share_weights_train_as_one(tmp_path: Path) -> None:
-    """Of convolutions, two networks, and rows that are odd."""
-    configs = {name: tiny(name) for name in ("finetune", "distillation")}
-    configs["wide"] = tiny("finetune", "model=mlp", "model.hidden=[801]")
-    train_and_compare(configs, tmp_path)
-    # What a dry run says of each process: of the encoder its part, of the head all, and Adam's two moments.
+def test_two_processes_that_share_weights_train_as_one_and_continue_one_another(tmp_path: Path) -> None:
+    """Of convolutions, and of rows that are odd; all asked of one pair, as to start it takes longest."""
+    configs = {"finetune": tiny("finetune"), "wide": tiny("finetune", "model=mlp", "model.hidden=[801]")}
+    one, short, long = (started(tmp_path / name, configs["finetune"]) for name in ("one", "short", "long"))
+    divided.train_run(by_one(configs["finetune"]), str(one.path), None)
+    divided.train_run(by_one(configs["finetune"]), str(long.path), STOPPED)
+    assert latest(long)["step"] == 3
+    jobs = [(configs["finetune"], str(short.path), STOPPED), (configs["finetune"], str(long.path), None)]
+    train_and_compare(configs, tmp_path, jobs=jobs)
+    assert latest(short)["step"] == 3
+    with pytest.warns(RuntimeWarning, match="was trained on 2 processes and continues with 1"):
+        divided.train_run(by_one(configs["finetune"]), str(short.path), None)
+    for run in (short, long):
+        assert latest(run)["step"] == latest(one)["step"] == 4
+        for part in ("strategy", "optimizers", "best"):
+            same(latest(run)[part], latest(one)[part], run.path.name)
+        same(run.checkpoints.best()["strategy"], one.checkpoints.best()["strategy"], run.path.name)
+        # What is saved is plain: another coldstart reads it, and knows nothing of shares.
+        assert all(type(tensor) is Tensor for tensor in latest(run)["strategy"].values())
+    said_of_each(configs["wide"], (tmp_path / "forecast").read_text())
+
+
+def started(path: Path, config: dict[str, Any]) -> Run:
+    run = Run(path)
+    path.mkdir()
+    run.create(config, {})
+    return run
+
+
+def latest(run: Run) -> dict[str, Any]:
+    state = run.checkpoints.latest()
+    assert state is not None
+    return state
+
+
+def said_of_each(config: dict[str, Any], forecast: str) -> None:
+    """What a dry run says of each process: of the encoder its part, of the head all, and Adam's moments."""
     said = re.search(
         r"of each of 2 processes at its peak: weights ([\d.]+), gradients ([\d.]+), optimizer ([\d.]+), "
         r"whole weights to adapt with ([\d.]+);",
-        (tmp_path / "forecast").read_text(),
+        forecast,
     )
     assert said is not None
-    strategy = assemble(by_one(configs["wide"])).strategy
+    strategy = assemble(by_one(config)).strategy
     (encoder,) = encoders(strategy)
     n, n_all = (sum(p.numel() for p in module.parameters()) for module in (encoder, strategy))
     own, each = (n_all - n / 2) * 4 / 2**20, (n * 4) / 2**20
-    assert [float(x) for x in said.groups()] == pytest.approx([own, own, 2 * own, each], abs=0.06)
     assert each > 2
+    assert [float(x) for x in said.groups()] == pytest.approx([own, own, 2 * own, each], abs=0.06)
 
 
 @pytest.mark.slow
@@ -110,6 +142,7 @@ def test_two_processes_that_share_weights_train_as_one(tmp_path: Path) -> None:
 def test_every_strategy_that_calls_itself_shardable_is(tmp_path: Path) -> None:
     configs = shardable()
     assert {"FineTune", "Distillation", "NearestCentroid", "DomainAdversarial", "AdaBN"} <= configs.keys()
+    configs["relations"] = tiny("relational")  # of a whole batch, which every process then computes
     train_and_compare(configs, tmp_path)
 
 
@@ -142,12 +175,13 @@ def train_and_compare(
     double: bool = True,
     rtol: float = 1e-7,
     atol: float = 1e-8,
+    jobs: Sequence[tuple[dict[str, Any], str, int | None]] = (),
 ) -> None:
-    """By one process here, and by a pair; all that they learned and say."""
+    """By one process here, and by a pair, which then has jobs to do; all that they learned and say."""
     _same = partial(same, rtol=rtol, atol=atol)
     in_its_type = divided.in_double if double else lambda work: work()
     alone = {name: in_its_type(partial(divided.trained, by_one(c))) for name, c in configs.items()}
-    launch.launch(divided.train_all, (configs, str(tmp_path), double), 2)  # "wide" is forecast as well
+    launch.launch(divided.train_all, (configs, str(tmp_path), double, jobs), 2)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     for name, one in alone.items():
         _same(first[name]["state"], one["state"], name)
@@ -179,36 +213,6 @@ def same(ours: Any, theirs: Any, name: str, rtol: float = 1e-7, atol: float = 1e
         assert torch.allclose(ours, theirs, rtol=rtol, atol=atol), (name, ours, theirs)
     else:
         assert ours == theirs, name
-
-
-@pytest.mark.timeout(600)
-def test_a_shared_run_is_continued_by_any_number_of_processes(tmp_path: Path) -> None:
-    """Some steps by two processes and the rest by one, the other way round, and all by two."""
-    config = tiny("finetune")
-    runs = {name: Run(tmp_path / name) for name in ("one", "two", "two, then one", "one, then two")}
-    for run in runs.values():
-        run.path.mkdir()
-        run.create(config, {})
-    divided.train_run(by_one(config), str(runs["one"].path), None)
-    divided.train_run(by_one(config), str(runs["one, then two"].path), STOPPED)
-    jobs = [(config, str(runs["two"].path), None)]
-    jobs += [(config, str(runs["two, then one"].path), STOPPED)]
-    jobs += [(config, str(runs["one, then two"].path), None)]
-    assert runs["one, then two"].checkpoints.latest()["step"] == 3  # type: ignore[index]
-    launch.launch(divided.train_runs, (jobs,), 2)
-    assert runs["two, then one"].checkpoints.latest()["step"] == 3  # type: ignore[index]
-    with pytest.warns(RuntimeWarning, match="was trained on 2 processes and continues with 1"):
-        divided.train_run(by_one(config), str(runs["two, then one"].path), None)
-    whole = runs["one"].checkpoints.latest()
-    assert whole is not None and whole["step"] == 4
-    for name, run in runs.items():
-        state = run.checkpoints.latest()
-        assert state is not None and state["step"] == 4
-        for part in ("strategy", "optimizers", "best"):
-            same(state[part], whole[part], name)
-        # What is saved is plain: another coldstart reads it, and knows nothing of shares.
-        same(run.checkpoints.best()["strategy"], runs["one"].checkpoints.best()["strategy"], name)
-        assert all(type(tensor) is Tensor for tensor in state["strategy"].values())
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -68,8 +68,14 @@ def trained(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "counts": counts, "total": total, "ended": ended}
 
 
-def train_all(configs: Mapping[str, Mapping[str, Any]], folder: str, double: bool) -> None:
-    """Each process keeps what it has in the end."""
+Jobs = Sequence[tuple[Mapping[str, Any], str, int | None]]
+"""Arguments of `train_run`."""
+
+
+def train_all(configs: Mapping[str, Mapping[str, Any]], folder: str, double: bool, jobs: Jobs) -> None:
+    """Each process keeps what it has in the end; "wide" is forecast as well, and jobs are done."""
+    for job in jobs:
+        train_run(*job)
     found = {name: in_double(partial(trained, c)) if double else trained(c) for name, c in configs.items()}
     torch.save(found, Path(folder, f"{ranks.place().rank}.pt"))
     if "wide" in configs:
@@ -102,8 +108,3 @@ def train_run(config: Mapping[str, Any], path: str, steps: int | None) -> None:
     parts = (experiment.strategy, experiment.source, experiment.training, experiment.hardware)
     with contextlib.suppress(Stopped):
         in_double(lambda: Training(*parts, Run(Path(path)), seed=0).fit([], StopAfter(steps)))
-
-
-def train_runs(jobs: list[tuple[Mapping[str, Any], str, int | None]]) -> None:
-    for config, path, steps in jobs:
-        train_run(config, path, steps)
