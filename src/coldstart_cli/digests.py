@@ -59,7 +59,7 @@ def tensor_parts(inputs: Tensor | Mapping[str, Tensor]) -> Iterator[Part]:
         yield tensor
 
 
-def row_hashes(rows: NDArray[np.uint8]) -> NDArray[np.uint64]:
+def row_hashes(rows: Iterable[bytes] | NDArray[np.uint8]) -> NDArray[np.uint64]:
     """(n,) a hash of 64 bits of each of n rows of bytes; two different rows rarely have the same."""
     import numpy as np
 

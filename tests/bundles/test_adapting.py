@@ -16,7 +16,6 @@ from coldstart_cli.bundles.adapting import (
     outlook,
     plan_of,
     prepared,
-    refuse_to_overwrite,
 )
 from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.config import composition
@@ -50,13 +49,18 @@ def test_the_plan_is_that_of_its_yaml_and_its_values_are_checked() -> None:
         plan_of({**values, "steps": -1})
 
 
-def test_a_bundle_that_is_there_is_kept(tmp_path: Path) -> None:
-    plan = replace(PLAN, bundle=str(tmp_path), overwrite=False)
-    refuse_to_overwrite(Path(plan.bundle), overwrite=plan.overwrite)
-    (tmp_path / "card.json").write_text("{}")
-    with pytest.raises(RequestError, match=r"is a bundle already; .*overwrite=true"):
-        refuse_to_overwrite(Path(plan.bundle), overwrite=plan.overwrite)
-    refuse_to_overwrite(Path(plan.bundle), overwrite=True)
+def test_a_bundle_of_another_task_is_not_put_away_unasked(here: None) -> None:
+    words = ("strategy=logistic", "seed=0")
+    adapt(config(*words), PLAN, None)
+    x = np.random.default_rng(1).normal(size=(12, 4)).astype(np.float32)
+    np.savez("others.npz", x=x, y=np.repeat(["c", "d"], 6))
+    other = config(*words, "dataset.root=others.npz")
+    with pytest.raises(RequestError, match=r"of another task .*'a'.*overwrite=true"):
+        prepared(other, replace(PLAN, overwrite=False), None)
+    Path("bundle/card.json").write_text("{")
+    with pytest.raises(RequestError, match=r"cannot be kept as an earlier version .*overwrite=true"):
+        prepared(other, replace(PLAN, overwrite=False), None)
+    assert adapt(other, PLAN, None).card.labels == ("c", "d")
 
 
 def test_a_model_without_a_path_has_no_base() -> None:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,8 @@ from tests.kit.places import STRATEGIES
 PLAN = AdaptPlan(
     precision=None,
     bundle="bundle", steps=1, folds_to_select=5, folds_to_estimate=3, repeats_to_estimate=2,
-    tasks_to_calibrate=2, threshold=0.0, copy_base=False, untrained=True, overwrite=True, licence="CC0",
+    tasks_to_calibrate=2, threshold=0.0, copy_base=False, untrained=True, overwrite=True,
+    keep_versions=2, licence="CC0",
 )  # fmt: skip
 Adapt = Callable[..., tuple[Card, np.ndarray]]
 
@@ -69,9 +71,9 @@ def test_a_bundle_gives_the_same_predictor_again_or_says_why_there_is_none(
     kept: list[torch.nn.Module] = []
     write = Bundle.save
 
-    def keeping(self: Bundle, path: Path, base: Path | None, *, copy_base: bool, overwrite: bool) -> None:
+    def keeping(self: Bundle, path: Path, base: Path | None, **how: Any) -> None:
         kept.append(self.module)
-        write(self, path, base, copy_base=copy_base, overwrite=overwrite)
+        write(self, path, base, **how)
 
     monkeypatch.setattr(Bundle, "save", keeping)
     try:

@@ -22,7 +22,7 @@ def answers(n: int, n_repeats: int) -> Answers:
         None,
         2,
         n_repeats,
-        Together(which, which, by_origin=False),
+        Together(which, which, False, which),
     )
 
 

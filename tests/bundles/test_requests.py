@@ -46,11 +46,17 @@ def test_a_dry_run_says_what_adapting_takes_and_writes_nothing(here: None) -> No
     assert not Path("b").exists()
 
 
-def test_a_bundle_is_not_overwritten_unless_asked(here: None) -> None:
-    adapt(WORDS, [], run=None, bundle=Path("b"))
-    before = Path("b/card.json").stat().st_mtime_ns
-    with pytest.raises(RequestError, match=r"^bundle: b is a bundle already; .*overwrite=true"):
-        adapt(WORDS, [], run=None, bundle=Path("b"))
-    assert Path("b/card.json").stat().st_mtime_ns == before
-    adapt((*WORDS, "overwrite=true"), [], run=None, bundle=Path("b"))
-    assert Path("b/card.json").stat().st_mtime_ns > before
+def test_the_same_again_is_found_and_something_else_becomes_the_next_version(here: None) -> None:
+    first = adapt(WORDS, [], run=None, bundle=Path("b"))
+    before = Path("b/card.json").read_bytes()
+    again = adapt((*WORDS, "keep_versions=3"), [], run=None, bundle=Path("b"))
+    assert (first.found, again.found) == (False, True) and Path("b/card.json").read_bytes() == before
+    other = adapt((*WORDS, "threshold=0.5"), [], run=None, bundle=Path("b"))
+    assert (other.found, other.card.version) == (False, 2)
+    assert Path("b/versions/1/card.json").read_bytes() == before
+    changed = other.card.changed
+    assert changed is not None
+    assert (changed.since, changed.added, changed.removed, changed.judged) == (1, 0, 0, 12)
+    anew = adapt((*WORDS, "overwrite=true"), [], run=None, bundle=Path("b"))
+    assert (anew.found, anew.card.version, anew.card.changed) == (False, 3, None)
+    assert [place.name for place in Path("b/versions").iterdir()] == ["1"]

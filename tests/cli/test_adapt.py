@@ -163,3 +163,27 @@ def test_bad_requests_are_refused_in_one_line(
     adapt(capsys)
     code, out, err = call(capsys, *argv)
     assert code == 2 and out == "" and line in err and err.count("\n") == 1
+
+
+def test_adapting_again_says_what_changed_and_keeps_the_version_before(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("overwrite=false", "bundle=again")
+    assert adapt(capsys, *words)[0] == 0
+    _, out, _ = adapt(capsys, *words)
+    assert out.startswith("again: nothing has changed since version 1, which is found again (overwrite=true")
+    with np.load("points.npz") as found:
+        x, y = found["x"], found["y"].astype(object)
+    y[0] = y[-1]
+    more = np.concatenate([x[1:], x[:1], 5 + x[:2]])
+    np.savez("points.npz", x=more, y=np.array([*y[1:], *y[:1], "new", "new"], dtype=str))
+    code, out, err = adapt(capsys, *words)
+    assert code == 0, err
+    assert (
+        "version 2, since version 1 (bundle=again/versions/1): 2 examples added, 0 examples removed, 1 example "
+        "with another label; 1 class added (new)\n" in out
+    )
+    assert "% now on the 10 rows that both held out, by today's labels: " in out and "% interval [" in out
+    assert "drift of the inputs cannot be told: classes with earlier and added rows have too few" in out
+    before = call(capsys, "predict", "bundle=again/versions/1", "input=points.npz")[1]
+    assert before.count("\n") == 12 and "new\t" not in before

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from coldstart_cli.bundles.bundle import Bundle
-from coldstart_cli.bundles.folder import Contents, read, write
+from coldstart_cli.bundles.folder import Contents, read, versions, write
 from coldstart_cli.cli import main
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import PARTIAL
@@ -42,7 +43,7 @@ def adapt(name: str, bundle: str) -> list[str]:
 def with_base(bundle: Path, base: Path) -> None:
     """Puts files beside a predictor as those of a pretrained base, of which it reads none."""
     found = read(bundle, lambda contents: contents)
-    write(bundle, found.card, found.weights, base)
+    write(bundle, found.card, found.weights, base, rows=found.rows)
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def left_over(folder: Path) -> list[str]:
     """What lies in a bundle that its card does not name."""
     named = {"card.json", *json.loads((folder / "card.json").read_text())["files"]}
     places = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
-    return sorted(places - named)
+    return sorted(place for place in places - named if not re.match(r"versions/\d+/", place))
 
 
 @pytest.mark.fault("R18")
@@ -117,11 +118,16 @@ def test_a_bundle_whose_writer_is_killed_is_the_old_or_the_new_one_and_the_same_
         seen.add(found)
         if found not in (before, "blue"):
             tries.failures.append(f"change {number}: {found}")
+        kept = [whole(version, known) for version in versions(target).values()]
         again = processes.run(["ls"], place, "rewrites", ["blue", "b", 1, None])
+        kept += [whole(version, known) for version in versions(target).values()][:1]
+        if {*kept} - ({"red"} if before else {"blue"}):
+            tries.failures.append(f"change {number}: versions {kept}")
         if again.code != 0 or whole(target, known) != "blue" or left_over(target):
             tries.failures.append(f"change {number}, again: {again.err} {left_over(target)}")
-    # two files and a folder of a base, weights, card: each is opened and renamed; what was there is removed
-    assert number >= (11 if before else 8)
+    # two files and a folder of a base, weights, rows, card: each is opened and renamed; what was there is
+    # linked to as a version, and removed
+    assert number >= (18 if before else 10)
     # The card of a new bundle is its last change
     assert seen == ({before, "blue"} if before else {None})
     assert not list(place.glob(f"*{PARTIAL}"))

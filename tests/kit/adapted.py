@@ -14,7 +14,8 @@ SMALL = ("model=mlp", "model.hidden=[8]", "hardware=cpu", "hardware.threads=1", 
 
 PLAN = adapting.AdaptPlan(
     precision=None, bundle="bundle", steps=1, folds_to_select=3, folds_to_estimate=3, repeats_to_estimate=1,
-    tasks_to_calibrate=2, threshold=0.0, copy_base=False, untrained=True, overwrite=True, licence=None,
+    tasks_to_calibrate=2, threshold=0.0, copy_base=False, untrained=True, overwrite=True,
+    keep_versions=2, licence=None,
 )  # fmt: skip
 
 

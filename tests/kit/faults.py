@@ -115,7 +115,7 @@ def killed_at(folder: str, number: int) -> None:
     import sys
 
     left = number
-    changes = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
+    changes = ("os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal left
@@ -130,14 +130,17 @@ def killed_at(folder: str, number: int) -> None:
 
 
 def rewrites(source: str, target: str, times: int, number: int | None) -> None:
-    """In place of the command: writes a bundle anew as `target`, so often; `number` as of `killed_at`."""
+    """In place of the command: writes a bundle anew as `target`, so often; `number` as of `killed_at`.
+
+    Two earlier versions are kept, as `adapt` keeps some.
+    """
     from coldstart_cli.bundles import folder
 
     contents = folder.read(Path(source), lambda found: found)
     if number is not None:
         killed_at(target, number)
     for _ in range(times):
-        folder.write(Path(target), contents.card, contents.weights, contents.base)
+        folder.write(Path(target), contents.card, contents.weights, contents.base, rows=contents.rows, keep=2)
     os._exit(0)
 
 

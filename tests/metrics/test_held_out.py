@@ -17,7 +17,9 @@ from coldstart_cli.metrics.held_out import (
     accuracy,
     binomial,
     corrected,
+    difference,
     effective_n,
+    mean_difference,
     squared_error,
 )
 
@@ -138,3 +140,36 @@ def test_an_error_is_within_its_interval(errors: list[float], n_folds: int) -> N
     alone = np.arange(len(errors))
     found = squared_error(np.array(errors), n_folds, (alone, alone), confidence=0.95)
     assert 0 <= found.low <= found.mean <= found.high
+
+
+def test_difference_is_zous_and_donners_and_has_a_width_where_no_answer_differs() -> None:
+    before = np.repeat([1.0, 0.0, 1.0, 0.0], [40, 12, 3, 5])
+    after = np.repeat([1.0, 1.0, 0.0, 0.0], [40, 12, 3, 5])
+    n, alone = 60, np.arange(60)
+    found = difference(before, after, (alone, alone), confidence=0.95)
+    b, c = (binomial(share, n / DESIGN_EFFECT, 0.95) for share in (12 / n, 3 / n))
+    assert found.value == pytest.approx(9 / n)
+    assert found.low == pytest.approx(9 / n - math.sqrt((12 / n - b.low) ** 2 + (c.high - 3 / n) ** 2))
+    assert found.high == pytest.approx(9 / n + math.sqrt((b.high - 12 / n) ** 2 + (3 / n - c.low) ** 2))
+    same = difference(before, before, (alone, alone), confidence=0.95)
+    assert same.value == 0.0 and same.low < -0.03 and same.high > 0.03
+
+
+def test_difference_holds_the_truth_as_often_as_it_says() -> None:
+    g, alone, held = np.random.default_rng(0), np.arange(50), 0
+    for _ in range(400):
+        outcome = g.choice(4, size=50, p=[0.7, 0.12, 0.06, 0.12])  # both right, gained, lost, both wrong
+        found = difference(
+            np.isin(outcome, (0, 2)).astype(float), np.isin(outcome, (0, 1)).astype(float), (alone, alone),
+            confidence=0.95,
+        )  # fmt: skip
+        held += found.low <= 0.06 <= found.high
+    assert held / 400 >= 0.94
+
+
+def test_mean_difference_is_students_over_clusters() -> None:
+    d = np.array([0.1, 0.4, -0.2, 0.3, 0.6])
+    theirs = stats.ttest_1samp(d, 0.0).confidence_interval(0.95)
+    found = mean_difference(d, np.arange(5), 0.95)
+    assert (found.low, found.high) == (pytest.approx(theirs.low), pytest.approx(theirs.high))
+    assert mean_difference(d, np.zeros(5, np.int64), 0.95).high == math.inf

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from coldstart_cli import __version__
 from coldstart_cli.bundles import notices, temperature
 from coldstart_cli.bundles.batch_statistics import reads_its_batch, settled
 from coldstart_cli.bundles.bundle import Bundle
@@ -19,16 +18,17 @@ from coldstart_cli.bundles.card import (
     BY_LABELS,
     BY_UNLABELLED,
     CLOSED_FORM,
-    FORMAT,
     NO_LABELS,
     Card,
-    DataFacts,
     Seconds,
 )
+from coldstart_cli.bundles.changes import Earlier, changed, check_same_task, earlier_in
 from coldstart_cli.bundles.estimates import estimated, without_luck
-from coldstart_cli.bundles.folder import refuse_to_overwrite
+from coldstart_cli.bundles.folder import check_place
 from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal, Together, Told, takes_steps
 from coldstart_cli.bundles.kept_precision import kept_precision
+from coldstart_cli.bundles.kept_rows import KeptRows
+from coldstart_cli.bundles.origin import determined_by, made_of
 from coldstart_cli.bundles.own_task import ranges_for, read_task, shift_of, source_classes, task_of
 from coldstart_cli.bundles.rebuild import build_section, has_adapter
 from coldstart_cli.bundles.source_temperature import source_temperature
@@ -64,6 +64,7 @@ class AdaptPlan:
     copy_base: bool
     untrained: bool
     licence: str | None
+    keep_versions: Annotated[int, Ge(0)]
     overwrite: bool
 
 
@@ -77,6 +78,7 @@ class Prepared:
         test: examples that the files state as such, or None.
         ranges: see `Card.input_ranges`.
         said: what was kept apart, left out or guessed of the examples.
+        earlier: the bundle that is to become an earlier version, or None.
     """
 
     hardware: Hardware
@@ -89,16 +91,18 @@ class Prepared:
     test: Labelled | None
     ranges: Mapping[str, InputRange]
     said: tuple[str, ...]
+    earlier: Earlier | None
 
 
 def prepared(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Prepared:
     """Reads the data and builds the strategy.
 
     Raises:
-        RequestError: where the strategy cannot serve the task, the run's weights do not fit it, or a bundle
-            is there already.
+        RequestError: where the strategy cannot serve the task, the run's weights do not fit it, or the bundle
+            that is there is one of another task.
     """
-    refuse_to_overwrite(Path(plan.bundle), overwrite=plan.overwrite)
+    check_place(Path(plan.bundle))
+    earlier = None if plan.overwrite else earlier_in(Path(plan.bundle))
     if plan.copy_base and has_adapter(config["model"]):
         raise RequestError(
             "copy_base: true, and the model has an adapter, which no bundle holds; write false"
@@ -108,6 +112,8 @@ def prepared(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Pre
     hardware.prepare(config["seed"])
     source = source_classes(config, run)
     found = read_task(config, run, source)
+    if earlier is not None:
+        check_same_task(earlier, found.learned, plan.bundle)
     task = task_of(found.learned, config["seed"], source, trained=run is not None)
     if plan.precision is not None and not task.labelled.classes:
         raise RequestError("precision: this task is a regression, whose answers are numbers; leave it out")
@@ -129,7 +135,9 @@ def prepared(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Pre
         said += said_of_untrained(config, strategy, support, allowed=plan.untrained)
     together = Together.of(found.learned.near_equal(), found.learned.origins)
     candidates = (plan.steps,) if plan.steps is not None else tuple(config["evaluation"]["steps"])
-    return Prepared(hardware, task, known, strategy, support, together, candidates, found.test, ranges, said)
+    return Prepared(
+        hardware, task, known, strategy, support, together, candidates, found.test, ranges, said, earlier
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +163,7 @@ class Rehearsed:
 def adapt(
     config: Mapping[str, Any], plan: AdaptPlan, run: Run | None, told: Told = lambda what, done, total: None
 ) -> Bundle:
-    """Adapts, writes the bundle, and returns it.
+    """Adapts, writes the bundle, and returns it; where nothing has changed, the one that is there.
 
     Args:
         config: resolved; the run's own with another data set, or one composed anew.
@@ -165,6 +173,10 @@ def adapt(
         RequestError: see `prepared`.
     """
     ready = prepared(config, plan, run)
+    if ready.earlier is not None and ready.earlier.card.made_from == _determined_by(config, plan, run, ready):
+        bundle = Bundle.load(plan.bundle)
+        bundle.found = True
+        return bundle
     started = time.perf_counter()
     rehearsal = Rehearsal(ready.strategy, ready.support, ready.together, told)
     step, how = chosen_steps(rehearsal, ready.candidates, plan, run)
@@ -195,8 +207,13 @@ def bundled(
     if plan.precision is not None:
         threshold, how_sure = kept_precision(answers, t, plan.precision, plan.threshold)
         found.append(how_sure)
+    rows = KeptRows.of(task.labelled, answers)
     card = Card(
-        **_made_of(config, plan, run, task),
+        made_from=_determined_by(config, plan, run, ready),
+        changed=None
+        if ready.earlier is None
+        else changed(ready.earlier, task.labelled, rows, ready.together, task.objective.headline),
+        **made_of(config, plan.licence, run, task.labelled),
         steps=taken,
         steps_chosen_by=how,
         threshold=threshold,
@@ -214,9 +231,17 @@ def bundled(
     preprocess = preprocess_of(config["model"], "model", config["trust"])
     bundle = Bundle(card, own.cpu(), preprocess)
     bundle.save(
-        Path(plan.bundle), base_of(config["model"]), copy_base=plan.copy_base, overwrite=plan.overwrite
+        Path(plan.bundle),
+        base_of(config["model"]),
+        copy_base=plan.copy_base,
+        rows=rows.as_bytes(),
+        keep=0 if plan.overwrite else plan.keep_versions,
     )
     return bundle
+
+
+def _determined_by(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None, ready: Prepared) -> str:
+    return determined_by(config, asdict(plan), run, ready.strategy, ready.task.labelled, ready.test)
 
 
 def _facts(run: Run | None, task: OneTask) -> dict[str, Any]:
@@ -337,30 +362,6 @@ def base_of(model: Mapping[str, Any]) -> Path | None:
     from coldstart_cli.models.pretrained.hf import folder_of
 
     return folder_of(model["path"])
-
-
-def _made_of(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None, task: OneTask) -> dict[str, Any]:
-    """Fields of the card: who made it, and from what."""
-    labelled = task.labelled
-    counts = labelled.targets.bincount(minlength=len(labelled.classes)).tolist() if labelled.classes else []
-    return {
-        "format": FORMAT,
-        "made_by": f"coldstart {__version__}",
-        "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "strategy": config["names"]["strategy"],
-        "model": config["names"]["model"],
-        "run": None if run is None else run.path.name,
-        "licence": plan.licence,
-        "data": DataFacts(
-            root=config["dataset"]["root"],
-            on_bad=config["dataset"].get("on_bad", "stop"),  # published data have no such key
-            hash=labelled.fingerprint,
-            examples=len(labelled),
-            skipped=len(labelled.skipped),
-        ),
-        "labels": labelled.classes,
-        "examples_of": dict(zip(labelled.classes, counts, strict=True)) if counts else {},
-    }
 
 
 def _calibrated(

@@ -66,7 +66,10 @@ class Bundle:
         module: inputs (n, ...) -> (n, n_outputs) logits or values.
         preprocess: what the model does to examples that the card's recipe has read.
         path: the folder it lies in; None before it is saved.
+        found: whether `adapt` found it as it was, for nothing had changed.
     """
+
+    found = False
 
     def __init__(
         self, card: Card, module: nn.Module, preprocess: Preprocess, path: Path | None = None
@@ -107,7 +110,9 @@ class Bundle:
             raise RequestError(f"bundle: the weights of {path} do not fit its card; make it again")
         return cls(card, module, preprocess, path)
 
-    def save(self, path: Path, base: Path | None, *, copy_base: bool, overwrite: bool = True) -> None:
+    def save(
+        self, path: Path, base: Path | None, *, copy_base: bool, rows: bytes | None = None, keep: int = 0
+    ) -> None:
         """Writes the folder whole, in place of a bundle that is there; see `folder.write`.
 
         Tensors that equal those of the pretrained base bit for bit are left to it.
@@ -115,11 +120,10 @@ class Bundle:
         Args:
             base: folder of the pretrained base, or None.
             copy_base: put a copy of it into the bundle, which then needs nothing else.
-            overwrite: whether it may take the place of a bundle that is there.
+            rows, keep: see `folder.write`.
 
         Raises:
-            RequestError: where the folder exists and is not a bundle, or is one that may not be replaced, or
-                cannot be written.
+            RequestError: where the folder exists and is not a bundle, or cannot be written.
         """
         from safetensors.torch import save
 
@@ -139,7 +143,7 @@ class Bundle:
             pretrained=files_read(build.model, self.preprocess, self.module),
         )
         copied = base if copy_base else None
-        self.card = folder.write(path, card, save(own), copied, overwrite=overwrite)
+        self.card = folder.write(path, card, save(own), copied, rows=rows, keep=keep)
         self.path = path
 
     def predict(self, raw: object, *, threshold: float | None = None) -> Prediction:

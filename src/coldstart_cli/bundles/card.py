@@ -23,14 +23,16 @@ from coldstart_cli.core.tasks import Strategy
 from coldstart_cli.datasets.own.input_range import InputRange
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import read_json
+from coldstart_cli.metrics.drift import Drift
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.models.pretrained.features import FilesRead
 from coldstart_cli.renamed import renamed
 from coldstart_cli.runs.migrations import as_it_was
 from coldstart_cli.training.optimizers import OptimizerFactory
 
-FORMAT = 2
-"""Written into card.json; 2 names the other files by their content. A reader refuses newer ones."""
+FORMAT = 3
+"""Written into card.json; 2 names the other files by their content, 3 keeps hashes of the rows and earlier
+versions. A reader refuses newer ones."""
 CARD = "card.json"
 BY_LABELS = "cross-validation on the labels"
 """How steps were chosen, and a temperature found."""
@@ -175,6 +177,37 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """What is not as it was in the version before, whose place this one took.
+
+    Attributes:
+        since: that version.
+        added, removed, relabelled: rows, known again by their content; None: not known.
+        classes_added, classes_removed: names.
+        judged: rows that cross-validation held out for both versions; 0: none, or not known.
+        before, after: of the metric on these rows, by today's labels.
+        low, high: the interval of `after` less `before`.
+        drift: of the added inputs from the earlier ones; None: none was added, or `untold`.
+        untold: why something of all this cannot be told, or None.
+    """
+
+    since: int
+    metric: str
+    added: int | None = None
+    removed: int | None = None
+    relabelled: int | None = None
+    classes_added: tuple[str, ...] = ()
+    classes_removed: tuple[str, ...] = ()
+    judged: int = 0
+    before: float | None = None
+    after: float | None = None
+    low: float | None = None
+    high: float | None = None
+    drift: Drift | None = None
+    untold: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
     """What a bundle is, what it was made of, how well it does, and how it is built again.
 
@@ -197,6 +230,9 @@ class Card:
         files: the other files of the bundle with their SHA-256; None before it is saved, and in format 1.
         pretrained: the files at `model.path` that the predictor reads; None where it reads none, and in
             format 1.
+        version: counts the bundles that lay in its folder.
+        made_from: a digest of all that determined it; empty in one of before.
+        changed: since the version before; None in the first one.
     """
 
     format: int
@@ -223,6 +259,9 @@ class Card:
     files: Mapping[str, str] | None = None
     pretrained: FilesRead | None = None
     input_ranges: Mapping[str, InputRange] = dataclasses.field(default_factory=dict)
+    version: int = 1
+    made_from: str = ""
+    changed: Changed | None = None
 
     def as_json(self) -> str:
         """What card.json holds."""

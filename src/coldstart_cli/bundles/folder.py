@@ -2,7 +2,9 @@
 
     card.json                          the card, which names the other files and holds a digest of each
     weights-<digest>.safetensors       the predictor's tensors, without those of the pretrained base
+    rows-<digest>.safetensors          hashes, labels and held-out answers of the rows it has learned from
     base-<digest>/                     a copy of the pretrained base, where that was asked for
+    versions/<number>/                 bundles that lay here before, each a whole one by itself
 
 All but the card are named by their content, so writing a bundle over another touches no file that the old
 card names. The one rename that puts the new card in place is the moment when the new bundle begins; what no
@@ -30,10 +32,13 @@ T = TypeVar("T")
 
 HARMLESS = {".json", ".safetensors", ".txt", ".md", ".model"}
 """Suffixes of a base's files: weights, configs and vocabularies, none of which runs."""
+VERSIONS = "versions"
 TRIES = 5
 """Looks at a bundle that others write meanwhile; then it is given up."""
 
 _WEIGHTS = re.compile(r"weights(-[0-9a-f]{16})?\.safetensors")
+_ROWS = re.compile(r"rows-[0-9a-f]{16}\.safetensors")
+_VERSION = re.compile(rf"\d{{1,9}}|\.\d{{1,9}}{re.escape(PARTIAL)}")
 _BASE = re.compile(r"base(-[0-9a-f]{16})?")
 """Also the names of format 1, which said nothing of the content."""
 _LITTER = re.compile(
@@ -49,11 +54,13 @@ class Contents:
     Attributes:
         weights: the bytes of the file of tensors.
         base: folder of the copied pretrained base, or None.
+        rows: the bytes of the file of rows; None before format 3.
     """
 
     card: Card
     weights: bytes
     base: Path | None
+    rows: bytes | None = None
 
 
 def refuse_to_overwrite(folder: Path, *, overwrite: bool) -> None:
@@ -67,12 +74,15 @@ def refuse_to_overwrite(folder: Path, *, overwrite: bool) -> None:
         )
 
 
-def write(folder: Path, card: Card, weights: bytes, base: Path | None, *, overwrite: bool = True) -> Card:
+def write(
+    folder: Path, card: Card, weights: bytes, base: Path | None, *, rows: bytes | None = None, keep: int = 0
+) -> Card:
     """Puts a bundle into a folder, in place of the one there; others see the old one or this one, whole.
 
     Args:
         base: a folder whose harmless files are copied into the bundle, or None.
-        overwrite: whether it may take the place of another bundle.
+        rows: see `Contents`.
+        keep: earlier versions that are kept, the one there among them; 0: that one is not, others stay.
 
     Returns:
         The card as it was written: with the names and digests of the files.
@@ -88,18 +98,90 @@ def write(folder: Path, card: Card, weights: bytes, base: Path | None, *, overwr
         raise RequestError(f"bundle: {folder} cannot be made ({error.strerror}); name another") from error
     with locked(folder) as alone:
         check_place(folder)
-        refuse_to_overwrite(folder, overwrite=overwrite)  # one that was written while this one adapted
+        number = 1 + _newest(folder)
+        if keep and (folder / CARD).exists():
+            _keep(folder)
         named = f"weights-{digest([weights])}.safetensors"
         files = {named: digest([weights], 64)}
         write_bytes(folder / named, weights)
+        if rows is not None:
+            kept = f"rows-{digest([rows])}.safetensors"
+            files[kept] = digest([rows], 64)
+            write_bytes(folder / kept, rows)
         if base is not None:
             files |= _copied(base, folder)
-        card = replace(card, files=files)
+        card = replace(card, files=files, version=number)
         # Until this rename the folder is the old bundle, from it on the new one
         write_bytes(folder / CARD, card.as_json().encode())
         if alone:  # without a lock, what looks left over may be what another is writing
             _sweep(folder, files)
+            if keep:
+                _drop(folder, keep)
     return card
+
+
+def versions(folder: Path) -> dict[int, Path]:
+    """The earlier versions that a bundle's folder keeps, the oldest first."""
+    found = [place for place in _listed(folder / VERSIONS) if place.name.isdecimal() and place.is_dir()]
+    return {int(place.name): place for place in sorted(found, key=lambda place: int(place.name))}
+
+
+def _listed(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _newest(folder: Path) -> int:
+    """The highest number of the versions in a folder, the bundle itself among them; 0 where there is none."""
+    found = [*versions(folder)]
+    if (folder / CARD).is_file():
+        with contextlib.suppress(RequestError):  # one that is replaced for being damaged
+            found.append(read_card(folder / CARD).version)
+    return max(found, default=0)
+
+
+def _keep(folder: Path) -> None:
+    """Puts the bundle there among the versions, whole at once: in a hidden folder, which is then renamed.
+
+    Its files are named by their content and never changed, so links to them are copies that take no room.
+    """
+    card = read_card(folder / CARD)
+    kept = folder / VERSIONS / str(card.version)
+    if kept.exists():  # by a writer that was killed before its own card was in place
+        return
+    partial = kept.with_name(f".{kept.name}{PARTIAL}")
+    remove(partial)
+    names = [CARD, *(card.files if card.files is not None else _format_1(folder))]
+    try:
+        for name in names:
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(folder / name, partial / name)
+            except OSError:  # a file system without such links
+                copy_file(folder / name, partial / name)
+        for place in {partial, *((partial / name).parent for name in names)}:
+            sync(place)
+        os.replace(partial, kept)
+        sync(kept.parent)
+    except OSError as error:
+        raise RequestError(
+            f"bundle: the earlier version of {folder} cannot be kept ({error.strerror}); make room, or "
+            "replace it (overwrite=true)"
+        ) from error
+
+
+def _format_1(folder: Path) -> list[str]:
+    """The files of a bundle whose card names none."""
+    found = [place for place in _inside(folder) if place.is_file() and _is_ours(place.relative_to(folder))]
+    inside = [place.relative_to(folder) for place in found]
+    return [str(name) for name in inside if name.parts[0] != VERSIONS and not _LITTER.fullmatch(name.name)]
+
+
+def _drop(folder: Path, keep: int) -> None:
+    """Removes the oldest versions beyond so many; one that is half removed has a name of its own."""
+    for place in [*versions(folder).values()][:-keep]:
+        partial = place.with_name(f".{place.name}{PARTIAL}")
+        os.replace(place, partial)
+        remove(partial)
 
 
 def check_place(folder: Path) -> None:
@@ -150,11 +232,12 @@ def _contents(folder: Path) -> Contents:
         base = folder / "base"
         return Contents(card, _bytes(folder / "weights.safetensors"), base if base.is_dir() else None)
     weights = [name for name in card.files if _WEIGHTS.fullmatch(name)]
+    rows = [name for name in card.files if _ROWS.fullmatch(name)]
     bases = {PurePosixPath(name).parts[0] for name in card.files if _in_base(PurePosixPath(name))}
-    if len(weights) != 1 or len(bases) > 1 or not all(map(_is_named, card.files)):
+    if len(weights) != 1 or len(rows) > 1 or len(bases) > 1 or not all(map(_is_named, card.files)):
         raise RequestError(f"bundle: {folder / CARD} is damaged; make it again")
-    content = _bytes(folder / weights[0])
-    found = {weights[0]: whole_digest([content]).hex()}
+    contents = {name: _bytes(folder / name) for name in (*weights, *rows)}
+    found = {name: whole_digest([content]).hex() for name, content in contents.items()}
     for name in card.files.keys() - found.keys():
         found[name] = file_digest(folder / name) if (folder / name).is_file() else ""
     for name, expected in card.files.items():
@@ -164,7 +247,7 @@ def _contents(folder: Path) -> Contents:
             )
     chosen = folder / bases.pop() if bases else None
     _check_base(chosen, folder, card.files)
-    return Contents(card, content, chosen)
+    return Contents(card, contents[weights[0]], chosen, contents[rows[0]] if rows else None)
 
 
 def _bytes(path: Path) -> bytes:
@@ -214,8 +297,11 @@ def _sweep(folder: Path, files: Mapping[str, str]) -> None:
     tops = {PurePosixPath(name).parts[0] for name in files}
     for place in folder.iterdir():
         left_over = place.name.startswith(".") and place.name.endswith(PARTIAL)
-        ours = _WEIGHTS.fullmatch(place.name) or _BASE.fullmatch(place.name)
+        ours = any(kind.fullmatch(place.name) for kind in (_WEIGHTS, _ROWS, _BASE))
         if left_over or (ours and place.name not in tops):
+            remove(place)
+    for place in _listed(folder / VERSIONS):
+        if place.name.endswith(PARTIAL):
             remove(place)
     for name in tops:
         for partial in (folder / name).glob(f".*{PARTIAL}"):
@@ -233,14 +319,19 @@ def _is_ours(inside: Path) -> bool:
     first = inside.parts[0]
     if _LITTER.fullmatch(inside.name):
         return True
-    return bool(_WEIGHTS.fullmatch(str(inside))) or bool(
+    if first == VERSIONS:  # each is checked by itself where it is read
+        below = Path(*inside.parts[2:])
+        named = len(inside.parts) == 1 or bool(_VERSION.fullmatch(inside.parts[1]))
+        nested = inside.parts[2:3] == (VERSIONS,)
+        return named and not nested and (len(inside.parts) < 3 or str(below) == CARD or _is_ours(below))
+    return any(kind.fullmatch(str(inside)) for kind in (_WEIGHTS, _ROWS)) or bool(
         _BASE.fullmatch(first) and (len(inside.parts) == 1 or inside.suffix in HARMLESS)
     )
 
 
 def _is_named(name: str) -> bool:
     """Whether a card may name such a file: nothing leads out of the folder."""
-    return bool(_WEIGHTS.fullmatch(name)) or _in_base(PurePosixPath(name))
+    return any(kind.fullmatch(name) for kind in (_WEIGHTS, _ROWS)) or _in_base(PurePosixPath(name))
 
 
 def _in_base(inside: PurePosixPath) -> bool:

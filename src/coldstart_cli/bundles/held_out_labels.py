@@ -33,17 +33,19 @@ class Together:
         alike: (n,) groups of examples that are equal or nearly so.
         clusters: (n,) groups of examples of one origin (a person, a document), or `alike` itself.
         by_origin: whether they are of origins.
+        rows: (n,) the number of each example as it was read.
     """
 
     alike: Indices
     clusters: Indices
     by_origin: bool
+    rows: Indices
 
     @classmethod
     def of(cls, alike: Indices, origins: Indices | None) -> Together:
         """The smallest groups that divide neither an origin nor what is alike."""
         if origins is None:
-            return cls(alike, alike, by_origin=False)
+            return cls(alike, alike, by_origin=False, rows=np.arange(len(alike)))
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
@@ -51,10 +53,12 @@ class Together:
         size = int(max(alike.max(), origins.max())) + 1
         edges = coo_array((np.ones(len(alike)), (alike, origins + size)), shape=(2 * size, 2 * size))
         components = connected_components(edges, directed=False)[1]
-        return cls(alike, components[alike].astype(np.int64), by_origin=True)
+        clusters = components[alike].astype(np.int64)
+        return cls(alike, clusters, by_origin=True, rows=np.arange(len(alike)))
 
     def take(self, indices: Indices) -> Together:
-        return replace(self, alike=self.alike[indices], clusters=self.clusters[indices])
+        parts = (self.alike[indices], self.clusters[indices], self.rows[indices])
+        return Together(parts[0], parts[1], self.by_origin, parts[2])
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,11 @@ from coldstart_cli.safe_text import printable
 
 if TYPE_CHECKING:
     from coldstart_cli.bundles.adapting import Outlook
-    from coldstart_cli.bundles.card import Card, CrossValidation, StatedTest
+    from coldstart_cli.bundles.card import Card, Changed, CrossValidation, StatedTest
+
+
+SURE = 0.05
+"""Level at which inputs are said to differ."""
 
 
 def add(program: Parser) -> None:
@@ -62,6 +66,9 @@ def run(arguments: Namespace) -> int:
         bundle = requests.adapt(
             arguments.overrides, arguments.config_dir, run=None, bundle=None, told=progress.told
         )
+    if bundle.found:
+        of = f"version {bundle.card.version}, which is found again (overwrite=true adapts anew)"
+        print(printable(f"{bundle.path}: nothing has changed since {of}"))
     print(*map(printable, _told(bundle.card, str(bundle.path))), sep="\n")
     return 0
 
@@ -118,6 +125,7 @@ def _told(card: Card, bundle: str) -> list[str]:
     lines += [f"accuracy not known: {few}"] if card.cross_validation is None else []
     lines += [] if card.cross_validation is None else _measured(card.cross_validation, len(card.labels))
     lines += [] if card.test is None else [_scored(card.test)]
+    lines += [] if card.changed is None else _changed(card.changed, card.version, bundle)
     assert card.sizes is not None  # it has been saved
     lines += [
         f"{_steps(card)}; {duration(card.seconds.adaptation)} s, {duration(card.seconds.in_all)} s in all",
@@ -140,6 +148,55 @@ def _told(card: Card, bundle: str) -> list[str]:
         "Next:",
         f"  coldstart predict {named} {data}",
         f"  coldstart export {named}",
+    ]
+
+
+def _changed(found: Changed, version: int, bundle: str) -> list[str]:
+    """What is not as it was in the version before, and where that one lies."""
+    counts = {"added": found.added, "removed": found.removed, "with another label": found.relabelled}
+    parts = [
+        ", ".join(
+            f"{n:,} example{'' if n == 1 else 's'} {what}" for what, n in counts.items() if n is not None
+        )
+    ]
+    for what, names in (("added", found.classes_added), ("removed", found.classes_removed)):
+        more = ", ..." if len(names) > 5 else ""
+        said = f"{len(names)} class{'' if len(names) == 1 else 'es'} {what} ({', '.join(names[:5])}{more})"
+        parts += [said] if names else []
+    kept = shlex.quote(f"bundle={bundle}/versions/{found.since}")
+    lines = [f"version {version}, since version {found.since} ({kept}): {'; '.join(filter(None, parts))}"]
+    if found.added is None:
+        return [f"{lines[0].removesuffix(': ')}: {found.untold}"]
+    return [*lines, _on_the_same_rows(found), *_drift(found)]
+
+
+def _on_the_same_rows(found: Changed) -> str:
+    if not found.judged:
+        return f"{found.metric} before and now cannot be compared: no row was held out by both versions"
+    numbers = Numbers.of(found.metric == "accuracy", [])
+    unit, points = (" %", " points") if numbers.percent else ("", "")
+    assert found.before is not None and found.after is not None
+    before, now, more = map(numbers.value, (found.before, found.after, found.after - found.before))
+    interval = "no interval: all of one origin"
+    if found.low is not None and found.high is not None:
+        interval = f"95 % interval [{numbers.value(found.low)}, {numbers.value(found.high)}]"
+    return (
+        f"{found.metric} {before}{unit} before, {now}{unit} now on the {found.judged:,} rows that both held "
+        f"out, by today's labels: {'' if more.startswith('-') else '+'}{more}{points}, {interval}"
+    )
+
+
+def _drift(found: Changed) -> list[str]:
+    """Whether added inputs are like the earlier ones of their classes."""
+    if found.untold is not None:
+        return [f"drift of the inputs cannot be told: {found.untold}"]
+    if found.drift is None:
+        return []
+    of = found.drift
+    alike = "differ from" if of.p < SURE else "cannot be told from"
+    return [
+        f"inputs: {of.further:,} added ones {alike} the {of.earlier:,} earlier ones of their classes (energy "
+        f"distance beyond chance {of.coefficient:.2f} of 1, p = {significant(of.p, 2)})"
     ]
 
 

@@ -25,6 +25,7 @@ from coldstart_cli.datasets.own.shared import OwnData, plan_of, wording_of
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan, fitted_rows
 from coldstart_cli.datasets.own.targets import Target, classes_or_reals
+from coldstart_cli.datasets.readers.equality import hashes_of
 from coldstart_cli.datasets.readers.npz import Archive
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
 from coldstart_cli.errors import RequestError
@@ -176,7 +177,8 @@ def read_arrays(
             _warn_of_scales(path.name, recipe.x_key, scale)
     inputs = _preprocessed(preprocess, x, settled)
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, settled, problems)
-    return marked.labelled(inputs, free, problems.skipped, settled.as_json())
+    contents = hashes_of(x, None) if plan is None else None
+    return marked.labelled(inputs, free, problems.skipped, settled.as_json(), contents=contents)
 
 
 def _check_lengths(

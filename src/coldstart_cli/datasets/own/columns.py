@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.datasets.readers.tables import MISSING, text_of
+from coldstart_cli.digests import row_hashes
 from coldstart_cli.errors import RequestError, suggestion
 
 ABSENT, NUMBER, WORD = range(3)
@@ -221,6 +222,12 @@ def encoded(columns: Sequence[Column], cells: Mapping[str, Cells]) -> NDArray[np
                 features[row, place[word]] = 1
         at += len(place)
     return features
+
+
+def written_hashes(cells: Mapping[str, Cells]) -> NDArray[np.uint64]:
+    """(n,) a hash of each row as it is written: whatever means, deviations and categories make of it."""
+    columns = [[f"{name}={word}" for word in own.texts()] for name, own in sorted(cells.items())]
+    return row_hashes("\0".join(row).encode("utf-8", "surrogatepass") for row in zip(*columns, strict=True))
 
 
 def width(columns: Iterable[Column]) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from annotated_types import Ge
 from numpy.typing import NDArray
+from torch import Tensor
 
 from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.folders import below, seen_in
@@ -24,6 +25,7 @@ from coldstart_cli.datasets.own.labelled import Labelled, Raw, marks
 from coldstart_cli.datasets.own.names import named
 from coldstart_cli.datasets.own.shared import OwnData, plan_of, wording_of
 from coldstart_cli.datasets.own.source import Own
+from coldstart_cli.datasets.readers.equality import hashes_of
 from coldstart_cli.datasets.readers.images import (
     Content,
     ImageFile,
@@ -114,7 +116,7 @@ def read_images(
     found = seen.images
     files = [ImageFile(path, os.path.relpath(path, folder)) for path, _ in found]
     settled = settled_for(preprocess, recipe, files)
-    kept, inputs = _inputs(preprocess, files, settled, problems)
+    kept, images, inputs = _inputs(preprocess, files, settled, problems)
     problems.warn(str(folder))
     labels = [found[number][1] for number in kept]
     if not labels:
@@ -124,7 +126,9 @@ def read_images(
     places = [files[number].name for number in kept]
     marked = marks([label[-1] for label in labels], tasks, splits, places, by_name=seen.splits == "by name")
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, settled, problems)
-    return marked.labelled(inputs, free, problems.skipped, settled.as_json())
+    # Features differ in their last bits with what is computed beside them
+    contents = None if inputs is images else hashes_of(images, None)
+    return marked.labelled(inputs, free, problems.skipped, settled.as_json(), contents=contents)
 
 
 def raw_images(
@@ -176,14 +180,16 @@ def _turned(images: NDArray[np.uint8], recipe: ImageRecipe) -> NDArray[np.uint8]
 
 def _inputs(
     preprocess: Preprocess, files: Sequence[ImageFile], recipe: ImageRecipe, problems: Problems
-) -> tuple[list[int], Inputs]:
+) -> tuple[list[int], Tensor, Inputs]:
+    """Numbers of the files that could be read, their pixels (n, C, H, W), and what the model reads."""
     assert recipe.channels is not None
     made = decoded(files, recipe.size, recipe.channels, recipe.resize, problems)
-    return made.kept.tolist(), preprocess.images(torch.from_numpy(_turned(made.images, recipe)))
+    images = torch.from_numpy(_turned(made.images, recipe))
+    return made.kept.tolist(), images, preprocess.images(images)
 
 
 def _unlabelled(preprocess: Preprocess, path: str, recipe: ImageRecipe, problems: Problems) -> Inputs | None:
-    kept, inputs = _inputs(preprocess, list(below(Path(path).expanduser())), recipe, problems)
+    kept, _, inputs = _inputs(preprocess, list(below(Path(path).expanduser())), recipe, problems)
     return inputs if kept else None
 
 

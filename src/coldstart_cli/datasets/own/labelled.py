@@ -14,7 +14,7 @@ from torch import Tensor
 from coldstart_cli.core.objectives import Classification, Regression
 from coldstart_cli.core.tasks import Inputs, Objective, Split
 from coldstart_cli.datasets.own.targets import warn_of_names
-from coldstart_cli.datasets.readers.equality import Groups, equal_groups
+from coldstart_cli.datasets.readers.equality import Groups, Hashes, equal_groups, hashes_of
 from coldstart_cli.digests import digest, tensor_parts
 from coldstart_cli.errors import RequestError
 
@@ -56,6 +56,8 @@ class Labelled:
         names: (n_classes, ...) what the classes are called, without their tasks (`Support.names`), or None.
         nameless: labels that are read as names and say nothing in words.
         naming: (n,) whether the name of its class stands in an example, where examples are texts.
+        contents: (n,) a hash of each example as the files have it, whatever the model makes of it; None: of
+            the inputs (`content_hashes`).
     """
 
     inputs: Inputs
@@ -79,6 +81,7 @@ class Labelled:
     names: Inputs | None = None
     nameless: tuple[str, ...] = ()
     naming: NDArray[np.bool_] | None = None
+    contents: Hashes | None = None
 
     def __post_init__(self) -> None:
         # A part of the examples needs that part of the groups: others' would silently join what differs.
@@ -94,6 +97,10 @@ class Labelled:
         inputs.
         """
         return equal_groups(self.inputs) if self.alike is None else self.alike
+
+    def content_hashes(self) -> Hashes:
+        """(n,) a hash of each example, by which it is known again in another version of the data."""
+        return hashes_of(self.inputs, None) if self.contents is None else self.contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +164,7 @@ class Marks:
         recipe: Recipe,
         alike: Groups | None = None,
         remarks: Sequence[str] = (),
+        contents: Hashes | None = None,
     ) -> Labelled:
         """With the inputs of the same examples."""
         return Labelled(
@@ -178,6 +186,7 @@ class Marks:
             self.origins,
             self.origin_names,
             self.labels,
+            contents=contents,
         )
 
 

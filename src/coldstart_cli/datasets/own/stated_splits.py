@@ -170,4 +170,5 @@ def _part(labelled: Labelled, rows: NDArray[np.int64], classes: Sequence[int]) -
         names=read,
         nameless=tuple(label for label in labelled.nameless if label in labels),
         naming=None if labelled.naming is None else labelled.naming[rows],
+        contents=None if labelled.contents is None else labelled.contents[rows],
     )

@@ -29,6 +29,7 @@ from coldstart_cli.datasets.own.columns import (
     fitted,
     parsed,
     pointed,
+    written_hashes,
 )
 from coldstart_cli.datasets.own.labelled import Labelled, Raw
 from coldstart_cli.datasets.own.names import named
@@ -163,7 +164,11 @@ def read_table(
     features = encoded(recipe.columns, table.cells)
     inputs = preprocess.vectors(torch.from_numpy(features if good.all() else features[good]))
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, recipe, problems)
-    return marked.labelled(inputs, free, problems.skipped, recipe.as_json(), remarks=problems.said)
+    # Only one task is adapted to again; of source data, which are many, nobody asks
+    contents = written_hashes(table.cells)[good] if plan is None else None
+    return marked.labelled(
+        inputs, free, problems.skipped, recipe.as_json(), remarks=problems.said, contents=contents
+    )
 
 
 def raw_table(

@@ -28,6 +28,7 @@ from coldstart_cli.datasets.readers.tables import (
     rows_in,
     rows_of,
 )
+from coldstart_cli.digests import row_hashes
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.preprocess import Preprocess
 
@@ -156,7 +157,13 @@ def read_texts(
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, recipe, problems)
     alike = near_equal_groups(texts)
     labelled = marked.labelled(
-        preprocess.texts(texts), free, problems.skipped, recipe.as_json(), alike, problems.said
+        preprocess.texts(texts),
+        free,
+        problems.skipped,
+        recipe.as_json(),
+        alike,
+        problems.said,
+        row_hashes(text.encode("utf-8", "surrogatepass") for text in texts),
     )
     naming = saying_their_name(texts, marked.targets.numpy(), marked.labels)
     return replace(labelled, naming=naming)
