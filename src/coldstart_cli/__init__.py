@@ -26,14 +26,16 @@ __all__ = [
 
 if TYPE_CHECKING:  # what a type checker sees; at run time each is imported on first use
     from coldstart_cli.api import RunResult, adapt, choose, compare, evaluate, label_next, load_run, train
-    from coldstart_cli.bundles.bundle import Bundle, Prediction
+    from coldstart_cli.bundles.bundle import Bundle
+    from coldstart_cli.bundles.prediction import Prediction
     from coldstart_cli.errors import JobError, RequestError
 else:
     __getattr__, __dir__ = face(
         __name__,
         {
             "api": "RunResult adapt choose compare evaluate label_next load_run train",
-            "bundles.bundle": "Bundle Prediction",
+            "bundles.bundle": "Bundle",
+            "bundles.prediction": "Prediction",
             "errors": "JobError RequestError",
         },
     )

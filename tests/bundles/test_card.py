@@ -23,7 +23,7 @@ from coldstart_cli.bundles.card import (
 )
 from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
-from coldstart_cli.models.pretrained.features import FilesRead
+from coldstart_cli.models.pretrained.files_read import FilesRead
 
 
 @pytest.fixture(scope="module")

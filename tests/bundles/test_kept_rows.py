@@ -18,10 +18,10 @@ from coldstart_cli.errors import RequestError
 def labelled(x: list[list[float]], y: list[int] | list[list[float]], classes: tuple[str, ...]) -> Labelled:
     n = len(x)
     targets = torch.tensor(y)
+    objective = Classification(len(classes)) if classes else Regression(1, 10.0, 2.0)
     return Labelled(
-        torch.tensor(x), targets, Classification(len(classes)) if classes else Regression(1, 10.0, 2.0),
-        classes, (), np.zeros(n, np.int64), (), np.zeros(n, np.int64), [f"row {i}" for i in range(n)], None, (),
-        "print", {"layout": "arrays"},
+        torch.tensor(x), targets, objective, classes, (), np.zeros(n, np.int64), (), np.zeros(n, np.int64),
+        [f"row {i}" for i in range(n)], None, (), "print", {"layout": "arrays"},
     )  # fmt: skip
 
 
@@ -32,7 +32,8 @@ def answers(
     which = np.arange(len(order))
     return Answers(
         torch.tensor(outputs), targets[torch.tensor(order)[examples]], np.array(examples),
-        np.repeat(np.arange(4), len(examples) // 4), None, 2, 2, Together(which, which, False, np.array(order)),
+        np.repeat(np.arange(4), len(examples) // 4), None, 2, 2,
+        Together(which, which, False, np.array(order)),
     )  # fmt: skip
 
 

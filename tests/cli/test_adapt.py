@@ -180,8 +180,8 @@ def test_adapting_again_says_what_changed_and_keeps_the_version_before(
     code, out, err = adapt(capsys, *words)
     assert code == 0, err
     assert (
-        "version 2, since version 1 (bundle=again/versions/1): 2 examples added, 0 examples removed, 1 example "
-        "with another label; 1 class added (new)\n" in out
+        "version 2, since version 1 (bundle=again/versions/1): 2 examples added, 0 examples removed, "
+        "1 example with another label; 1 class added (new)\n" in out
     )
     assert "% now on the 10 rows that both held out, by today's labels: " in out and "% interval [" in out
     assert "drift of the inputs cannot be told: classes with earlier and added rows have too few" in out

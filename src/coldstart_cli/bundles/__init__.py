@@ -6,7 +6,8 @@ __getattr__, __dir__ = face(
     __name__,
     {
         "adapting": "AdaptPlan",
-        "bundle": "Bundle Prediction",
+        "bundle": "Bundle",
         "labelling": "LabelNextPlan",
+        "prediction": "Prediction",
     },
 )

@@ -37,9 +37,9 @@ from coldstart_cli.bundles.untrained import said_of_untrained
 from coldstart_cli.config.building import build
 from coldstart_cli.core.stepping import last_step
 from coldstart_cli.core.tasks import Strategy, Support
-from coldstart_cli.datasets.own.input_range import InputRange
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.one_task import OneTask
+from coldstart_cli.datasets.own.shift import InputRange
 from coldstart_cli.errors import RequestError, Unserved
 from coldstart_cli.evaluation.step_choice import by_unlabelled
 from coldstart_cli.experiment.assembly import check_values, lack_of_names

@@ -8,8 +8,8 @@ files these are: `folder`. How the predictor is built again: `rebuild`.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,12 +19,15 @@ from coldstart_cli.bundles import folder
 from coldstart_cli.bundles.card import CARD, Card, Sizes
 from coldstart_cli.bundles.evaluation import Evaluation
 from coldstart_cli.bundles.folder import Contents
+from coldstart_cli.bundles.prediction import Answered, Prediction
 from coldstart_cli.bundles.rebuild import base_tensors, objective_of, placed, skeleton, tensors_of
 from coldstart_cli.bundles.temperature import probabilities
 from coldstart_cli.core.objectives import Regression
 from coldstart_cli.core.tasks import Inputs
-from coldstart_cli.datasets.own.layouts import raw_values
-from coldstart_cli.datasets.readers.problems import OnBad
+from coldstart_cli.datasets.own.input_range import shift_from
+from coldstart_cli.datasets.own.layouts import raw_values, read_raw
+from coldstart_cli.datasets.own.raw import Raw
+from coldstart_cli.datasets.readers.problems import OnBad, Problems
 from coldstart_cli.errors import RequestError
 from coldstart_cli.evaluation.costs import parameter_count
 from coldstart_cli.experiment.parts import preprocess_of
@@ -34,23 +37,6 @@ from coldstart_cli.models.pretrained.features import check_files, files_read
 
 AT_ONCE = 256
 """Inputs that are predicted together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a bundle says of n inputs.
-
-    Attributes:
-        labels: class names, None where it abstains; empty for a regression.
-        probabilities: (n, n_classes) float64, calibrated, or None for a regression.
-        values: (n, n_outputs) of a regression, in the unit of its targets, or None.
-        classes: the class of each column of `probabilities`; empty for a regression.
-    """
-
-    labels: list[str | None]
-    probabilities: Tensor | None
-    values: Tensor | None
-    classes: tuple[str, ...]
 
 
 class Bundle:
@@ -196,6 +182,17 @@ class Bundle:
         from coldstart_cli.bundles.evaluating import evaluate  # which imports this module
 
         return evaluate(self, os.fspath(path), label_column=label_column, precision=precision, on_bad=on_bad)
+
+    def raws(self, path: str, *, problems: Problems, chunk: int) -> Iterator[Raw]:
+        """See `Predictor`."""
+        return read_raw(self.card.build.recipe, self.preprocess, path, problems=problems, chunk=chunk)
+
+    def answered(self, inputs: Inputs, threshold: float | None) -> Answered:
+        """See `Predictor`."""
+        shift = shift_from(self.card.input_ranges, inputs)
+        outputs = self.outputs(inputs)
+        sound = outputs.isfinite().reshape(len(outputs), -1).all(-1).tolist()
+        return Answered(self.read(outputs, threshold), sound, shift)
 
     def outputs(self, inputs: Inputs) -> Tensor:
         """Logits or scaled values (n, n_outputs) of inputs that the preprocess has made."""

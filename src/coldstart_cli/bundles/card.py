@@ -15,20 +15,13 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-
 from coldstart_cli.config.annotations import mismatch
-from coldstart_cli.config.building import check
-from coldstart_cli.core.tasks import Strategy
-from coldstart_cli.datasets.own.input_range import InputRange
+from coldstart_cli.datasets.own.shift import InputRange
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.metrics.drift import Drift
-from coldstart_cli.models.network import Encoder
-from coldstart_cli.models.pretrained.features import FilesRead
+from coldstart_cli.models.pretrained.files_read import FilesRead
 from coldstart_cli.renamed import renamed
-from coldstart_cli.runs.migrations import as_it_was
-from coldstart_cli.training.optimizers import OptimizerFactory
 
 FORMAT = 3
 """Written into card.json; 2 names the other files by their content, 3 keeps hashes of the rows and earlier
@@ -268,8 +261,11 @@ class Card:
         return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
 
 
-def read_card(path: Path) -> Card:
+def read_card(path: Path, *, builds: bool = True) -> Card:
     """The card of a card.json, which holds values only and builds nothing but what bundles do.
+
+    Args:
+        builds: whether its predictor may be built, which is checked with torch; False: it is only read.
 
     Raises:
         RequestError: where it is damaged, of a newer version, or holds anything else.
@@ -285,16 +281,33 @@ def read_card(path: Path) -> Card:
         )
     if not isinstance(card.get("build"), Mapping):
         raise RequestError(f"bundle: {path} is damaged (build is not an object); make it again")
-    build = as_it_was(renamed(card["build"]))  # a card of before lacks keys that its strategy has gained
-    for part, kind in (("strategy", Strategy), ("model", Encoder), ("optimizer", OptimizerFactory)):
-        check(build.get(part), f"bundle.{part}", kind, [])
+    build = _buildable(card["build"]) if builds else card["build"]
     try:
         found = typed(Card, {**card, "build": build})
     except ValueError as error:
         raise RequestError(f"bundle: {path} is damaged ({error}); make it again") from error
-    if not (0 <= found.threshold <= 1 and 0 < found.temperature < math.inf and _drawable(found.build)):
+    drawable = not builds or _drawable(found.build)
+    if not (0 <= found.threshold <= 1 and 0 < found.temperature < math.inf and drawable):
         raise RequestError(f"bundle: {path} is damaged; make it again")
     return found
+
+
+def _buildable(build: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Its nodes name what bundles are built of; imported here, for a card can be read without torch.
+
+    Raises:
+        RequestError: where they name anything else.
+    """
+    from coldstart_cli.config.building import check
+    from coldstart_cli.core.tasks import Strategy
+    from coldstart_cli.models.network import Encoder
+    from coldstart_cli.runs.migrations import as_it_was
+    from coldstart_cli.training.optimizers import OptimizerFactory
+
+    build = as_it_was(renamed(build))  # a card of before lacks keys that its strategy has gained
+    for part, kind in (("strategy", Strategy), ("model", Encoder), ("optimizer", OptimizerFactory)):
+        check(build.get(part), f"bundle.{part}", kind, [])
+    return build
 
 
 def typed(kind: type[T], values: object) -> T:
@@ -332,6 +345,8 @@ def _value(name: str, hint: Any, value: Any) -> Any:
 
 def _drawable(build: BuildFacts) -> bool:
     """Whether the zeros that a predictor is built on are tensors that fit into memory."""
+    import torch
+
     inputs = (*build.inputs.values(), *build.names.values())
     n = sum(build.counts) + build.n_unlabelled + len(build.counts)
     sizes = [n * math.prod(spec.shape) for spec in inputs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from coldstart_cli.bundles import folder
 from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.bundles.rebuild import has_adapter, objective_of, tensors_of
 from coldstart_cli.core.objectives import Regression
@@ -59,7 +61,14 @@ def reads(bundle: Bundle) -> Preprocess:
     return preprocess.before if isinstance(preprocess, FrozenFeatures) else preprocess
 
 
-def export(bundle: Bundle, path: Path, form: Literal["pt2", "onnx"], probes: Sequence[Probe]) -> float:
+def export(
+    bundle: Bundle,
+    path: Path,
+    form: Literal["pt2", "onnx"],
+    probes: Sequence[Probe],
+    *,
+    features: bool = False,
+) -> float:
     """Writes the predictor, its frozen encoder included, and returns the largest difference on `probes`.
 
     Batch size and the number of tokens of a text are dynamic; token ids and masks are int64. Outputs are
@@ -68,6 +77,7 @@ def export(bundle: Bundle, path: Path, form: Literal["pt2", "onnx"], probes: Seq
 
     Args:
         probes: the program is traced with the first, and compared on all.
+        features: a second output holds those of the frozen encoder.
 
     Raises:
         JobError: where the exported program answers otherwise; then nothing is written.
@@ -78,7 +88,7 @@ def export(bundle: Bundle, path: Path, form: Literal["pt2", "onnx"], probes: Seq
             f"format: {bundle.card.strategy} reads texts as prompts of their own length, which {form} has no "
             "form for; predict with the bundle, or export the layers of label_lora and ia3 (format=peft)"
         )
-    flat = _Flat(bundle, probes[0].inputs)
+    flat = _Flat(bundle, probes[0].inputs, features=features)
     facts = json.dumps(facts_of(bundle, flat))
     with output(path, "file") as partial:
         write = _pt2 if form == "pt2" else _onnx
@@ -115,8 +125,32 @@ def facts_of(bundle: Bundle, flat: _Flat) -> dict[str, Any]:
         "threshold": card.threshold,
         "inputs": list(flat.names or ["input"]),
         "max_length": getattr(reads(bundle), "max_length", None),
+        "model_max_length": getattr(getattr(reads(bundle), "tokenizer", None), "model_max_length", None),
         "made_by": card.made_by,
     }
+
+
+def put_inside(bundle: Bundle, probes: Sequence[Probe]) -> float:
+    """Puts the predictor as ONNX into the bundle itself, for `predict` to start without torch.
+
+    Returns:
+        The largest difference on `probes`.
+
+    Raises:
+        JobError, RequestError: as `export`; where the bundle reads no texts, or is not in a folder.
+    """
+    tokens = reads(bundle)
+    tokenizer = tokens.as_json() if isinstance(tokens, Tokens) else None
+    if tokenizer is None or bundle.path is None:
+        raise RequestError(
+            "inside: this bundle reads no texts by a tokenizer.json, and other inputs are read with torch, "
+            "which no program saves; leave it out"
+        )
+    with tempfile.TemporaryDirectory() as place:
+        onnx = Path(place, "predictor.onnx")
+        worst = export(bundle, onnx, "onnx", probes, features=True)
+        bundle.card = folder.add_program(bundle.path, bundle.card, onnx, tokenizer.encode())
+    return worst
 
 
 def write_tokenizer(bundle: Bundle, path: Path, form: str) -> Path | None:
@@ -133,7 +167,7 @@ def write_tokenizer(bundle: Bundle, path: Path, form: str) -> Path | None:
     return place
 
 
-def export_peft(bundle: Bundle, folder: Path) -> int:
+def export_peft(bundle: Bundle, place: Path) -> int:
     """Writes a bundle's low-rank weights in peft's format, see `peft_folder`, and returns how many there are.
 
     A bundle holds the adapted weights W', which cost a predictor nothing more. Their difference from the
@@ -144,15 +178,15 @@ def export_peft(bundle: Bundle, folder: Path) -> int:
             has an adapter already.
     """
     made = bundle.card.build.strategy
-    if folder.exists() and not (folder / "adapter_config.json").exists():
-        raise RequestError(f"file: {folder} exists and is not an adapter of peft; name a new folder")
+    if place.exists() and not (place / "adapter_config.json").exists():
+        raise RequestError(f"file: {place} exists and is not an adapter of peft; name a new folder")
     if has_adapter(bundle.card.build.model):
         raise RequestError(
             "format: the model of this bundle has an adapter already, which a second one would lack; predict "
             "with the bundle"
         )
     if isinstance(bundle.module, Answers) and bundle.module.places:
-        return _export_answers(bundle.module, folder, made)
+        return _export_answers(bundle.module, place, made)
     network = getattr(bundle.module, "network", None)
     if "rank" not in made or "alpha" not in made or not isinstance(network, Network):
         raise RequestError(
@@ -168,18 +202,18 @@ def export_peft(bundle: Bundle, folder: Path) -> int:
     factors = _factors(tensors_of(network.encoder.body), tensors_of(base), rank, alpha / rank)
     head = {f"head.{name}": t for name, t in network.head.state_dict().items()}
     try:
-        peft_folder(network, factors | head, folder, alpha=alpha)
+        peft_folder(network, factors | head, place, alpha=alpha)
     except ValueError as error:
         raise RequestError(f"format: {error}") from error
     return sum(t.numel() for t in factors.values())
 
 
-def _export_answers(module: Answers, folder: Path, made: Mapping[str, Any]) -> int:
+def _export_answers(module: Answers, place: Path, made: Mapping[str, Any]) -> int:
     """Writes what `label_lora` or `ia3` placed in a language model's layers."""
     tensors, is_lora = module.in_layers(), "rank" in made
     alpha = float(made["alpha"]) if is_lora else 0.0
     stabilised = bool(is_lora and made["rank_stabilised"])
-    peft_answers(module.lm, tensors, folder, alpha=alpha, rank_stabilised=stabilised)
+    peft_answers(module.lm, tensors, place, alpha=alpha, rank_stabilised=stabilised)
     return sum(t.numel() for t in tensors.values())
 
 
@@ -210,11 +244,11 @@ def _factors(
 class _Flat(nn.Module):
     """Encoder and predictor with their tensors as arguments, in the order of their names."""
 
-    def __init__(self, bundle: Bundle, like: Inputs) -> None:
+    def __init__(self, bundle: Bundle, like: Inputs, *, features: bool) -> None:
         super().__init__()
         frozen = isinstance(bundle.preprocess, FrozenFeatures)
         self.encoder = bundle.preprocess.encoder if frozen else nn.Identity()  # type: ignore[attr-defined]
-        self.module = bundle.module
+        self.module, self.features = bundle.module, frozen and features
         self.names = None if isinstance(like, Tensor) else sorted(like)
         self.dtypes = [] if isinstance(like, Tensor) else [like[name].dtype for name in sorted(like)]
         objective = objective_of(bundle.card.build)
@@ -231,12 +265,14 @@ class _Flat(nn.Module):
         """Outputs in the unit that `predict` tells."""
         return outputs if self.values is None else self.values(outputs)
 
-    def forward(self, *tensors: Tensor) -> Tensor:
+    def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         inputs: Inputs = tensors[0]
         if self.names is not None:
             own = (t.to(dtype) for t, dtype in zip(tensors, self.dtypes, strict=True))
             inputs = dict(zip(self.names, own, strict=True))
-        return self.read(self.module(self.encoder(inputs)))
+        encoded = self.encoder(inputs)
+        outputs = self.read(self.module(encoded))
+        return (outputs, encoded) if self.features else outputs
 
 
 def _trimmed(inputs: Inputs) -> Inputs:
@@ -287,7 +323,11 @@ def _onnx(flat: _Flat, path: Path, probe: Inputs, facts: str) -> Program:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own, of what it will do otherwise one day
         program = torch.onnx.export(
-            _program(flat, probe), input_names=names, output_names=["outputs"], dynamo=True, verbose=False
+            _program(flat, probe),
+            input_names=names,
+            output_names=["outputs", *(["features"] if flat.features else [])],
+            dynamo=True,
+            verbose=False,
         )
     assert program is not None
     program.model.metadata_props[FACTS] = facts

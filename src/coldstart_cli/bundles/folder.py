@@ -3,6 +3,8 @@
     card.json                          the card, which names the other files and holds a digest of each
     weights-<digest>.safetensors       the predictor's tensors, without those of the pretrained base
     rows-<digest>.safetensors          hashes, labels and held-out answers of the rows it has learned from
+    predictor-<digest>.onnx            the predictor with its encoder, and tokenizer-<digest>.json, where
+                                       `coldstart export inside=true` has put them for a quick start
     base-<digest>/                     a copy of the pretrained base, where that was asked for
     versions/<number>/                 bundles that lay here before, each a whole one by itself
 
@@ -38,6 +40,9 @@ TRIES = 5
 
 _WEIGHTS = re.compile(r"weights(-[0-9a-f]{16})?\.safetensors")
 _ROWS = re.compile(r"rows-[0-9a-f]{16}\.safetensors")
+_PROGRAM = re.compile(r"predictor-[0-9a-f]{16}\.onnx")
+_TOKENIZER = re.compile(r"tokenizer-[0-9a-f]{16}\.json")
+_FILES = (_WEIGHTS, _ROWS, _PROGRAM, _TOKENIZER)
 _VERSION = re.compile(rf"\d{{1,9}}|\.\d{{1,9}}{re.escape(PARTIAL)}")
 _BASE = re.compile(r"base(-[0-9a-f]{16})?")
 """Also the names of format 1, which said nothing of the content."""
@@ -61,6 +66,20 @@ class Contents:
     weights: bytes
     base: Path | None
     rows: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A predictor that answers without torch, each file checked against the card's digests.
+
+    Attributes:
+        onnx: the file, with its encoder inside.
+        tokenizer: what a tokenizer.json holds.
+    """
+
+    card: Card
+    onnx: Path
+    tokenizer: str
 
 
 def refuse_to_overwrite(folder: Path, *, overwrite: bool) -> None:
@@ -206,12 +225,58 @@ def read(folder: Path, use: Callable[[Contents], T]) -> T:
     Raises:
         RequestError: where it is none, damaged, of a newer version, or holds anything but values; as `use`.
     """
+    return _at_rest(folder, lambda: use(_contents(folder)))
+
+
+def read_program(folder: Path, use: Callable[[Program], T]) -> T | None:
+    """The same of the program that a bundle may hold; None where it holds none.
+
+    Raises:
+        RequestError: as `read`.
+    """
+
+    def found() -> T | None:
+        program = _program(folder)
+        return None if program is None else use(program)
+
+    return _at_rest(folder, found)
+
+
+def add_program(folder: Path, card: Card, onnx: Path, tokenizer: bytes) -> Card:
+    """Puts a program into the bundle that has this card, and returns the card that names it.
+
+    Raises:
+        RequestError: where another bundle has taken its place, or it cannot be written.
+    """
+    programs = (_PROGRAM, _TOKENIZER)
+    with locked(folder) as alone:
+        if read_card(folder / CARD).files != card.files or card.files is None:
+            raise RequestError(f"bundle: {folder} was replaced or is of an older coldstart; make it again")
+        files = {name: of for name, of in card.files.items() if not any(p.fullmatch(name) for p in programs)}
+        whole = {"predictor": file_digest(onnx), "tokenizer": digest([tokenizer], 64)}
+        copy_file(onnx, folder / f"predictor-{whole['predictor'][:16]}.onnx")
+        write_bytes(folder / f"tokenizer-{whole['tokenizer'][:16]}.json", tokenizer)
+        files[f"predictor-{whole['predictor'][:16]}.onnx"] = whole["predictor"]
+        files[f"tokenizer-{whole['tokenizer'][:16]}.json"] = whole["tokenizer"]
+        card = replace(card, files=files)
+        write_bytes(folder / CARD, card.as_json().encode())
+        if alone:
+            _sweep(folder, files)
+    return card
+
+
+def _at_rest(folder: Path, look: Callable[[], T]) -> T:
+    """What a look at the bundle in a folder finds: at one whole bundle, also while another replaces it.
+
+    Raises:
+        RequestError: where it is none, damaged, of a newer version, or holds anything but values; as `use`.
+    """
     for i in range(TRIES):
         # Without a lock first, as readers seldom meet a writer; then with one, so that writers wait
         with locked(folder) if i else contextlib.nullcontext():
             before = _which_card(folder)
             try:
-                return use(_contents(folder))
+                return look()
             except (RequestError, OSError) as error:
                 # A new card in the meantime: the files of the one that was read may be gone for that alone
                 if before is None or _which_card(folder) == before:
@@ -238,16 +303,39 @@ def _contents(folder: Path) -> Contents:
         raise RequestError(f"bundle: {folder / CARD} is damaged; make it again")
     contents = {name: _bytes(folder / name) for name in (*weights, *rows)}
     found = {name: whole_digest([content]).hex() for name, content in contents.items()}
-    for name in card.files.keys() - found.keys():
+    unread = {name for name in card.files if _PROGRAM.fullmatch(name) or _TOKENIZER.fullmatch(name)}
+    for name in card.files.keys() - found.keys() - unread:  # a program is checked by who runs it
         found[name] = file_digest(folder / name) if (folder / name).is_file() else ""
-    for name, expected in card.files.items():
-        if found[name] != expected:
-            raise RequestError(
-                f"bundle: {folder / name} is damaged: it is not the file that {CARD} names; make it again"
-            )
+    for name in found:
+        _check_digest(folder / name, found[name], card.files[name])
     chosen = folder / bases.pop() if bases else None
     _check_base(chosen, folder, card.files)
     return Contents(card, contents[weights[0]], chosen, contents[rows[0]] if rows else None)
+
+
+def _program(folder: Path) -> Program | None:
+    if not folder.is_dir() or not (folder / CARD).is_file():
+        return None  # who reads it whole says what is wrong
+    card = read_card(folder / CARD, builds=False)
+    onnx = [name for name in card.files or () if _PROGRAM.fullmatch(name)]
+    tokenizer = [name for name in card.files or () if _TOKENIZER.fullmatch(name)]
+    if len(onnx) != 1 or len(tokenizer) != 1 or card.files is None:
+        return None
+    _check_values_only(folder)
+    text = _bytes(folder / tokenizer[0])
+    _check_digest(folder / tokenizer[0], digest([text], 64), card.files[tokenizer[0]])
+    found = file_digest(folder / onnx[0]) if (folder / onnx[0]).is_file() else ""
+    _check_digest(folder / onnx[0], found, card.files[onnx[0]])
+    return Program(card, folder / onnx[0], text.decode())
+
+
+def _check_digest(path: Path, found: str, expected: str) -> None:
+    """
+    Raises:
+        RequestError: where a file is not the one that the card names.
+    """
+    if found != expected:
+        raise RequestError(f"bundle: {path} is damaged: it is not the file that {CARD} names; make it again")
 
 
 def _bytes(path: Path) -> bytes:
@@ -297,7 +385,7 @@ def _sweep(folder: Path, files: Mapping[str, str]) -> None:
     tops = {PurePosixPath(name).parts[0] for name in files}
     for place in folder.iterdir():
         left_over = place.name.startswith(".") and place.name.endswith(PARTIAL)
-        ours = any(kind.fullmatch(place.name) for kind in (_WEIGHTS, _ROWS, _BASE))
+        ours = any(kind.fullmatch(place.name) for kind in (*_FILES, _BASE))
         if left_over or (ours and place.name not in tops):
             remove(place)
     for place in _listed(folder / VERSIONS):
@@ -324,14 +412,14 @@ def _is_ours(inside: Path) -> bool:
         named = len(inside.parts) == 1 or bool(_VERSION.fullmatch(inside.parts[1]))
         nested = inside.parts[2:3] == (VERSIONS,)
         return named and not nested and (len(inside.parts) < 3 or str(below) == CARD or _is_ours(below))
-    return any(kind.fullmatch(str(inside)) for kind in (_WEIGHTS, _ROWS)) or bool(
+    return any(kind.fullmatch(str(inside)) for kind in _FILES) or bool(
         _BASE.fullmatch(first) and (len(inside.parts) == 1 or inside.suffix in HARMLESS)
     )
 
 
 def _is_named(name: str) -> bool:
     """Whether a card may name such a file: nothing leads out of the folder."""
-    return any(kind.fullmatch(name) for kind in (_WEIGHTS, _ROWS)) or _in_base(PurePosixPath(name))
+    return any(kind.fullmatch(name) for kind in _FILES) or _in_base(PurePosixPath(name))
 
 
 def _in_base(inside: PurePosixPath) -> bool:

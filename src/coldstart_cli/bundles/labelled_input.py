@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coldstart_cli.datasets.own.labelled import Labelled, Recipe
+from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.layouts import read_labelled
+from coldstart_cli.datasets.own.raw import Recipe
+from coldstart_cli.datasets.own.raw_text import TextRecipe
 from coldstart_cli.datasets.own.stated_splits import parted, stated_files
 from coldstart_cli.datasets.own.table_rows import TableRecipe
-from coldstart_cli.datasets.own.text import TextRecipe
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
 from coldstart_cli.datasets.readers.tables import rows_of
 from coldstart_cli.errors import RequestError, suggestion

@@ -22,8 +22,8 @@ from coldstart_cli.core.tasks import Inputs, joined, map_inputs, n_examples
 from coldstart_cli.datasets.episodes.functions import map_shapes
 from coldstart_cli.datasets.own.folders import below
 from coldstart_cli.datasets.own.image_folder import ImageRecipe, settled_for
-from coldstart_cli.datasets.own.labelled import Raw, Recipe
 from coldstart_cli.datasets.own.layouts import fresh_recipe, read_raw
+from coldstart_cli.datasets.own.raw import Raw, Recipe
 from coldstart_cli.datasets.own.table_rows import TableRecipe
 from coldstart_cli.datasets.own.tabular import with_columns
 from coldstart_cli.datasets.readers.equality import essence, hashes_of

@@ -9,12 +9,12 @@ import torch
 
 from coldstart_cli.core.tasks import n_examples
 from coldstart_cli.datasets.own import input_range
-from coldstart_cli.datasets.own.input_range import InputRange
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.layouts import LAYOUTS, read_labelled, recipe_like, without_labels
 from coldstart_cli.datasets.own.names import named
 from coldstart_cli.datasets.own.one_task import OneTask, SourceClasses, with_shared_labels
 from coldstart_cli.datasets.own.shared import OwnData, wording_of
+from coldstart_cli.datasets.own.shift import InputRange
 from coldstart_cli.datasets.own.stated_splits import Parted, parted
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.parts import reading_preprocess, source_of

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TextIO
 
-from coldstart_cli.bundles.bundle import Bundle, Prediction
-from coldstart_cli.datasets.own.input_range import shift_from
-from coldstart_cli.datasets.own.labelled import Raw
-from coldstart_cli.datasets.own.layouts import read_raw
+import numpy as np
+
+from coldstart_cli.bundles.prediction import Prediction, Predictor
+from coldstart_cli.datasets.own.raw import Raw
 from coldstart_cli.datasets.readers.lines import STDIN
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
 from coldstart_cli.errors import RequestError, suggestion
@@ -51,7 +51,7 @@ class Asked:
     spreadsheet: bool
 
 
-def predict(bundle: Bundle, path: str, asked: Asked, out: TextIO, *, on_bad: OnBad) -> Problems:
+def predict(predictor: Predictor, path: str, asked: Asked, out: TextIO, *, on_bad: OnBad) -> Problems:
     """Predicts a file, a folder or standard input (`-`) chunk by chunk, writing as it goes.
 
     Returns:
@@ -60,9 +60,9 @@ def predict(bundle: Bundle, path: str, asked: Asked, out: TextIO, *, on_bad: OnB
     Raises:
         RequestError: for what cannot be read, or answered.
     """
-    problems, recipe = Problems(on_bad), bundle.card.build.recipe
-    raws = read_raw(recipe, bundle.preprocess, path, problems=problems, chunk=asked.batch_size)
-    answers = _answers(bundle, raws, asked, problems)
+    problems = Problems(on_bad)
+    raws = predictor.raws(path, problems=problems, chunk=asked.batch_size)
+    answers = _answers(predictor, raws, asked, problems)
     first = next(answers, None)
     write(answers if first is None else itertools.chain([first], answers), asked, out)
     if first is None and not problems.skipped and path != STDIN:
@@ -77,20 +77,19 @@ def rows(places: Sequence[str], prediction: Prediction) -> Iterator[Row]:
         for place, value in zip(places, prediction.values.tolist(), strict=True):
             yield {"input": place, "value": value[0] if len(value) == 1 else value}
         return
-    best = prediction.probabilities.max(-1).values.tolist()
+    best = np.asarray(prediction.probabilities).max(-1, initial=0.0).tolist()
     for place, label, p in zip(places, prediction.labels, best, strict=True):
         yield {"input": place, "label": label, "probability": round(p, 6)}
 
 
-def _answers(bundle: Bundle, raws: Iterator[Raw], asked: Asked, problems: Problems) -> Iterator[Row]:
+def _answers(predictor: Predictor, raws: Iterator[Raw], asked: Asked, problems: Problems) -> Iterator[Row]:
     shift = None
     for raw in raws:
-        if shift is None and (shift := shift_from(bundle.card.input_ranges, raw.inputs)) is not None:
+        answered = predictor.answered(raw.inputs, asked.threshold)
+        if shift is None and (shift := answered.shift) is not None:
             warnings.warn(f"input: {shift}", RuntimeWarning, stacklevel=2)
-        outputs = bundle.outputs(raw.inputs)
-        prediction = bundle.read(outputs, asked.threshold)
         # A number that is none is no answer, however its maximum may be named.
-        sound = outputs.isfinite().reshape(len(outputs), -1).all(-1).tolist()
+        prediction, sound = answered.prediction, answered.sound
         found = list(rows(raw.places, prediction))
         for i, row in enumerate(found):
             if not sound[i]:
@@ -120,10 +119,10 @@ def further(prediction: Prediction, i: int, top_k: int, *, probabilities: bool) 
     """The likeliest labels of input i, and the probability of every class, as far as they are asked for."""
     if prediction.probabilities is None:
         return {}
-    p, classes, more = prediction.probabilities[i], prediction.classes, Row()
+    p, classes, more = np.asarray(prediction.probabilities[i]), prediction.classes, Row()
     if top_k > 1:
-        best = p.topk(min(top_k, len(classes)))
-        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        best = np.argsort(-p, kind="stable")[:top_k]
+        pairs = zip(best.tolist(), p[best].tolist(), strict=True)
         more["top"] = [{"label": classes[c], "probability": round(q, 6)} for c, q in pairs]
     if probabilities:
         more["probabilities"] = {c: round(q, 6) for c, q in zip(classes, p.tolist(), strict=True)}

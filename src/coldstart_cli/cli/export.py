@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coldstart_cli.cli.parsing import Namespace, Parser, Words, values_of
 from coldstart_cli.config.key import Key
+from coldstart_cli.errors import RequestError
 from coldstart_cli.processes import streams
+
+if TYPE_CHECKING:
+    from coldstart_cli.bundles.bundle import Bundle
 
 
 def add(program: Parser) -> None:
@@ -38,6 +43,13 @@ def keys() -> tuple[Key, ...]:
             "",
             "a file or folder for the check; else what the bundle was adapted to",
         ),
+        Key(
+            "inside",
+            "true | false",
+            "false",
+            "onnx: put it into the bundle, by which predict then answers without torch",
+            choices=("true", "false"),
+        ),
         Key("file", "text", "", "the file to write; else the bundle's name with the format as its suffix"),
     )
 
@@ -65,6 +77,8 @@ def run(arguments: Namespace) -> int:
     # Added to the name and not put in place of its end: a.v1 and a.v2 are two bundles
     beside = folder.with_name(f"{folder.name}.{form}")
     file = Path(values["file"]) if "file" in values else beside
+    if values.get("inside") == "true":
+        return _inside(bundle, values)
     if form == "peft":
         n = exporting.export_peft(bundle, file)
         print(f"{file}: peft, {n:,} low-rank weights of {bundle.card.build.model['path']}")
@@ -83,4 +97,19 @@ def run(arguments: Namespace) -> int:
     tokenizer = None if stream else exporting.write_tokenizer(bundle, file, form)
     if tokenizer is not None:
         print(f"{tokenizer}: what makes its token ids of texts, cut and filled up alike", file=said)
+    return 0
+
+
+def _inside(bundle: Bundle, values: Mapping[str, str]) -> int:
+    from coldstart_cli.bundles import exporting
+    from coldstart_cli.bundles.export_probe import probes
+    from coldstart_cli.core.tasks import n_examples
+
+    if values.get("format", "onnx") != "onnx" or "file" in values:
+        raise RequestError("inside: the bundle holds onnx under a name of its own; leave out format and file")
+    inputs = probes(bundle, values.get("input"))
+    worst = exporting.put_inside(bundle, inputs)
+    n = sum(n_examples(part.own) for part in inputs)
+    print(f"{bundle.path}: holds its predictor as onnx; coldstart predict answers by it without torch")
+    print(f"largest difference from predict on {n} inputs: {worst:.2g}")
     return 0

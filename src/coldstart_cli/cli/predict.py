@@ -6,12 +6,16 @@ import contextlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coldstart_cli.cli.parsing import Namespace, Number, Parser, Words, values_of
 from coldstart_cli.config.key import Key
 from coldstart_cli.errors import RequestError
 from coldstart_cli.processes import streams
+
+if TYPE_CHECKING:
+    from coldstart_cli.bundles.bundle import Bundle
+    from coldstart_cli.bundles.program import OnnxPredictor
 
 
 def add(program: Parser) -> None:
@@ -69,6 +73,13 @@ def keys() -> tuple[Key, ...]:
             choices=("true", "false"),
         ),
         Key("batch_size", "whole number >= 1", "256", "inputs that are predicted together, at most"),
+        Key(
+            "runtime",
+            "auto | onnxruntime | torch",
+            "auto",
+            "what computes; auto: the bundle's own program, where it holds one (export inside=true)",
+            choices=("auto", "onnxruntime", "torch"),
+        ),
         Key("on_bad", " | ".join(on_bad), "stop", "what an input does that cannot be read", choices=on_bad),
     )
 
@@ -94,20 +105,43 @@ def run(arguments: Namespace) -> int:
         raise RequestError(f"output: {output} is already there; name a new file")
     streams.set_up()
     from coldstart_cli.bundles import predicting
-    from coldstart_cli.bundles.bundle import Bundle
     from coldstart_cli.cli.inputs import check_there
     from coldstart_cli.files.durable import text_file
     from coldstart_cli.files.untrusted import shaped
 
-    bundle = Bundle.load(values["bundle"])
+    predictor = _predictor(Path(values["bundle"]), values.get("runtime", "auto"))
     check_there(values["input"])
     on_bad: Any = values.get("on_bad", "stop")
     asked = predicting.Asked(**settings)
     written = contextlib.nullcontext(sys.stdout) if output is None else text_file(output)
     with shaped("bundle", values["bundle"]), written as out:
-        problems = predicting.predict(bundle, values["input"], asked, out, on_bad=on_bad)
-    problems.warn(values["input"], bundle.preprocess.max_length)
+        problems = predicting.predict(predictor, values["input"], asked, out, on_bad=on_bad)
+    problems.warn(values["input"], predictor.preprocess.max_length)
     return 0
+
+
+def _predictor(folder: Path, runtime: str) -> Bundle | OnnxPredictor:
+    """The bundle's own program where it holds one and its runtime is installed, which is told; else torch.
+
+    Raises:
+        RequestError: where a bundle is damaged, or a program is asked for that is not there.
+    """
+    from coldstart_cli.bundles import program
+
+    if runtime != "torch":
+        lack = program.missing()
+        remedy = f"{lack} is not installed (pip install 'coldstart-cli[hf,onnx]')"
+        if lack is None and (found := program.OnnxPredictor.load(folder)) is not None:
+            print(f"answered by {found.runtime}, from the bundle's own program", file=sys.stderr)
+            return found
+        if runtime == "onnxruntime":
+            why = "the bundle holds no program; coldstart export inside=true puts one in"
+            raise RequestError(f"runtime: {why if lack is None else remedy}")
+        if lack is not None and program.held(folder):
+            print(f"answered by torch: {remedy}, by which this bundle would start sooner", file=sys.stderr)
+    from coldstart_cli.bundles.bundle import Bundle
+
+    return Bundle.load(folder)
 
 
 def _form(arguments: Namespace, output: Path | None) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from coldstart_cli.core.tasks import TaskSource
 from coldstart_cli.datasets.own import input_range
+from coldstart_cli.datasets.own.shift import Ranges
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.experiment.parts import files_read_by, shape_facts
 from coldstart_cli.files.git_commit import head_commit
@@ -23,7 +24,7 @@ def _shared_classes(source: TaskSource) -> list[str]:
     return list(source.pool("train").names)
 
 
-def _ranges(source: TaskSource) -> input_range.Ranges:
+def _ranges(source: TaskSource) -> Ranges:
     """What the network is trained on, so that inputs of another scale are noticed later."""
     return input_range.ranges_of_pool(source.pool("train")) if source.has_source else {}
 

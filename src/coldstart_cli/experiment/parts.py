@@ -25,12 +25,12 @@ from coldstart_cli.hardware import Hardware
 from coldstart_cli.models.network import Encoder, InputShape, Trained
 from coldstart_cli.models.preprocess import Plain, Preprocess
 from coldstart_cli.models.pretrained.features import (
-    FilesRead,
     FrozenFeatures,
     Pretrained,
     check_files,
     files_read,
 )
+from coldstart_cli.models.pretrained.files_read import FilesRead
 from coldstart_cli.runs.run import Run
 from coldstart_cli.training.optimizers import OptimizerFactory
 

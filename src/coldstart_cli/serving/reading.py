@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from coldstart_cli.datasets.own.labelled import Recipe
+from coldstart_cli.datasets.own.raw import Recipe
 from coldstart_cli.errors import suggestion
 from coldstart_cli.files.untrusted import Foreign, json_values
 from coldstart_cli.serving.plan import ServePlan

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from coldstart_cli.datasets.own import layouts
-from coldstart_cli.datasets.own.labelled import Recipe
+from coldstart_cli.datasets.own.raw import Recipe
 from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.preprocess import Plain, Preprocess

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coldstart_cli.core.tasks import Inputs
-from coldstart_cli.datasets.own.labelled import Labelled, Marks, Raw, marks
+from coldstart_cli.datasets.own.labelled import Labelled, Marks, marks
 from coldstart_cli.datasets.own.names import named
+from coldstart_cli.datasets.own.raw import Raw
 from coldstart_cli.datasets.own.shared import OwnData, plan_of, wording_of
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan, fitted_rows

@@ -21,8 +21,9 @@ from torch import Tensor
 
 from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.folders import below, seen_in
-from coldstart_cli.datasets.own.labelled import Labelled, Raw, marks
+from coldstart_cli.datasets.own.labelled import Labelled, marks
 from coldstart_cli.datasets.own.names import named
+from coldstart_cli.datasets.own.raw import Raw
 from coldstart_cli.datasets.own.shared import OwnData, plan_of, wording_of
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.readers.equality import hashes_of

@@ -7,7 +7,6 @@ can be noticed is that the mean of new inputs lies where no single example of th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,26 +16,14 @@ from torch import Tensor
 
 from coldstart_cli.core.tasks import Inputs, Pool, n_examples
 from coldstart_cli.datasets.episodes.gathering import gather
+from coldstart_cli.datasets.own.shift import InputRange, Ranges, shift_of
 
 _LOOKED_AT = 2000
 """Examples that tell a range: more hardly widen it."""
 _WIDEST = 1024
 """Features of a vector that are looked at singly; of wider ones, and of images, the mean of an example."""
-_FEWEST_KNOWN, _FEWEST_NEW = 20, 5
-"""Examples below which a range, or a mean, says too little."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputRange:
-    """The smallest and the largest value among n examples, of each feature or of the mean of an example."""
-
-    n: int
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-
-
-Ranges = Mapping[str, InputRange]
-"""By the name of the tensor, which is empty where inputs are one."""
+_FEWEST_KNOWN = 20
+"""Examples below which a range says too little."""
 
 
 def ranges_of(inputs: Inputs, rows: NDArray[np.integer] | None = None) -> dict[str, InputRange]:
@@ -60,25 +47,7 @@ def ranges_of_pool(pool: Pool) -> dict[str, InputRange]:
 
 def shift_from(known: Ranges, inputs: Inputs, rows: NDArray[np.integer] | None = None) -> str | None:
     """What is odd about the inputs for a network that was trained on the known ranges; or None."""
-    for name, values in _looked_at(inputs, rows).items():
-        reach = known.get(name)
-        if reach is None or len(values) < _FEWEST_NEW:
-            continue
-        low, high, mean = torch.tensor(reach.low), torch.tensor(reach.high), values.mean(0)
-        if len(low) != len(mean):
-            continue
-        margin = (high - low) / 2
-        # a feature that was constant says nothing of its scale
-        excess = torch.where(margin > 0, ((low - mean).clamp(min=0) + (mean - high).clamp(min=0)) / margin, 0)
-        worst = int(excess.argmax())
-        if excess[worst] > 1:
-            of = f"{int((excess > 1).sum())} of {len(mean)} features" if len(mean) > 1 else "the inputs"
-            return (
-                f"{of} lie far outside what the network was trained on (mean {mean[worst]:.3g}, there "
-                f"{low[worst]:.3g} to {high[worst]:.3g}): another scale, unit or polarity? (images: "
-                "dataset.invert)"
-            )
-    return None
+    return shift_of({name: values.numpy() for name, values in _looked_at(inputs, rows).items()}, known)
 
 
 def as_json(ranges: Ranges) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +12,11 @@ from torch import Tensor
 
 from coldstart_cli.core.objectives import Classification, Regression
 from coldstart_cli.core.tasks import Inputs, Objective, Split
+from coldstart_cli.datasets.own.raw import Recipe
 from coldstart_cli.datasets.own.targets import warn_of_names
 from coldstart_cli.datasets.readers.equality import Groups, Hashes, equal_groups, hashes_of
 from coldstart_cli.digests import digest, tensor_parts
 from coldstart_cli.errors import RequestError
-
-Recipe = Mapping[str, Any]
-"""How raw examples of a layout are read, as JSON holds it; `layout` names the layout."""
 
 SPLIT_NAMES: dict[str, Split] = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -101,22 +98,6 @@ class Labelled:
     def content_hashes(self) -> Hashes:
         """(n,) a hash of each example, by which it is known again in another version of the data."""
         return hashes_of(self.inputs, None) if self.contents is None else self.contents
-
-
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """Inputs without labels, as the model's preprocess made them, and where each was read.
-
-    Attributes:
-        rows: the values of each by column; empty where the layout has no columns.
-    """
-
-    inputs: Inputs
-    places: tuple[str, ...]
-    rows: tuple[Mapping[str, Any], ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.places)
 
 
 @dataclass(frozen=True, slots=True)

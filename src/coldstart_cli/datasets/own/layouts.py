@@ -18,10 +18,12 @@ from coldstart_cli.core.tasks import map_inputs
 from coldstart_cli.datasets.own import in_memory
 from coldstart_cli.datasets.own.arrays import ArrayRecipe, raw_array, raw_arrays, read_arrays
 from coldstart_cli.datasets.own.image_folder import ImageRecipe, raw_images, raw_pictures, read_images
-from coldstart_cli.datasets.own.labelled import Labelled, Marks, Raw, Recipe
+from coldstart_cli.datasets.own.labelled import Labelled, Marks
+from coldstart_cli.datasets.own.raw import Raw, Recipe
+from coldstart_cli.datasets.own.raw_text import TextRecipe, raw_lines, raw_texts
 from coldstart_cli.datasets.own.table_rows import TableRecipe
 from coldstart_cli.datasets.own.tabular import raw_rows, raw_table, read_table
-from coldstart_cli.datasets.own.text import TextRecipe, raw_lines, raw_texts, read_texts
+from coldstart_cli.datasets.own.text import read_texts
 from coldstart_cli.datasets.readers.problems import OnBad, Problems
 from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.models.preprocess import Preprocess

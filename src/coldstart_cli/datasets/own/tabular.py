@@ -31,8 +31,9 @@ from coldstart_cli.datasets.own.columns import (
     pointed,
     written_hashes,
 )
-from coldstart_cli.datasets.own.labelled import Labelled, Raw
+from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.names import named
+from coldstart_cli.datasets.own.raw import Raw
 from coldstart_cli.datasets.own.shared import OwnData, plan_of, wording_of
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan, fitted_rows

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Annotated, Any, Protocol, final
 
@@ -20,6 +19,7 @@ from coldstart_cli.digests import Part, digest, whole_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.network import Encoder, InputShape
 from coldstart_cli.models.preprocess import Preprocess
+from coldstart_cli.models.pretrained.files_read import FilesRead
 from coldstart_cli.models.pretrained.hf import ModelPath, make_constant, revision_of
 
 AT_ONCE = 64
@@ -29,19 +29,6 @@ WORTH_KEEPING = 256
 
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FilesRead:
-    """The files at `model.path` that a predictor reads each time it is built, which are not its own.
-
-    Attributes:
-        contents: digests of them, one for each part that reads some: weights, vocabulary.
-        revision: the commit of a hub model, or None.
-    """
-
-    contents: tuple[str, ...]
-    revision: str | None
 
 
 def files_read(model: Mapping[str, Any], preprocess: Preprocess, module: nn.Module) -> FilesRead | None:

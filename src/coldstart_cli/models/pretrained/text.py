@@ -21,6 +21,7 @@ from coldstart_cli.digests import digest, whole_digest
 from coldstart_cli.models.network import Encoder, InputShape
 from coldstart_cli.models.preprocess import Preprocess
 from coldstart_cli.models.pretrained.adapters import Adapter, merge_adapter, weights_digest
+from coldstart_cli.models.pretrained.cutting import cut_of
 from coldstart_cli.models.pretrained.features import BatchSize, Cached, FrozenFeatures, Pretrained
 from coldstart_cli.models.pretrained.hf import (
     Dtype,
@@ -38,8 +39,6 @@ Layer = Annotated[int, Ge(0)] | None
 
 _log = logging.getLogger(__name__)
 
-_COUNTED = 4096
-"""Texts that are counted at a time."""
 _TOKENIZER = ("tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.txt", "*.model")
 
 
@@ -133,17 +132,10 @@ class Tokens(Preprocess):
         return super().names(words)
 
     def cut(self, texts: Sequence[str]) -> tuple[int, int]:
-        # A token takes a byte at least, so that short texts need not be read to know that they fit.
-        long = [text for text in texts if len(text.encode("utf-8", "surrogatepass")) + 2 > self.max_length]
-        n_cut = longest = 0
-        for start in range(0, len(long), _COUNTED):
-            ids = self.tokenizer(long[start : start + _COUNTED], verbose=False)["input_ids"]
-            lengths = [n for n in map(len, ids) if n > self.max_length]
-            n_cut, longest = n_cut + len(lengths), max([longest, *lengths])
-        if not n_cut:
-            return 0, 0
-        # The next power of two, or what the model was made for: longer texts have no place in it.
-        return n_cut, min(1 << (longest - 1).bit_length(), self.tokenizer.model_max_length)
+        def lengths(some: list[str]) -> list[int]:
+            return [*map(len, self.tokenizer(some, verbose=False)["input_ids"])]
+
+        return cut_of(texts, lengths, self.max_length, lambda: int(self.tokenizer.model_max_length))
 
     def images(self, images: Tensor) -> Inputs:
         raise ValueError("model: it reads text, not images; choose one that does (model=conv4)")
