@@ -352,7 +352,7 @@ def test_standard_input_is_answered_line_by_line(monkeypatch: pytest.MonkeyPatch
 def test_an_input_that_holds_nothing_is_said_and_standard_input_is_not(
     monkeypatch: pytest.MonkeyPatch, torch_settings: None
 ) -> None:
-    monkeypatch.setattr("coldstart_cli.bundles.predicting.read_raw", lambda *_, **__: iter(()))
+    monkeypatch.setattr("coldstart_cli.bundles.bundle.read_raw", lambda *_, **__: iter(()))
     asked = Asked(
         form="text", threshold=0.0, top_k=1, probabilities=False, keep=(), batch_size=9, spreadsheet=False
     )

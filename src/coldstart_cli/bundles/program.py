@@ -19,7 +19,7 @@ from coldstart_cli.bundles import folder
 from coldstart_cli.bundles.prediction import Answered, Prediction
 from coldstart_cli.datasets.own.raw import Raw
 from coldstart_cli.datasets.own.raw_text import TextRecipe, raw_texts
-from coldstart_cli.datasets.own.shift import shift_of
+from coldstart_cli.datasets.own.shift import WIDEST, shift_of
 from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.pretrained.cutting import cut_of
@@ -116,7 +116,10 @@ class OnnxPredictor:
         """See `Predictor`."""
         found = self.run(inputs)
         outputs = found["outputs"]
-        looked_at = {"": found["features"]} if "features" in found else {}
+        looked_at = {}
+        if "features" in found:
+            x = found["features"]
+            looked_at[""] = x if x.shape[1] <= WIDEST else x.mean(1, keepdims=True)
         sound = [bool(np.isfinite(row).all()) for row in outputs]
         shift = shift_of(looked_at, self.card.input_ranges)
         return Answered(self._read(outputs, threshold), sound, shift)

@@ -16,12 +16,10 @@ from torch import Tensor
 
 from coldstart_cli.core.tasks import Inputs, Pool, n_examples
 from coldstart_cli.datasets.episodes.gathering import gather
-from coldstart_cli.datasets.own.shift import InputRange, Ranges, shift_of
+from coldstart_cli.datasets.own.shift import WIDEST, InputRange, Ranges, shift_of
 
 _LOOKED_AT = 2000
 """Examples that tell a range: more hardly widen it."""
-_WIDEST = 1024
-"""Features of a vector that are looked at singly; of wider ones, and of images, the mean of an example."""
 _FEWEST_KNOWN = 20
 """Examples below which a range says too little."""
 
@@ -74,7 +72,7 @@ def _looked_at(inputs: Inputs, rows: NDArray[np.integer] | None) -> dict[str, Te
     for name, tensor in ({"": drawn} if isinstance(drawn, Tensor) else dict(drawn)).items():
         if len(some) and (tensor.is_floating_point() or tensor.dtype == torch.uint8):
             values = tensor.float()
-            by_feature = values.ndim == 2 and values.shape[1] <= _WIDEST
+            by_feature = values.ndim == 2 and values.shape[1] <= WIDEST
             found[name] = values if by_feature else values.flatten(1).mean(1, keepdim=True)
     return found
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+WIDEST = 1024
+"""Features of a vector that are looked at singly; of wider ones, and of images, the mean of an example."""
 _FEWEST_NEW = 5
 """Examples below which a mean says too little."""
 
