@@ -4,7 +4,8 @@
 
 BUNDLE holds a program (`coldstart export bundle=BUNDLE inside=true`), TEXTS is a file with a text a line. The
 first answer is timed from the start of the process, over a file of one text; the rate is of all texts, less a
-start. The encoder alone is onnxruntime's session, on tokens made before the clock starts, in the same parts. All on one thread; seconds of CPU stand beside those of the clock, for other jobs change them less.
+start. The encoder alone is onnxruntime's session, on tokens made before the clock starts, in the same parts.
+All on one thread; seconds of CPU stand beside those of the clock, for other jobs change them less.
 """
 
 from __future__ import annotations

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.bundles.exporting import Probe, reads
+from coldstart_cli.bundles.labelled_input import rows_by
 from coldstart_cli.core.tasks import Inputs, joined, map_inputs, n_examples
+from coldstart_cli.datasets.own.folders import below
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.layouts import read_labelled, read_raw
 from coldstart_cli.datasets.own.stated_splits import parted
+from coldstart_cli.datasets.readers.npz import Archive
 from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.preprocess import Preprocess
@@ -30,6 +35,25 @@ def probes(bundle: Bundle, path: str | None) -> list[Probe]:
     first = _given(bundle, path)
     long = _long(bundle, first)
     return [first] if long is None else [first, long]
+
+
+def raw_probe(bundle: Bundle, path: str | None) -> Any:
+    """The first inputs of a file as they are, as `Bundle.predict` takes them; else of what it learned from.
+
+    Raises:
+        RequestError: where there are none.
+    """
+    path = bundle.card.data.root if path is None else path
+    if path is None or not Path(path).exists():
+        raise RequestError("input: nothing is there for the check of the export; name a file (input=PATH)")
+    recipe = bundle.card.build.recipe
+    if recipe["layout"] == "arrays":
+        with Archive(Path(path)) as archive:
+            key = str(recipe["x_key"])
+            return archive.numbers(key, archive.header(key, "x_key")[1])[:PROBE]
+    if recipe["layout"] == "image_folder":
+        return [str(image.path) for image in islice(below(Path(path)), PROBE)]
+    return [dict(row) for _, row in islice(rows_by(recipe, path), PROBE)]
 
 
 def _long(bundle: Bundle, first: Probe) -> Probe | None:

@@ -37,7 +37,7 @@ FACTS = "coldstart.json"
 """What the file calls its facts: an extra file of pt2, a key of onnx's metadata."""
 LEFT = 1e-5
 """Largest entry of an update beyond its rank, as a share of the weight's largest: it is rounding."""
-Format = Literal["pt2", "onnx", "peft"]
+Format = Literal["pt2", "onnx", "peft", "mlflow", "huggingface"]
 Program = Callable[[tuple[Tensor, ...]], Tensor]
 """An exported program, loaded again from its file."""
 

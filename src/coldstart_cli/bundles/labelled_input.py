@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +119,7 @@ def _recipe(known: Recipe, path: str, label_column: str | None) -> tuple[Recipe,
     marks = [key for key in _MARKS if recipe.get(key) is not None]
     if not marks or recipe["layout"] not in ("text", "tabular"):
         return recipe, said
-    first = next((row for _, row in _rows(recipe, path)), None)
+    first = next((row for _, row in rows_by(recipe, path)), None)
     for key in marks if first is not None else ():
         if recipe[key] not in (first or {}):
             said.append(
@@ -133,10 +133,11 @@ def rows_at(recipe: Recipe, path: str, places: Collection[str]) -> dict[str, Map
     """The rows of a table of texts or of numbers that were read at these places; none of other layouts."""
     if recipe["layout"] not in ("text", "tabular") or not places:
         return {}
-    return {place: dict(row) for place, row in _rows(recipe, path) if place in places}
+    return {place: dict(row) for place, row in rows_by(recipe, path) if place in places}
 
 
-def _rows(recipe: Recipe, path: str) -> Any:
+def rows_by(recipe: Recipe, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The rows of a table of texts or of numbers, each with its place; what cannot be read is passed over."""
     form = (TextRecipe if recipe["layout"] == "text" else TableRecipe).from_json(recipe).form
     problems = Problems("skip")
     for file, _ in stated_files(path):

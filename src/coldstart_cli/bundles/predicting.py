@@ -136,7 +136,7 @@ def write(found: Iterator[Row], asked: Asked, out: TextIO) -> None:
         if asked.form == "json":
             out.write(json.dumps(row, allow_nan=False, default=str) + "\n")
         elif asked.form == "csv":
-            cells = _flat(row)
+            cells = flat(row)
             if not heads:
                 heads = list(cells)
                 table.writerow(map(_cell(asked), heads))
@@ -147,7 +147,7 @@ def write(found: Iterator[Row], asked: Asked, out: TextIO) -> None:
         out.flush()
 
 
-def _flat(row: Row) -> Row:
+def flat(row: Row) -> Row:
     """An answer in cells: the further labels as label_2, probability_2, ..., the classes as p(CLASS)."""
     cells = {key: value for key, value in row.items() if key not in ("top", "probabilities")}
     for number, one in enumerate(row.get("top", ())[1:], start=2):

@@ -65,7 +65,7 @@ def run(arguments: Namespace) -> int:
     streams.set_up()
     from coldstart_cli.bundles import exporting
     from coldstart_cli.bundles.bundle import Bundle
-    from coldstart_cli.bundles.export_probe import probes
+    from coldstart_cli.bundles.export_probe import probes, raw_probe
     from coldstart_cli.cli.inputs import check_there
     from coldstart_cli.core.tasks import n_examples
     from coldstart_cli.files.outputs import check_output, is_stream
@@ -85,6 +85,19 @@ def run(arguments: Namespace) -> int:
         return 0
     if "input" in values:
         check_there(values["input"])
+    if form == "mlflow":
+        from coldstart_cli.bundles.mlflow_model import export_mlflow
+
+        n = export_mlflow(bundle, file, raw_probe(bundle, values.get("input")))
+        print(f"{file}: a model of MLflow, without a pickle; mlflow.pyfunc.load_model reads it")
+        print(f"its {n} answers to the first inputs are those of predict")
+        return 0
+    if form == "huggingface":
+        from coldstart_cli.bundles.huggingface import export_huggingface
+
+        name, worst = export_huggingface(bundle, file, probes(bundle, values.get("input")))
+        print(f"{file}: {name}, whose softmax is calibrated; largest difference from predict: {worst:.2g}")
+        return 0
     check_output(file, "file")
     inputs = probes(bundle, values.get("input"))
     worst = exporting.export(bundle, file, form, inputs)

@@ -129,6 +129,25 @@ def network_of(
     return network.eval(), frozenset(info["missing_keys"])
 
 
+def classifier_of(folder: Path, labels: Sequence[str], *, of_texts: bool) -> Any:
+    """A network of transformers with a head for these classes, whose weights are random.
+
+    Raises:
+        RequestError: where transformers has none for this encoder.
+    """
+    config = config_of(folder)
+    config.num_labels = len(labels)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: number for number, label in enumerate(labels)}
+    kind = "SequenceClassification" if of_texts else "ImageClassification"
+    try:
+        return getattr(imported(), f"AutoModelFor{kind}").from_config(config).eval()
+    except ValueError as error:
+        raise RequestError(
+            f"format: transformers has no {kind} for the model of {folder}; export as onnx"
+        ) from error
+
+
 def check_language_head(folder: Path) -> None:
     """
     Raises:
