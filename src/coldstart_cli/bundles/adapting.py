@@ -311,8 +311,15 @@ def outlook(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Outl
         to_select,
         to_estimate,
         (time.perf_counter() - before) * (to_select + to_estimate + 1),
-        (*ready.said, *notices.of_data(ready.task.labelled, ready.together)),
+        (*ready.said, *notices.of_data(ready.task.labelled, ready.together), *_kept(ready.earlier, plan)),
     )
+
+
+def _kept(earlier: Earlier | None, plan: AdaptPlan) -> tuple[str, ...]:
+    if earlier is None or not plan.keep_versions:
+        return ()
+    kept = f"{plan.bundle}/versions/{earlier.card.version}"
+    return (f"{plan.bundle} is a bundle already, which is kept as {kept} where anything has changed",)
 
 
 def plan_of(values: Mapping[str, Any]) -> AdaptPlan:

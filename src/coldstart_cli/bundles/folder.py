@@ -24,6 +24,8 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from coldstart_cli.bundles.card import CARD, Card, read_card
+from coldstart_cli.bundles.versions import VERSIONS, drop, listed, newest
+from coldstart_cli.bundles.versions import keep as put_away
 from coldstart_cli.digests import digest, file_digest, whole_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import PARTIAL, copy_file, remove, sync, write_bytes
@@ -34,7 +36,6 @@ T = TypeVar("T")
 
 HARMLESS = {".json", ".safetensors", ".txt", ".md", ".model"}
 """Suffixes of a base's files: weights, configs and vocabularies, none of which runs."""
-VERSIONS = "versions"
 TRIES = 5
 """Looks at a bundle that others write meanwhile; then it is given up."""
 
@@ -117,9 +118,11 @@ def write(
         raise RequestError(f"bundle: {folder} cannot be made ({error.strerror}); name another") from error
     with locked(folder) as alone:
         check_place(folder)
-        number = 1 + _newest(folder)
+        number = 1 + newest(folder)
         if keep and (folder / CARD).exists():
-            _keep(folder)
+            before = read_card(folder / CARD)
+            kept_files = before.files if before.files is not None else _format_1(folder)
+            put_away(folder, before, kept_files)
         named = f"weights-{digest([weights])}.safetensors"
         files = {named: digest([weights], 64)}
         write_bytes(folder / named, weights)
@@ -135,57 +138,8 @@ def write(
         if alone:  # without a lock, what looks left over may be what another is writing
             _sweep(folder, files)
             if keep:
-                _drop(folder, keep)
+                drop(folder, keep)
     return card
-
-
-def versions(folder: Path) -> dict[int, Path]:
-    """The earlier versions that a bundle's folder keeps, the oldest first."""
-    found = [place for place in _listed(folder / VERSIONS) if place.name.isdecimal() and place.is_dir()]
-    return {int(place.name): place for place in sorted(found, key=lambda place: int(place.name))}
-
-
-def _listed(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def _newest(folder: Path) -> int:
-    """The highest number of the versions in a folder, the bundle itself among them; 0 where there is none."""
-    found = [*versions(folder)]
-    if (folder / CARD).is_file():
-        with contextlib.suppress(RequestError):  # one that is replaced for being damaged
-            found.append(read_card(folder / CARD).version)
-    return max(found, default=0)
-
-
-def _keep(folder: Path) -> None:
-    """Puts the bundle there among the versions, whole at once: in a hidden folder, which is then renamed.
-
-    Its files are named by their content and never changed, so links to them are copies that take no room.
-    """
-    card = read_card(folder / CARD)
-    kept = folder / VERSIONS / str(card.version)
-    if kept.exists():  # by a writer that was killed before its own card was in place
-        return
-    partial = kept.with_name(f".{kept.name}{PARTIAL}")
-    remove(partial)
-    names = [CARD, *(card.files if card.files is not None else _format_1(folder))]
-    try:
-        for name in names:
-            (partial / name).parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(folder / name, partial / name)
-            except OSError:  # a file system without such links
-                copy_file(folder / name, partial / name)
-        for place in {partial, *((partial / name).parent for name in names)}:
-            sync(place)
-        os.replace(partial, kept)
-        sync(kept.parent)
-    except OSError as error:
-        raise RequestError(
-            f"bundle: the earlier version of {folder} cannot be kept ({error.strerror}); make room, or "
-            "replace it (overwrite=true)"
-        ) from error
 
 
 def _format_1(folder: Path) -> list[str]:
@@ -193,14 +147,6 @@ def _format_1(folder: Path) -> list[str]:
     found = [place for place in _inside(folder) if place.is_file() and _is_ours(place.relative_to(folder))]
     inside = [place.relative_to(folder) for place in found]
     return [str(name) for name in inside if name.parts[0] != VERSIONS and not _LITTER.fullmatch(name.name)]
-
-
-def _drop(folder: Path, keep: int) -> None:
-    """Removes the oldest versions beyond so many; one that is half removed has a name of its own."""
-    for place in [*versions(folder).values()][:-keep]:
-        partial = place.with_name(f".{place.name}{PARTIAL}")
-        os.replace(place, partial)
-        remove(partial)
 
 
 def check_place(folder: Path) -> None:
@@ -388,7 +334,7 @@ def _sweep(folder: Path, files: Mapping[str, str]) -> None:
         ours = any(kind.fullmatch(place.name) for kind in (*_FILES, _BASE))
         if left_over or (ours and place.name not in tops):
             remove(place)
-    for place in _listed(folder / VERSIONS):
+    for place in listed(folder / VERSIONS):
         if place.name.endswith(PARTIAL):
             remove(place)
     for name in tops:

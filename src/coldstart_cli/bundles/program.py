@@ -26,8 +26,8 @@ from coldstart_cli.models.pretrained.cutting import cut_of
 
 FACTS = "coldstart.json"
 """The key of onnx's metadata that says what its inputs must be; see `exporting.facts_of`."""
-AT_ONCE = 64
-"""Texts of similar length in one call: little of it is padding."""
+AT_ONCE = 8
+"""Texts of similar length in one call: little of it is padding, and all of it stays in the cache."""
 NEEDED = ("onnxruntime", "tokenizers")
 
 
