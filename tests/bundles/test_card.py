@@ -104,3 +104,10 @@ def test_typed_reads_nested_objects_and_names_the_key_that_is_wrong(card: Card) 
         typed(DataFacts, {"examples": 1, "skipped": 0})
     with pytest.raises(ValueError, match=r"^DataFacts is not an object$"):
         typed(DataFacts, [])
+
+
+@pytest.mark.parametrize("version", [0, -3, 10**9, "1", None])
+def test_a_version_that_names_no_folder_is_refused(card: Card, tmp_path: Path, version: object) -> None:
+    (tmp_path / "card.json").write_text(json.dumps({**json.loads(card.as_json()), "version": version}))
+    with pytest.raises(RequestError, match="is damaged"):
+        read_card(tmp_path / "card.json")

@@ -149,6 +149,16 @@ def test_a_file_that_is_no_program_is_refused_in_one_line(
         add_program(Path("b"), inside.card, Path("other.onnx"), b"{}")
 
 
+def test_a_program_of_another_number_of_classes_is_refused(
+    inside: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = json.loads(Path("b/card.json").read_text())
+    card["build"]["n_outputs"] = 3
+    Path("b/card.json").write_text(json.dumps(card))
+    code, _, err = call(capsys, "predict", "bundle=b", "input=new.txt")
+    assert code == 2 and "it answers in shape (1, 2)" in err and err.count("\n") == 1
+
+
 def test_without_the_runtime_torch_answers_and_says_what_is_missing(
     inside: Bundle, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

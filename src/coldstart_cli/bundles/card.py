@@ -286,8 +286,8 @@ def read_card(path: Path, *, builds: bool = True) -> Card:
         found = typed(Card, {**card, "build": build})
     except ValueError as error:
         raise RequestError(f"bundle: {path} is damaged ({error}); make it again") from error
-    drawable = not builds or _drawable(found.build)
-    if not (0 <= found.threshold <= 1 and 0 < found.temperature < math.inf and drawable):
+    sound = 0 <= found.threshold <= 1 and 0 < found.temperature < math.inf and 1 <= found.version < 10**9
+    if not sound or (builds and not _drawable(found.build)):
         raise RequestError(f"bundle: {path} is damaged; make it again")
     return found
 

@@ -81,6 +81,7 @@ class OnnxPredictor:
         options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0") or 0)  # 0: all cores
         # What goes further takes longer to start, and is no faster on the graphs that `export` writes
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        self.card, self.runtime = program.card, f"onnxruntime {onnxruntime.__version__}"
         try:
             self._session = onnxruntime.InferenceSession(
                 str(program.onnx), options, providers=["CPUExecutionProvider"]
@@ -89,14 +90,16 @@ class OnnxPredictor:
             self.preprocess = ProgramTexts(
                 program.tokenizer, int(facts["max_length"]), int(facts["model_max_length"])
             )
+            self._outputs = [one.name for one in self._session.get_outputs()]
+            found = self.run(self.preprocess.texts(["a"]))["outputs"].shape
+            if found != (1, self.card.build.n_outputs):
+                raise ValueError(f"it answers in shape {found}")
         except Exception as error:  # files of somebody else's raise nearly anything
             why = " ".join(str(error).split())[:120]
             raise RequestError(
                 f"bundle: {program.onnx} cannot be run ({why}); export it again, or predict with "
                 "runtime=torch"
             ) from error
-        self.card, self.runtime = program.card, f"onnxruntime {onnxruntime.__version__}"
-        self._outputs = [one.name for one in self._session.get_outputs()]
 
     @classmethod
     def load(cls, path: Path) -> OnnxPredictor | None:

@@ -193,9 +193,10 @@ def _drift(found: Changed) -> list[str]:
     if found.drift is None:
         return []
     of = found.drift
+    classes = " of their classes" if found.metric == "accuracy" else ""
     alike = "differ from" if of.p < SURE else "cannot be told from"
     return [
-        f"inputs: {of.further:,} added ones {alike} the {of.earlier:,} earlier ones of their classes (energy "
+        f"inputs: {of.further:,} added ones {alike} the {of.earlier:,} earlier ones{classes} (energy "
         f"distance beyond chance {of.coefficient:.2f} of 1, p = {significant(of.p, 2)})"
     ]
 

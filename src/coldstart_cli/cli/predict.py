@@ -128,16 +128,19 @@ def _predictor(folder: Path, runtime: str) -> Bundle | OnnxPredictor:
     """
     from coldstart_cli.bundles import program
 
-    if runtime != "torch":
+    if runtime == "onnxruntime" and not program.held(folder):
+        raise RequestError(
+            "runtime: the bundle holds no program; coldstart export inside=true puts one in, or leave it out"
+        )
+    if runtime != "torch" and program.held(folder):
         lack = program.missing()
-        remedy = f"{lack} is not installed (pip install 'coldstart-cli[hf,onnx]')"
         if lack is None and (found := program.OnnxPredictor.load(folder)) is not None:
             print(f"answered by {found.runtime}, from the bundle's own program", file=sys.stderr)
             return found
+        remedy = f"{lack} is not installed (pip install 'coldstart-cli[hf,onnx]')"
         if runtime == "onnxruntime":
-            why = "the bundle holds no program; coldstart export inside=true puts one in"
-            raise RequestError(f"runtime: {why if lack is None else remedy}")
-        if lack is not None and program.held(folder):
+            raise RequestError(f"runtime: {remedy if lack else 'the card names no program; export it again'}")
+        if lack is not None:
             print(f"answered by torch: {remedy}, by which this bundle would start sooner", file=sys.stderr)
     from coldstart_cli.bundles.bundle import Bundle
 
