@@ -5,7 +5,7 @@ Only the predictor differs from `Bundle`: texts are read and answers written by 
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -157,12 +157,7 @@ class OnnxPredictor:
 
 def missing() -> str | None:
     """The package that is not installed and without which no program runs, or None."""
-    for name in NEEDED:
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            return name
-    return None
+    return next((name for name in NEEDED if importlib.util.find_spec(name) is None), None)
 
 
 def held(path: Path) -> bool:
