@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from coldstart_cli.bundles.folder import write
-from coldstart_cli.bundles.versions import versions
+from coldstart_cli.bundles.versions import versions, whose
+from coldstart_cli.cli import main
 from coldstart_cli.errors import RequestError
 from tests.bundles.test_folder import bundle, contents_of, made  # noqa: F401
 from tests.kit.bundles import as_format_1
@@ -59,3 +60,19 @@ def test_what_is_no_version_is_refused_among_them(bundle: Path, place: str) -> N
     other.write_text("x")
     with pytest.raises(RequestError, match="is not part of a bundle"):
         contents_of(bundle)
+
+
+def test_nothing_is_written_among_the_versions(
+    bundle: Path,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = contents_of(bundle)
+    write(bundle, found.card, found.weights, None, keep=1)
+    assert whose(bundle / "versions" / "2") == bundle.resolve() and whose(bundle) is None
+    with pytest.raises(RequestError, match="is for an earlier version of"):
+        write(bundle / "versions" / "2", found.card, found.weights, None)
+    with pytest.raises(RequestError, match="is for an earlier version of"):
+        write(bundle / "versions" / "9", found.card, found.weights, None)
+    capsys.readouterr()
+    assert main(["export", f"bundle={bundle / 'versions' / '2'}"]) == 0, capsys.readouterr().err
+    assert bundle.with_name("b-version-2.pt2").is_file() and contents_of(bundle).card.version == 3

@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from coldstart_cli.bundles.card import CARD, Card, read_card
-from coldstart_cli.bundles.versions import VERSIONS, drop, listed, newest
+from coldstart_cli.bundles.versions import VERSIONS, drop, listed, newest, whose
 from coldstart_cli.bundles.versions import keep as put_away
 from coldstart_cli.digests import digest, file_digest, whole_digest
 from coldstart_cli.errors import RequestError
@@ -154,6 +154,10 @@ def check_place(folder: Path) -> None:
     Raises:
         RequestError: where a folder exists and holds anything but a bundle or what one left behind.
     """
+    if (bundle := whose(folder)) is not None:
+        raise RequestError(
+            f"bundle: {folder} is for an earlier version of {bundle}; name a folder outside of it"
+        )
     if not folder.exists() and not folder.is_symlink():
         return
     if not folder.is_dir():

@@ -20,6 +20,13 @@ def versions(folder: Path) -> dict[int, Path]:
     return {int(place.name): place for place in sorted(found, key=lambda place: int(place.name))}
 
 
+def whose(folder: Path) -> Path | None:
+    """The bundle that a folder is an earlier version of, or None."""
+    place = folder.expanduser().resolve()
+    bundle = place.parent.parent
+    return bundle if place.parent.name == VERSIONS and (bundle / CARD).is_file() else None
+
+
 def listed(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 

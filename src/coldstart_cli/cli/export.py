@@ -66,6 +66,7 @@ def run(arguments: Namespace) -> int:
     from coldstart_cli.bundles import exporting
     from coldstart_cli.bundles.bundle import Bundle
     from coldstart_cli.bundles.export_probe import probes, raw_probe
+    from coldstart_cli.bundles.versions import whose
     from coldstart_cli.cli.inputs import check_there
     from coldstart_cli.core.tasks import n_examples
     from coldstart_cli.files.outputs import check_output, is_stream
@@ -76,6 +77,8 @@ def run(arguments: Namespace) -> int:
     folder = folder if folder.name else folder.resolve()
     # Added to the name and not put in place of its end: a.v1 and a.v2 are two bundles
     beside = folder.with_name(f"{folder.name}.{form}")
+    if (of := whose(folder)) is not None:  # beside a version lie others, and nothing else may
+        beside = of.with_name(f"{of.name}-version-{folder.name}.{form}")
     file = Path(values["file"]) if "file" in values else beside
     if values.get("inside") == "true":
         return _inside(bundle, values)
