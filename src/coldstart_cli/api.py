@@ -165,8 +165,8 @@ def adapt(
 
     Args:
         overrides: as for `train`, and the keys of conf/adapt.yaml, such as `steps=5`.
-        bundle: the folder to write; a bundle that is there becomes an earlier version of it, or is returned as it
-            is (`found`) where nothing has changed.
+        bundle: the folder to write; a bundle that is there becomes an earlier version of it, or is returned
+            as it is (`found`) where nothing has changed.
         run: a finished run whose strategy is adapted; None for the strategy that the overrides compose.
         config_dirs: as for `train`.
 
