@@ -88,7 +88,8 @@ def test_a_bundle_gives_the_same_predictor_again_or_says_why_there_is_none(
         torch.testing.assert_close(bundle.module(inputs), kept[0](inputs), rtol=0, atol=0)
     assert card.labels == ("ant", "bee", "cat") and card.examples_of == {"ant": 6, "bee": 5, "cat": 4}
     assert card.licence == "CC0" and card.steps == (card.steps_chosen_by != CLOSED_FORM)
-    assert {p.name for p in Path("bundle").iterdir()} == {"card.json", weights_of(Path("bundle")).name}
+    named = {"card.json", weights_of(Path("bundle")).name, *(p.name for p in Path("bundle").glob("rows-*"))}
+    assert {p.name for p in Path("bundle").iterdir()} == named and len(named) == 3
 
 
 def test_a_bundle_predicts_with_calibrated_probabilities_and_abstains(adapted: Adapt) -> None:
@@ -164,7 +165,7 @@ def test_a_target_far_from_zero_is_learned_scaled_and_told_in_its_own_unit(
         (lambda b: put_weights(b, save({"w": torch.zeros(2)})), "do not fit its card"),
         (lambda b: edit(b, files={"../weights.safetensors": "0"}), "card.json is damaged"),
         (lambda b: edit(b, files={}), "card.json is damaged"),
-        (lambda b: edit(b, format=99), "format 99, this coldstart reads up to 2"),
+        (lambda b: edit(b, format=99), "format 99, this coldstart reads up to 3"),
         (lambda b: edit(b, temperature=0), "card.json is damaged"),
         (lambda b: edit(b, build={"strategy": {"_target_": "os.system"}}), "is not trusted"),
         (lambda b: shutil.rmtree(b), "is not a bundle"),
