@@ -2,7 +2,7 @@
 #   make run PIP_ARGS="--extra-index-url <PyTorch's CPU index>"   takes the small CPU build of torch
 PYTHON ?= python3
 PIP_ARGS ?=
-EXTRAS ?= dev,hf,serve,tensorboard
+EXTRAS ?= dev,hf,serve,tensorboard,trees
 ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed

@@ -10,7 +10,7 @@ import torch
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.testing.checking import laws_for
 from coldstart_cli.testing.trial import Trial
-from tests.kit.places import STRATEGIES
+from tests.kit.places import STRATEGIES, skip_without_package
 
 
 @pytest.mark.timeout(600)  # ten seconds on a quiet machine, for all laws of a strategy
@@ -18,6 +18,7 @@ from tests.kit.places import STRATEGIES
 def test_strategy_keeps_every_law_that_concerns_it(name: str) -> None:
     """One test a strategy, whose trial all laws share; a broken law names itself and what to do."""
     trial = Trial(name)
+    skip_without_package(trial.strategy)
     laws = laws_for(trial)
     assert len(laws) >= 8
     assert [broken for law in laws if (broken := law.broken_by(trial))] == []

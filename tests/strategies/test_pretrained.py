@@ -14,7 +14,7 @@ import torch
 
 from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
-from tests.kit.places import STRATEGIES
+from tests.kit.places import STRATEGIES, skip_without_package
 
 REFUSED = r"^(strategy|model)[.:].*\b(frozen|weights?)\b.*; "  # over features there are no weights to change
 LACKS = r"feature maps of convolutions|running batch statistics|language head|text tower"  # BERT has none
@@ -44,6 +44,7 @@ def test_strategy_serves_a_pretrained_encoder_or_says_why_not(
         lacks = re.search(LACKS, str(error))
         assert lacks or (model == "hf_text_frozen" and re.search(REFUSED, str(error))), error
         return
+    skip_without_package(made.strategy)
     strategy = made.strategy.train()
     steps = list(islice(strategy.fit(made.source), 2))
     assert bool(steps) == strategy.learns_from_source

@@ -7,6 +7,7 @@ caller decides when to stop, log, checkpoint and read the clock.
 
 from __future__ import annotations
 
+import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -339,6 +340,7 @@ class Strategy(nn.Module, ABC):
         needs_unlabelled: it cannot serve a task without unlabelled examples.
         needs_running_statistics: it cannot serve a model whose norms keep no running statistics.
         needs_model: see `ModelKind`; it cannot serve others.
+        needs_package: (package, our extra that installs it) of what `adapt` calls; answering does without.
         preparing_steps: number of first outer steps, such as a teacher's, that cannot give the best state.
         differentiates_twice: its outer gradient goes through inner ones, for which bf16 is too coarse.
         starts_from_support: its predictor before the first gradient step is made of the support set.
@@ -362,6 +364,7 @@ class Strategy(nn.Module, ABC):
     needs_unlabelled: bool = False
     needs_running_statistics: bool = False
     needs_model: ModelKind = "any"
+    needs_package: tuple[str, str] | None = None
     starts_from_support: bool = False
     replayable: bool = True
     lowers_distance_by: str | None = None
@@ -381,6 +384,9 @@ class Strategy(nn.Module, ABC):
         reason = self._lack_of_labels(tasks)
         if reason is not None:
             return reason
+        if self.needs_package is not None and importlib.util.find_spec(self.needs_package[0]) is None:
+            package, extra = self.needs_package
+            return f"it adapts by {package}, which is not installed; pip install 'coldstart-cli[{extra}]'"
         if self.needs_unlabelled and tasks.shape.n_unlabelled == 0:
             return (
                 "it learns from unlabelled examples of the new task and there are none; give some "

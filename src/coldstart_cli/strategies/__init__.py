@@ -27,6 +27,7 @@ __getattr__, __dir__ = face(
         "transfer.fine_tune": "FineTune L2SP LPFT",
         "transfer.frozen_features": "Logistic NearestCentroid",
         "transfer.in_context": "InContext",
+        "transfer.trees": "BoostedTrees Forest",
         "transfer.soft_kmeans": "SoftKMeans",
         "transfer.lora": "LoRA",
         "transfer.setfit": "SetFit",
