@@ -12,7 +12,7 @@ from coldstart_cli.errors import RequestError
 from tests.kit.places import CONF
 
 KINDS = sorted(path.stem for path in (CONF / "candidates").glob("*.yaml"))
-DATA = {"text": "text", "image": "image_folder", "vectors": "tabular"}
+DATA = {"text": "text", "image": "image_folder", "vectors": "tabular", "windows": "arrays"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

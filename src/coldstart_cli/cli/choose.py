@@ -29,8 +29,8 @@ def add(program: Parser) -> None:
         "choose",
         run,
         "try strategies on labels of your own: a leaderboard, a verdict and the winner's bundle",
-        "What is tried depends on the layout: coldstart cat candidates/text, vectors or image. All are "
-        "judged on the same held-out labels; the same command again goes on where it was stopped.",
+        "What is tried depends on the layout: coldstart cat candidates/text, vectors, windows or image. All "
+        "are judged on the same held-out labels; the same command again goes on where it was stopped.",
         examples=(
             "coldstart choose dataset=text dataset.root=tickets.csv bundle=tickets",
             "coldstart choose dataset=tabular dataset.root=table.csv p95_ms=5 bundle=table",

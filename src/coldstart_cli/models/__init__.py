@@ -8,6 +8,7 @@ __getattr__, __dir__ = face(
         "language.causal_lm": "CausalLM",
         "pretrained.clip": "CLIP Captions",
         "conv": "Conv4",
+        "conv1d": "Conv1d",
         "mlp": "MLP",
         "network": "Encoder Network Predictor",
         "language.prompt": "Prompt",

@@ -28,7 +28,7 @@ def test_a_layout_says_its_kind(layout: str, kind: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "kind", "vectors"),
-    [((6, 3), "vectors", True), ((6, 2, 9), "vectors", False), ((6, 1, 8, 8), "image", False)],
+    [((6, 3), "vectors", True), ((6, 2, 9), "windows", False), ((6, 1, 8, 8), "image", False)],
 )
 def test_arrays_say_theirs_by_their_shape(
     shape: tuple[int, ...], kind: str, vectors: bool, tmp_path: Path

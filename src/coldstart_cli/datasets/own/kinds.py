@@ -18,7 +18,7 @@ _KINDS = {
 
 
 def kind_of(node: Mapping[str, Any]) -> str | None:
-    """text, image or vectors; None where it is not data of one's own.
+    """text, image, windows (of series) or vectors; None where it is not data of one's own.
 
     Args:
         node: of the config.
@@ -29,7 +29,7 @@ def kind_of(node: Mapping[str, Any]) -> str | None:
     layout = str(node["_target_"]).removeprefix("coldstart_cli.datasets.")
     if layout != "arrays":
         return _KINDS.get(layout)
-    return "image" if _n_dimensions(node) == 4 else "vectors"
+    return {4: "image", 3: "windows"}.get(_n_dimensions(node), "vectors")
 
 
 def are_vectors(node: Mapping[str, Any]) -> bool:
