@@ -62,3 +62,13 @@ def test_a_dry_run_and_several_points(here: Path, capsys: pytest.CaptureFixture[
     assert code == 0 and out.startswith("would judge 2 candidates in 8 folds, dealt 2 times: about ")
     code, _, err = call(capsys, "choose", "-m", *TABLE)
     assert code == 2 and err.startswith("choose: it makes one bundle")
+
+
+def test_a_report_is_written_beside_what_is_printed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(capsys, "choose", *TABLE, *QUICK, "bundle=b", "--html", "choice.html")
+    assert code == 0 and out.startswith(" ") and err.endswith("report: choice.html\n")
+    html = Path("choice.html").read_text()
+    assert "ridge by the rule (the first of those that need no reason);" in html and "bundle=b" in html
+    Path("folder").mkdir()
+    code, _, err = call(capsys, "choose", *TABLE, *QUICK, "bundle=c", "--html", "folder")
+    assert code == 2 and err.startswith("--html: folder is a folder") and not Path("c").exists()

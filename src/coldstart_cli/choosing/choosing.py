@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from coldstart_cli.bundles.adapting import Rehearsed, bundled, chosen_steps
 from coldstart_cli.bundles.bundle import Bundle
@@ -49,7 +50,7 @@ class Row:
     seconds: float
     p95_ms: float | None
     mb: float
-    place: str
+    place: Literal["winner", "tied", "behind"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from coldstart_cli.comparison.verdict import starred
+from coldstart_cli.reports.html import held_out
 from coldstart_cli.reports.html.report import write_html
+from tests.kit import choices
 from tests.kit.browser import Browser, Page, find
 from tests.kit.comparisons import HOSTILE, comparison, typed, typed_setting
 
@@ -60,6 +62,37 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
 
     yield call
     for page in pages:
+        assert page.errors == []
+        page.close()
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1200, False), (390, True)])
+@pytest.mark.parametrize(
+    "made",
+    [
+        choices.report(["ridge", "names", "none"]),
+        choices.report(list(HOSTILE), with_more=False),
+        choices.report(["ridge", "none"], percent=False),
+    ],
+    ids=["usual", "hostile names", "regression"],
+)
+def test_report_of_held_out_labels_is_drawn(
+    browser: Browser, tmp_path: Path, made: held_out.HeldOutReport, width: int, dark: bool
+) -> None:
+    path = tmp_path / "choice.html"
+    path.write_text(held_out.render(made))
+    page = browser.page(width=width, dark=dark).open(path)
+    try:
+        assert page.requests == [path.resolve().as_uri()]
+        marks = "document.querySelectorAll('[data-chart=\"{}\"] .mark').length"
+        assert page(marks.format("leaderboard")) == len(made.lines) - 1
+        assert page(marks.format("more")) == (3 if made.more else 0)
+        assert page("document.documentElement.scrollWidth") <= width
+        page("document.querySelector('[data-chart=leaderboard] .mark[tabindex=\"0\"]').focus()")
+        unit = " %" if made.percent else ""
+        assert page(MARK).startswith(f"{made.lines[0].name}, {made.metric} ")
+        assert f"[{'60.0, 90.0' if made.percent else '0.600, 0.900'}]{unit}" in page(MARK)
+    finally:
         assert page.errors == []
         page.close()
 

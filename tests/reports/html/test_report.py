@@ -19,7 +19,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coldstart_cli.errors import RequestError
-from coldstart_cli.reports.html import report
+from coldstart_cli.reports.html import page, report
 from coldstart_cli.reports.html.report import render, write_html
 from tests.kit.comparisons import HOSTILE, comparison, typed
 
@@ -224,7 +224,7 @@ def test_write_html_refuses_what_is_no_file(tmp_path: Path) -> None:
 
 
 def test_scripts_are_plain_and_all_used() -> None:
-    assert {path.name for path in TEMPLATES.glob("*.js")} == set(report.SCRIPTS)
+    assert {path.name for path in TEMPLATES.glob("*.js")} == set(page.SCRIPTS)
     for path in TEMPLATES.iterdir():
         text = path.read_text(encoding="utf-8")
         assert len(text.splitlines()) <= 300

@@ -7,7 +7,7 @@ allows nothing else, so that no name in a comparison can run or load anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +16,8 @@ from coldstart_cli.files.outputs import check_output, write_output
 from coldstart_cli.metrics.numbers import percent
 from coldstart_cli.reports.comparison_table import numbers_of
 from coldstart_cli.reports.html import chart_data, run_tables, tables
-from coldstart_cli.reports.html.inline import environment, policy_hash, source
+from coldstart_cli.reports.html.page import rendered, teller
 from coldstart_cli.reports.html.tables import Table
-
-PACKAGE = "coldstart_cli.reports.html"
-SCRIPTS = (
-    "svg.js", "format.js", "chart.js", "legend.js",
-    "lines.js", "costs.js", "matrix.js", "similarity.js", "page.js",
-)  # fmt: skip
-"""In this order one script, in one scope."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,26 +68,24 @@ def render(comparison: Comparison) -> str:
     """The report of a comparison; the same comparison gives the same text."""
     known = chart_data.visible(comparison)
     names = _names(known)
-    style = source(PACKAGE, "report.css")
-    # One scope of its own; and an error in one script is an error of the whole
-    script = "\n".join(['"use strict"; {', *(source(PACKAGE, name) for name in SCRIPTS), "}"])
     contestants, runs = run_tables.settings(known)
-    template = environment(PACKAGE).get_template("report.html")
-    return template.render(
-        comparison=known,
-        told=_teller(known),
-        percent=percent,
+    return rendered(
+        "report.html",
+        kind="comparison",
         title=_title([setting.title for setting in known.settings]),
+        sentences=known.sentences,
+        notes=known.notes,
+        left_out=[(one.path, one.reason) for one in known.left_out],
+        of_which="run",
+        told=teller(_capitalised_as_they_are(known)),
+        drawn=chart_data.drawn(known),
+        comparison=known,
+        percent=percent,
         settings=[_section(i, name, known.settings) for i, name in enumerate(names)],
         contestants=contestants,
         runs=runs,
         environments=[table for table in run_tables.environments(known) if table],
         budgets=[tables.budgets(one, name) for one, name in zip(known.settings, names, strict=True)],
-        drawn=chart_data.drawn(known),
-        style=style,
-        script=script,
-        style_hash=policy_hash(style),
-        script_hash=policy_hash(script),
     )
 
 
@@ -114,21 +105,13 @@ def _names(comparison: Comparison) -> list[str]:
     ]
 
 
-def _teller(comparison: Comparison) -> Callable[[str], str]:
-    """What gives a sentence its capital and its full stop; a name keeps its small letter."""
-    names = tuple(
+def _capitalised_as_they_are(comparison: Comparison) -> list[str]:
+    """Names that may begin a sentence."""
+    return [
         name
         for setting in comparison.settings
         for name in (setting.title, *(contestant.name for contestant in setting.contestants))
-    )
-
-    def told(sentence: str) -> str:
-        # A whole name at its start, not the beginning of a longer word: `at` must not keep `at k = 1` small.
-        named = any(sentence.startswith(name) and not sentence[len(name) :][:1].isalnum() for name in names)
-        start = sentence[:1] if named else sentence[:1].upper()
-        return f"{start}{sentence[1:]}{'' if sentence.endswith(('.', '!', '?')) else '.'}"
-
-    return told
+    ]
 
 
 def _section(index: int, name: str, settings: Sequence[Setting]) -> Section:

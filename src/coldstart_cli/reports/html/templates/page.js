@@ -6,6 +6,8 @@ const KINDS = {
   costs: [drawCosts, withCosts, withK, withLegend],
   pairs: [drawPairs, withK],
   similarity: [drawSimilarity, withSimilarities],
+  leaderboard: [drawLeaderboard],
+  more: [drawMore],
 };
 
 const { settings } = JSON.parse(document.getElementById("data").textContent);
