@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from coldstart_cli.cli import main
+from tests.kit.cards import write_card
 
 Make = Callable[..., Path]
 GOOD = {1: {f"t{i}": 0.8 + i / 100 for i in range(8)}, 5: {f"t{i}": 0.9 for i in range(8)}}
@@ -116,3 +117,29 @@ def test_comparing_needs_neither_torch_nor_hydra(outputs: Path) -> None:
         f"main(['compare', {str(outputs)!r}]); sys.exit(bool({{'torch', 'hydra'}} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_bundles_are_compared_on_their_held_out_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = write_card(tmp_path / "all" / "one", [1.0] * 18 + [0.0] * 2)
+    write_card(tmp_path / "all" / "two", [1.0] * 6 + [0.0] * 14)
+    page = tmp_path / "bundles.html"
+    code, out, err = call(capsys, "compare", tmp_path / "all", "--html", page)
+    assert code == 0 and "one is better than two by 60 points" in out and err == f"report: {page}\n"
+    assert "one is better than two by 60 points" in page.read_text()
+    code, out, _ = call(capsys, "compare", tmp_path / "all", "--json")
+    assert json.loads(out)["pairs"][0]["a"] == "one"
+    code, _, err = call(capsys, "compare", one)
+    assert code == 2 and "is one bundle; name others" in err and err.count("\n") == 1
+    for flags in (["--csv"], ["--for", "k=5"], ["--zone", "1"], ["--confidence", "90"]):
+        code, _, err = call(capsys, "compare", tmp_path / "all", *flags)
+        assert code == 2 and err.startswith(f"{flags[0]}: it is of runs and these are bundles")
+
+
+def test_bundles_and_runs_are_not_compared_together(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = write_card(tmp_path / "bundles" / "one", [1.0, 0.0])
+    code, _, err = call(capsys, "compare", bundle, outputs / "maml-run")
+    assert code == 2 and "maml-run is no bundle and" in err

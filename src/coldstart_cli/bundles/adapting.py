@@ -26,6 +26,7 @@ from coldstart_cli.bundles.changes import Earlier, changed, check_same_task, ear
 from coldstart_cli.bundles.estimates import estimated, without_luck
 from coldstart_cli.bundles.folder import check_place
 from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal, Together, Told, takes_steps
+from coldstart_cli.bundles.held_out_rows import rows_of
 from coldstart_cli.bundles.kept_precision import kept_precision
 from coldstart_cli.bundles.kept_rows import KeptRows
 from coldstart_cli.bundles.origin import determined_by, made_of
@@ -224,6 +225,7 @@ def bundled(
         seconds=Seconds(
             adaptation=round(seconds, 4), in_all=round(time.perf_counter() - settled_by.started, 3)
         ),
+        held_out=rows_of(answers, task.labelled, config["dataset"]["root"]),
         test=None if ready.test is None else scored(own, ready.test, ready.hardware.device),
         said=(*ready.said, *settled_by.said, *found),
         input_ranges=ready.ranges,

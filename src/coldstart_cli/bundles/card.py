@@ -138,6 +138,22 @@ class CrossValidation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOutRows:
+    """How each labelled row was answered by learners that had not seen it.
+
+    Attributes:
+        data: a digest of the files, rows and labels, the same whatever the model reads of them.
+        scores: of each row the share of right answers over repeats, or its mean squared error in the
+            metric's unit; None where it was always learned from.
+        clusters: of each row, what it may not be divided from (repeats, a person's rows).
+    """
+
+    data: str
+    scores: tuple[float | None, ...]
+    clusters: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatedTest:
     """How good the predictor is on the test examples that the files state, which it has not learned from.
 
@@ -218,6 +234,7 @@ class Card:
         temperature, temperature_from: of the logits, and what it was fitted on.
         sizes: None before the bundle is saved.
         test: on stated test examples, or None where none are stated.
+        held_out: of each row, for `compare`; None where none could be held out, and in a card of before.
         input_ranges: of what the network was trained on, or the bundle learned from; empty in one of before.
         said: what a reader should know of it and of its examples, one line each.
         files: the other files of the bundle with their SHA-256; None before it is saved, and in format 1.
@@ -248,6 +265,7 @@ class Card:
     seconds: Seconds
     sizes: Sizes | None = None
     test: StatedTest | None = None
+    held_out: HeldOutRows | None = None
     said: tuple[str, ...] = ()
     files: Mapping[str, str] | None = None
     pretrained: FilesRead | None = None

@@ -73,6 +73,7 @@ class Answers:
             tokens, or targets reals.
         n_folds, n_repeats: a learner saw all but one of so many parts, which were dealt so many times.
         together: of the n examples.
+        order: (n,) the labelled row that each example is; None where they are in the order of the rows.
     """
 
     outputs: Tensor
@@ -83,6 +84,7 @@ class Answers:
     n_folds: int
     n_repeats: int
     together: Together
+    order: Indices | None = None
 
     @property
     def n_different(self) -> int:
@@ -114,9 +116,10 @@ class Rehearsal:
     ) -> None:
         self.strategy, self.told = strategy, told
         order = canonical_order(support) if order is None else order
+        self.order = order.cpu().numpy()
         ordered = support.take(order)
         self.support = replace(support, inputs=ordered.inputs, targets=ordered.targets)
-        self.together = together.take(order.cpu().numpy())
+        self.together = together.take(self.order)
         self.labels = self.support.targets.cpu().numpy()
 
     @property
@@ -178,6 +181,7 @@ class Rehearsal:
             max(2, len(folds) // self.n_repeats(n_repeats)),
             self.n_repeats(n_repeats),
             self.together,
+            self.order,
         )
 
     def hits(self, seen: Indices, judges: Indices, step: StepChoice) -> NDArray[np.bool_]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from coldstart_cli.bundles.adapting import chosen_steps
 from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal, Told
+from coldstart_cli.bundles.held_out_rows import scores_of
 from coldstart_cli.choosing.entrants import Entrant
 from coldstart_cli.digests import json_digest
 from coldstart_cli.experiment.parts import preprocess_of
@@ -88,14 +89,8 @@ def scores(judges: Sequence[Judged]) -> tuple[NDArray[np.float64], NDArray[np.in
     for one in judges:
         if one.answers is None:
             return None
-        outputs, targets = one.answers.outputs, one.answers.targets
-        each = (
-            (outputs.argmax(-1) == targets).double()
-            if targets.ndim == 1
-            else -(outputs - targets).square().mean(1).double()
-        )
-        names, of = np.unique(one.answers.examples, return_inverse=True)
-        columns.append(np.bincount(of, each.numpy()) / np.bincount(of))
+        names, found = scores_of(one.answers)
+        columns.append(found if one.answers.targets.ndim == 1 else -found)
     answers = judges[0].answers
     assert answers is not None
     return np.stack(columns, 1), answers.together.clusters[names]
@@ -166,6 +161,7 @@ def _read(path: Path, rehearsal: Rehearsal) -> Answers | None:
                 n_folds,
                 n_repeats,
                 rehearsal.together,
+                rehearsal.order,
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

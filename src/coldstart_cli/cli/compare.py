@@ -1,4 +1,4 @@
-"""`coldstart compare`: run directories beside one another.
+"""`coldstart compare`: run directories beside one another, or bundles.
 
 Neither Hydra nor torch is imported: the answer comes in a second.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,14 +24,18 @@ def add(program: Parser) -> None:
     parser = program.command(
         "compare",
         run,
-        "runs beside one another: a verdict, a table, an HTML report",
-        "Runs are compared on the tasks that they share; nothing is computed anew.",
+        "runs, or bundles, beside one another: a verdict, a table, an HTML report",
+        "Runs are compared on the tasks that they share, bundles on the held-out rows of the same labelled "
+        "data; nothing is computed anew.",
         examples=(
             "coldstart compare outputs --html report.html",
             "coldstart compare outputs --for k=5,p95_ms=10",
+            "coldstart compare tickets other_tickets --html bundles.html",
         ),
     )
-    parser.place("paths", nargs="*", metavar="DIR", type=a_file, help="run directories or folders of them")
+    parser.place(
+        "paths", nargs="*", metavar="DIR", type=a_file, help="run directories, bundles, or folders of them"
+    )
     parser.flag("--html", metavar="FILE", type=a_file, help="write a report there")
     parser.flag("--json", action="store_true", help="print JSON")
     parser.flag("--csv", action="store_true", help="print CSV, a row for each contestant and number of shots")
@@ -59,10 +64,13 @@ def run(arguments: Namespace) -> int:
     if not arguments.paths:
         raise RequestError("compare: name run directories or a folder of them; coldstart compare outputs")
     from coldstart_cli.comparison import best_for
+    from coldstart_cli.comparison.bundles import bundle_folders
     from coldstart_cli.comparison.comparison import CONFIDENCE, ZONE, compare
     from coldstart_cli.comparison.results import read
     from coldstart_cli.files.untrusted import shaped
 
+    if folders := bundle_folders([Path(path) for path in arguments.paths]):
+        return _bundles(folders, arguments)
     if arguments.need is not None:
         best_for.parse(arguments.need)
     zone = ZONE if arguments.zone is None else arguments.zone / 100
@@ -72,6 +80,45 @@ def run(arguments: Namespace) -> int:
         print(line(f"left out: {one.path}: {one.reason}"), file=sys.stderr)
     with shaped("compare", ", ".join(arguments.paths)):
         _tell(compare(results, left_out, confidence=confidence, zone=zone), arguments)
+    return 0
+
+
+def _bundles(folders: Sequence[Path], arguments: Namespace) -> int:
+    """The same for bundles, of which one file has no csv and no limits.
+
+    Raises:
+        RequestError: for what is of runs alone, or where no two bundles can be compared.
+    """
+    from coldstart_cli.comparison.bundles import compare_bundles
+    from coldstart_cli.files.outputs import check_output, write_output
+    from coldstart_cli.reports import bundle_comparison
+    from coldstart_cli.reports.html import held_out
+
+    inside = {folder.resolve() for folder in folders}
+    for path in map(Path, arguments.paths):
+        if path.resolve() not in inside and path.resolve() not in {folder.parent for folder in inside}:
+            raise RequestError(
+                f"compare: {path} is no bundle and {folders[0]} is one; compare one kind at a time"
+            )
+    asked = {"--csv": arguments.csv, "--for": arguments.need, "--zone": arguments.zone,
+             "--confidence": arguments.confidence}  # fmt: skip
+    for flag, value in asked.items():
+        if value is not None and value is not False:
+            raise RequestError(f"{flag}: it is of runs and these are bundles; leave it out (--json has all)")
+    if arguments.html is not None:
+        check_output(Path(arguments.html), "--html")
+    found = compare_bundles(folders)
+    for one in found.left_out:
+        print(line(f"left out: {one.path}: {one.reason}"), file=sys.stderr)
+    if arguments.html is not None:
+        page = held_out.render(bundle_comparison.report_of(found))
+        write_output(Path(arguments.html), page.encode(), "--html")
+    if arguments.json:
+        print(json.dumps(bundle_comparison.as_json(found), allow_nan=False))
+    else:
+        print(*map(printable, bundle_comparison.lines(found)), sep="\n")
+    if arguments.html is not None:
+        print(f"report: {arguments.html}", file=sys.stderr)
     return 0
 
 
