@@ -40,3 +40,15 @@ def test_what_an_adaptation_takes_is_told_by_a_few_steps(here: Path, monkeypatch
     short = outlook([*TABLE, "candidates=[network]", "evaluation.steps=[5]"], []).seconds["network"]
     long = outlook([*TABLE, "candidates=[network]", "evaluation.steps=[5000]"], []).seconds["network"]
     assert long > 50 * short
+
+
+def test_a_candidate_whose_package_is_missing_is_left_out_with_what_to_install(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coldstart_cli.core.tasks.installed", lambda package: package != "scikit-learn")
+    found = outlook([*TABLE, "candidates=[ridge,extra_trees]"], [])
+    assert list(found.seconds) == ["ridge"]
+    assert found.left_out == {
+        "extra_trees": "strategy: it adapts by scikit-learn, which is not installed; "
+        "pip install 'coldstart-cli[trees]'"
+    }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from coldstart_cli.core.tasks import Strategy
+from coldstart_cli.core.tasks import Strategy, installed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONF = REPOSITORY / "conf"
@@ -17,4 +17,5 @@ def skip_without_package(strategy: Strategy) -> None:
     """Skips the test where an optional package that the strategy adapts by is not installed."""
     if strategy.needs_package is not None:
         package, extra = strategy.needs_package
-        pytest.importorskip(package, reason=f"needs the extra {extra}")
+        if not installed(package):
+            pytest.skip(f"needs the extra {extra}")

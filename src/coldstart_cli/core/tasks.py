@@ -7,7 +7,7 @@ caller decides when to stop, log, checkpoint and read the clock.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -384,7 +384,7 @@ class Strategy(nn.Module, ABC):
         reason = self._lack_of_labels(tasks)
         if reason is not None:
             return reason
-        if self.needs_package is not None and importlib.util.find_spec(self.needs_package[0]) is None:
+        if self.needs_package is not None and not installed(self.needs_package[0]):
             package, extra = self.needs_package
             return f"it adapts by {package}, which is not installed; pip install 'coldstart-cli[{extra}]'"
         if self.needs_unlabelled and tasks.shape.n_unlabelled == 0:
@@ -444,3 +444,12 @@ class Strategy(nn.Module, ABC):
         `other`, another task's support set, says in place of what this one says; `off` does without.
         """
         return {}
+
+
+def installed(package: str) -> bool:
+    """Whether a package is, by the name that pip knows it by."""
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

@@ -70,7 +70,7 @@ class Forest(Strategy):
     learns_from_source = False
     starts_from_support = True
     replayable = False  # scikit-learn computes it
-    needs_package = ("sklearn", "trees")
+    needs_package = ("scikit-learn", "trees")
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class BoostedTrees(Strategy):
     learns_from_source = False
     starts_from_support = True
     replayable = False
-    needs_package = ("sklearn", "trees")
+    needs_package = ("scikit-learn", "trees")
 
     def __init__(
         self,
