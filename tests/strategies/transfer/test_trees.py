@@ -150,3 +150,11 @@ def test_a_predictor_of_zeros_takes_no_scikit_learn() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.stdout.strip() == "[[0.5, 0.5]]", ended.stderr
+
+
+@pytest.mark.parametrize("make", [forest, boosted])
+def test_an_export_takes_any_number_of_inputs(make: Callable[[], Strategy]) -> None:
+    module = next(make().adapt(support(3))).module.eval()
+    program = torch.export.export(module, (QUERY[:4],), dynamic_shapes=({0: torch.export.Dim("n")},)).module()
+    with torch.no_grad():
+        torch.testing.assert_close(program(QUERY[:7]), module(QUERY[:7]), rtol=0, atol=0)

@@ -232,7 +232,8 @@ class TreesPredictor(nn.Module):
     def forward(self, inputs: Inputs) -> Tensor:
         x = self.encoder(inputs).to(torch.float32)  # as scikit-learn compares
         tree = torch.arange(len(self.feature), device=x.device)
-        node = torch.zeros(len(x), len(tree), dtype=torch.int64, device=x.device)
+        # Not len(x), by which an export would fix the number of inputs
+        node = torch.zeros(x.shape[0], len(tree), dtype=torch.int64, device=x.device)
         for _ in range(self.max_depth):
             goes_left = x.gather(1, self.feature[tree, node]) <= self.threshold[tree, node]
             node = torch.where(goes_left, self.left[tree, node], self.right[tree, node])
