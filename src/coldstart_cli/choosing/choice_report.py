@@ -37,7 +37,7 @@ def report_of(verdict: Verdict, bundle: Bundle, words: Sequence[str]) -> HeldOut
         left_out=list(verdict.left_out.items()),
         of_which="candidate",
         facts=(
-            f"{verdict.metric} on {n}, each held out once in {verdict.folds} folds, "
+            f"{verdict.metric} on {n}, held out in {verdict.folds} folds, "
             f"{wording.times(verdict.repeats)} · {duration(verdict.seconds)} s in all"
         ),
         hint="★ is the one taken, = cannot be told from it by these labels; grey ones are behind.",
