@@ -37,6 +37,7 @@ from coldstart_cli import (
 )
 from coldstart_cli.cli import main
 from coldstart_cli.runs.run import Run
+from tests.kit.cards import write_card
 from tests.kit.places import REPOSITORY
 
 TABLE = REPOSITORY / "tests" / "data" / "flat_layout" / "table.csv"
@@ -274,3 +275,13 @@ def test_a_caller_with_a_hydra_of_its_own_finds_it_again(
     with hydra.initialize_config_dir(str(tmp_path), version_base="1.3"):
         train("strategy=maml", *SMALL)
         assert hydra.compose("theirs").a == 1
+
+
+def test_compare_takes_bundles_too(tmp_path: Path) -> None:
+    write_card(tmp_path / "one", [1.0] * 18 + [0.0] * 2)
+    write_card(tmp_path / "two", [1.0] * 6 + [0.0] * 14)
+    found = compare(tmp_path)
+    assert [one["name"] for one in found["bundles"]] == ["one", "two"]
+    assert found["pairs"][0]["difference"] == 0.6
+    with pytest.raises(RequestError, match="confidence and zone are of runs"):
+        compare(tmp_path, zone=0.1)

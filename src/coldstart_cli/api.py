@@ -227,21 +227,23 @@ def label_next(*overrides: str, config_dirs: Sequence[Place] = ()) -> Proposed:
 
 
 def compare(*paths: RunResult | Place, confidence: float = CONFIDENCE, zone: float = ZONE) -> dict[str, Any]:
-    """Compares runs, as `coldstart compare --json`; docs/comparison.md describes the result.
+    """Compares runs, or bundles, as `coldstart compare --json`; docs/comparison.md describes the result.
 
     Example:
         >>> compare("outputs")["sentences"]
         ['maml is better than protonet at k = 1 ...']
 
     Args:
-        paths: run directories, or folders of them. Runs that cannot be read are listed as left out.
-        confidence: of all intervals and tests, from .5 to .9999.
-        zone: the largest difference in accuracy that does not matter, as a share (.005 is half a point).
+        paths: run directories, bundles, or folders of them. What cannot be read is listed as left out.
+        confidence: of all intervals and tests of runs, from .5 to .9999.
+        zone: the largest difference in accuracy that does not matter, as a share (.005 is half a point); of
+            runs.
 
     Raises:
         RequestError: where nothing can be compared; it says what still can be done.
     """
-    from coldstart_cli.comparison import comparison, findings, results
+    from coldstart_cli.comparison import bundles, comparison, findings, results
+    from coldstart_cli.reports import bundle_comparison
 
     for name, value, low, high in (("confidence", confidence, 0.5, 0.9999), ("zone", zone, 0.0, 1.0)):
         if not low <= value <= high:
@@ -249,6 +251,12 @@ def compare(*paths: RunResult | Place, confidence: float = CONFIDENCE, zone: flo
     if not paths:
         raise RequestError("compare: no run is named; give run directories or a folder of them")
     folders = [_path(path) for path in paths]
+    if named := bundles.bundle_folders(folders):
+        if (confidence, zone) != (CONFIDENCE, ZONE):
+            raise RequestError(
+                "compare: confidence and zone are of runs and these are bundles; leave them out"
+            )
+        return bundle_comparison.as_json(bundles.compare_bundles(named))
     found, left_out = results.read(folders)
     with shaped("compare", ", ".join(map(str, folders))):
         return findings.as_json(comparison.compare(found, left_out, confidence=confidence, zone=zone))

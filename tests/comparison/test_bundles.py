@@ -94,6 +94,10 @@ def test_folders_of_bundles_are_looked_into_and_links_followed_once(tmp_path: Pa
     (tmp_path / "link").symlink_to(one)
     assert bundle_folders([tmp_path / "all", tmp_path / "link"]) == [one, two]
     assert bundle_folders([tmp_path / "all" / "notes", tmp_path / "none"]) == []
+    (tmp_path / "all" / "notes" / "run.json").write_text("{}")  # then it is a folder of runs
+    assert bundle_folders([tmp_path / "all"]) == []
+    with pytest.raises(RequestError, match=r"notes is no bundle and .* is one; compare one kind at a time"):
+        bundle_folders([one, tmp_path / "all" / "notes"])
     same = write_card(tmp_path / "again" / "one", POOR)
     assert {o.name for o in compare_bundles([one, same]).bundles} == {str(one), str(same)}
 

@@ -94,12 +94,6 @@ def _bundles(folders: Sequence[Path], arguments: Namespace) -> int:
     from coldstart_cli.reports import bundle_comparison
     from coldstart_cli.reports.html import held_out
 
-    inside = {folder.resolve() for folder in folders}
-    for path in map(Path, arguments.paths):
-        if path.resolve() not in inside and path.resolve() not in {folder.parent for folder in inside}:
-            raise RequestError(
-                f"compare: {path} is no bundle and {folders[0]} is one; compare one kind at a time"
-            )
     asked = {"--csv": arguments.csv, "--for": arguments.need, "--zone": arguments.zone,
              "--confidence": arguments.confidence}  # fmt: skip
     for flag, value in asked.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coldstart_cli.comparison.findings import LeftOut
+from coldstart_cli.comparison.results import run_directories
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.files.untrusted import shaped
@@ -99,14 +99,29 @@ class BundleComparison:
 
 
 def bundle_folders(paths: Sequence[Path]) -> list[Path]:
-    """The bundles among `paths`, and those in a folder of them; none where there are runs alone."""
+    """The bundles among `paths`, and those in a folder of them; none where there are runs alone.
+
+    Raises:
+        RequestError: where some of `paths` have bundles and others none.
+    """
     found: dict[Path, Path] = {}
+    without = []
     for path in paths:
-        inside = sorted(Path(e.path) for e in os.scandir(path) if e.is_dir()) if path.is_dir() else []
-        for folder in [path] if (path / CARD).is_file() else inside:
-            if (folder / CARD).is_file():
-                found.setdefault(folder.resolve(), folder)
+        bundles = [path] if (path / CARD).is_file() else _inside(path)
+        without += [] if bundles else [path]
+        for folder in bundles:
+            found.setdefault(folder.resolve(), folder)
+    if found and without:
+        one = next(iter(found.values()))
+        raise RequestError(f"compare: {without[0]} is no bundle and {one} is one; compare one kind at a time")
     return list(found.values())
+
+
+def _inside(path: Path) -> list[Path]:
+    """The bundles in a folder; none where it has runs, for whose sake a folder of both is named."""
+    if not path.is_dir() or run_directories([path]):
+        return []
+    return sorted(p for p in path.iterdir() if (p / CARD).is_file())
 
 
 def compare_bundles(folders: Sequence[Path]) -> BundleComparison:
