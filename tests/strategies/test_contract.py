@@ -17,8 +17,8 @@ from tests.kit.places import STRATEGIES, skip_without_package
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_strategy_keeps_every_law_that_concerns_it(name: str) -> None:
     """One test a strategy, whose trial all laws share; a broken law names itself and what to do."""
+    skip_without_package(name)
     trial = Trial(name)
-    skip_without_package(trial.strategy)
     laws = laws_for(trial)
     assert len(laws) >= 8
     assert [broken for law in laws if (broken := law.broken_by(trial))] == []

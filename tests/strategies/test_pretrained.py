@@ -37,6 +37,7 @@ def on(model: str, folder: Path | str, name: str) -> list[str]:
 def test_strategy_serves_a_pretrained_encoder_or_says_why_not(
     text_experiment: Make, tiny_bert: Path, name: str, model: str
 ) -> None:
+    skip_without_package(name)
     overrides = on(model, tiny_bert, name)
     try:
         made = text_experiment(*overrides)
@@ -44,7 +45,6 @@ def test_strategy_serves_a_pretrained_encoder_or_says_why_not(
         lacks = re.search(LACKS, str(error))
         assert lacks or (model == "hf_text_frozen" and re.search(REFUSED, str(error))), error
         return
-    skip_without_package(made.strategy)
     strategy = made.strategy.train()
     steps = list(islice(strategy.fit(made.source), 2))
     assert bool(steps) == strategy.learns_from_source
