@@ -63,6 +63,11 @@ PRIVATE = [
     Private("models/network.py", "_buffers", TORCH, "as `_parameters`", "as `_parameters`"),
     Private("models/network.py", "_modules", TORCH, "as `_parameters`", "as `_parameters`"),
     Private(
+        "models/pretrained/features.py", "_no_split_modules", "transformers>=5",
+        "nothing public says which modules of a network are its layers",
+        "is taken for none: the network is divided as a whole, and needs more memory at once",
+    ),
+    Private(
         "models/updates/low_rank_layers.py", "_buffers", TORCH,
         "an attribute that is a Parameter would become one of the layer's",
         "factors are not the given ones: outputs are no longer peft's",
@@ -149,7 +154,8 @@ def test_own_and_public_parts_are_not_taken_for_private(text: str) -> None:
 
 def test_bounds_of_private_parts_are_those_of_the_package() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    stated = {*project["dependencies"], f"python{project['requires-python'].split(',')[0]}"}
+    of_extras = (one for extra in project["optional-dependencies"].values() for one in extra)
+    stated = {*project["dependencies"], *of_extras, f"python{project['requires-python'].split(',')[0]}"}
     assert {entry.bound for entry in PRIVATE} <= stated
 
 

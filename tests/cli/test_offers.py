@@ -49,6 +49,7 @@ def offers(line: str) -> list[str]:
                 "on_bad=",
                 "output=",
                 "probabilities=",
+                "runtime=",
                 "threshold=",
                 "top_k=",
             ],

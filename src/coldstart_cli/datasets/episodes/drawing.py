@@ -164,10 +164,12 @@ def _by_prior(left: Ids, keys: Words, n: int) -> Ids:
 
 def unequal_shortage(where: str, table: ClassTable, shape: TaskShape, *, one_origin: bool) -> str | None:
     """Why the table cannot serve unequal tasks of the shape at most, or None; `where` as above."""
-    name = where.partition("/")[0]
+    name, _, split = where.partition("/")
     if shape.n_unlabelled:
         return f"{name}: unequal tasks have no unlabelled examples; set n_unlabelled=0 or unequal=false"
     most = largest_task(table) if one_origin else len(table)
+    if most < 2:
+        return f"{name}: no task on {split} has two classes with a label and a query each; give more examples"
     return class_shortage(where, table, replace(shape, n_way=min(most, int(shape.n_way or 0))))
 
 
