@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.coverage import _drawn, features_of, strategy_of, texts_of, untold
-from coldstart_cli.bundles.estimates import estimated, without_luck
-from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal, Together
+from coldstart_cli.bundles.adapting.estimates import estimated, without_luck
+from coldstart_cli.bundles.judging.held_out_labels import Answers, Rehearsal, Together
 from coldstart_cli.core.objectives import Classification
 from coldstart_cli.core.tasks import Strategy, Support
 from coldstart_cli.metrics.choice import choose

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from coldstart_cli.bundles.estimates import CONFIDENCE, estimated
-from coldstart_cli.bundles.held_out_labels import Rehearsal, Together
+from coldstart_cli.bundles.adapting.estimates import CONFIDENCE, estimated
+from coldstart_cli.bundles.judging.held_out_labels import Rehearsal, Together
 from coldstart_cli.config import composition
 from coldstart_cli.core.objectives import Classification
 from coldstart_cli.core.tasks import Objective, Strategy, Support, TaskShape

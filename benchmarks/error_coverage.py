@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from benchmarks.coverage import Shape, untold
-from coldstart_cli.bundles.estimates import CONFIDENCE, estimated
-from coldstart_cli.bundles.held_out_labels import Rehearsal, Together
+from coldstart_cli.bundles.adapting.estimates import CONFIDENCE, estimated
+from coldstart_cli.bundles.judging.held_out_labels import Rehearsal, Together
 from coldstart_cli.config import composition
 from coldstart_cli.core.objectives import Regression
 from coldstart_cli.core.tasks import Examples, Strategy, Support, TaskShape

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from benchmarks.coverage import features_of, strategy_of
-from coldstart_cli.bundles.picking import FEW, clusters, typical, uncertain
+from coldstart_cli.bundles.labelling.picking import FEW, clusters, typical, uncertain
 from coldstart_cli.core.objectives import Classification
 from coldstart_cli.core.tasks import Strategy, Support
 from coldstart_cli.metrics.measures import label_efficiency

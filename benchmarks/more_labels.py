@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.coverage import features_of, strategy_of, texts_of, untold
-from coldstart_cli.bundles.held_out_labels import Rehearsal, Together
+from coldstart_cli.bundles.judging.held_out_labels import Rehearsal, Together
 from coldstart_cli.choosing.learning_curve import learning_curve
 from coldstart_cli.core.objectives import Classification
 from coldstart_cli.core.tasks import Strategy, Support

@@ -54,7 +54,7 @@ def predicted(bundle: str, texts: str, runtime: str) -> Took:
 
 def bare(bundle: str, texts: Sequence[str]) -> tuple[float, float]:
     """Seconds of the clock and of the CPU of the encoder alone, a part of 256 texts after the other."""
-    from coldstart_cli.bundles.program import OnnxPredictor
+    from coldstart_cli.bundles.predicting.program import OnnxPredictor
 
     found = OnnxPredictor.load(Path(bundle))
     if found is None:

@@ -27,7 +27,7 @@ __all__ = [
 if TYPE_CHECKING:  # what a type checker sees; at run time each is imported on first use
     from coldstart_cli.api import RunResult, adapt, choose, compare, evaluate, label_next, load_run, train
     from coldstart_cli.bundles.bundle import Bundle
-    from coldstart_cli.bundles.prediction import Prediction
+    from coldstart_cli.bundles.predicting.prediction import Prediction
     from coldstart_cli.errors import JobError, RequestError
 else:
     __getattr__, __dir__ = face(
@@ -35,7 +35,7 @@ else:
         {
             "api": "RunResult adapt choose compare evaluate label_next load_run train",
             "bundles.bundle": "Bundle",
-            "bundles.prediction": "Prediction",
+            "bundles.predicting.prediction": "Prediction",
             "errors": "JobError RequestError",
         },
     )

@@ -30,7 +30,7 @@ from coldstart_cli.runs.run import Run, read_config
 
 if TYPE_CHECKING:
     from coldstart_cli.bundles.bundle import Bundle
-    from coldstart_cli.bundles.labelling import Proposed
+    from coldstart_cli.bundles.labelling.labelling import Proposed
     from coldstart_cli.choosing.choosing import Verdict
     from coldstart_cli.core.tasks import Strategy
 

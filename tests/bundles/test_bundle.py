@@ -14,11 +14,11 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from coldstart_cli.bundles.adapting import AdaptPlan, adapt
+from coldstart_cli.bundles.adapting.adapting import AdaptPlan, adapt
+from coldstart_cli.bundles.adapting.own_task import read_task
 from coldstart_cli.bundles.bundle import Bundle
-from coldstart_cli.bundles.card import CLOSED_FORM, Card
-from coldstart_cli.bundles.exporting import Probe, export
-from coldstart_cli.bundles.own_task import read_task
+from coldstart_cli.bundles.exporting.exporting import Probe, export
+from coldstart_cli.bundles.kept.card import CLOSED_FORM, Card
 from coldstart_cli.config import composition
 from coldstart_cli.datasets.own.one_task import SourceClasses
 from coldstart_cli.errors import RequestError

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from coldstart_cli.bundles import rebuild
-from coldstart_cli.bundles.card import BuildFacts
+from coldstart_cli.bundles.kept.card import BuildFacts
 from coldstart_cli.core.objectives import Classification, Regression
 
 

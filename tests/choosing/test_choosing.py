@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from coldstart_cli.bundles import held_out_labels
 from coldstart_cli.bundles.bundle import Bundle
+from coldstart_cli.bundles.judging import held_out_labels
 from coldstart_cli.choosing import choosing
 from coldstart_cli.choosing.requests import choose
 from tests.choosing.conftest import QUICK, TABLE, write_table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from coldstart_cli.bundles.evaluation import (
+from coldstart_cli.bundles.evaluating.evaluation import (
     Believed,
     ClassScore,
     Confusion,

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from coldstart_cli.bundles.bundle import Bundle
-from coldstart_cli.bundles.temperature import probabilities
+from coldstart_cli.bundles.judging.temperature import probabilities
 from tests.kit.adapted import adapt, call
 
 pytestmark = pytest.mark.usefixtures("points")

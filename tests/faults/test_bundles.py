@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from coldstart_cli.bundles.bundle import Bundle
-from coldstart_cli.bundles.folder import Contents, read, write
-from coldstart_cli.bundles.versions import versions
+from coldstart_cli.bundles.kept.folder import Contents, read, write
+from coldstart_cli.bundles.kept.versions import versions
 from coldstart_cli.cli import main
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import PARTIAL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coldstart_cli.bundles import adapting
+from coldstart_cli.bundles.adapting import adapting
 from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.cli import main
 from coldstart_cli.config import composition

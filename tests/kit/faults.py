@@ -134,7 +134,7 @@ def rewrites(source: str, target: str, times: int, number: int | None) -> None:
 
     Two earlier versions are kept, as `adapt` keeps some.
     """
-    from coldstart_cli.bundles import folder
+    from coldstart_cli.bundles.kept import folder
 
     contents = folder.read(Path(source), lambda found: found)
     if number is not None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from coldstart_cli.bundles.bundle import Bundle
-from coldstart_cli.bundles.card import Card
+from coldstart_cli.bundles.kept.card import Card
 from coldstart_cli.config import composition
 from coldstart_cli.serving.answering import answered
 from coldstart_cli.serving.description import document

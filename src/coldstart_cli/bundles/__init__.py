@@ -5,9 +5,9 @@ from coldstart_cli.faces import face
 __getattr__, __dir__ = face(
     __name__,
     {
-        "adapting": "AdaptPlan",
+        "adapting.adapting": "AdaptPlan",
         "bundle": "Bundle",
-        "labelling": "LabelNextPlan",
-        "prediction": "Prediction",
+        "labelling.labelling": "LabelNextPlan",
+        "predicting.prediction": "Prediction",
     },
 )

@@ -15,13 +15,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from coldstart_cli.bundles import folder
-from coldstart_cli.bundles.card import CARD, Card, Sizes
-from coldstart_cli.bundles.evaluation import Evaluation
-from coldstart_cli.bundles.folder import Contents
-from coldstart_cli.bundles.prediction import Answered, Prediction
+from coldstart_cli.bundles.evaluating.evaluation import Evaluation
+from coldstart_cli.bundles.judging.temperature import probabilities
+from coldstart_cli.bundles.kept import folder
+from coldstart_cli.bundles.kept.card import CARD, Card, Sizes
+from coldstart_cli.bundles.kept.folder import Contents
+from coldstart_cli.bundles.predicting.prediction import Answered, Prediction
 from coldstart_cli.bundles.rebuild import base_tensors, objective_of, placed, skeleton, tensors_of
-from coldstart_cli.bundles.temperature import probabilities
 from coldstart_cli.core.objectives import Regression
 from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.input_range import shift_from
@@ -179,7 +179,7 @@ class Bundle:
         Raises:
             RequestError: for what cannot be read, or compared.
         """
-        from coldstart_cli.bundles.evaluating import evaluate  # which imports this module
+        from coldstart_cli.bundles.evaluating.evaluating import evaluate  # which imports this module
 
         return evaluate(self, os.fspath(path), label_column=label_column, precision=precision, on_bad=on_bad)
 

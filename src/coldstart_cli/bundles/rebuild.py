@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coldstart_cli.bundles.batch_statistics import settled
-from coldstart_cli.bundles.card import BuildFacts, InputFacts
+from coldstart_cli.bundles.judging.batch_statistics import settled
+from coldstart_cli.bundles.kept.card import BuildFacts, InputFacts
 from coldstart_cli.core.objectives import Classification, Regression
 from coldstart_cli.core.tasks import Inputs, n_examples
 from coldstart_cli.datasets.own.labelled import Labelled

@@ -20,9 +20,9 @@ from coldstart_cli.experiment.requests import changed_config, left_as_found
 from coldstart_cli.runs.run import Run
 
 if TYPE_CHECKING:
-    from coldstart_cli.bundles.adapting import Outlook
+    from coldstart_cli.bundles.adapting.adapting import Outlook
     from coldstart_cli.bundles.bundle import Bundle
-    from coldstart_cli.bundles.labelling import Proposed
+    from coldstart_cli.bundles.labelling.labelling import Proposed
 
 
 _RAW = ("input=", "labelled=")
@@ -58,7 +58,7 @@ def adapt(
     words = overrides if run is not None else _with_strategy(overrides, config_dirs)
     config, values, of = composed(words, config_dirs, run=run, bundle=bundle)
     with left_as_found():
-        from coldstart_cli.bundles import adapting
+        from coldstart_cli.bundles.adapting import adapting
 
         return adapting.adapt(config, adapting.plan_of(values), of, told)
 
@@ -67,7 +67,7 @@ def outlook(overrides: Sequence[str], config_dirs: Sequence[str]) -> Outlook:
     """What `adapt` would do, without doing it; arguments and errors as of `adapt`."""
     config, values, of = composed(_with_strategy(overrides, config_dirs), config_dirs, run=None, bundle=None)
     with left_as_found():
-        from coldstart_cli.bundles import adapting
+        from coldstart_cli.bundles.adapting import adapting
 
         return adapting.outlook(config, adapting.plan_of(values), of)
 
@@ -99,7 +99,7 @@ def label_next(words: Sequence[str], config_dirs: Sequence[str]) -> Proposed:
         key = rest[0].partition("=")[0]
         raise RequestError(f"{key}: the bundle says how its inputs are read; leave it out")
     with left_as_found():
-        from coldstart_cli.bundles import labelling
+        from coldstart_cli.bundles.labelling import labelling
 
         return labelling.proposed(labelling.plan_of(values), config)
 

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from coldstart_cli.bundles.adapting.estimates import CONFIDENCE
 from coldstart_cli.bundles.bundle import Bundle
-from coldstart_cli.bundles.estimates import CONFIDENCE
 from coldstart_cli.choosing import wording
 from coldstart_cli.choosing.choosing import Verdict
 from coldstart_cli.choosing.learning_curve import MoreLabels

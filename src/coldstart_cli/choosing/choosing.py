@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from coldstart_cli.bundles.adapting import Rehearsed, bundled, chosen_steps
+from coldstart_cli.bundles.adapting.adapting import Rehearsed, bundled, chosen_steps
+from coldstart_cli.bundles.adapting.estimates import estimated, without_luck
 from coldstart_cli.bundles.bundle import Bundle
-from coldstart_cli.bundles.estimates import estimated, without_luck
-from coldstart_cli.bundles.folder import refuse_to_overwrite
-from coldstart_cli.bundles.held_out_labels import Answers, Rehearsal, Told
+from coldstart_cli.bundles.judging.held_out_labels import Answers, Rehearsal, Told
+from coldstart_cli.bundles.kept.folder import refuse_to_overwrite
 from coldstart_cli.choosing.contest import Deal, Judged, dealt, judged, scores
 from coldstart_cli.choosing.entrants import Composed, Entrant, entered
 from coldstart_cli.choosing.learning_curve import MOST_SIZES, REPEATS, MoreLabels, foretold, learning_curve

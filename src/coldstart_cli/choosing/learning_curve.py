@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coldstart_cli.bundles.held_out_labels import Rehearsal
+from coldstart_cli.bundles.judging.held_out_labels import Rehearsal
 from coldstart_cli.metrics.extrapolation import Gain, curves
 from coldstart_cli.training.cross_validation import Indices
 

@@ -16,7 +16,7 @@ from coldstart_cli.experiment.requests import left_as_found
 
 if TYPE_CHECKING:
     from coldstart_cli.bundles.bundle import Bundle
-    from coldstart_cli.bundles.held_out_labels import Told
+    from coldstart_cli.bundles.judging.held_out_labels import Told
     from coldstart_cli.choosing.choosing import Outlook, Verdict
     from coldstart_cli.choosing.entrants import Composed
     from coldstart_cli.choosing.plan import ChoosePlan
@@ -62,7 +62,7 @@ def _asked(words: Sequence[str], config_dirs: Sequence[str]) -> tuple[list[Compo
             instead = "candidates=[...]" if key == "strategy" else "runs=[DIR]"
             raise RequestError(f"{key}: choose compares several; name {instead}, or use coldstart adapt")
     values = composition.values_of("choose", own)
-    from coldstart_cli.bundles import adapting
+    from coldstart_cli.bundles.adapting import adapting
     from coldstart_cli.choosing.entrants import Composed
     from coldstart_cli.choosing.plan import plan_of
 

@@ -15,8 +15,8 @@ from coldstart_cli.processes import streams
 from coldstart_cli.safe_text import printable
 
 if TYPE_CHECKING:
-    from coldstart_cli.bundles.adapting import Outlook
-    from coldstart_cli.bundles.card import Card, Changed, CrossValidation, StatedTest
+    from coldstart_cli.bundles.adapting.adapting import Outlook
+    from coldstart_cli.bundles.kept.card import Card, Changed, CrossValidation, StatedTest
 
 
 SURE = 0.05
@@ -217,7 +217,7 @@ def _examples(card: Card) -> str:
 
 def _steps(card: Card) -> str:
     """How many adaptation steps were taken, and what chose their number."""
-    from coldstart_cli.bundles.card import CLOSED_FORM, NO_LABELS
+    from coldstart_cli.bundles.kept.card import CLOSED_FORM, NO_LABELS
 
     none = {CLOSED_FORM: "a closed form", NO_LABELS: f"{card.strategy} takes none without labels"}
     if card.steps_chosen_by in none:

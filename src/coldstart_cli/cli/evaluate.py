@@ -13,7 +13,7 @@ from coldstart_cli.errors import RequestError
 from coldstart_cli.processes import streams
 
 if TYPE_CHECKING:
-    from coldstart_cli.bundles.evaluation import Evaluation
+    from coldstart_cli.bundles.evaluating.evaluation import Evaluation
     from coldstart_cli.reports.finished_run import Show
 
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
-from coldstart_cli.bundles.evaluation import (
+from coldstart_cli.bundles.evaluating.evaluation import (
     Believed,
     ClassScore,
     Doubt,

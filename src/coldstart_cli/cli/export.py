@@ -33,7 +33,7 @@ def keys() -> tuple[Key, ...]:
     from coldstart_cli.config.annotations import choices
     from coldstart_cli.config.signatures import alias
 
-    forms = choices(alias("coldstart_cli.bundles.exporting", "Format"))
+    forms = choices(alias("coldstart_cli.bundles.exporting.exporting", "Format"))
     return (
         Key("bundle", "text", "DIR", "the folder that adapt wrote"),
         Key("format", " | ".join(forms), "pt2", "what is written", choices=forms),
@@ -63,10 +63,10 @@ def run(arguments: Namespace) -> int:
     """
     values = values_of("export", arguments.overrides, keys(), needed=("bundle",))
     streams.set_up()
-    from coldstart_cli.bundles import exporting
     from coldstart_cli.bundles.bundle import Bundle
-    from coldstart_cli.bundles.export_probe import probes, raw_probe
-    from coldstart_cli.bundles.versions import whose
+    from coldstart_cli.bundles.exporting import exporting
+    from coldstart_cli.bundles.exporting.export_probe import probes, raw_probe
+    from coldstart_cli.bundles.kept.versions import whose
     from coldstart_cli.cli.inputs import check_there
     from coldstart_cli.core.tasks import n_examples
     from coldstart_cli.files.outputs import check_output, is_stream
@@ -89,14 +89,14 @@ def run(arguments: Namespace) -> int:
     if "input" in values:
         check_there(values["input"])
     if form == "mlflow":
-        from coldstart_cli.bundles.mlflow_model import export_mlflow
+        from coldstart_cli.bundles.exporting.mlflow_model import export_mlflow
 
         n = export_mlflow(bundle, file, raw_probe(bundle, values.get("input")))
         print(f"{file}: a model of MLflow, without a pickle; mlflow.pyfunc.load_model reads it")
         print(f"its {n} answers to the first inputs are those of predict")
         return 0
     if form == "huggingface":
-        from coldstart_cli.bundles.huggingface import export_huggingface
+        from coldstart_cli.bundles.exporting.huggingface import export_huggingface
 
         name, worst = export_huggingface(bundle, file, probes(bundle, values.get("input")))
         print(f"{file}: {name}, whose softmax is calibrated; largest difference from predict: {worst:.2g}")
@@ -117,8 +117,8 @@ def run(arguments: Namespace) -> int:
 
 
 def _inside(bundle: Bundle, values: Mapping[str, str]) -> int:
-    from coldstart_cli.bundles import exporting
-    from coldstart_cli.bundles.export_probe import probes
+    from coldstart_cli.bundles.exporting import exporting
+    from coldstart_cli.bundles.exporting.export_probe import probes
     from coldstart_cli.core.tasks import n_examples
 
     if values.get("format", "onnx") != "onnx" or "file" in values:

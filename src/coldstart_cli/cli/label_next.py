@@ -14,7 +14,7 @@ from coldstart_cli.processes import streams
 from coldstart_cli.safe_text import printable
 
 if TYPE_CHECKING:
-    from coldstart_cli.bundles.labelling import Proposed
+    from coldstart_cli.bundles.labelling.labelling import Proposed
 
 
 def add(program: Parser) -> None:

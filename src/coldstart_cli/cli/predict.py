@@ -15,7 +15,7 @@ from coldstart_cli.processes import streams
 
 if TYPE_CHECKING:
     from coldstart_cli.bundles.bundle import Bundle
-    from coldstart_cli.bundles.program import OnnxPredictor
+    from coldstart_cli.bundles.predicting.program import OnnxPredictor
 
 
 def add(program: Parser) -> None:
@@ -104,7 +104,7 @@ def run(arguments: Namespace) -> int:
     if output is not None and output.exists():
         raise RequestError(f"output: {output} is already there; name a new file")
     streams.set_up()
-    from coldstart_cli.bundles import predicting
+    from coldstart_cli.bundles.predicting import predicting
     from coldstart_cli.cli.inputs import check_there
     from coldstart_cli.files.durable import text_file
     from coldstart_cli.files.untrusted import shaped
@@ -126,7 +126,7 @@ def _predictor(folder: Path, runtime: str) -> Bundle | OnnxPredictor:
     Raises:
         RequestError: where a bundle is damaged, or a program is asked for that is not there.
     """
-    from coldstart_cli.bundles import program
+    from coldstart_cli.bundles.predicting import program
 
     if runtime == "onnxruntime" and not program.held(folder):
         raise RequestError(

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coldstart_cli.bundles import predicting
 from coldstart_cli.bundles.bundle import Bundle
+from coldstart_cli.bundles.predicting import predicting
 from coldstart_cli.datasets.own.layouts import raw_values
 from coldstart_cli.errors import RequestError, line, unforeseen
 from coldstart_cli.serving.reading import Asked, Refused

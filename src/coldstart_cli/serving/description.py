@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from coldstart_cli import __version__
-from coldstart_cli.bundles.card import Card
+from coldstart_cli.bundles.kept.card import Card
 from coldstart_cli.serving.plan import ServePlan
 
 Schema = dict[str, Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coldstart_cli.bundles.card import typed
+from coldstart_cli.bundles.kept.card import typed
 from coldstart_cli.models.pretrained.files_read import FilesRead
 
 

@@ -1,0 +1,42 @@
+"""The score on the test examples that the files state: kept apart from all that adaptation sees."""
+
+from __future__ import annotations
+
+import torch
+from scipy.stats import beta
+from torch import nn
+
+from coldstart_cli.bundles.kept.card import StatedTest
+from coldstart_cli.core.tasks import map_inputs
+from coldstart_cli.datasets.own.labelled import Labelled
+
+_AT_ONCE = 256
+_CONFIDENCE = 0.95
+
+
+def scored(module: nn.Module, test: Labelled, device: torch.device) -> StatedTest:
+    """The headline metric of all test examples together.
+
+    Args:
+        module: (n, ...) -> (n, n_outputs), on `device`.
+    """
+    outputs = []
+    with torch.no_grad():
+        for start in range(0, len(test), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            inputs = map_inputs(lambda tensor, part=part: tensor[part].to(device), test.inputs)  # type: ignore[misc]
+            outputs.append(module(inputs).float().cpu())
+    headline = test.objective.headline
+    value = float(test.objective.metrics(torch.cat(outputs), test.targets)[headline])
+    low = high = None
+    if test.classes:
+        low, high = exact_interval(round(value * len(test)), len(test))
+    return StatedTest(metric=headline, value=value, low=low, high=high, examples=len(test))
+
+
+def exact_interval(hits: int, n: int) -> tuple[float, float]:
+    """The share of hits in n by Clopper and Pearson (1934, Biometrika 26:404): never narrower than 95 %."""
+    tail = (1 - _CONFIDENCE) / 2
+    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
+    high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
+    return low, high

@@ -1,0 +1,1 @@
+"""A bundle on labelled rows."""

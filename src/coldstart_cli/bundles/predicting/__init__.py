@@ -1,0 +1,1 @@
+"""Inputs -> answers, by torch or by a bundle's own program."""

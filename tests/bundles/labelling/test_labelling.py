@@ -1,0 +1,126 @@
+"""A pool becomes a table to fill in: what it holds, what it leaves out, what it refuses."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from coldstart_cli.bundles.labelling.labelling import TYPICAL, UNCERTAIN, LabelNextPlan, proposed
+from coldstart_cli.bundles.requests import label_next
+from coldstart_cli.errors import RequestError
+from tests.kit.adapted import adapt
+from tests.kit.places import REPOSITORY
+
+EARLIER = REPOSITORY / "tests" / "data" / "flat_layout" / "bundle"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch_settings: None) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("coldstart_cli.experiment.parts._sources", {})  # kept by relative path
+
+
+def plan(**changes: Any) -> LabelNextPlan:
+    values = {
+        "input": "pool.csv", "n": 4, "bundle": str(EARLIER), "labelled": None, "output": "out.csv", "seed": 0,
+        "on_bad": "stop", **changes,
+    }  # fmt: skip
+    return LabelNextPlan(**values)
+
+
+def pool(n: int = 30, path: str = "pool.csv") -> list[list[str]]:
+    generator = np.random.default_rng(0)
+    rows = [[f"{a:.3f}", f"{b:.3f}", str(i)] for i, (a, b) in enumerate(generator.normal(4, 4, (n, 2)))]
+    Path(path).write_text("\n".join(",".join(row) for row in [["a", "b", "id"], *rows]) + "\n")
+    return rows
+
+
+def written(path: str = "out.csv") -> list[list[str]]:
+    return list(csv.reader(Path(path).read_text().splitlines()))
+
+
+def test_with_a_bundle_the_unsure_rows_are_proposed_with_their_columns() -> None:
+    rows = pool()
+    found = proposed(plan(), None)
+    head, *taken = written()
+    assert head == ["a", "b", "id", "label"] and all([*row[:3]] in rows and row[3] == "" for row in taken)
+    assert (found.by, found.proposed, found.pool, found.label_column) == (UNCERTAIN, 4, 30, "label")
+    assert "labelled=table.csv" in found.said[0]
+
+
+def test_what_repeats_or_has_a_label_is_never_proposed() -> None:
+    rows = pool()
+    Path("pool.csv").write_text(
+        "a,b,id,label\n"
+        + "".join(f"{','.join(row)},{'x' if i < 5 else ''}\n" for i, row in enumerate(rows))
+        + f"{rows[0][0]},{rows[0][1]},again,\n{rows[9][0]},{rows[9][1]},again,\n"
+    )
+    Path("done.csv").write_text(f"a,b,id,label\n{','.join(rows[20])},y\n")
+    found = proposed(plan(n=99, labelled="done.csv"), None)
+    assert (found.pool, found.labelled, found.repeated, found.proposed) == (32, 7, 1, 24)
+    ids = {row[2] for row in written()[1:]}
+    assert (
+        ids == {str(i) for i in range(5, 30) if i != 20}
+        and "99 are asked for, 24 different rows" in found.said[0]
+    )
+    with pytest.raises(RequestError, match="has a label already"):
+        proposed(plan(labelled="pool.csv", output="other.csv"), None)
+
+
+def test_a_table_needs_neither_bundle_nor_labels() -> None:
+    pool()
+    words = ["input=pool.csv", "dataset=tabular", "dataset.ignore=[id]", "n=5", "hardware=cpu"]
+    found = label_next(words, [])
+    assert (found.by, found.output, found.layout) == (TYPICAL, "to_label.csv", "tabular")
+    assert len(written("to_label.csv")) == 6
+    again = label_next([*words, "output=b.csv"], [])
+    assert again.proposed == 5 and written("b.csv") == written("to_label.csv")
+    with pytest.raises(RequestError, match=r"^output: b\.csv is already there"):
+        label_next([*words, "output=b.csv"], [])
+
+
+def test_few_labels_that_are_named_leave_room_for_typical_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    pool()
+    Path("done.csv").write_text("a,b,id,label\n1,2,p,x\n8,9,q,y\n")
+    code, _, err = adapt(
+        capsys, "dataset=tabular", "dataset.root=done.csv", "dataset.ignore=[id]", "model=features"
+    )
+    assert code == 0, err
+    assert proposed(plan(bundle="b", labelled="done.csv"), None).by == TYPICAL
+    assert proposed(plan(bundle="b", output="c.csv"), None).by == UNCERTAIN
+
+
+def test_images_are_proposed_by_their_files() -> None:
+    generator = np.random.default_rng(0)
+    Path("images").mkdir()
+    for i in range(6):
+        Image.fromarray(generator.integers(0, 255, (16, 16), dtype=np.uint8)).save(f"images/{i}.png")
+    with pytest.raises(RequestError, match=r"^model: none is named that sees what images show"):
+        label_next(["input=images", "n=2"], [])
+    found = label_next(["input=images", "n=2", "model=conv4", "hardware=cpu"], [])
+    head, *rows = written("to_label.csv")
+    assert head == ["file", "label"] and all(Path(row[0]).is_file() for row in rows) and len(rows) == 2
+    assert "its weights are random" in found.said[0]
+
+
+def test_what_cannot_be_read_is_refused_in_a_line() -> None:
+    pool()
+    np.savez("x.npz", x=np.zeros((3, 2)))
+    for words, said in (
+        (
+            ["input=x.npz", "dataset=arrays", "dataset.root=x.npz"],
+            "dataset: label-next reads a pool",
+        ),
+        (["input=pool.csv", f"bundle={EARLIER}", "model=mlp"], "model: the bundle says"),
+        (["input=pool.csv", f"bundle={EARLIER}", "output=x.txt"], "output: x.txt will hold CSV"),
+        (["input=pool.csv", f"bundle={EARLIER}", "n=0"], "label_next.n: 0 is out of range"),
+        (["n=3"], "input: no pool is named"),
+    ):
+        with pytest.raises(RequestError) as error:
+            label_next(words, [])
+        assert str(error.value).startswith(said)
