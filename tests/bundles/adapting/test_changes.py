@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.bundles.kept.test_kept_rows import labelled
 
 from coldstart_cli.bundles.adapting.changes import NO_ROWS, Earlier, changed, check_same_task
 from coldstart_cli.bundles.judging.held_out_labels import Together
 from coldstart_cli.bundles.kept.kept_rows import KeptRows
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.errors import RequestError
+from tests.bundles.kept.test_kept_rows import labelled
 
 
 def version(rows: dict[float, str], said: dict[float, str] | None = None) -> tuple[Labelled, KeptRows]:

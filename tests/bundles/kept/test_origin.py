@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests.bundles.kept.test_kept_rows import labelled
 
 from coldstart_cli.bundles.kept.card import FORMAT
 from coldstart_cli.bundles.kept.origin import determined_by, made_of
 from coldstart_cli.config import composition
+from tests.bundles.kept.test_kept_rows import labelled
 
 OWN = labelled([[1.0], [2.0], [3.0]], [0, 1, 1], ("a", "b"))
 ASKED = {"bundle": "b", "keep_versions": 3, "overwrite": False, "steps": 1}

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.bundles.kept.test_folder import bundle, contents_of, made  # noqa: F401
 
 from coldstart_cli.bundles.kept.folder import write
 from coldstart_cli.bundles.kept.versions import versions, whose
 from coldstart_cli.cli import main
 from coldstart_cli.errors import RequestError
+from tests.bundles.kept.test_folder import bundle, contents_of, made  # noqa: F401
 from tests.kit.bundles import as_format_1
 
 

@@ -71,6 +71,22 @@ def test_film_classifies_by_the_covariance_of_modulated_features(experiment: Mak
     torch.testing.assert_close(meta_loss(strategy, task).detach(), loss)
 
 
+def test_one_label_a_class_says_how_sure_film_may_be(experiment: Make) -> None:
+    made = experiment("strategy=film", "dataset.k_shot=1")
+    strategy, task = made.strategy.double().eval(), made.source.tasks("train", [0])[0]
+    assert isinstance(strategy, FiLM)
+    randomised(strategy.generator)
+    with torch.no_grad():
+        strategy.log_ridge.fill_(-12.0)  # as a training with many labels a class may leave it
+        (adapted,) = strategy.adapt(task.support)
+        encoder = adapted.module.get_submodule("network.encoder")
+        support, query = encoder(task.support.inputs), encoder(task.query.inputs)
+        spread = strategy.log_ridge.exp() + support.var(0).mean()  # unbiased, of all features alike
+        distances = (query[:, None] - support[task.support.targets.argsort()]).square().sum(-1) / spread
+        outputs = adapted.module(task.query.inputs).log_softmax(1)
+    torch.testing.assert_close(outputs, (-strategy.log_scale.exp() * distances).log_softmax(1).detach())
+
+
 def test_film_reads_the_labels_of_a_task(experiment: Make) -> None:
     made = experiment("strategy=film", "dataset.k_shot=2")
     strategy, task = made.strategy.double().eval(), made.source.tasks("train", [0])[0]

@@ -163,6 +163,15 @@ def covariance_head(means: Tensor, told: SetStatistics, ridge: Tensor) -> tuple[
     return 2 * solved, -(solved * means).sum(1) - 2 * solved @ centre
 
 
+def unknown_within(found: SetStatistics) -> Tensor:
+    """The mean variance of all labelled examples where each class has one, else 0; a scalar.
+
+    Beside a ridge that was learned with more examples it keeps a head from being sure of what one example a
+    class cannot tell; being the same for all features, it changes no answer.
+    """
+    return torch.where(found.within.sum() > 0, 0.0, found.total.mean())
+
+
 def by_hand(found: SetStatistics) -> Tensor:
     """(d,) scales without learning: 1 / the deviation within classes, of single examples the total's."""
     variance = torch.where(found.within.sum() > 0, found.within, found.total)

@@ -31,6 +31,7 @@ from coldstart_cli.strategies.building_blocks.set_statistics import (
     logs,
     prepared,
     set_statistics,
+    unknown_within,
     with_unlabelled,
 )
 from coldstart_cli.training.meta_batch import Each
@@ -178,7 +179,8 @@ class FiLM(Strategy):
             modulated = {**weights, **changed}
             found = self._found(modulated, own, objective.n_outputs)
             by = found if told is own or told is None else self._found(modulated, told, objective.n_outputs)
-            weight, bias = covariance_head(found.means, by, weights["log_ridge"].exp())
+            ridge = weights["log_ridge"].exp() + unknown_within(by)
+            weight, bias = covariance_head(found.means, by, ridge)
             scale = weights["log_scale"].exp()
             changed["head.weight"], changed["head.bias"] = scale * weight, scale * bias
         return changed
