@@ -26,7 +26,7 @@ def test_a_report_says_what_the_verdict_and_the_card_say(here: Path) -> None:
     assert not any(note.startswith("chosen by") for note in found.notes)
     assert found.facts.startswith("accuracy on 26 labels of 3 classes, held out in 8 folds")
     assert found.commands[0][0].startswith("coldstart choose dataset=tabular")
-    assert found.commands[0][0].endswith("'bundle=my b' overwrite=true")
+    assert found.commands[0][0].endswith("'bundle=my b'")
     assert found.tables[0].rows[0][0] == verdict.winner and "taken" in found.tables[0].rows[0]
     more = verdict.more
     assert more is not None and found.more is not None

@@ -32,8 +32,33 @@ def test_a_leaderboard_a_verdict_and_what_to_do_next(here: Path, capsys: pytest.
     assert first.startswith("* ridge")
     assert "* ridge by the rule (the first of those that need no reason); cross-validation on 24" in out
     assert "coldstart predict 'bundle=my tickets' input=PATH" in out
-    code, out, _ = call(capsys, "choose", *TABLE, *QUICK, "bundle=my tickets")
-    assert code == 2
+    code, again, _ = call(capsys, "choose", *TABLE, *QUICK, "bundle=my tickets")
+    assert code == 0 and "my tickets: nothing has changed since version 1, which is found again" in again
+
+
+def test_more_labels_make_the_next_version_and_what_changed_is_said(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(capsys, "choose", *TABLE, *QUICK, "bundle=b")
+    rows = Path("table.csv").read_text() + "".join(f"{i},{i},{'xyz'[i % 3]}\n" for i in range(6))
+    Path("table.csv").write_text(rows)
+    asked = ("choose", *TABLE, "candidates=[nearest_centroid]", "bundle=b")
+    _, out, _ = call(capsys, *asked, "--dry-run")
+    assert out.endswith(
+        "note: b is a bundle already, which is kept as b/versions/1 where anything has changed\n"
+    )
+    code, out, err = call(capsys, *asked)
+    assert code == 0, err
+    assert "version 2, since version 1 (bundle=b/versions/1): 6 examples added, 0 examples removed" in out
+    _, out, _ = call(capsys, *asked, "--json")
+    found = json.loads(out)
+    assert (found["version"], found["found"], found["changed"]["added"]) == (2, True, 6)
+    Path("table.csv").write_text(Path("table.csv").read_text().replace(",x", ",p"))
+    Path("table.csv").write_text(Path("table.csv").read_text().replace(",y", ",q").replace(",z", ",r"))
+    code, _, err = call(capsys, *asked)
+    assert code == 2 and err.startswith(
+        "bundle: b is a bundle of another task (it knows none of these classes"
+    )
 
 
 def test_what_is_wrong_with_the_data_is_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,9 +55,8 @@ def report_of(verdict: Verdict, bundle: Bundle, words: Sequence[str]) -> HeldOut
 
 def _commands(bundle: Bundle, words: Sequence[str]) -> list[tuple[str, str]]:
     named = shlex.quote(f"bundle={bundle.path}")
-    again = [*words, *([] if "overwrite=true" in words else ["overwrite=true"])]
     return [
-        (shlex.join(["coldstart", "choose", *again]), "the same again; what was judged is kept"),
+        (shlex.join(["coldstart", "choose", *words]), "the same again; what was judged is kept"),
         (f"coldstart predict {named} input=PATH", "new inputs of the same form"),
         (f"coldstart evaluate {named} input=LABELLED", "how good it is on labelled rows of its own"),
     ]

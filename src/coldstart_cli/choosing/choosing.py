@@ -10,11 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from coldstart_cli.bundles.adapting.adapting import Rehearsed, bundled, chosen_steps
+from coldstart_cli.bundles.adapting.adapting import Rehearsed, bundled, chosen_steps, kept_there, unchanged
 from coldstart_cli.bundles.adapting.estimates import estimated, without_luck
 from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.bundles.judging.held_out_labels import Answers, Rehearsal, Told
-from coldstart_cli.bundles.kept.folder import refuse_to_overwrite
 from coldstart_cli.choosing.contest import Deal, Judged, dealt, judged, scores
 from coldstart_cli.choosing.entrants import Composed, Entrant, entered
 from coldstart_cli.choosing.learning_curve import MOST_SIZES, REPEATS, MoreLabels, foretold, learning_curve
@@ -88,11 +87,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What choosing would do: those who take part with the seconds of each, and why others do not."""
+    """What choosing would do: those who take part with the seconds of each, and why others do not.
+
+    Attributes:
+        notices: on a bundle that is there already.
+    """
 
     seconds: Mapping[str, float]
     left_out: Mapping[str, str]
     deal: Deal
+    notices: tuple[str, ...]
 
 
 def outlook(candidates: Sequence[Composed], asked: ChoosePlan) -> Outlook:
@@ -104,22 +108,22 @@ def outlook(candidates: Sequence[Composed], asked: ChoosePlan) -> Outlook:
     started = time.perf_counter()
     entrants, left_out = entered(candidates, asked)
     deal, left, slow = dealt(entrants, 60 * asked.time_minutes - (time.perf_counter() - started))
-    return Outlook({e.name: e.cost(deal.n_folds, deal.n_repeats) for e in left}, {**left_out, **slow}, deal)
+    costs = {e.name: e.cost(deal.n_folds, deal.n_repeats) for e in left}
+    notices = kept_there(entrants[0].ready.earlier, entrants[0].composed.plan)
+    return Outlook(costs, {**left_out, **slow}, deal, notices)
 
 
 def chosen(
     candidates: Sequence[Composed], asked: ChoosePlan, folder: Path, told: Told
 ) -> tuple[Verdict, Bundle]:
-    """Judges the candidates, takes one, and writes its bundle.
+    """Judges the candidates, takes one, and writes its bundle; a bundle there becomes an earlier version.
 
     Args:
         folder: where answers are kept, so that the same command goes on.
 
     Raises:
-        RequestError: where no candidate can serve the task, or a bundle is there already.
+        RequestError: where no candidate can serve the task, or a bundle of another task is there.
     """
-    plan = candidates[0].plan
-    refuse_to_overwrite(Path(plan.bundle), overwrite=plan.overwrite)
     started = time.perf_counter()
 
     def time_left() -> float:
@@ -166,8 +170,10 @@ def _choice(judges: Sequence[Judged], place: int, alpha: float) -> Choice:
 
 
 def _bundled(entrant: Entrant, settled: Rehearsed, told: Told) -> Bundle:
-    """The winner, its steps chosen by all labels."""
+    """The winner, its steps chosen by all labels; the bundle that is there, where it is the same."""
     composed, ready = entrant.composed, entrant.ready
+    if (there := unchanged(composed.config, composed.plan, composed.run, ready)) is not None:
+        return there
     whole = Rehearsal(ready.strategy, ready.support, ready.together, told)
     step, how = chosen_steps(whole, ready.candidates, composed.plan, composed.run)
     return bundled(composed.config, composed.plan, composed.run, ready, replace(settled, step=step, how=how))

@@ -16,6 +16,7 @@ from coldstart_cli.safe_text import printable
 
 if TYPE_CHECKING:
     from coldstart_cli.bundles.adapting.adapting import Outlook
+    from coldstart_cli.bundles.bundle import Bundle
     from coldstart_cli.bundles.kept.card import Card, Changed, CrossValidation, StatedTest
 
 
@@ -66,11 +67,14 @@ def run(arguments: Namespace) -> int:
         bundle = requests.adapt(
             arguments.overrides, arguments.config_dir, run=None, bundle=None, told=progress.told
         )
-    if bundle.found:
-        of = f"version {bundle.card.version}, which is found again (overwrite=true adapts anew)"
-        print(printable(f"{bundle.path}: nothing has changed since {of}"))
-    print(*map(printable, _told(bundle.card, str(bundle.path))), sep="\n")
+    print(*map(printable, [*found_again(bundle), *_told(bundle.card, str(bundle.path))]), sep="\n")
     return 0
+
+
+def found_again(bundle: Bundle) -> list[str]:
+    """A line where the bundle that was there is the one that was asked for."""
+    of = f"version {bundle.card.version}, which is found again (overwrite=true adapts anew)"
+    return [f"{bundle.path}: nothing has changed since {of}"] if bundle.found else []
 
 
 class Progress:
@@ -125,7 +129,7 @@ def _told(card: Card, bundle: str) -> list[str]:
     lines += [f"accuracy not known: {few}"] if card.cross_validation is None else []
     lines += [] if card.cross_validation is None else _measured(card.cross_validation, len(card.labels))
     lines += [] if card.test is None else [_scored(card.test)]
-    lines += [] if card.changed is None else _changed(card.changed, card.version, bundle)
+    lines += [] if card.changed is None else what_changed(card.changed, card.version, bundle)
     assert card.sizes is not None  # it has been saved
     lines += [
         f"{_steps(card)}; {duration(card.seconds.adaptation)} s, {duration(card.seconds.in_all)} s in all",
@@ -151,7 +155,7 @@ def _told(card: Card, bundle: str) -> list[str]:
     ]
 
 
-def _changed(found: Changed, version: int, bundle: str) -> list[str]:
+def what_changed(found: Changed, version: int, bundle: str) -> list[str]:
     """What is not as it was in the version before, and where that one lies."""
     counts = {"added": found.added, "removed": found.removed, "with another label": found.relabelled}
     parts = [

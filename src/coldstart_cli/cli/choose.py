@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from coldstart_cli.cli.adapt import Progress
+from coldstart_cli.cli.adapt import Progress, found_again, what_changed
 from coldstart_cli.cli.parsing import Namespace, Parser, Words, a_file
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.outputs import check_output, write_output
@@ -67,16 +66,17 @@ def run(arguments: Namespace) -> int:
     if arguments.html is not None:
         _write(verdict, bundle, arguments)
     if arguments.json:
-        print(
-            json.dumps(
-                {**asdict(verdict), "bundle": str(bundle.path), "said": bundle.card.said},
-                indent=2,
-                allow_nan=False,
-            )
-        )
+        print(json.dumps(_as_json(verdict, bundle), indent=2, allow_nan=False))
         return 0
-    print(*map(printable, _told(verdict, str(bundle.path), bundle.card.said)), sep="\n")
+    print(*map(printable, _told(verdict, bundle)), sep="\n")
     return 0
+
+
+def _as_json(verdict: Verdict, bundle: Bundle) -> dict[str, Any]:
+    card = bundle.card
+    changed = None if card.changed is None else asdict(card.changed)
+    made = {"bundle": str(bundle.path), "version": card.version, "found": bundle.found, "changed": changed}
+    return {**asdict(verdict), **made, "said": card.said}
 
 
 def _write(verdict: Verdict, bundle: Bundle, arguments: Namespace) -> None:
@@ -97,14 +97,17 @@ def _foretold(outlook: Outlook) -> list[str]:
         f"{times(outlook.deal.n_repeats)}: about {duration(sum(outlook.seconds.values()))} s"
     ]
     lines += [f"  {name}: about {duration(seconds)} s" for name, seconds in outlook.seconds.items()]
-    return lines + [f"  {name} is left out: {why}" for name, why in outlook.left_out.items()]
+    lines += [f"  {name} is left out: {why}" for name, why in outlook.left_out.items()]
+    return lines + [f"note: {notice}" for notice in outlook.notices]
 
 
-def _told(verdict: Verdict, bundle: str, said: Sequence[str]) -> list[str]:
+def _told(verdict: Verdict, bundle: Bundle) -> list[str]:
     from coldstart_cli.choosing import wording
     from coldstart_cli.choosing.choice_report import CHOSEN
 
-    named = shlex.quote(f"bundle={bundle}")
+    path, card = str(bundle.path), bundle.card
+    named = shlex.quote(f"bundle={path}")
+    since = [] if card.changed is None else what_changed(card.changed, card.version, path)
     more, ties = verdict.more, wording.ties(verdict)
     return [
         *_lines(verdict),
@@ -114,9 +117,10 @@ def _told(verdict: Verdict, bundle: str, said: Sequence[str]) -> list[str]:
         *([] if ties is None else [f"= {ties}"]),
         *filter(None, [wording.luck(verdict)]),
         *([] if more is None else [wording.more_labels(more, verdict)]),
-        f"{bundle}: {verdict.winner}, adapted to all {verdict.labels} labels; "
+        f"{path}: {verdict.winner}, adapted to all {verdict.labels} labels; "
         f"{duration(verdict.seconds)} s in all",
-        *(f"note: {notice}" for notice in said if not notice.startswith(CHOSEN)),
+        *(found_again(bundle) or since),
+        *(f"note: {notice}" for notice in card.said if not notice.startswith(CHOSEN)),
         "Next:",
         f"  coldstart predict {named} input=PATH   (new inputs of the same form)",
     ]

@@ -175,15 +175,22 @@ def adapt(
         RequestError: see `prepared`.
     """
     ready = prepared(config, plan, run)
-    if ready.earlier is not None and ready.earlier.card.made_from == _determined_by(config, plan, run, ready):
-        bundle = Bundle.load(plan.bundle)
-        bundle.found = True
-        return bundle
+    if (there := unchanged(config, plan, run, ready)) is not None:
+        return there
     started = time.perf_counter()
     rehearsal = Rehearsal(ready.strategy, ready.support, ready.together, told)
     step, how = chosen_steps(rehearsal, ready.candidates, plan, run)
     answers = rehearsal.answers(step, plan.folds_to_estimate, plan.repeats_to_estimate)
     return bundled(config, plan, run, ready, Rehearsed(step, how, answers, started))
+
+
+def unchanged(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None, ready: Prepared) -> Bundle | None:
+    """The bundle that is there, where all that determines one is as it was; else None."""
+    if ready.earlier is None or ready.earlier.card.made_from != _determined_by(config, plan, run, ready):
+        return None
+    bundle = Bundle.load(plan.bundle)
+    bundle.found = True
+    return bundle
 
 
 def bundled(
@@ -314,11 +321,16 @@ def outlook(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Outl
         to_select,
         to_estimate,
         (time.perf_counter() - before) * (to_select + to_estimate + 1),
-        (*ready.said, *notices.of_data(ready.task.labelled, ready.together), *_kept(ready.earlier, plan)),
+        (
+            *ready.said,
+            *notices.of_data(ready.task.labelled, ready.together),
+            *kept_there(ready.earlier, plan),
+        ),
     )
 
 
-def _kept(earlier: Earlier | None, plan: AdaptPlan) -> tuple[str, ...]:
+def kept_there(earlier: Earlier | None, plan: AdaptPlan) -> tuple[str, ...]:
+    """A line where a bundle is there that becomes an earlier version."""
     if earlier is None or not plan.keep_versions:
         return ()
     kept = f"{plan.bundle}/versions/{earlier.card.version}"

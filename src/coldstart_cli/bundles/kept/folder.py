@@ -83,17 +83,6 @@ class Program:
     tokenizer: str
 
 
-def refuse_to_overwrite(folder: Path, *, overwrite: bool) -> None:
-    """
-    Raises:
-        RequestError: where a bundle is there already: it may be the only one of its labels.
-    """
-    if (folder / CARD).exists() and not overwrite:
-        raise RequestError(
-            f"bundle: {folder} is a bundle already; name another folder, or replace it (overwrite=true)"
-        )
-
-
 def write(
     folder: Path, card: Card, weights: bytes, base: Path | None, *, rows: bytes | None = None, keep: int = 0
 ) -> Card:
