@@ -79,9 +79,10 @@ def _next(found: Proposed, *, others: bool) -> list[str]:
     Args:
         others: whether there are rows with a label already.
     """
-    if found.layout in ("image_folder", "arrays"):
-        place = "a folder called after its class" if found.layout == "image_folder" else "the labelled arrays"
-        return [f"Next: put each into {place}, and choose again among strategies (coldstart choose)"]
+    if found.layout == "arrays":
+        return [
+            "Next: put each into the labelled arrays, and choose again among strategies (coldstart choose)"
+        ]
     named = [f"dataset={found.layout}", f"dataset.root={found.output}"]
     if found.is_target:
         named += [f"dataset.target_column={found.label_column}", "dataset.label_column=null"]

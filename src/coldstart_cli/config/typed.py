@@ -12,7 +12,18 @@ from pathlib import Path
 
 from coldstart_cli.errors import RequestError
 
-_PLACES = {"outputs", "root", "path", "adapter", "storage", "bundle", "file", "folder", "descriptions"}
+_PLACES = {
+    "outputs",
+    "root",
+    "path",
+    "adapter",
+    "storage",
+    "bundle",
+    "file",
+    "folder",
+    "descriptions",
+    "file_list",
+}
 """Last parts of keys whose values name a file or a folder."""
 _NAME = re.compile(r"(?:.*\.)?(?:licence|encoding|\w+_column|\w+_key)")
 """Keys whose values are names that somebody else chose, of columns and such."""

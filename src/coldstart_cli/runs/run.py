@@ -48,7 +48,18 @@ from coldstart_cli.runs.checkpoints import Checkpoints
 from coldstart_cli.runs.migrations import FORMAT, REDESIGNED, as_hashed, completed, migrated
 
 DETERMINING = ("strategy", "model", "optimizer", "training", "seed", "dataset")
-PLACES = ("root", "unlabelled", "descriptions", "delimiter", "quoted", "header", "decimal", "keep", "target")
+PLACES = (
+    "root",
+    "unlabelled",
+    "file_list",
+    "descriptions",
+    "delimiter",
+    "quoted",
+    "header",
+    "decimal",
+    "keep",
+    "target",
+)
 """Keys of a data set that say where it is stored and how it is written; its content is in the fingerprint."""
 REPORTING = ("trials", "log_every", "checkpoint_seconds")
 """Keys of `training` that do not change the trained weights."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from coldstart_cli.datasets.own.image_list import is_list
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.layouts import read_labelled
 from coldstart_cli.datasets.own.raw import Recipe
@@ -111,7 +113,7 @@ def _recipe(known: Recipe, path: str, label_column: str | None) -> tuple[Recipe,
     """The bundle's recipe, with the label where this file has it, and without marks that it lacks."""
     recipe, said = dict(known), list[str]()
     if label_column is not None:
-        if recipe["layout"] == "image_folder":
+        if recipe["layout"] == "image_folder" and not is_list(Path(path)):
             raise RequestError("label_column: folders name the classes of images; leave it out")
         key = "y_key" if recipe["layout"] == "arrays" else "label_column"
         key = "target_column" if recipe.get("target_column") is not None else key

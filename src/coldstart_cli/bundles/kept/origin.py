@@ -16,6 +16,8 @@ from coldstart_cli.experiment.parts import files_read_by
 from coldstart_cli.runs.run import Run
 
 _OF_THE_FOLDER = ("bundle", "keep_versions", "overwrite")
+_PLACES = ("root", "unlabelled", "file_list")
+"""Keys of files whose content counts."""
 _DETERMINING = (
     "strategy", "model", "optimizer", "training", "evaluation", "seed", "hardware", "names", "trust",
 )  # fmt: skip
@@ -62,7 +64,7 @@ def determined_by(
         asked: the keys of conf/adapt.yaml.
         test: examples that are scored, or None.
     """
-    node = {key: value for key, value in config["dataset"].items() if key not in ("root", "unlabelled")}
+    node = {key: value for key, value in config["dataset"].items() if key not in _PLACES}
     asked = {key: value for key, value in asked.items() if key not in _OF_THE_FOLDER}
     files = files_read_by(config, strategy)
     parts = [

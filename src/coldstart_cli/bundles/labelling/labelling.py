@@ -22,6 +22,7 @@ from coldstart_cli.core.tasks import Inputs, joined, map_inputs, n_examples
 from coldstart_cli.datasets.episodes.functions import map_shapes
 from coldstart_cli.datasets.own.folders import below
 from coldstart_cli.datasets.own.image_folder import ImageRecipe, settled_for
+from coldstart_cli.datasets.own.image_list import is_list
 from coldstart_cli.datasets.own.layouts import fresh_recipe, read_raw
 from coldstart_cli.datasets.own.raw import Raw, Recipe
 from coldstart_cli.datasets.own.table_rows import TableRecipe
@@ -314,6 +315,8 @@ def _files(recipe: Recipe, path: str, places: Sequence[str]) -> Iterator[Mapping
     folder = Path(path).expanduser()
     for place in places:
         if recipe["layout"] == "image_folder":
-            yield {"file": str(folder / place if folder.is_dir() else folder)}
+            base = folder.parent if is_list(folder) else folder
+            file = folder if not base.is_dir() else base / place if (base / place).exists() else place
+            yield {"file": str(file)}
         else:
             yield {"row": place}

@@ -75,6 +75,31 @@ def seen_in(folder: Path, exclude: Sequence[str], *, split_folders: bool) -> See
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Images, and of each its label; its task, split and origin, or None where nothing says them.
+
+    `by_name`: see `Marks`.
+    """
+
+    images: list[ImageFile]
+    labels: list[str]
+    tasks: list[str] | None
+    splits: list[str] | None
+    groups: list[str] | None
+    by_name: bool
+
+
+def files_of(folder: Path, seen: Seen) -> Files:
+    """What the folders say of the images in them."""
+    parts = [list(folders) for _, folders in seen.images]
+    splits = None if seen.splits is None else [folders.pop(0) for folders in parts]
+    tasks = [folders[0] for folders in parts] if parts and len(parts[0]) == 2 else None
+    images = [ImageFile(path, os.path.relpath(path, folder)) for path, _ in seen.images]
+    labels = [folders[-1] for folders in parts]
+    return Files(images, labels, tasks, splits, None, by_name=seen.splits == "by name")
+
+
 def below(path: Path) -> Iterator[ImageFile]:
     """The image at `path`, or all images in the folder and below it.
 
@@ -84,13 +109,19 @@ def below(path: Path) -> Iterator[ImageFile]:
     if path.is_file():
         yield ImageFile(path, path.name)
         return
-    none = True
-    for found, kind in _walk(path, _DEEPEST) if path.is_dir() else ():
-        if kind == "image":
-            none = False
-            yield ImageFile(found, os.path.relpath(found, path))
-    if none:
+    found = images_below(path)
+    first = next(found, None)
+    if first is None:
         raise RequestError(f"{path}: holds no image ({KINDS}); name a file or folder that does")
+    yield first
+    yield from found
+
+
+def images_below(folder: Path) -> Iterator[ImageFile]:
+    """All images in a folder and the folders in it, in alphabetical order."""
+    for found, kind in _walk(folder, _DEEPEST) if folder.is_dir() else ():
+        if kind == "image":
+            yield ImageFile(found, os.path.relpath(found, folder))
 
 
 def _walk(folder: Path, depth: int) -> Iterator[tuple[Path, Literal["image", "folder", "other"]]]:

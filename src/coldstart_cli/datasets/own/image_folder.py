@@ -1,12 +1,11 @@
 """Images in folders named after their class: `<class>/<file>`, `<task>/<class>/<file>`.
 
 Where the split is `file`, or all upper folders are named after splits, one more folder stands before them:
-`train`, `validation`, `new` (or `test`).
+`train`, `validation`, `new` (or `test`). Or files that a table names, with their labels (see `image_list`).
 """
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coldstart_cli.core.tasks import Inputs
-from coldstart_cli.datasets.own.folders import below, seen_in
+from coldstart_cli.datasets.own.folders import Files, below, files_of, seen_in
+from coldstart_cli.datasets.own.image_list import ListColumns, files_listed, is_list, listed
 from coldstart_cli.datasets.own.labelled import Labelled, marks
 from coldstart_cli.datasets.own.names import named
 from coldstart_cli.datasets.own.raw import Raw
@@ -49,6 +49,8 @@ class ImageRecipe:
     Attributes:
         split_folders: splits stand before classes, whatever the folders are called.
         invert: every value v becomes 255 - v.
+        file_list: the table that names the files, where it is not the root itself; never kept.
+        file_column, label_column, task_column, split_column, group_column: of such a table.
     """
 
     size: int
@@ -56,15 +58,29 @@ class ImageRecipe:
     resize: Resize
     exclude: tuple[str, ...]
     split_folders: bool
+    # Recipes that were written earlier do not say these.
     invert: bool = False
+    file_list: str | None = None
+    file_column: str = "file"
+    label_column: str = "label"
+    task_column: str | None = None
+    split_column: str | None = None
+    group_column: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        return {"layout": "image_folder", **asdict(self), "exclude": list(self.exclude)}
+        return {"layout": "image_folder", **asdict(self), "exclude": list(self.exclude), "file_list": None}
 
     @staticmethod
     def from_json(recipe: Mapping[str, Any]) -> ImageRecipe:
         values = {name: value for name, value in recipe.items() if name != "layout"}
         return ImageRecipe(**{**values, "exclude": tuple(values["exclude"])})
+
+    @property
+    def list_columns(self) -> ListColumns:
+        """What the columns of a list are called."""
+        return ListColumns(
+            self.file_column, self.label_column, self.task_column, self.split_column, self.group_column
+        )
 
 
 def image_folder(
@@ -75,6 +91,12 @@ def image_folder(
     resize: Resize,
     exclude: list[str],
     invert: bool,
+    file_list: str | None,
+    file_column: str,
+    label_column: str,
+    task_column: str | None,
+    split_column: str | None,
+    group_column: str | None,
     **own: Unpack[OwnData],
 ) -> Own:
     """Your own images as tasks.
@@ -86,13 +108,33 @@ def image_folder(
         resize: `crop` or `stretch`.
         exclude: names of classes that are left out.
         invert: black becomes white.
+        file_list: a table file that names images of the folder with their labels; or None: folders are
+            classes, unless `root` is such a table.
+        file_column, label_column: names of its columns.
+        task_column: name of its column, or None.
+        split_column: name of its column; None: `split`, where it has one.
+        group_column: name of its column of the person, session or document that an image is from, or None:
+            `adapt` never learns from some images of one and judges by others.
         own: see `OwnData`.
 
     Raises:
         RequestError: naming folder or file.
     """
     wording = wording_of(own, preprocess)
-    recipe = ImageRecipe(size, channels, resize, tuple(exclude), own["split_by"] == "file", invert)
+    recipe = ImageRecipe(
+        size,
+        channels,
+        resize,
+        tuple(exclude),
+        own["split_by"] == "file",
+        invert,
+        file_list,
+        file_column,
+        label_column,
+        task_column,
+        split_column,
+        group_column,
+    )
     labelled = read_images(
         preprocess, own["root"], recipe, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
     )
@@ -102,45 +144,42 @@ def image_folder(
 def read_images(
     preprocess: Preprocess, root: str | None, recipe: ImageRecipe, *, unlabelled: str | None, on_bad: OnBad
 ) -> Labelled:
-    """All images below `root`, by class.
+    """All images below `root`, by class; or those that a list names.
 
     Raises:
         RequestError: naming folder or file.
     """
-    folder, problems = _folder(root), Problems(on_bad)
-    seen = seen_in(folder, recipe.exclude, split_folders=recipe.split_folders)
-    if seen.left_out:
-        message = f"{folder}: left out, for they are no examples: {'; '.join(seen.left_out)}"
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
-    for place, what in seen.classes_without_images:
-        problems.add(place, what, "add some, or leave the class out (dataset.exclude)")
-    found = seen.images
-    files = [ImageFile(path, os.path.relpath(path, folder)) for path, _ in found]
-    settled = settled_for(preprocess, recipe, files)
-    kept, images, inputs = _inputs(preprocess, files, settled, problems)
-    problems.warn(str(folder))
-    labels = [found[number][1] for number in kept]
-    if not labels:
-        raise RequestError(f"dataset.root: no image of {folder} can be read; see what they are")
-    splits = [label.pop(0) for label in labels] if seen.splits is not None else None
-    tasks = [label[0] for label in labels] if len(labels[0]) == 2 else None
-    places = [files[number].name for number in kept]
-    marked = marks([label[-1] for label in labels], tasks, splits, places, by_name=seen.splits == "by name")
+    problems = Problems(on_bad)
+    found = _found(root, recipe, problems)
+    settled = settled_for(preprocess, recipe, found.images)
+    kept, images, inputs = _inputs(preprocess, found.images, settled, problems)
+    problems.warn(str(root))
+    if not kept:
+        raise RequestError(f"dataset.root: no image of {root} can be read; see what they are")
+
+    def chosen(values: Sequence[str] | None) -> list[str] | None:
+        return None if values is None else [values[number] for number in kept]
+
+    labels, places = chosen(found.labels) or [], [found.images[number].name for number in kept]
+    marked = marks(labels, chosen(found.tasks), chosen(found.splits), places, by_name=found.by_name)
+    marked = marked.from_origins(chosen(found.groups))
     free = None if unlabelled is None else _unlabelled(preprocess, unlabelled, settled, problems)
     # Features differ in their last bits with what is computed beside them
     contents = None if inputs is images else hashes_of(images, None)
-    return marked.labelled(inputs, free, problems.skipped, settled.as_json(), contents=contents)
+    return marked.labelled(
+        inputs, free, problems.skipped, settled.as_json(), remarks=problems.said, contents=contents
+    )
 
 
 def raw_images(
     preprocess: Preprocess, path: str, recipe: ImageRecipe, *, problems: Problems, chunk: int
 ) -> Iterator[Raw]:
-    """Images of a file, or of a folder and all folders in it, `chunk` at a time; nothing is cached.
+    """Images of a file, of a folder and folders in it, or of a list, `chunk` at a time; nothing is cached.
 
     Raises:
         RequestError: where there is none, or one cannot be read.
     """
-    return raw_pictures(preprocess, below(Path(path).expanduser()), recipe, problems=problems, chunk=chunk)
+    return raw_pictures(preprocess, _pictures(path, recipe, problems), recipe, problems=problems, chunk=chunk)
 
 
 def raw_pictures(
@@ -190,8 +229,34 @@ def _inputs(
 
 
 def _unlabelled(preprocess: Preprocess, path: str, recipe: ImageRecipe, problems: Problems) -> Inputs | None:
-    kept, _, inputs = _inputs(preprocess, list(below(Path(path).expanduser())), recipe, problems)
+    kept, _, inputs = _inputs(preprocess, list(_pictures(path, recipe, problems)), recipe, problems)
+    problems.warn(path)
     return inputs if kept else None
+
+
+def _pictures(path: str, recipe: ImageRecipe, problems: Problems) -> Iterator[ImageFile]:
+    """Images without labels."""
+    place = Path(path).expanduser()
+    return files_listed(place, recipe.file_column, problems) if is_list(place) else below(place)
+
+
+def _found(root: str | None, recipe: ImageRecipe, problems: Problems) -> Files:
+    """The images and what is said of them, by the folders that they lie in or by a list."""
+    place = None if root is None else Path(root).expanduser()
+    table = None if recipe.file_list is None else Path(recipe.file_list).expanduser()
+    if table is None and place is not None and is_list(place):
+        place, table = place.parent, place
+    if table is not None:
+        folder = table.parent if place is None else _folder(str(place))
+        return listed(table, folder, recipe.list_columns, recipe.exclude, problems)
+    folder = _folder(root)
+    seen = seen_in(folder, recipe.exclude, split_folders=recipe.split_folders)
+    if seen.left_out:
+        message = f"{folder}: left out, for they are no examples: {'; '.join(seen.left_out)}"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    for where, what in seen.classes_without_images:
+        problems.add(where, what, "add some, or leave the class out (dataset.exclude)")
+    return files_of(folder, seen)
 
 
 def _folder(root: str | None) -> Path:
@@ -199,5 +264,8 @@ def _folder(root: str | None) -> Path:
         raise RequestError("dataset.root: no folder is named; give dataset.root=FOLDER with <class>/<file>")
     folder = Path(root).expanduser()
     if not folder.is_dir():
-        raise RequestError(f"dataset.root: {folder} is not a folder; name one that holds <class>/<file>")
+        raise RequestError(
+            f"dataset.root: {folder} is not a folder; name one that holds <class>/<file>, or a table "
+            "of columns file and label"
+        )
     return folder

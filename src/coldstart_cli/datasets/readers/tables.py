@@ -151,10 +151,13 @@ def kind_of(lines: Lines, column: str | None) -> str | None:
     return ".csv" if column in columns_of(first) else None
 
 
-def check_columns(place: str, row: Mapping[str, Any], needed: Mapping[str, str | None]) -> None:
+def check_columns(
+    place: str, row: Mapping[str, Any], needed: Mapping[str, str | None], *, headless: bool = True
+) -> None:
     """
     Args:
         needed: the option that names a column -> the column.
+        headless: whether files without a header row can be read, which is said then.
 
     Raises:
         RequestError: where one is not there.
@@ -162,9 +165,11 @@ def check_columns(place: str, row: Mapping[str, Any], needed: Mapping[str, str |
     for option, column in needed.items():
         if column is not None and column not in row:
             file = place.rpartition(" row ")[0] or place
-            headless = file.lower().endswith((".csv", ".tsv")) and not any(c in row for c in needed.values())
+            lacks_header = file.lower().endswith((".csv", ".tsv")) and not any(
+                c in row for c in needed.values()
+            )
             remedy = suggestion(column, map(str, row))
-            if headless:
+            if headless and lacks_header:
                 remedy += " (without a header row: dataset.header=false, columns column_1, column_2, ...)"
             raise RequestError(f"{file}: has no column {column!r} (dataset.{option}); {remedy}")
 
