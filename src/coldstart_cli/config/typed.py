@@ -25,7 +25,7 @@ _PLACES = {
     "file_list",
 }
 """Last parts of keys whose values name a file or a folder."""
-_NAME = re.compile(r"(?:.*\.)?(?:licence|encoding|\w+_column|\w+_key)")
+_NAME = re.compile(r"(?:.*\.)?(?:licence|encoding|sheet|\w+_column|\w+_key)")
 """Keys whose values are names that somebody else chose, of columns and such."""
 _NAMES = re.compile(r"((?:.*\.)?(?:ignore|keep|categories))=\[([^\[\]'\"]*)\]", re.DOTALL)
 """A list of such names."""

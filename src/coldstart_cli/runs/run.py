@@ -56,6 +56,7 @@ PLACES = (
     "delimiter",
     "quoted",
     "header",
+    "sheet",
     "decimal",
     "keep",
     "target",

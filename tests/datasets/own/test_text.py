@@ -104,7 +104,7 @@ def test_folder_of_files_is_read_in_order(read: Read, tmp_path: Path) -> None:
         ('{"text": null, "label": "b"}\n', "d.jsonl", "row 1: column text is empty"),
         ('{"text": "\\ud800", "label": "b"}\n', "d.jsonl", "holds half a character"),
         (b"PAR1 and no more", "d.parquet", "is no Parquet file"),
-        ("hello", "d.docx", "is no CSV, TSV, JSONL, JSON or Parquet file by its name"),
+        ("hello", "d.docx", "is no CSV, TSV, JSONL, JSON, Parquet or XLSX file by its name"),
     ],
 )
 def test_bad_input_is_one_line_with_file_and_row(
@@ -119,7 +119,7 @@ def test_bad_input_is_one_line_with_file_and_row(
 
 def test_empty_folder_and_unknown_encoding_are_refused(read: Read, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(RequestError, match="nothing holds no CSV, TSV, JSONL, JSON or Parquet file"):
+    with pytest.raises(RequestError, match="nothing holds no CSV, TSV, JSONL, JSON, Parquet or XLSX file"):
         read(CSV, root=str(tmp_path / "nothing"))
     with pytest.raises(RequestError, match=r"dataset.encoding: utf-9 is not an encoding"):
         read(CSV, encoding="utf-9")
@@ -230,9 +230,9 @@ def test_texts_of_a_file_of_another_kind_are_refused(read: Read, bag: Preprocess
     (tmp_path / "d.docx").write_bytes(b"PK\x03\x04\0\0")
     with pytest.raises(RequestError, match=r"d.docx row 1: it holds a character that no text has"):
         list(layouts.read_raw(recipe, bag, str(tmp_path / "d.docx"), problems=Problems("stop"), chunk=20))
-    (tmp_path / "d.xlsx").write_bytes(b"PK\x03\x04")
-    with pytest.raises(RequestError, match=r"d.xlsx: is a workbook, which is not read"):
-        list(layouts.read_raw(recipe, bag, str(tmp_path / "d.xlsx"), problems=Problems("stop"), chunk=20))
+    (tmp_path / "d.ods").write_bytes(b"PK\x03\x04")
+    with pytest.raises(RequestError, match=r"d.ods: is a workbook, which is not read"):
+        list(layouts.read_raw(recipe, bag, str(tmp_path / "d.ods"), problems=Problems("stop"), chunk=20))
 
 
 def test_texts_that_are_cut_are_counted(read: Read, bag: Preprocess, monkeypatch: pytest.MonkeyPatch) -> None:

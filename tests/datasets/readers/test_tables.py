@@ -36,10 +36,12 @@ def test_json_is_a_list_of_records_or_a_record_a_line(tmp_path: Path) -> None:
             read(path)
 
 
-@pytest.mark.parametrize("name", ["d.xlsx", "d.ODS"])
+@pytest.mark.parametrize("name", ["d.xlsm", "d.ODS"])
 def test_workbooks_are_refused_with_what_to_do(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"PK")
-    with pytest.raises(RequestError, match=r"is a workbook, which is not read; save its sheet as CSV"):
+    with pytest.raises(
+        RequestError, match=r"is a workbook, which is not read; save its sheet as .xlsx or CSV"
+    ):
         files_of(str(tmp_path / name))
 
 

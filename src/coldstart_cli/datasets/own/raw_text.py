@@ -44,7 +44,8 @@ class TextRecipe:
     delimiter: Delimiter
     quoted: bool | None
     header: bool
-    group_column: str | None = None  # recipes that were written earlier do not name one
+    group_column: str | None = None  # recipes that were written earlier do not name one, nor a sheet
+    sheet: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {"layout": "text", **asdict(self)}
@@ -57,7 +58,7 @@ class TextRecipe:
     @property
     def form(self) -> TableFormat:
         """How its files are written."""
-        return TableFormat(self.encoding, self.delimiter, self.quoted, self.header)
+        return TableFormat(self.encoding, self.delimiter, self.quoted, self.header, self.sheet)
 
 
 Line = tuple[str, object, Mapping[str, Any]]

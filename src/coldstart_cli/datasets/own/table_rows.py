@@ -59,7 +59,8 @@ class TableRecipe:
     decimal: Decimal
     columns: tuple[Column, ...] | None
     target_scale: tuple[float, float] | None
-    group_column: str | None = None  # recipes that were written earlier do not name one
+    group_column: str | None = None  # recipes that were written earlier do not name one, nor a sheet
+    sheet: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         lists = {name: list(getattr(self, name)) for name in ("ignore", "categories", "keep")}
@@ -79,7 +80,7 @@ class TableRecipe:
     @property
     def form(self) -> TableFormat:
         """How its files are written."""
-        return TableFormat(self.encoding, self.delimiter, self.quoted, self.header)
+        return TableFormat(self.encoding, self.delimiter, self.quoted, self.header, self.sheet, typed=True)
 
     @property
     def marking(self) -> dict[str, str | None]:

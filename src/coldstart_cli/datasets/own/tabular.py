@@ -1,4 +1,4 @@
-"""Tables of one's own: CSV, TSV, JSONL or Parquet with a column of labels, or of reals to predict.
+"""Tables of one's own: CSV, TSV, JSONL, Parquet or XLSX with a column of labels, or of reals to predict.
 
 Every other column is a feature (see `columns`). A network sees the target as (value - mean) / deviation;
 metrics and predictions are in its own unit. Means, deviations and categories are those of the rows of the
@@ -63,6 +63,7 @@ def tabular(
     delimiter: Delimiter,
     quoted: bool | None,
     header: bool,
+    sheet: str | None,
     decimal: Decimal,
     **own: Unpack[OwnData],
 ) -> Own:
@@ -83,6 +84,7 @@ def tabular(
         delimiter: what separates columns; `auto`: what the first row shows.
         quoted: whether quotation marks around a field are no part of it; None: in CSV, not between tabs.
         header: whether the first row names the columns; else they are called column_1, column_2, ...
+        sheet: of a workbook; None: the first that is shown.
         decimal: what stands before the decimals of a number in CSV: a point or a comma.
         own: see `OwnData`.
 
@@ -108,6 +110,7 @@ def tabular(
         columns=None,
         target_scale=None,
         group_column=group_column,
+        sheet=sheet,
     )
     labelled = read_table(
         preprocess, own["root"], recipe, plan, unlabelled=own["unlabelled"], on_bad=own["on_bad"]

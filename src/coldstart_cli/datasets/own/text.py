@@ -1,4 +1,4 @@
-"""Your own texts: CSV, TSV, JSONL or Parquet with columns text and label, and maybe task and split."""
+"""Your own texts: CSV, TSV, JSONL, Parquet or XLSX with columns text and label, and maybe task and split."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ def text(
     delimiter: Delimiter,
     quoted: bool | None,
     header: bool,
+    sheet: str | None,
     **own: Unpack[OwnData],
 ) -> Own:
     """Your own texts as tasks.
@@ -56,6 +57,7 @@ def text(
         delimiter: what separates columns; `auto`: what the first row shows.
         quoted: whether quotation marks around a field are no part of it; None: in CSV, not between tabs.
         header: whether the first row names the columns; else they are called column_1, column_2, ...
+        sheet: of a workbook; None: the first that is shown.
         own: see `OwnData`.
 
     Raises:
@@ -72,6 +74,7 @@ def text(
         quoted,
         header,
         group_column,
+        sheet,
     )
     labelled = read_texts(preprocess, own["root"], recipe, unlabelled=own["unlabelled"], on_bad=own["on_bad"])
     return Own("text", named(labelled, preprocess, wording), plan_of(own))

@@ -37,12 +37,16 @@ class TableFormat:
         delimiter: what separates columns; `auto`: what the first row shows.
         quoted: whether quotation marks around a field are no part of it; None: in CSV, not between tabs.
         header: whether the first row names the columns; else they are called column_1, column_2, ...
+        sheet: of a workbook; None: the first.
+        typed: whether numbers of a workbook stay numbers; else they are texts, as in CSV.
     """
 
     encoding: str
     delimiter: Delimiter
     quoted: bool | None
     header: bool
+    sheet: str | None = None
+    typed: bool = False
 
 
 def delimited(lines: Lines, name: str, suffix: str, form: TableFormat, problems: Problems) -> Iterator[Row]:
@@ -66,7 +70,7 @@ def delimited(lines: Lines, name: str, suffix: str, form: TableFormat, problems:
         if quoted
         else csv.reader(lines, delimiter=sign, quoting=csv.QUOTE_NONE)
     )
-    table = _Table(name, sign, form, problems)
+    table = Table(name, sign, form, problems)
     number = 0
     while True:
         number, before = number + 1, reader.line_num
@@ -88,7 +92,7 @@ def delimited(lines: Lines, name: str, suffix: str, form: TableFormat, problems:
     table.say(quoted)
 
 
-class _Table:
+class Table:
     """One file's columns, and what is to be said of its rows."""
 
     def __init__(self, name: str, sign: str, form: TableFormat, problems: Problems) -> None:

@@ -1,4 +1,4 @@
-"""Rows of CSV, TSV, JSON, JSONL and Parquet files, one at a time, with the place of each.
+"""Rows of CSV, TSV, JSON, JSONL, Parquet and Excel files, one at a time, with the place of each.
 
 Rows are counted as a spreadsheet does: the header is row 1. Nothing is ever written to these files.
 """
@@ -16,12 +16,15 @@ from typing import Any
 from coldstart_cli.datasets.readers.delimited import Row, TableFormat, columns_of, delimited
 from coldstart_cli.datasets.readers.lines import Lines, opened
 from coldstart_cli.datasets.readers.problems import Problems
+from coldstart_cli.datasets.readers.spreadsheets import spreadsheet
 from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.files.regular import regular
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
-_KINDS = "CSV, TSV, JSONL, JSON or Parquet"
-WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".xlsx")
+_KINDS = "CSV, TSV, JSONL, JSON, Parquet or XLSX"
+WORKBOOKS = (".xls", ".xlsm", ".ods", ".numbers")
+_BESIDE = (".json", ".xlsx")
+"""Tables of a folder only where it has no others."""
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 """What stands for no value, in any case of letters."""
 _LATIN_1 = codecs.lookup("latin-1").name
@@ -32,7 +35,8 @@ _CONTROLS = re.compile("[\x80-\x9f]")
 def files_of(root: str | None, problems: Problems | None = None) -> list[Path]:
     """The file, or the tables of a folder in alphabetical order.
 
-    JSON files of a folder are its tables where it has no others, for many a folder describes itself in one.
+    JSON files of a folder are its tables where it has no others, for many a folder describes itself in one;
+    so are workbooks, from which the others may have been saved.
 
     Args:
         problems: where files that are left out are said.
@@ -54,7 +58,7 @@ def files_of(root: str | None, problems: Problems | None = None) -> list[Path]:
         raise RequestError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
     files = [entry for entry in entries if not entry.name.startswith(".") and entry.is_file()]
     tables = [file for file in files if file.suffix.lower() in SUFFIXES]
-    found = [file for file in tables if file.suffix.lower() != ".json"] or tables
+    found = [file for file in tables if file.suffix.lower() not in _BESIDE] or tables
     if not found:
         raise RequestError(f"dataset.root: {path} holds no {_KINDS} file; name one, or a folder that does")
     others = Counter(file.suffix.lower() or "no suffix" for file in files if file not in found)
@@ -74,7 +78,9 @@ def check_is_table(path: Path, key: str = "dataset.root") -> None:
     """
     suffix = path.suffix.lower()
     if suffix in WORKBOOKS:
-        raise RequestError(f"{path}: is a workbook, which is not read; save its sheet as CSV (UTF-8)")
+        raise RequestError(
+            f"{path}: is a workbook, which is not read; save its sheet as .xlsx or CSV (UTF-8)"
+        )
     if suffix not in SUFFIXES:
         raise RequestError(f"{key}: {path} is no {_KINDS} file by its name; name one that is")
 
@@ -93,6 +99,9 @@ def rows_of(path: Path, form: TableFormat, problems: Problems) -> Iterator[Row]:
         raise RequestError(f"{path}: is empty (0 bytes); name a file with rows")
     if path.suffix.lower() == ".parquet":
         yield from _parquet(path)
+        return
+    if path.suffix.lower() == ".xlsx":
+        yield from spreadsheet(path, form, problems)
         return
     with opened(str(path), form.encoding) as lines:
         yield from rows_in(lines, path.name, path.suffix.lower(), form, problems)
