@@ -5,18 +5,21 @@ Torch is imported once the config is known to compose, so that a misspelt key is
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from coldstart_cli.bundles.kept.card import CARD, Card, read_card
 from coldstart_cli.config import composition
 from coldstart_cli.config.candidate_files import Preference, candidates_file, candidates_in
 from coldstart_cli.config.typed import quoted
 from coldstart_cli.datasets.own.kinds import are_vectors, kind_of
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.requests import changed_config, left_as_found
+from coldstart_cli.files.durable import flat
 from coldstart_cli.runs.run import Run
 
 if TYPE_CHECKING:
@@ -131,12 +134,24 @@ def _holds_images(place: Path) -> bool:
 
 
 def _with_strategy(words: Sequence[str], config_dirs: Sequence[str]) -> Sequence[str]:
-    """With the plain strategy for such inputs, where none is named: `choose`'s that needs no reason.
+    """With a strategy where none is named: the one of the bundle that is there, or the plain one.
 
-    The default of `train` learns from a source, which one task of your own does not have.
+    The plain one is `choose`'s that needs no reason. The default of `train` learns from a source, which one
+    task of your own does not have.
     """
-    named = ("strategy", "run=", "experiment=", "+experiment=")
+    named = ("strategy=", "run=", "experiment=", "+experiment=")
     if any(word.startswith(named) for word in words):
+        return words
+    if (card := _card_there(words)) is not None:
+        chosen = _as_before(card, words, config_dirs)
+        warnings.warn(
+            f"strategy: none is named; {' '.join(chosen)}, as in the bundle that is there (version "
+            f"{card.version})",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return [*chosen, *words]
+    if any(word.startswith("strategy") for word in words):
         return words
     config, _, _ = composed(words, config_dirs, run=None, bundle=None)
     kind = kind_of(config["dataset"])
@@ -156,6 +171,43 @@ def _with_strategy(words: Sequence[str], config_dirs: Sequence[str]) -> Sequence
         stacklevel=2,
     )
     return [*chosen, *words]
+
+
+def _card_there(words: Sequence[str]) -> Card | None:
+    """The card of the bundle that `words` name, where it is there, is to be kept and came from no run."""
+    asked = {key.removeprefix("adapt."): value for key, _, value in (word.partition("=") for word in words)}
+    place = Path(asked.get("bundle") or composition.values_of("adapt", [])["bundle"]).expanduser() / CARD
+    if asked.get("overwrite", "false").lower() == "true" or not place.is_file():
+        return None
+    card = read_card(place, builds=False)
+    return card if card.run is None else None
+
+
+def _as_before(card: Card, words: Sequence[str], config_dirs: Sequence[str]) -> list[str]:
+    """Words that choose a bundle's strategy and model: those of a candidate of `choose`, or its settings."""
+    model, path = [f"model={card.model}"], str(card.build.model.get("path", ""))
+    if path and not path.startswith("package:"):
+        model.append(f"model.path={path}")
+    model = [] if any(word.startswith("model") for word in words) else model
+    others = [word for word in words if not word.startswith(("strategy", "model"))]
+
+    def strategy_by(chosen: Sequence[str]) -> Any:
+        return composed([*chosen, *others], config_dirs, run=None, bundle=None)[0]["strategy"]
+
+    name = f"strategy={card.strategy}"
+    kind = kind_of(composed([name, *model, *others], config_dirs, run=None, bundle=None)[0]["dataset"])
+    candidates = candidates_in(candidates_file(kind, config_dirs)) if kind is not None else []
+    for one in candidates:
+        same = {name, f"model={card.model}"} <= {*one.words}
+        if same and strategy_by(one.words) == card.build.strategy:
+            return [word for word in one.words if model or not word.startswith("model")]
+    now = flat(strategy_by([name, *model]))
+    settings = [
+        f"strategy.{key}={json.dumps(value)}"
+        for key, value in flat(card.build.strategy).items()
+        if now.get(key, value) != value
+    ]
+    return [name, *model, *settings]
 
 
 def composed(

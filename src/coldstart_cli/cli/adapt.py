@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coldstart_cli.cli.parsing import Namespace, Parser, Words
@@ -167,11 +168,31 @@ def what_changed(found: Changed, version: int, bundle: str) -> list[str]:
         more = ", ..." if len(names) > 5 else ""
         said = f"{len(names)} class{'' if len(names) == 1 else 'es'} {what} ({', '.join(names[:5])}{more})"
         parts += [said] if names else []
+    parts += [f"{was} is called {now} now" for was, now in found.classes_renamed]
     kept = shlex.quote(f"bundle={bundle}/versions/{found.since}")
     lines = [f"version {version}, since version {found.since} ({kept}): {'; '.join(filter(None, parts))}"]
+    otherwise = [f"adapted otherwise: {'; '.join(found.adapted_by)}"] if found.adapted_by else []
     if found.added is None:
-        return [f"{lines[0].removesuffix(': ')}: {found.untold}"]
-    return [*lines, _on_the_same_rows(found), *_drift(found)]
+        return [f"{lines[0].removesuffix(': ')}: {found.untold}", *otherwise]
+    return [
+        *lines,
+        *otherwise,
+        *_without_program(bundle, found.since),
+        _on_the_same_rows(found),
+        *_drift(found),
+    ]
+
+
+def _without_program(bundle: str, since: int) -> list[str]:
+    """A line where the version before predicts without torch and this one does not."""
+    from coldstart_cli.bundles.predicting import program
+
+    if program.held(Path(bundle)) or not program.held(Path(bundle, "versions", str(since))):
+        return []
+    again = f"coldstart export bundle={shlex.quote(bundle)} inside=true"
+    return [
+        f"the ONNX of version {since} answers as that one did and is not in this one; {again} makes it anew"
+    ]
 
 
 def _on_the_same_rows(found: Changed) -> str:

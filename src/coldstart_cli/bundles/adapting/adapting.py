@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,13 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt, Le, Lt
 
 from coldstart_cli.bundles.adapting import notices
-from coldstart_cli.bundles.adapting.changes import Earlier, changed, check_same_task, earlier_in
+from coldstart_cli.bundles.adapting.changes import (
+    Earlier,
+    adapted_otherwise,
+    changed,
+    check_same_task,
+    earlier_in,
+)
 from coldstart_cli.bundles.adapting.estimates import estimated, without_luck
 from coldstart_cli.bundles.adapting.held_out_rows import rows_of
 from coldstart_cli.bundles.adapting.own_task import ranges_for, read_task, shift_of, source_classes, task_of
@@ -30,6 +36,7 @@ from coldstart_cli.bundles.kept.card import (
     CLOSED_FORM,
     NO_LABELS,
     Card,
+    Changed,
     Seconds,
 )
 from coldstart_cli.bundles.kept.folder import check_place
@@ -184,6 +191,12 @@ def adapt(
     return bundled(config, plan, run, ready, Rehearsed(step, how, answers, started))
 
 
+def _changed(config: Mapping[str, Any], ready: Prepared, earlier: Earlier, rows: KeptRows) -> Changed:
+    task = ready.task
+    found = changed(earlier, task.labelled, rows, ready.together, task.objective.headline)
+    return replace(found, adapted_by=adapted_otherwise(earlier.card, config))
+
+
 def unchanged(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None, ready: Prepared) -> Bundle | None:
     """The bundle that is there, where all that determines one is as it was; else None."""
     if ready.earlier is None or ready.earlier.card.made_from != _determined_by(config, plan, run, ready):
@@ -219,9 +232,7 @@ def bundled(
     rows = KeptRows.of(task.labelled, answers)
     card = Card(
         made_from=_determined_by(config, plan, run, ready),
-        changed=None
-        if ready.earlier is None
-        else changed(ready.earlier, task.labelled, rows, ready.together, task.objective.headline),
+        changed=None if ready.earlier is None else _changed(config, ready, ready.earlier, rows),
         **made_of(config, plan.licence, run, task.labelled),
         steps=taken,
         steps_chosen_by=how,

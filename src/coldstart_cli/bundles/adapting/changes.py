@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from coldstart_cli.bundles.kept.kept_rows import KeptRows
 from coldstart_cli.core.tasks import Inputs
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files.durable import flat
 from coldstart_cli.metrics.drift import Drift, drift
 from coldstart_cli.metrics.held_out import difference, mean_difference
 
@@ -96,6 +98,15 @@ def changed(earlier: Earlier, labelled: Labelled, rows: KeptRows, together: Toge
     before, after = Counter(old.contents.tolist()), Counter(rows.contents.tolist())
     at = _same_rows(old.contents, rows.contents)
     same = np.flatnonzero(at >= 0)
+    called = _labels(old.labels[at[same]], was), _labels(rows.labels[same], names)
+    renamed = _renamed(found, zip(*called, strict=True)) if names else {}
+    found = replace(
+        found,
+        classes_renamed=tuple(renamed.items()),
+        classes_added=tuple(name for name in found.classes_added if name not in renamed.values()),
+        classes_removed=tuple(name for name in found.classes_removed if name not in renamed),
+    )
+    was = tuple(renamed.get(name, name) for name in was)
     other = _labels(old.labels[at[same]], was) != _labels(rows.labels[same], names)
     shift, untold = _inputs(labelled, at >= 0)
     found = replace(
@@ -106,7 +117,40 @@ def changed(earlier: Earlier, labelled: Labelled, rows: KeptRows, together: Toge
         drift=shift,
         untold=untold,
     )
-    return _judged(found, earlier, rows, at, names, together)
+    return _judged(found, old, was, rows, at, names, together)
+
+
+def _renamed(found: Changed, both: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Classes by the name that all their rows have now, where neither name is known to the other version.
+
+    Args:
+        both: of rows that are in both versions, what their classes were and are called.
+    """
+    now_of: dict[str, set[str]] = {}
+    was_of: dict[str, set[str]] = {}
+    for was, now in both:
+        now_of.setdefault(was, set()).add(now)
+        was_of.setdefault(now, set()).add(was)
+    sure = {was: next(iter(now)) for was, now in now_of.items() if len(now) == 1}
+    gone, new = {*found.classes_removed}, {*found.classes_added}
+    return {was: now for was, now in sure.items() if was in gone and now in new and len(was_of[now]) == 1}
+
+
+def adapted_otherwise(card: Card, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """What adapts otherwise than in the bundle of a card: names of strategy and model, and their settings."""
+    lines = []
+    for part, before in (("strategy", card.build.strategy), ("model", card.build.model)):
+        named, now = getattr(card, part), config["names"][part]
+        if named != now:
+            lines.append(f"{part} {named} before, {now} now")
+            continue
+        earlier, today = flat(before), flat(config[part])
+        lines += [
+            f"{part}.{key} {earlier.get(key)} before, {today.get(key)} now"
+            for key in {**earlier, **today}
+            if earlier.get(key) != today.get(key)
+        ]
+    return tuple(lines)
 
 
 def _same_rows(old: NDArray[np.uint64], new: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -126,15 +170,18 @@ def _labels(numbers: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.obje
 
 def _judged(
     known: Changed,
-    earlier: Earlier,
+    old: KeptRows,
+    was: Sequence[str],
     rows: KeptRows,
     at: NDArray[np.int64],
     names: Sequence[str],
     together: Together,
 ) -> Changed:
-    """With the metric of both on the rows that both held out, by the labels of today."""
-    old = earlier.rows
-    assert old is not None
+    """With the metric of both on the rows that both held out, by the labels of today.
+
+    Args:
+        was: names of the earlier version's classes, as they are called today.
+    """
     both = np.flatnonzero((at >= 0) & rows.judged & np.where(at >= 0, old.judged[at], False))
     if not names:  # of reals no error by another target is known
         both = both[old.labels[at[both]] == rows.labels[both]]
@@ -143,7 +190,7 @@ def _judged(
     groups = (together.alike[both], together.clusters[both])
     if names:
         true = _labels(rows.labels[both], names)
-        first = _right(old.answers[at[both]], earlier.card.labels, true)
+        first = _right(old.answers[at[both]], was, true)
         second = _right(rows.answers[both], names, true)
         found = difference(first, second, groups, confidence=CONFIDENCE)
     else:

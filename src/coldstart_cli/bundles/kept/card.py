@@ -193,6 +193,9 @@ class Changed:
         since: that version.
         added, removed, relabelled: rows, known again by their content; None: not known.
         classes_added, classes_removed: names.
+        classes_renamed: names before and now; a class whose every row that is in both versions has the other
+            name, which was not there.
+        adapted_by: what adapts otherwise than in that version, a line each: strategy, model, settings.
         judged: rows that cross-validation held out for both versions; 0: none, or not known.
         before, after: of the metric on these rows, by today's labels.
         low, high: the interval of `after` less `before`.
@@ -207,6 +210,8 @@ class Changed:
     relabelled: int | None = None
     classes_added: tuple[str, ...] = ()
     classes_removed: tuple[str, ...] = ()
+    classes_renamed: tuple[tuple[str, str], ...] = ()
+    adapted_by: tuple[str, ...] = ()
     judged: int = 0
     before: float | None = None
     after: float | None = None
