@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from coldstart_cli.bundles.requests import adapt, outlook
+from coldstart_cli.config.candidate_files import candidates_file, candidates_in
 from coldstart_cli.errors import RequestError
 
 WORDS = (
@@ -36,6 +38,39 @@ def test_without_a_strategy_the_plain_one_for_such_inputs_is_taken_and_said(here
         )
     assert (bundle.card.strategy, bundle.card.model) == ("logistic", "features")
     assert "standardise" in bundle.card.build.recipe
+
+
+def test_adapting_again_goes_on_with_the_strategy_of_the_bundle_that_is_there(here: None) -> None:
+    own = ("dataset=arrays", "dataset.root=points.npz", "hardware=cpu")
+    chosen = (
+        "strategy=nearest_centroid",
+        "model=features",
+        "dataset.standardise=true",
+        "strategy.temperature=2.5",
+    )
+    first = adapt((*own, *chosen), [], run=None, bundle=Path("b"))
+    with pytest.warns(
+        RuntimeWarning, match=r"nearest_centroid model=features .*temperature=2.5.* \(version 1\)$"
+    ):
+        assert adapt(own, [], run=None, bundle=Path("b")).found  # all is as it was, the scales as well
+    with pytest.warns(RuntimeWarning, match="as in the bundle that is there"):
+        other = adapt((*own, "strategy.temperature=1.5"), [], run=None, bundle=Path("b"))
+    assert other.card.build.strategy == {**first.card.build.strategy, "temperature": 1.5}
+    assert other.card.changed is not None
+    assert other.card.changed.adapted_by == ("strategy.temperature 2.5 before, 1.5 now",)
+    with pytest.warns(RuntimeWarning, match="the plain one for such inputs"):
+        anew = adapt((*own, "overwrite=true"), [], run=None, bundle=Path("b"))
+    assert anew.card.strategy == "logistic"
+
+
+def test_settings_of_a_candidate_of_choose_are_taken_whole(here: None, tmp_path: Path) -> None:
+    own = ("dataset=arrays", "dataset.root=points.npz", "hardware=cpu", "dataset.standardise=true")
+    words = next(
+        one.words for one in candidates_in(candidates_file("vectors", [])) if "strategy=r2d2" in one.words
+    )
+    first = adapt((*own, *words), [], run=None, bundle=Path("b"))
+    with pytest.warns(RuntimeWarning, match=" ".join(map(re.escape, words))):
+        assert adapt(own, [], run=None, bundle=Path("b")).card.made_from == first.card.made_from
 
 
 def test_a_dry_run_says_what_adapting_takes_and_writes_nothing(here: None) -> None:

@@ -58,7 +58,7 @@ def adapt(
     Raises:
         RequestError: for what cannot be adapted.
     """
-    words = overrides if run is not None else _with_strategy(overrides, config_dirs)
+    words = overrides if run is not None else _with_strategy(overrides, config_dirs, bundle)
     config, values, of = composed(words, config_dirs, run=run, bundle=bundle)
     with left_as_found():
         from coldstart_cli.bundles.adapting import adapting
@@ -68,7 +68,9 @@ def adapt(
 
 def outlook(overrides: Sequence[str], config_dirs: Sequence[str]) -> Outlook:
     """What `adapt` would do, without doing it; arguments and errors as of `adapt`."""
-    config, values, of = composed(_with_strategy(overrides, config_dirs), config_dirs, run=None, bundle=None)
+    config, values, of = composed(
+        _with_strategy(overrides, config_dirs, None), config_dirs, run=None, bundle=None
+    )
     with left_as_found():
         from coldstart_cli.bundles.adapting import adapting
 
@@ -133,7 +135,7 @@ def _holds_images(place: Path) -> bool:
     return place.is_dir() and not any(entry.suffix.lower() in SUFFIXES for entry in place.iterdir())
 
 
-def _with_strategy(words: Sequence[str], config_dirs: Sequence[str]) -> Sequence[str]:
+def _with_strategy(words: Sequence[str], config_dirs: Sequence[str], bundle: Path | None) -> Sequence[str]:
     """With a strategy where none is named: the one of the bundle that is there, or the plain one.
 
     The plain one is `choose`'s that needs no reason. The default of `train` learns from a source, which one
@@ -142,7 +144,7 @@ def _with_strategy(words: Sequence[str], config_dirs: Sequence[str]) -> Sequence
     named = ("strategy=", "run=", "experiment=", "+experiment=")
     if any(word.startswith(named) for word in words):
         return words
-    if (card := _card_there(words)) is not None:
+    if (card := _card_there(words, bundle)) is not None:
         chosen = _as_before(card, words, config_dirs)
         warnings.warn(
             f"strategy: none is named; {' '.join(chosen)}, as in the bundle that is there (version "
@@ -173,10 +175,11 @@ def _with_strategy(words: Sequence[str], config_dirs: Sequence[str]) -> Sequence
     return [*chosen, *words]
 
 
-def _card_there(words: Sequence[str]) -> Card | None:
-    """The card of the bundle that `words` name, where it is there, is to be kept and came from no run."""
+def _card_there(words: Sequence[str], bundle: Path | None) -> Card | None:
+    """The card of `bundle`, or of the one that `words` name, where it is there, is to be kept and came from no run."""
     asked = {key.removeprefix("adapt."): value for key, _, value in (word.partition("=") for word in words)}
-    place = Path(asked.get("bundle") or composition.values_of("adapt", [])["bundle"]).expanduser() / CARD
+    named = bundle or asked.get("bundle") or composition.values_of("adapt", [])["bundle"]
+    place = Path(named).expanduser() / CARD
     if asked.get("overwrite", "false").lower() == "true" or not place.is_file():
         return None
     card = read_card(place, builds=False)
@@ -195,19 +198,23 @@ def _as_before(card: Card, words: Sequence[str], config_dirs: Sequence[str]) -> 
         return composed([*chosen, *others], config_dirs, run=None, bundle=None)[0]["strategy"]
 
     name = f"strategy={card.strategy}"
-    kind = kind_of(composed([name, *model, *others], config_dirs, run=None, bundle=None)[0]["dataset"])
+    node = composed([name, *model, *others], config_dirs, run=None, bundle=None)[0]["dataset"]
+    scaled = "standardise" in card.build.recipe and "standardise" in node
+    asked = any(word.startswith("dataset.standardise=") for word in words)
+    beside = ["dataset.standardise=true"] if scaled and not asked else []
+    kind = kind_of(node)
     candidates = candidates_in(candidates_file(kind, config_dirs)) if kind is not None else []
     for one in candidates:
         same = {name, f"model={card.model}"} <= {*one.words}
         if same and strategy_by(one.words) == card.build.strategy:
-            return [word for word in one.words if model or not word.startswith("model")]
+            return [*(word for word in one.words if model or not word.startswith("model")), *beside]
     now = flat(strategy_by([name, *model]))
     settings = [
         f"strategy.{key}={json.dumps(value)}"
         for key, value in flat(card.build.strategy).items()
         if now.get(key, value) != value
     ]
-    return [name, *model, *settings]
+    return [name, *model, *settings, *beside]
 
 
 def composed(

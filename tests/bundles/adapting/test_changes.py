@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from coldstart_cli.bundles.adapting.changes import NO_ROWS, Earlier, changed, check_same_task
+from coldstart_cli.bundles.adapting.changes import (
+    NO_ROWS,
+    Earlier,
+    adapted_otherwise,
+    changed,
+    check_same_task,
+)
 from coldstart_cli.bundles.judging.held_out_labels import Together
 from coldstart_cli.bundles.kept.kept_rows import KeptRows
 from coldstart_cli.datasets.own.labelled import Labelled
@@ -53,6 +59,37 @@ def test_rows_classes_and_accuracy_are_compared_row_by_row() -> None:
     assert (found.judged, found.before, found.after) == (4, 0.75, 0.75)
     assert found.low is not None and found.high is not None and found.low < 0 < found.high
     assert found.drift is None and "too few" in str(found.untold)
+
+
+def test_a_renamed_class_is_one_thing_and_no_gain() -> None:
+    first = version({1.0: "a", 2.0: "b", 3.0: "b", 4.0: "c"}, {1.0: "a", 2.0: "b", 3.0: "a", 4.0: "c"})
+    second = version({1.0: "a", 2.0: "z", 3.0: "z", 4.0: "c"}, {1.0: "a", 2.0: "z", 3.0: "a", 4.0: "c"})
+    found = changed(earlier(*first), *second, alone(4), "accuracy")
+    assert found.classes_renamed == (("b", "z"),)
+    assert (found.classes_added, found.classes_removed, found.relabelled) == ((), (), 0)
+    assert (found.judged, found.before, found.after) == (4, 0.75, 0.75)
+    # only some of its rows: a class taken apart is no renamed one
+    parts = version({1.0: "a", 2.0: "z", 3.0: "y", 4.0: "c"})
+    found = changed(earlier(*first), *parts, alone(4), "accuracy")
+    assert (found.classes_renamed, found.classes_added, found.relabelled) == ((), ("y", "z"), 2)
+
+
+def test_what_adapts_otherwise_is_named_by_key() -> None:
+    build: Any = SimpleNamespace(strategy={"C": 1.0, "inner": {"lr": 0.1}}, model={"path": "a"})
+    card: Any = SimpleNamespace(strategy="logistic", model="text", build=build)
+    same = {
+        "names": {"strategy": "logistic", "model": "text"},
+        "strategy": build.strategy,
+        "model": build.model,
+    }
+    assert adapted_otherwise(card, same) == ()
+    other = {**same, "strategy": {"C": 1.0, "inner": {"lr": 0.2}}, "model": {"path": "a", "layer": 3}}
+    assert adapted_otherwise(card, other) == (
+        "strategy.inner.lr 0.1 before, 0.2 now",
+        "model.layer None before, 3 now",
+    )
+    named = {**other, "names": {"strategy": "maml", "model": "text"}, "model": build.model}
+    assert adapted_otherwise(card, named) == ("strategy logistic before, maml now",)
 
 
 def test_equal_rows_count_each() -> None:
