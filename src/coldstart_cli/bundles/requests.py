@@ -176,7 +176,7 @@ def _with_strategy(words: Sequence[str], config_dirs: Sequence[str], bundle: Pat
 
 
 def _card_there(words: Sequence[str], bundle: Path | None) -> Card | None:
-    """The card of `bundle`, or of the one that `words` name, where it is there, is to be kept and came from no run."""
+    """The card of `bundle`, or of the one that `words` name: where it is to be kept, and came from no run."""
     asked = {key.removeprefix("adapt."): value for key, _, value in (word.partition("=") for word in words)}
     named = bundle or asked.get("bundle") or composition.values_of("adapt", [])["bundle"]
     place = Path(named).expanduser() / CARD
