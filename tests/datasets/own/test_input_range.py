@@ -39,6 +39,17 @@ def test_few_examples_have_no_range_and_too_few_new_ones_say_nothing() -> None:
     assert shift_from(ranges_of(drawings()), 255 - drawings(4)) is None
 
 
+def test_of_few_examples_another_unit_is_noticed_and_no_single_value_is_kept() -> None:
+    few = torch.randn(12, 2, generator=torch.Generator().manual_seed(0)) + 3
+    known = ranges_of(few)
+    mean, deviation = few.numpy().mean(0), few.numpy().std(0, ddof=1)
+    np.testing.assert_allclose(known[""].low, mean - 3 * deviation, rtol=1e-5)
+    np.testing.assert_allclose(known[""].high, mean + 3 * deviation, rtol=1e-5)
+    assert shift_from(known, few + torch.from_numpy(deviation)) is None
+    said = shift_from(known, few * torch.tensor([1.0, 1000.0]))
+    assert said is not None and said.startswith("1 of 2 features lie far outside")
+
+
 def test_constant_features_and_token_ids_say_nothing() -> None:
     assert shift_from(ranges_of(torch.ones(30, 2)), torch.zeros(30, 2)) is None
     ids = {"input_ids": torch.ones(30, 5, dtype=torch.long)}

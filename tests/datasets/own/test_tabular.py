@@ -92,14 +92,24 @@ def test_recipe_reads_further_rows_as_those(
     assert torch.equal(torch.cat([tensor(c.inputs) for c in chunks]), tensor(again.inputs))
     # other order, unknown category, missing value, no label, a further column
     (tmp_path / "new.csv").write_text("extra,kind,x\n1,never seen,?\n")
-    (raw,) = layouts.read_raw(recipe, Plain(), str(tmp_path / "new.csv"), problems=Problems("stop"), chunk=9)
+    problems = Problems("stop")
+    (raw,) = layouts.read_raw(recipe, Plain(), str(tmp_path / "new.csv"), problems=problems, chunk=9)
     assert (tensor(raw.inputs) == 0).all() and raw.places == ("new.csv row 2",)
+    with pytest.warns(RuntimeWarning) as told:
+        problems.warn("new.csv")
+    assert any(
+        "1 values are missing in columns that had none missing" in str(w.message)
+        and "(x 1)" in str(w.message)
+        for w in told
+    )
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x,kind\nten,k1\n10,k1\n")))
     problems = Problems("skip")
     (raw,) = layouts.read_raw(recipe, Plain(), "-", problems=problems, chunk=9)
     assert problems.skipped == ["standard input row 2: column x is 'ten', no finite number"] and len(raw) == 1
     (tmp_path / "new.csv").write_text("kind,x\nk1,10\n,\n")  # as spreadsheets end their exports
-    with pytest.raises(RequestError, match=r"^new.csv row 3: every column is empty; fill one, or leave such"):
+    with pytest.raises(
+        RequestError, match=r"^new.csv row 3: every column is empty; fill one, or leave such out with dataset"
+    ):
         list(layouts.read_raw(recipe, Plain(), str(tmp_path / "new.csv"), problems=Problems("stop"), chunk=9))
     with pytest.raises(RequestError, match="has no column 'kind'"):
         (tmp_path / "new.csv").write_text("x\n1\n")

@@ -11,7 +11,9 @@ from coldstart_cli.errors import RequestError
 
 
 def test_the_first_problem_ends_the_command_unless_they_are_skipped() -> None:
-    with pytest.raises(RequestError, match=r"^a\.csv:3: no label; add one, or leave such out with on_bad=s"):
+    with pytest.raises(
+        RequestError, match=r"^a\.csv:3: no label; add one, or leave such out with dataset.on_bad=s"
+    ):
         Problems("stop").add("a.csv:3", "no label", "add one")
     with pytest.raises(RequestError, match=r"^row 3: no label; add one$"):
         Problems("stop", strict=True).add("row 3", "no label", "add one")

@@ -215,7 +215,7 @@ def _read(reader: _Reader, path: str, on_bad: OnBad) -> _Pool:
     Raises:
         RequestError: for what cannot be read.
     """
-    problems = Problems(on_bad)
+    problems = Problems(on_bad, key="on_bad")
     raws: list[Raw] = list(read_raw(reader.recipe, reader.preprocess, path, problems=problems, chunk=1 << 30))
     problems.warn(path, reader.preprocess.max_length)
     if not raws:

@@ -60,7 +60,7 @@ def predict(predictor: Predictor, path: str, asked: Asked, out: TextIO, *, on_ba
     Raises:
         RequestError: for what cannot be read, or answered.
     """
-    problems = Problems(on_bad)
+    problems = Problems(on_bad, key="on_bad")
     raws = predictor.raws(path, problems=problems, chunk=asked.batch_size)
     answers = _answers(predictor, raws, asked, problems)
     first = next(answers, None)

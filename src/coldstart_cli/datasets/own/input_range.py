@@ -20,20 +20,25 @@ from coldstart_cli.datasets.own.shift import WIDEST, InputRange, Ranges, shift_o
 
 _LOOKED_AT = 2000
 """Examples that tell a range: more hardly widen it."""
-_FEWEST_KNOWN = 20
+_FEWEST_KNOWN = 8
 """Examples below which a range says too little."""
+_SINGLE = 20
+"""Examples from which on the smallest and the largest are kept; of fewer they would give single ones away."""
 
 
 def ranges_of(inputs: Inputs, rows: NDArray[np.integer] | None = None) -> dict[str, InputRange]:
     """The ranges of these inputs, or of some `rows` of them; token ids and masks have none.
 
-    Empty where examples are few: their range says little, and would give single values of them away.
+    Of few examples it is three deviations to either side of the mean, of very few there is none.
     """
     found = {}
     for name, values in _looked_at(inputs, rows).items():
         if len(values) < _FEWEST_KNOWN:
             continue
         low, high = values.amin(0), values.amax(0)
+        if len(values) < _SINGLE:
+            mean, reach = values.mean(0), 3 * values.std(0)
+            low, high = mean - reach, mean + reach
         found[name] = InputRange(n=len(values), low=tuple(low.tolist()), high=tuple(high.tolist()))
     return found
 

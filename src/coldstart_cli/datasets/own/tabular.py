@@ -216,11 +216,13 @@ def raw_rows(
             if wrong is not None:
                 problems.add(place, wrong, "repair it")
                 continue
-            if all(parsed(row[column["name"]])[0] == ABSENT for column in columns):
+            absent = [column for column in columns if parsed(row[column["name"]])[0] == ABSENT]
+            if len(absent) == len(columns):
                 problems.add(place, "every column is empty", "fill one")  # as spreadsheets end their exports
                 continue
             for what, remedy in check_words(columns, row):
                 problems.unfamiliar(place, what, remedy)
+            problems.absent(c["name"] for c in absent if c["kind"] == "number" and not c["missing"])
             read.append(item)
             for name, own in cells.items():
                 own.add(row[name])

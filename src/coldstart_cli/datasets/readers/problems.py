@@ -6,7 +6,8 @@ What could be read and is still to be known of, such as a guess or a text that w
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from coldstart_cli.errors import RequestError
@@ -22,18 +23,20 @@ class Problems:
         on_bad: `stop` at the first, or `skip` them all.
         strict: of values that a caller holds in memory: what is unfamiliar is refused as well, and no message
             speaks of leaving examples out, for each of them is to have its answer.
+        key: what a command calls `on_bad`.
 
     Attributes:
         skipped: what was left out, a line each.
         said: the remarks that `warn` has made on the rest.
     """
 
-    def __init__(self, on_bad: OnBad, *, strict: bool = False) -> None:
-        self.on_bad, self.strict = on_bad, strict
+    def __init__(self, on_bad: OnBad, *, strict: bool = False, key: str = "dataset.on_bad") -> None:
+        self.on_bad, self.strict, self.key = on_bad, strict, key
         self.skipped: list[str] = []
         self.said: list[str] = []
         self._unfamiliar: dict[str, str] = {}
         self._remarks: dict[str, None] = {}
+        self._absent = Counter[str]()
         self._n_texts = self._n_cut = self._enough = 0
         self._n_warned = 0
 
@@ -44,7 +47,7 @@ class Problems:
             RequestError: where the first is to end the command.
         """
         if self.on_bad == "stop":
-            otherwise = "" if self.strict else ", or leave such out with on_bad=skip"
+            otherwise = "" if self.strict else f", or leave such out with {self.key}=skip"
             raise RequestError(f"{place}: {what}; {remedy}{otherwise}")
         self.skipped.append(f"{place}: {what}")
 
@@ -57,6 +60,10 @@ class Problems:
         if self.strict:
             raise RequestError(f"{place}: {what}; {remedy}")
         self._unfamiliar.setdefault(what, place)
+
+    def absent(self, columns: Iterable[str]) -> None:
+        """Counts missing values of columns that had none when they were learned from."""
+        self._absent.update(columns)
 
     def note(self, line: str) -> None:
         """What a reader of results should know of data that are as they should be; it is no warning."""
@@ -93,10 +100,17 @@ class Problems:
                 f"{root}: {self._n_cut:,} of {self._n_texts:,} texts are longer than {max_length} tokens and "
                 f"were cut; {remedy}"
             )
+        if self._absent:
+            first = ", ".join(f"{name} {n:,}" for name, n in self._absent.most_common(_FIRST))
+            more = f", and {len(self._absent) - _FIRST:,} more columns" if len(self._absent) > _FIRST else ""
+            self.remark(
+                f"{root}: {self._absent.total():,} values are missing in columns that had none missing in "
+                f"what was learned from ({first}{more}): each is taken for its column's mean; fill them"
+            )
         self.said += self._remarks
         for line in self._remarks:
             warnings.warn(" ".join(line.split()), RuntimeWarning, stacklevel=2)
-        self._unfamiliar, self._remarks = {}, {}
+        self._unfamiliar, self._remarks, self._absent = {}, {}, Counter()
         self._n_texts = self._n_cut = self._enough = 0
 
 
