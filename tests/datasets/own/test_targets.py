@@ -46,6 +46,37 @@ def test_names_that_differ_are_not_named() -> None:
     warn_of_names(["a", "b"], ["t/a", "t/b", "u/a"])
 
 
+@pytest.mark.parametrize(
+    ("names", "sign", "n"),
+    [
+        (["a;b", "c"], ";", 1),
+        (["a | b", "b", "a|c"], "|", 2),
+        (["a,b", "a", "b"], ",", 1),
+        (["a, b", "b, c", "c, a", "d"], ",", 3),
+        (["['a', 'b']", '["a"]', "a", "b"], ",", 1),
+    ],
+)
+def test_labels_that_list_several_are_named(names: list[str], sign: str, n: int) -> None:
+    expected = (
+        rf"^dataset: {n} labels hold '[{sign}]' as lists of labels do \(.*\) and are classes of their own;"
+    )
+    with pytest.warns(RuntimeWarning, match=expected):
+        warn_of_names(names, names)
+
+
+def test_commas_in_names_and_signs_at_their_ends_make_no_list() -> None:
+    names = ["Buffalo, NY", "Albany, NY", "a;", "|", "(b, c)", "e, e"]
+    warn_of_names(names, names)
+
+
+def test_rows_of_several_ones_are_a_regression_with_a_word() -> None:
+    y = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0]], dtype=np.float32)
+    with pytest.warns(
+        RuntimeWarning, match=r"^y: its rows are zeros and ones with other than a single 1, as of"
+    ):
+        assert classes_or_reals(y, "auto", "y") is y
+
+
 WHOLE = np.array([0.0, 1.0, 2.0] * 4)
 ONE_HOT = np.eye(3)[[0, 1, 2] * 4]
 

@@ -136,6 +136,13 @@ def test_what_unfolds_without_end_or_declares_entities_is_refused(
         bounded.setattr(spreadsheets, "LARGEST_OTHERS", 100)
         with pytest.raises(RequestError, match="it unfolds to more than"):
             read(save({"s": rows}))
+    with monkeypatch.context() as bounded:
+        bounded.setattr(spreadsheets, "MOST_CELLS", 10_000)
+        with pytest.raises(RequestError, match="has more than 1,048,576 rows or 10,000 cells"):
+            read(repacked(save({"s": rows}), part, b'r="A2"', b'r="XFD2"'))
+        bounded.setattr(spreadsheets, "MOST_ROWS", 1000)
+        with pytest.raises(RequestError, match="has more than 1,000 rows"):
+            read(repacked(save({"s": rows}), part, b'<row r="2"', b'<row r="999999999999"'))
     entity = b'<!DOCTYPE w [<!ENTITY x "y">]><worksheet'
     with pytest.raises(RequestError, match=r"sheet1.xml declares what no spreadsheet needs"):
         read(repacked(save({"s": rows}), part, b"<worksheet", entity))

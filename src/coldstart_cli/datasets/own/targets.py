@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -18,6 +18,8 @@ Target = Literal["auto", "class", "real"]
 _FEW = 50
 """Different whole numbers up to which a column of reals may as well be classes."""
 _NAMED = 3
+_BETWEEN = {";": False, "|": False, ",": True}
+"""What stands between labels where several are written as one, and whether other names have it as well."""
 
 
 def label_of(place: str, column: str, value: object, problems: Problems) -> str | None:
@@ -35,12 +37,13 @@ def label_of(place: str, column: str, value: object, problems: Problems) -> str 
 
 
 def warn_of_names(labels: Iterable[str], classes: Sequence[str]) -> None:
-    """Warns of labels that read like no value, and of classes that differ in nothing a person sees.
+    """Warns of labels that read like no value or list others, and of classes that look the same to a person.
 
     Args:
         labels: as the files have them.
         classes: the same once each, with their task where there are tasks.
     """
+    labels = list(labels)
     empty = sorted({label for label in labels if label.lower() in MISSING})
     if empty:
         warnings.warn(
@@ -49,6 +52,7 @@ def warn_of_names(labels: Iterable[str], classes: Sequence[str]) -> None:
             RuntimeWarning,
             stacklevel=2,
         )
+    _warn_of_lists(sorted(set(labels)))
     alike: dict[str, list[str]] = defaultdict(list)
     for name in dict.fromkeys(classes):
         alike[_as_seen(name)].append(name)
@@ -62,6 +66,32 @@ def warn_of_names(labels: Iterable[str], classes: Sequence[str]) -> None:
             RuntimeWarning,
             stacklevel=2,
         )
+
+
+def _warn_of_lists(labels: Sequence[str]) -> None:
+    """Warns of labels such as `a;b`; of `a, b` where all of its parts are labels, alone or in other lists."""
+    known = {label.strip() for label in labels}
+    for sign, of_names in _BETWEEN.items():
+        parts_of = {label: parts for label in labels if len(parts := _parts(label, sign)) > 1}
+        of_lists = Counter(part for parts in parts_of.values() for part in parts)
+        lists = [
+            label
+            for label, parts in parts_of.items()
+            if not of_names or all(part in known or of_lists[part] > 1 for part in parts)
+        ]
+        if lists:
+            warnings.warn(
+                f"dataset: {len(lists)} labels hold {sign!r} as lists of labels do ({_listed(lists)}) "
+                "and are classes of their own; where several are meant, write one (strategies learn one)",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+
+def _parts(label: str, sign: str) -> set[str]:
+    """The different names in a label that may be a list, as JSON or Python writes it or with signs alone."""
+    inside = label[1:-1] if label[:1] + label[-1:] in ("[]", "()", "{}") else label
+    return {part.strip(" '\"") for part in inside.split(sign)} - {""}
 
 
 def classes_or_reals(y: NDArray[Any], target: Target, place: str) -> NDArray[Any]:
@@ -92,6 +122,13 @@ def classes_or_reals(y: NDArray[Any], target: Target, place: str) -> NDArray[Any
         warnings.warn(
             f"{place}: its reals are {kind} and are read as a regression; dataset.target=class reads them as "
             "classes",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    elif y.dtype.kind == "f" and flat.shape[1] > 1 and np.isin(flat, (0, 1)).all():
+        warnings.warn(
+            f"{place}: its rows are zeros and ones with other than a single 1, as of several labels of an "
+            "example, and are read as a regression; write one label of each (strategies learn one)",
             RuntimeWarning,
             stacklevel=2,
         )

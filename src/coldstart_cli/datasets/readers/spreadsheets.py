@@ -25,6 +25,10 @@ LARGEST_SHEETS = 1 << 30
 """Unpacked bytes of all sheets, which are read a row at a time."""
 LARGEST_OTHERS = 256 << 20
 """Unpacked bytes of all else that is parsed, most of it texts, which are held at once."""
+MOST_ROWS = 1 << 20
+"""Of a sheet, by its format; a file may number them as it likes, and those in between would be waited for."""
+MOST_CELLS = 200_000_000
+"""Of a sheet, those without a value that stand before one that has one among them."""
 _SMALL = 1 << 20
 """Bytes up to which a part may be packed as densely as it likes."""
 _CHUNK = 1 << 20
@@ -171,14 +175,16 @@ def _rows(name: str, sheets: list[Any], form: TableFormat, problems: Problems) -
 def _cells(sheets: list[Any]) -> Iterator[tuple[int, Any, Any]]:
     """The number of each row, its cells, and the same with formulas, or none where there are none."""
     rows = zip(*(sheet.iter_rows() for sheet in sheets), strict=True)
-    number = 0
+    number = n_cells = 0
     while True:
         with warnings.catch_warnings():  # of dates that no calendar has, which come as errors
             warnings.simplefilter("ignore")
             found = next(rows, None)
         if found is None:
             return
-        number += 1
+        number, n_cells = number + 1, n_cells + len(found[0])
+        if number > MOST_ROWS or n_cells > MOST_CELLS:
+            raise zipfile.BadZipFile(f"its sheet has more than {MOST_ROWS:,} rows or {MOST_CELLS:,} cells")
         yield number, found[0], found[-1] if len(found) > 1 else ()
 
 
