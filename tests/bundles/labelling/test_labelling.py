@@ -13,7 +13,7 @@ from PIL import Image
 from coldstart_cli.bundles.labelling.labelling import TYPICAL, UNCERTAIN, LabelNextPlan, proposed
 from coldstart_cli.bundles.requests import label_next
 from coldstart_cli.errors import RequestError
-from tests.kit.adapted import adapt
+from tests.kit.adapted import adapt, call
 from tests.kit.places import REPOSITORY
 
 EARLIER = REPOSITORY / "tests" / "data" / "flat_layout" / "bundle"
@@ -106,6 +106,27 @@ def test_images_are_proposed_by_their_files() -> None:
     head, *rows = written("to_label.csv")
     assert head == ["file", "label"] and all(Path(row[0]).is_file() for row in rows) and len(rows) == 2
     assert "its weights are random" in found.said[0]
+
+
+def test_images_that_a_list_names_are_proposed_and_read_back_with_their_labels(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("images").mkdir()
+    for i in (0, 2, 5):
+        Image.new("L", (16, 16), 40 * i).save(f"images/{i}.png")
+    Path("images/pool.csv").write_text("file\n0.png\n2.png\n5.png\n")
+    asked = ["dataset=image_folder", "model=conv4", "hardware=cpu"]
+    found = label_next([*asked, "input=images/pool.csv", "n=3"], [])
+    _, *rows = written("to_label.csv")
+    assert found.pool == 3 and {row[0] for row in rows} == {"images/0.png", "images/2.png", "images/5.png"}
+    filled = [f"{file},{'dark' if i % 2 else 'light'}" for i, (file, _) in enumerate(rows)]
+    Path("to_label.csv").write_text("\n".join(["file,label", *filled]) + "\n")
+    settings = ("strategy=nearest_centroid", "untrained=true", "dataset.root=to_label.csv", "bundle=b")
+    code, out, err = call(capsys, "adapt", *asked, *settings)
+    assert code == 0, err
+    assert "2 classes, 3 examples" in out
+    code, out, err = call(capsys, "evaluate", "bundle=b", "input=to_label.csv", "label_column=label")
+    assert code == 0 and "b on to_label.csv: 3 rows of 2 classes" in out, err
 
 
 def test_what_cannot_be_read_is_refused_in_a_line() -> None:
