@@ -22,6 +22,7 @@ from tests.choosing.conftest import QUICK, TABLE
             r"^candidates: logistc is not in candidates/vectors; did you mean logistic",
         ),
         (["dataset=glyphs"], r"^dataset: glyphs is not data of your own"),
+        (["dataset=text", "time_minute=2"], r"^time_minute: there is no such key; did you mean time_minutes"),
         (["dataset.root=gone.csv"], r"^dataset.root: gone.csv is not there"),
         (["runs=[gone]"], r"^run: gone"),
         (["p95_ms=0.000001"], r"^choose: no candidate is left \(logistic: it takes .* p95_ms allows 1e-06"),

@@ -153,6 +153,14 @@ def test_one_class_is_no_task(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (("export", "bundle=b", "input=points.npz", "format=exe"), "format: 'exe' is not a valid choice"),
         (("adapt", *SMALL, "dataset=sinusoid"), "dataset: sinusoid is not data of your own"),
+        (
+            ("adapt", "dataset.root=points.npz"),
+            "dataset: none is named that reads dataset.root; choose dataset=",
+        ),
+        (
+            ("adapt", *SMALL, "keep_version=2"),
+            "keep_version: there is no such key; did you mean keep_versions?",
+        ),
         (("adapt", "run=absent", "dataset=arrays"), "run: absent is not a run directory"),
         (("adapt", *SMALL, "dataset=arrays", "dataset.root=points.npz", "steps=-1"), "adapt.steps: -1"),
     ],

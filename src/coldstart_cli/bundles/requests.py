@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from coldstart_cli.config import composition
 from coldstart_cli.config.candidate_files import Preference, candidates_file, candidates_in
 from coldstart_cli.config.typed import quoted
 from coldstart_cli.datasets.own.kinds import are_vectors, kind_of
-from coldstart_cli.errors import RequestError
+from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.experiment.requests import changed_config, left_as_found
 from coldstart_cli.files.durable import flat
 from coldstart_cli.runs.run import Run
@@ -232,7 +233,12 @@ def composed(
     runs = [Path(word.partition("=")[2]) for word in overrides if word.startswith("run=")]
     rest = [word for word in words if word not in own and not word.startswith("run=")]
     of = Run(run or runs[-1]) if run is not None or runs else None
-    with composition.environment_hidden():
+    if of is None and _unread(rest):
+        raise RequestError(
+            "dataset: none is named that reads dataset.root; choose dataset=text, tabular, image_folder or "
+            "arrays"
+        )
+    with composition.environment_hidden(), keys_named(rest, keys):
         if of is None:
             points = list(islice(composition.points([*folders, *rest]), 2))
             if len(points) > 1:
@@ -246,6 +252,24 @@ def composed(
             config["dataset"] = _as_the_run_names_it(config["dataset"], of.config["dataset"], rest)
         values = composition.values_of("adapt", own)
     return config, values if bundle is None else {**values, "bundle": str(bundle)}, of
+
+
+@contextmanager
+def keys_named(words: Sequence[str], own: Iterable[str]) -> Iterator[None]:
+    """A misspelt key without a dot is one of the command's own: those are then suggested, not a run's."""
+    try:
+        yield
+    except RequestError as error:
+        for key in (word.partition("=")[0] for word in words):
+            if key.isidentifier() and str(error).startswith(f"{key}: there is no such key"):
+                raise RequestError(f"{key}: there is no such key; {suggestion(key, own)}") from error
+        raise
+
+
+def _unread(words: Sequence[str]) -> bool:
+    """Whether words name a place of data and nothing that reads it."""
+    of_data = any(word.startswith(("dataset=", "experiment=", "+experiment=")) for word in words)
+    return not of_data and any(word.startswith("dataset.root=") for word in words)
 
 
 def _model_for(config: Mapping[str, Any], words: Sequence[str]) -> list[str]:

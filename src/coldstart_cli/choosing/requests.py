@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coldstart_cli.bundles.requests import composed, standardised
+from coldstart_cli.bundles.requests import composed, keys_named, standardised
 from coldstart_cli.config import composition
 from coldstart_cli.config.candidate_files import Candidate, candidates_file, candidates_in
 from coldstart_cli.config.typed import quoted
@@ -68,7 +68,8 @@ def _asked(words: Sequence[str], config_dirs: Sequence[str]) -> tuple[list[Compo
 
     plan = plan_of(values)
     made = []
-    node, kind = _data(rest, config_dirs)
+    with keys_named(rest, keys):
+        node, kind = _data(rest, config_dirs)
     for one in [*_named(kind, plan, config_dirs), *_of_runs(plan)]:
         config, values, run = composed(_words(one, rest, node), config_dirs, run=one.run, bundle=None)
         made.append(Composed(one, config, adapting.plan_of(values), run))

@@ -101,11 +101,12 @@ class Problems:
                 f"were cut; {remedy}"
             )
         if self._absent:
-            first = ", ".join(f"{name} {n:,}" for name, n in self._absent.most_common(_FIRST))
-            more = f", and {len(self._absent) - _FIRST:,} more columns" if len(self._absent) > _FIRST else ""
+            named = [f"{name} {n:,}" for name, n in self._absent.most_common()]
+            others = f", and {len(named) - _FIRST:,} more columns" if len(named) > _FIRST else ""
             self.remark(
-                f"{root}: {self._absent.total():,} values are missing in columns that had none missing in "
-                f"what was learned from ({first}{more}): each is taken for its column's mean; fill them"
+                f"{root}: {self._absent.total():,} values are missing in columns that had none missing in what "
+                f"was learned from ({', '.join(named[:_FIRST])}{others}): each is taken for its column's mean; "
+                "fill them"
             )
         self.said += self._remarks
         for line in self._remarks:
