@@ -120,6 +120,8 @@ def test_columns_and_classes_that_are_not_there_are_refused(values: dict[str, An
         assert image_folder(Plain(), **{**values, "exclude": ["b"]}).labelled.classes == ("a",)
     with pytest.raises(RequestError, match=r"^dataset.file_list: data is no CSV.* file by its name"):
         image_folder(Plain(), **{**values, "file_list": "data"})
+    with pytest.raises(RequestError, match=r"^dataset.file_list: list.csv \(dataset.root\) is a table too"):
+        image_folder(Plain(), **{**values, "root": "list.csv"})
 
 
 def test_a_table_is_a_list_and_a_folder_is_none(values: dict[str, Any]) -> None:

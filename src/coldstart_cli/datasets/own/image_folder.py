@@ -244,7 +244,11 @@ def _found(root: str | None, recipe: ImageRecipe, problems: Problems) -> Files:
     """The images and what is said of them, by the folders that they lie in or by a list."""
     place = None if root is None else Path(root).expanduser()
     table = None if recipe.file_list is None else Path(recipe.file_list).expanduser()
-    if table is None and place is not None and is_list(place):
+    if place is not None and is_list(place):
+        if table is not None:
+            raise RequestError(
+                f"dataset.file_list: {place} (dataset.root) is a table too; leave one of them out"
+            )
         place, table = place.parent, place
     if table is not None:
         folder = table.parent if place is None else _folder(str(place))
