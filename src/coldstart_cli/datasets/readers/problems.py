@@ -102,7 +102,7 @@ class Problems:
             )
         if self._absent:
             named = [f"{name} {n:,}" for name, n in self._absent.most_common()]
-            others = f", and {len(named) - _FIRST:,} more columns" if len(named) > _FIRST else ""
+            others = f", and {len(named) - _FIRST:,} more" if len(named) > _FIRST else ""
             self.remark(
                 f"{root}: {self._absent.total():,} values are missing in columns that had none missing in what "
                 f"was learned from ({', '.join(named[:_FIRST])}{others}): each is taken for its column's mean; "
