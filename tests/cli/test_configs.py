@@ -75,14 +75,14 @@ def test_ls_reads_folders_of_ones_own(own: Path, capsys: pytest.CaptureFixture[s
 def test_plugins_are_found_without_being_imported(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package = tmp_path / "site" / "their_package"
+    package = tmp_path / "site" / "package_of_a_plugin"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise SystemExit('imported')")
     own.rename(package / "conf")
     information = tmp_path / "site" / "theirs-1.0.dist-info"
     information.mkdir()
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
-    (information / "entry_points.txt").write_text("[coldstart.plugins]\ntheirs = their_package\n")
+    (information / "entry_points.txt").write_text("[coldstart.plugins]\ntheirs = package_of_a_plugin\n")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     assert catalog.plugin_confs() == [package / "conf"]
     assert catalog.find("strategy=mine", catalog.search_roots()).path.parent.parent == package / "conf"

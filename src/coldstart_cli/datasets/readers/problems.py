@@ -104,9 +104,8 @@ class Problems:
             named = [f"{name} {n:,}" for name, n in self._absent.most_common()]
             others = f", and {len(named) - _FIRST:,} more" if len(named) > _FIRST else ""
             self.remark(
-                f"{root}: {self._absent.total():,} values are missing in columns that had none missing in what "
-                f"was learned from ({', '.join(named[:_FIRST])}{others}): each is taken for its column's mean; "
-                "fill them"
+                f"{root}: {self._absent.total():,} values are missing in columns that had none missing "
+                f"before ({', '.join(named[:_FIRST])}{others}): each is taken for its column's mean; fill them"
             )
         self.said += self._remarks
         for line in self._remarks:
