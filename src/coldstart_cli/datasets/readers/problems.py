@@ -105,7 +105,7 @@ class Problems:
             others = f", and {len(named) - _FIRST:,} more" if len(named) > _FIRST else ""
             self.remark(
                 f"{root}: {self._absent.total():,} values are missing in columns that had none missing "
-                f"before ({', '.join(named[:_FIRST])}{others}): each is taken for its column's mean; fill them"
+                f"before ({', '.join(named[:_FIRST])}{others}): each is read as its column's mean; fill them"
             )
         self.said += self._remarks
         for line in self._remarks:
