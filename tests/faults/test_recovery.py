@@ -522,7 +522,8 @@ def test_long_runs_grow_in_nothing(processes: Processes, tmp_path: Path, tries: 
         told = [row for row in rows if row["phase"] == phase]
         assert len(told) >= least
         warm, last = told[1:4], told[-3:]  # a median of three: one slow moment of the machine is no growth
-        for what, share in (("memory", 1.05), ("files", 1.0), ("seconds", 1.25 if tries.full else 2.0)):
+        # Seconds in full alone: those of 8 tasks are half a millisecond, which a busy neighbour doubles.
+        for what, share in [("memory", 1.05), ("files", 1.0), *([("seconds", 1.25)] if tries.full else [])]:
             before, after = (sorted(row[what] for row in part)[1] for part in (warm, last))
             if after > share * before:
                 tries.failures.append(f"{phase}: {what} grew from {before} to {after}")
