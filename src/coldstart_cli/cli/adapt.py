@@ -190,9 +190,7 @@ def _without_program(bundle: str, since: int) -> list[str]:
     if program.held(Path(bundle)) or not program.held(Path(bundle, "versions", str(since))):
         return []
     again = f"coldstart export bundle={shlex.quote(bundle)} inside=true"
-    return [
-        f"the ONNX of version {since} answers as that one did and is not in this one; {again} makes it anew"
-    ]
+    return [f"predict needs torch again: the ONNX of version {since} is not this one's; {again} makes it"]
 
 
 def _on_the_same_rows(found: Changed) -> str:

@@ -65,7 +65,7 @@ def run(arguments: Namespace) -> int:
     streams.set_up()
     from coldstart_cli.bundles.bundle import Bundle
     from coldstart_cli.bundles.exporting import exporting
-    from coldstart_cli.bundles.exporting.export_probe import probes, raw_probe
+    from coldstart_cli.bundles.exporting.export_probe import probes
     from coldstart_cli.bundles.kept.versions import whose
     from coldstart_cli.cli.inputs import check_there
     from coldstart_cli.core.tasks import n_examples
@@ -82,24 +82,10 @@ def run(arguments: Namespace) -> int:
     file = Path(values["file"]) if "file" in values else beside
     if values.get("inside") == "true":
         return _inside(bundle, values)
-    if form == "peft":
-        n = exporting.export_peft(bundle, file)
-        print(f"{file}: peft, {n:,} low-rank weights of {bundle.card.build.model['path']}")
-        return 0
     if "input" in values:
         check_there(values["input"])
-    if form == "mlflow":
-        from coldstart_cli.bundles.exporting.mlflow_model import export_mlflow
-
-        n = export_mlflow(bundle, file, raw_probe(bundle, values.get("input")))
-        print(f"{file}: a model of MLflow, without a pickle; mlflow.pyfunc.load_model reads it")
-        print(f"its {n} answers to the first inputs are those of predict")
-        return 0
-    if form == "huggingface":
-        from coldstart_cli.bundles.exporting.huggingface import export_huggingface
-
-        name, worst = export_huggingface(bundle, file, probes(bundle, values.get("input")))
-        print(f"{file}: {name}, whose softmax is calibrated; largest difference from predict: {worst:.2g}")
+    if form in _OF_OTHERS:
+        _OF_OTHERS[form](bundle, file, values.get("input"))
         return 0
     check_output(file, "file")
     inputs = probes(bundle, values.get("input"))
@@ -129,3 +115,31 @@ def _inside(bundle: Bundle, values: Mapping[str, str]) -> int:
     print(f"{bundle.path}: holds its predictor as onnx; coldstart predict answers by it without torch")
     print(f"largest difference from predict on {n} inputs: {worst:.2g}")
     return 0
+
+
+def _peft(bundle: Bundle, file: Path, asked: str | None) -> None:
+    from coldstart_cli.bundles.exporting import exporting
+
+    n = exporting.export_peft(bundle, file)
+    print(f"{file}: peft, {n:,} low-rank weights of {bundle.card.build.model['path']}")
+
+
+def _mlflow(bundle: Bundle, file: Path, asked: str | None) -> None:
+    from coldstart_cli.bundles.exporting.export_probe import raw_probe
+    from coldstart_cli.bundles.exporting.mlflow_model import export_mlflow
+
+    n = export_mlflow(bundle, file, raw_probe(bundle, asked))
+    print(f"{file}: a model of MLflow, without a pickle; mlflow.pyfunc.load_model reads it")
+    print(f"its {n} answers to the first inputs are those of predict")
+
+
+def _huggingface(bundle: Bundle, file: Path, asked: str | None) -> None:
+    from coldstart_cli.bundles.exporting.export_probe import probes
+    from coldstart_cli.bundles.exporting.huggingface import export_huggingface
+
+    name, worst = export_huggingface(bundle, file, probes(bundle, asked))
+    print(f"{file}: {name}, whose softmax is calibrated; largest difference from predict: {worst:.2g}")
+
+
+_OF_OTHERS = {"peft": _peft, "mlflow": _mlflow, "huggingface": _huggingface}
+"""Formats of others, and what writes them: (bundle, folder, inputs to compare on)."""

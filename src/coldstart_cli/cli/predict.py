@@ -144,7 +144,14 @@ def _predictor(folder: Path, runtime: str) -> Bundle | OnnxPredictor:
             print(f"answered by torch: {remedy}, by which this bundle would start sooner", file=sys.stderr)
     from coldstart_cli.bundles.bundle import Bundle
 
-    return Bundle.load(folder)
+    bundle = Bundle.load(folder)
+    if runtime != "torch" and program.lost(folder, bundle.card):
+        print(
+            "answered by torch: the program that the card names is gone; coldstart export inside=true "
+            "makes it anew",
+            file=sys.stderr,
+        )
+    return bundle
 
 
 def _form(arguments: Namespace, output: Path | None) -> str:

@@ -170,6 +170,15 @@ def test_without_the_runtime_torch_answers_and_says_what_is_missing(
     assert code == 2 and err.startswith("runtime: no_such_runtime is not installed")
 
 
+def test_a_program_that_is_gone_is_missed_aloud(inside: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    (place,) = Path("b").glob("predictor-*.onnx")
+    place.unlink()
+    code, out, err = call(capsys, "predict", "bundle=b", "input=new.txt")
+    assert code == 0 and out.count("\n") == len(TEXTS)
+    assert "answered by torch: the program that the card names is gone; coldstart export inside=true" in err
+    assert "is gone" not in call(capsys, "predict", "bundle=b", "input=new.txt", "runtime=torch")[2]
+
+
 def test_an_adaptation_leaves_the_program_with_the_version_that_it_is_of(
     inside: Bundle, tiny_bert: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -178,6 +187,7 @@ def test_an_adaptation_leaves_the_program_with_the_version_that_it_is_of(
         file.write("w3 w4 w5,c0\n")
     assert main(["adapt", *words_of(tiny_bert), "dataset.root=texts.csv", "bundle=b"]) == 0
     assert not program.held(Path("b")) and program.held(Path("b/versions/1"))
+    assert "predict needs torch again: the ONNX of version 1 is not this one's" in capsys.readouterr().out
     code, _, err = call(capsys, "predict", "bundle=b", "input=new.txt", "runtime=onnxruntime")
     assert code == 2 and "the bundle holds no program; coldstart export inside=true puts one in" in err
     code, out, err = call(capsys, "predict", "bundle=b/versions/1", "input=new.txt", "runtime=onnxruntime")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coldstart_cli.bundles.kept import folder
+from coldstart_cli.bundles.kept.card import Card
 from coldstart_cli.bundles.predicting.prediction import Answered, Prediction
 from coldstart_cli.datasets.own.raw import Raw
 from coldstart_cli.datasets.own.raw_text import TextRecipe, raw_texts
@@ -163,3 +164,8 @@ def missing() -> str | None:
 def held(path: Path) -> bool:
     """Whether a bundle's folder holds a program, which is not looked at."""
     return path.is_dir() and any(path.glob("predictor-*.onnx"))
+
+
+def lost(path: Path, card: Card) -> bool:
+    """Whether the card names a program and the folder holds none."""
+    return any(name.endswith(".onnx") for name in card.files or ()) and not held(path)
