@@ -87,6 +87,23 @@ def test_source_refusal_gives_the_reason() -> None:
     assert "need 20 + " in refused
 
 
+@pytest.mark.parametrize(("asked", "n"), [("null", 4), ("2", 2), ("0", 0)])
+def test_source_tasks_may_be_fewer_than_new_ones(asked: str, n: int) -> None:
+    experiment = made("evaluation.n_tasks=4", f"evaluation.n_source_tasks={asked}")
+    records, _ = evaluated(experiment)
+    tasks = {split: {r.task for r in records if r.split == split} for split in ("new", "source_test")}
+    assert (len(tasks["new"]), len(tasks["source_test"])) == (4, n)
+    refused = source_refusal(experiment.source, experiment.evaluation, 1, True)
+    assert refused == ("evaluation.n_source_tasks is 0" if n == 0 else None)
+
+
+def test_plan_refuses_one_source_task() -> None:
+    with pytest.raises(
+        RequestError, match=r"^evaluation\.n_source_tasks: one task has no interval; give 0, or"
+    ):
+        made("evaluation.n_source_tasks=1")
+
+
 def test_plan_refuses_a_limit_on_times_that_are_not_measured() -> None:
     expected = r"^evaluation\.batch_sizes: 1 is missing, to which budget\.p95_ms refers; add it$"
     with pytest.raises(RequestError, match=expected):

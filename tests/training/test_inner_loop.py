@@ -162,3 +162,10 @@ def test_clipped_gradients_equal_torchs(most: float) -> None:
     torch.optim.SGD(expected, 0.1).step()
     for name, weight in zip(start, expected, strict=True):
         torch.testing.assert_close(moved[name], weight.detach())
+
+
+def test_adam_reads_gradients_and_weights_by_their_strides() -> None:
+    """The kernel walks through memory; a transposed gradient must not be read in its order."""
+    weight, gradient = torch.randn(3, 4).t().requires_grad_(), torch.randn(3, 4).t()
+    moved, _ = adam(0.1, beta1=0.9)({"w": weight}, {"w": gradient}, {})
+    torch.testing.assert_close(moved["w"], (weight - 0.1 * gradient.sign()).detach(), atol=1e-4, rtol=0)

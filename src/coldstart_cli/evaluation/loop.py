@@ -26,7 +26,8 @@ class EvaluationPlan:
     """How a trained strategy, and the baseline beside it, are evaluated.
 
     Attributes:
-        n_tasks: number of new tasks, and of held-out source tasks.
+        n_tasks: number of new tasks.
+        n_source_tasks: number of held-out source tasks, for the gap; None for as many, 0 for none.
         n_way, n_query, n_unlabelled: their shape; None for the data set's.
         k_shots: labels per class (regression: per task); one evaluation for each. At 0 there is no
             baseline, which would have nothing to learn from.
@@ -46,10 +47,11 @@ class EvaluationPlan:
         budget: limits on what the predictor may cost.
 
     Raises:
-        ValueError: where a limit refers to a batch size that is not measured.
+        ValueError: where a limit refers to a batch size that is not measured, and for one source task.
     """
 
     n_tasks: Annotated[int, Ge(2)]
+    n_source_tasks: Annotated[int, Ge(0)] | None
     n_way: Annotated[int, Ge(2)] | None
     n_query: Annotated[int, Ge(1)] | None
     n_unlabelled: Annotated[int, Ge(0)] | None
@@ -68,7 +70,14 @@ class EvaluationPlan:
     timed_seconds: Annotated[float, Gt(0)]
     budget: Budget
 
+    @property
+    def of_source(self) -> int:
+        """How many held-out source tasks there are."""
+        return self.n_tasks if self.n_source_tasks is None else self.n_source_tasks
+
     def __post_init__(self) -> None:
+        if self.n_source_tasks == 1:
+            raise ValueError("n_source_tasks: one task has no interval; give 0, or 2 and more")
         timed = sorted({"p50_ms", "p95_ms"} & self.budget.limits.keys())
         if timed and BATCH not in self.batch_sizes:
             raise ValueError(f"batch_sizes: {BATCH} is missing, to which budget.{timed[0]} refers; add it")
@@ -200,7 +209,7 @@ def _jobs(
             if not own:
                 yield _Job(role, "validation", k, shaped, plan.n_selection_tasks, steps)
             if role == "strategy" and source_refusal(source, plan, k, trained_on_source) is None:
-                yield _Job(role, "source_test", k, shaped, plan.n_tasks, steps, own)
+                yield _Job(role, "source_test", k, shaped, plan.of_source, steps, own)
             yield _Job(role, "new", k, shaped, plan.n_tasks, steps, own)
 
 
@@ -237,6 +246,8 @@ def source_refusal(
     """Why there are no held-out source tasks to compare with the new ones, or None where there are."""
     if not trained_on_source:
         return "the run was trained on other data"
+    if plan.n_source_tasks == 0:
+        return "evaluation.n_source_tasks is 0"
     return source.refusal("source_test", shape_of(source, plan, k_shot))
 
 

@@ -135,7 +135,8 @@ def _evaluation_seconds(experiment: Experiment) -> tuple[float, Task]:
             scored(strategy, task, Adaptations(steps, experiment.hardware, beside=role == "strategy"))
             # The strategy is scored on new and on held-out source tasks; each variant on the validation
             # tasks.
-            n = (2 if role == "strategy" else 1) * plan.n_tasks + len(variants) * plan.n_selection_tasks
+            n = plan.n_tasks + len(variants) * plan.n_selection_tasks
+            n += plan.of_source if role == "strategy" else 0
             seconds += (time.perf_counter() - before) * n
     assert task is not None  # k_shots is never empty
     return seconds, task

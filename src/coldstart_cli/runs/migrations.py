@@ -122,7 +122,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "coldstart_cli.strategies.ccsa": _HEAD,
     "coldstart_cli.strategies.coral": _HEAD,
     "coldstart_cli.strategies.mmd": {"unbiased": False, **_HEAD},
-    "coldstart_cli.evaluation.EvaluationPlan": {"ablate": False},
+    "coldstart_cli.evaluation.EvaluationPlan": {"ablate": False, "n_source_tasks": None},
 }
 """class -> keys that it has gained since, with the values that change nothing: a hash leaves them out there.
 

@@ -8,11 +8,12 @@ task's gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam as torch_adam
 
 from coldstart_cli.core.tasks import Examples
 from coldstart_cli.tracing import recorder
@@ -20,7 +21,9 @@ from coldstart_cli.tracing import recorder
 Weights = dict[str, Tensor]
 State = dict[str, Any]
 Rule = Callable[[Weights, Weights, State], tuple[Weights, State]]
-"""(weights, gradients, state) -> (new weights, new state); the first state is empty. Pure."""
+"""(weights, gradients, state) -> (new weights, new state); the first state is empty.
+
+The weights and gradients that it is given stay as they are; a state is its own, to change in place."""
 
 
 def descend(
@@ -95,29 +98,42 @@ def sgd_by_step(rates: Mapping[str, Tensor]) -> Rule:
 
 
 def adam(lr: float | Callable[[int], float], *, beta1: float) -> Rule:
-    """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1), beta2 and epsilon as published.
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1) by torch's own kernel.
 
-    Published with beta1 = 0.9; without momentum, beta1 = 0, it is the rule of Reptile's inner steps. `lr` may
-    be a schedule: the rate of steps 0, 1, ...
+    Beta2 and epsilon are as published, and so is beta1 = 0.9; without momentum, beta1 = 0, it is the rule of
+    Reptile's inner steps. `lr` may be a schedule: the rate of steps 0, 1, ... The new weights cannot be
+    differentiated by the old ones.
     """
-    beta2, epsilon = 0.999, 1e-8
 
     def rule(weights: Weights, gradients: Weights, state: State) -> tuple[Weights, State]:
+        recorder.refuse("Adam changes its means in place")
+        # All contiguous: the kernel walks through memory, whatever the strides are.
+        moved, given = _apart(weights.values()), [g.contiguous() for g in gradients.values()]
         if not state:
-            zeros = {name: torch.zeros_like(g) for name, g in gradients.items()}
-            # Zeros bias the first means towards 0; the powers of beta below correct that.
-            state = {"mean": zeros, "square": zeros, "step": 0}
-        step = state["step"] + 1
-        mean = {n: beta1 * state["mean"][n] + (1 - beta1) * g for n, g in gradients.items()}
-        square = {n: beta2 * state["square"][n] + (1 - beta2) * g * g for n, g in gradients.items()}
-        rate = lr(step - 1) if callable(lr) else lr
-        scale, root = rate / (1 - beta1**step), (1 - beta2**step) ** 0.5
-        # Corrections of bias in scale and root, in torch's order of operations, so that rounding agrees
-        # with it.
-        moved = {n: w - scale * mean[n] / (square[n].sqrt() / root + epsilon) for n, w in weights.items()}
-        return moved, {"mean": mean, "square": square, "step": step}
+            means, squares = ([torch.zeros_like(g) for g in given] for _ in range(2))
+            counts = [torch.zeros((), device=g.device) for g in given]
+            state = {"means": means, "squares": squares, "counts": counts, "step": 0}
+        torch_adam(
+            moved,
+            given,
+            *(state["means"], state["squares"], [], state["counts"]),
+            fused=True,
+            amsgrad=False,
+            beta1=beta1,
+            beta2=0.999,
+            lr=lr(state["step"]) if callable(lr) else lr,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
+        after = {name: w.requires_grad_() for name, w in zip(weights, moved, strict=True)}
+        return after, {**state, "step": state["step"] + 1}
 
     return rule
+
+
+def _apart(tensors: Iterable[Tensor]) -> list[Tensor]:
+    return [tensor.detach().clone(memory_format=torch.contiguous_format) for tensor in tensors]
 
 
 def apart(prefixes: tuple[str, ...], theirs: Rule, others: Rule) -> Rule:

@@ -80,10 +80,26 @@ def test_adaptation_takes_the_same_steps_on_the_support_set_alone(experiment: Ma
         torch.testing.assert_close(changed[name], value.detach(), rtol=1e-6, atol=1e-8)
 
 
+def test_without_a_batch_size_every_step_on_a_new_task_sees_every_label(experiment: Make) -> None:
+    strategy, made = made_with(experiment)
+    support = made.source.tasks("new", [0])[0].support
+    ordered = canonical(support)
+    end = trained(strategy, ordered.inputs, ordered.targets, len(ordered), 2, support.seed)  # type: ignore[arg-type]
+    changed = next(islice(strategy.adapt(support), 2, None)).changed
+    for name, value in end.network.named_parameters():
+        torch.testing.assert_close(changed[name], value.detach(), rtol=1e-5, atol=1e-7)
+
+
 def test_carried_mean_squares_are_those_that_the_tasks_end_with(experiment: Make) -> None:
     """Two outer steps of one task each at epsilon 1: the authors' loop, one Adam for all tasks."""
     own = ("strategy.outer_lr=1.0", "strategy.carry_state=true", "strategy.meta_batch_size=1")
-    strategy, made = made_with(experiment, *own, "strategy.inner_batch_size=5", "training.steps=1000000")
+    strategy, made = made_with(
+        experiment,
+        *own,
+        "strategy.inner_batch_size=5",
+        "strategy.adapt_batch_size=5",
+        "training.steps=1000000",
+    )
     theirs = copy.deepcopy(strategy.network)
     adam = torch.optim.Adam(theirs.parameters(), 0.01, betas=(0.0, 0.999))
     for task in made.source.tasks("train", range(2)):

@@ -18,6 +18,7 @@ from annotated_types import Ge
 from torch import Tensor
 from torch.nn import functional as F
 
+from coldstart_cli.core.measured import Measured
 from coldstart_cli.core.tasks import (
     Adapted,
     Examples,
@@ -110,8 +111,8 @@ def adapt_between(
     """Yields before the first step and after each.
 
     The classification loss is the source batch's under the source's head plus the labelled batch's under
-    the task's. The note `distance` is measured on the same examples after every step, so that its fall
-    does not depend on the batch.
+    the task's. The note `distance` is measured on the same examples after every step that is scored, so that
+    its fall does not depend on the batch.
 
     Args:
         step_loss: what a step lowers, classification loss included.
@@ -135,17 +136,18 @@ def adapt_between(
         classification = _classification(support, weights, domains)
         return step_loss(classification, weights, domains, next(counted))
 
+    @torch.no_grad()
+    def measured(weights: Weights) -> float:
+        return float(distance(_features(network, support, weights, *yardstick)))
+
     rule = rule_of(between)
     # Everything that moves is one mapping: encoder, heads, and what a strategy adds.
     moving = {name: w.detach().requires_grad_() for name, w in (weights | dict(extra)).items()}
     for adapted in descend(loss, moving, rule, second_order=False):
-        notes: dict[str, float] = {}
-        with torch.no_grad():
-            if len(memory):
-                notes = {"distance": float(distance(_features(network, support, adapted, *yardstick)))}
+        apart = Measured("distance", partial(measured, adapted)) if len(memory) else {}
         changed = {n: w.detach() for n, w in adapted.items() if n.startswith("encoder.")}
         changed |= {f"head.{n}": w.detach() for n, w in _task_head(support, adapted).items()}
-        yield Adapted(partial(Predictor, task_network, changed), changed, notes)
+        yield Adapted(partial(Predictor, task_network, changed), changed, apart)
 
 
 def source_outputs(weights: Weights, features: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
+from coldstart_cli.core.measured import Measured
 from coldstart_cli.core.tasks import Adapted, Inputs, Support
 from coldstart_cli.models.network import Network, Predictor
 from coldstart_cli.strategies.building_blocks.source_classifier import head_for
@@ -63,6 +64,10 @@ def fine_tuned(
         assert pool is not None
         return support.objective.divergence(read(moving, pool), soft.outputs(), soft.temperature)
 
+    @torch.no_grad()
+    def measured(moving: Weights) -> float:
+        return float(divergence(moving))
+
     def loss(moving: Weights) -> Tensor:
         terms = []
         if labelled is not None:
@@ -74,10 +79,7 @@ def fine_tuned(
     steps = descend(loss, moving, rule, second_order=False)
     for step, adapted in enumerate(islice(steps, 1) if labelled is None and soft is None else steps):
         changed = {name: w.detach() for name, w in adapted.items()}
-        notes = {}
-        if soft is not None and step > 0:
-            with torch.no_grad():
-                notes = {"distance": float(divergence(changed))}
+        notes = Measured("distance", partial(measured, changed)) if soft is not None and step > 0 else {}
         yield Adapted(partial(Predictor, tuned, changed), changed, notes)
 
 

@@ -62,7 +62,8 @@ class Reptile(Strategy):
             optimizer is not used then. None: epsilon is the run's optimizer.
         carry_state: hand mean squares on; without, every task starts with fresh ones.
         inner_batch_size: examples of one of these steps, drawn without replacement.
-        adapt_batch_size: examples of one step on a new task.
+        adapt_batch_size: examples of one step on a new task; None: all of them. The paper's 5 are
+            the whole of a 5-way 1-shot task; of larger ones few steps of so few do not see every label.
         inner: see `InnerSteps`.
     """
 
@@ -79,7 +80,7 @@ class Reptile(Strategy):
         outer_lr: Annotated[float, Gt(0), Le(1)] | None,
         carry_state: bool,
         inner_batch_size: Annotated[int, Ge(1)],
-        adapt_batch_size: Annotated[int, Ge(1)],
+        adapt_batch_size: Annotated[int, Ge(1)] | None,
         **inner: Unpack[InnerSteps],
     ) -> None:
         super().__init__()
@@ -119,9 +120,9 @@ class Reptile(Strategy):
         )
 
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
-        """The same steps, on mini-batches of `adapt_batch_size`."""
+        """The same steps, on batches of `adapt_batch_size`."""
         examples = canonical(support)
-        drawn = batches(len(examples), self.adapt_batch_size, support.seed)
+        drawn = batches(len(examples), self.adapt_batch_size or len(examples), support.seed)
 
         def loss(weights: Weights) -> Tensor:
             batch = examples.take(next(drawn))
