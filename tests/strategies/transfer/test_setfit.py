@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from coldstart_cli.core.tasks import Task
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import Experiment
-from coldstart_cli.strategies.transfer.frozen_features import logistic_regression
+from coldstart_cli.strategies.building_blocks.logistic_regression import logistic_regression
 from coldstart_cli.strategies.transfer.setfit import SetFit, cosine_similarity_loss, drawn_pairs
 from coldstart_cli.training.inner_loop import canonical
 from coldstart_cli.training.randomness import step_seed

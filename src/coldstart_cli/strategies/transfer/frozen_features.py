@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from coldstart_cli.core.tasks import Adapted, Inputs, Strategy, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, linear_head
 from coldstart_cli.strategies.building_blocks.centred import Centred
+from coldstart_cli.strategies.building_blocks.logistic_regression import logistic_regression
 from coldstart_cli.strategies.building_blocks.names import Known, Named, ablations_of_names, known
 from coldstart_cli.strategies.building_blocks.prototypes import NearestCentroidPredictor, prototypes
 from coldstart_cli.strategies.building_blocks.source_classifier import fit_classifier, fit_with_mean
@@ -216,50 +217,3 @@ def chosen_C(own: Known, n_classes: int, candidates: Sequence[float], seed: int)
 def _taken(own: Known, rows: Tensor) -> Known:
     weights = None if own.weights is None else own.weights[rows]
     return Known(own.features[rows], own.targets[rows], weights, own.n_names)
-
-
-def logistic_regression(
-    features: Tensor, targets: Tensor, n_classes: int, C: float, weights: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """The minimum of sum_i w_i CE(W x_i + b, y_i) + |W|^2 / (2 C); the bias is not penalised.
-
-    By L-BFGS from zero, on the CPU in double precision, whatever the features' type: for a few examples
-    this takes less time than a GPU would save.
-
-    Args:
-        features: (n, feature_dim).
-        targets: (n,) class ids.
-        weights: (n,) w; None for 1.
-
-    Returns:
-        W (n_classes, feature_dim) and b (n_classes,), of the features' type and device.
-    """
-    x, y = features.detach().cpu().double(), targets.cpu()
-    of_each = None if weights is None else weights.detach().cpu().double()
-    weight = torch.zeros(n_classes, x.shape[1], dtype=x.dtype, requires_grad=True)
-    bias = torch.zeros(n_classes, dtype=x.dtype, requires_grad=True)
-    solver = torch.optim.LBFGS(
-        [weight, bias],
-        max_iter=1000,
-        tolerance_grad=1e-7,
-        tolerance_change=1e-12,
-        # Without a line search torch's L-BFGS takes steps of fixed length and may diverge.
-        line_search_fn="strong_wolfe",
-    )
-
-    def objective() -> Tensor:
-        solver.zero_grad()
-        penalty = weight.square().sum() / (2 * C)
-        outputs = F.linear(x, weight, bias)
-        if of_each is None:
-            loss = F.cross_entropy(outputs, y, reduction="sum") + penalty
-        else:
-            loss = (of_each * F.cross_entropy(outputs, y, reduction="none")).sum() + penalty
-        torch.autograd.backward(loss)
-        return loss
-
-    with torch.enable_grad():
-        solver.step(objective)  # type: ignore[no-untyped-call]
-    # MPS has no double precision: first the type, then the device.
-    solution = [t.detach().to(features.dtype).to(features.device) for t in (weight, bias)]
-    return solution[0], solution[1]

@@ -20,8 +20,9 @@ from torch.nn import functional as F
 from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource, map_inputs
 from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head, tree_of
 from coldstart_cli.strategies.building_blocks.centred import Centred
+from coldstart_cli.strategies.building_blocks.logistic_regression import logistic_regression
 from coldstart_cli.strategies.building_blocks.source_classifier import descended, fit_classifier, weights_of
-from coldstart_cli.strategies.transfer.frozen_features import LinearPredictor, logistic_regression
+from coldstart_cli.strategies.transfer.frozen_features import LinearPredictor
 from coldstart_cli.training.inner_loop import Weights, adam, canonical
 from coldstart_cli.training.optimizers import OptimizerFactory
 from coldstart_cli.training.randomness import step_seed
@@ -51,7 +52,7 @@ class SetFit(Strategy):
         pair_batch_size: pairs in a step of adaptation.
         lr: peak rate of Adam.
         warmup: share of the steps over which the rate rises.
-        C: inverse strength of the head's penalty; see `frozen_features.logistic_regression`.
+        C: inverse strength of the head's penalty; see `building_blocks.logistic_regression`.
         normalise: scale every feature to length 1 before the head.
 
     Raises:
