@@ -433,6 +433,10 @@ class Strategy(nn.Module, ABC):
     def adapt(self, support: Support) -> Generator[Adapted, None, None]:
         """Yields a predictor after 0 gradient steps, then after each step. Changes nothing of self."""
 
+    def short_of(self, n_steps: int) -> str | None:
+        """What so few steps on a new task leave undone, in words for a warning, or None."""
+        return None
+
     def last_step(self, support: Support) -> int | None:
         """After how many steps `adapt` ends by itself; None where it goes on, or nobody knows."""
         return None

@@ -262,9 +262,10 @@ def _check_strategy(
         raise Unserved(f"{role}: {_NO_SOURCE}")
     if strategy.learns_from_source and role == "strategy" and source.has_source:
         _refuse(strategy.refusal(source), role)
-    lack = lack_of_names(strategy, source)
-    if lack is not None:
-        _log.warning("%s: %s", role, lack)
+    steps = evaluation.steps if role == "strategy" else evaluation.baseline_steps
+    for remark in (lack_of_names(strategy, source), strategy.short_of(max(steps))):
+        if remark is not None:
+            _log.warning("%s: %s", role, remark)
     for k in evaluation.k_shots:
         if k > 0 or role == "strategy":  # at k = 0 there is no baseline
             shaped = source.with_shape(shape_of(source, evaluation, k))
@@ -278,7 +279,7 @@ def _check_every_task(strategy: Strategy, role: str, source: TaskSource, evaluat
         return
     splits: tuple[tuple[Split, int], ...] = (
         ("new", evaluation.n_tasks),
-        ("source_test", evaluation.n_tasks),
+        ("source_test", evaluation.of_source),
         ("validation", evaluation.n_selection_tasks),
     )
     for split, n_tasks in splits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -19,6 +20,15 @@ def test_strength_rises_as_in_the_paper() -> None:
     assert rising(0.0) == 0
     assert rising(0.3) == pytest.approx(2 / (1 + np.exp(-3)) - 1)
     assert rising(1.0) == rising(7.0) == pytest.approx(0.99990920)
+
+
+@pytest.mark.parametrize(("n_steps", "says"), [(30, r"30 steps.* weighs 15%.*over 1,000"), (300, None)])
+def test_too_few_steps_for_the_adversary_are_said(
+    experiment: Make, caplog: pytest.LogCaptureFixture, n_steps: int, says: str | None
+) -> None:
+    experiment("strategy=dann", "dataset.n_unlabelled=3", f"evaluation.steps=[0,{n_steps}]")
+    said = [line for line in caplog.messages if "adversarial term" in line]
+    assert (re.search(says, said[0]) is not None) if says else not said
 
 
 def step(strategy: DomainAdversarial, at: int) -> tuple[list[torch.Tensor], Domains, dict[str, torch.Tensor]]:

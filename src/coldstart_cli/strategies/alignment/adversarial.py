@@ -112,6 +112,17 @@ class DomainAdversarial(Strategy):
             self.between,
         )
 
+    def short_of(self, n_steps: int) -> str | None:
+        reached = rising(n_steps / self.ramp_steps)
+        if reached > 0.5:
+            return None
+        n = self.ramp_steps
+        return (
+            f"after {n_steps:,} steps, the most that are tried, its adversarial term weighs {reached:.0%} of "
+            f"what it rises to over {n:,}, and it is little more than fine-tuning; try more "
+            f"('evaluation.steps=[0,{n // 3},{n}]'), or strategy.ramp_steps={max(1, n_steps)}"
+        )
+
     def _step_loss(self, classification: Tensor, weights: Weights, domains: Domains, step: int) -> Tensor:
         strength = self.weight * rising(step / self.ramp_steps)
         # Source first: `domain_loss` tells the domains apart by position.
