@@ -1,7 +1,6 @@
 """The command line: the tree of commands, dispatch, exit codes. Imports no torch, no Hydra before a job does.
 
-Exit codes: 0 ok, 1 the job failed, 2 bad request, 3 some jobs of a sweep failed; by signals 129 (HUP), 130
-(INT), 143 (TERM), and 141 where the reader of its output is gone.
+Exit codes are in surroundings.py.
 """
 
 from __future__ import annotations

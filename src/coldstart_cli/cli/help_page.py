@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Sequence
 
 from coldstart_cli.cli.parsing import Parser, Words, config_dirs
-from coldstart_cli.config.catalog import Entry, catalogue, search_roots
+from coldstart_cli.cli.surroundings import EXIT_CODES
+from coldstart_cli.config.catalog import READ_BY_ONE, Entry, catalogue, search_roots
 from coldstart_cli.config.key import CONFIG, Key
 from coldstart_cli.config.keys import explained, of_command, of_entry, typed_choices, unreadable
 from coldstart_cli.config.outline import Groups, defaults, entry
@@ -27,6 +28,8 @@ def page(parser: Parser, words: Sequence[str]) -> str:
         parts += sections(parser.words, words, groups)
     if parser.examples:
         parts.append("\n".join(["examples:", *(f"  {example}" for example in parser.examples)]))
+    if parser.commands and parser.name == parser.prog:
+        parts.append("\n".join(["exit codes:", *(f"  {code:3}  {said}" for code, said in EXIT_CODES.items())]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -50,7 +53,7 @@ def sections(words: Words, typed: Sequence[str], groups: Groups) -> list[str]:
     parts += [section(found, groups, package) for found, package in chosen]
     if words.composes:
         first = [choice for choice, _ in defaults(train.path) if choice in groups] if train else []
-        known = [g for g in dict.fromkeys([*first, *groups]) if g and "/" not in g]
+        known = [g for g in dict.fromkeys([*first, *groups]) if g not in ("", *READ_BY_ONE) and "/" not in g]
         known = [g for g in known if not words.roots or g in words.roots]
         parts.append(
             "configs to choose from, by NAME as `coldstart ls` lists them:\n"
@@ -83,7 +86,7 @@ def table(keys: Sequence[Key], *, full: bool = False) -> str:
     second = min(max((len(key.type) for key in keys), default=0), 28) + 2
     lines: list[str] = []
     for head, key in zip(heads, keys, strict=True):
-        said = _said_in_full(key) if full else [key.short]
+        said = key.said if full else [key.short]
         cells = [(head, 0, first), (key.type, first, second)]
         left = ""
         for text, start, width in cells:
@@ -98,14 +101,6 @@ def table(keys: Sequence[Key], *, full: bool = False) -> str:
             lines += wrapped or [left.rstrip()]
             left = indent
     return "\n".join(lines)
-
-
-def _said_in_full(key: Key) -> list[str]:
-    """The docstring's words, and the YAML file's where these say more."""
-    if not key.line:
-        return [key.comment]
-    more = key.comment != key.type and key.comment.casefold() not in key.line.casefold()
-    return [key.line, f"in its file: {key.comment}"] if more else [key.line]
 
 
 def _is_node(key: Key) -> bool:

@@ -24,7 +24,7 @@ from coldstart_cli.cli.parsing import (
     an_address,
     config_dirs,
 )
-from coldstart_cli.config.catalog import CANDIDATES, SEARCH, Entry, catalogue, search_roots
+from coldstart_cli.config.catalog import READ_BY_ONE, Entry, catalogue, search_roots
 from coldstart_cli.config.key import RUN, Key
 from coldstart_cli.config.keys import explained, of_command
 from coldstart_cli.config.outline import Groups, Outline, composed, entry, outline, selected
@@ -158,7 +158,7 @@ def _planned(words: Words, groups: Groups) -> list[Key]:
 
 def _tops(keys: Mapping[str, object], words: Words, groups: Groups) -> list[str]:
     """What a word may begin with: groups, keys, and the names before a dot."""
-    chosen = [name for name in groups if name not in ("", SEARCH, CANDIDATES)]
+    chosen = [name for name in groups if name not in ("", *READ_BY_ONE)]
     tops = {f"{name}=" for name in chosen if not words.roots or name in words.roots}
     nested = {name.partition(".")[0] for name in keys if "." in name}
     tops |= {f"{name}." for name in nested if name not in groups}

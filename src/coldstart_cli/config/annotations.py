@@ -115,11 +115,11 @@ def described(annotation: Any) -> str:
     if origin is typing.Annotated:
         return _limited(described(arguments[0]), arguments[1:])
     if origin is typing.Literal:
-        return " | ".join(map(str, arguments))
+        return " | ".join(str(a) or "empty" for a in arguments)
     if origin in (typing.Union, types.UnionType):
         kinds = [described(a) for a in arguments if a is not type(None)]
         return " or ".join(kinds) + (", or null" if len(kinds) < len(arguments) else "")
-    if origin in (list, Sequence):
+    if origin in (list, Sequence, tuple):
         return f"[{described(arguments[0])}, ...]"
     if origin in (dict, Mapping):
         return f"{{name: {described(arguments[1])}}}"

@@ -6,6 +6,7 @@ It reads only folders and first lines, and imports nothing heavy, because a pers
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,8 @@ SEARCH = "search"
 """The group whose files are read by `tune` alone: `search=maml` chooses nothing."""
 CANDIDATES = "candidates"
 """The group whose files are read by `choose` alone."""
+READ_BY_ONE = (SEARCH, CANDIDATES)
+"""Groups whose files one command reads by itself: no word chooses them, and their keys are not typed."""
 _SKIPPED = ("@package", "@package:")
 
 
@@ -46,21 +49,21 @@ class Entry:
         return f"{self.group}/{self.name}" if self.group else self.name
 
     @property
-    def description(self) -> str:
-        """The first comment line of the file that is no `@package` line, or nothing."""
+    def head(self) -> list[str]:
+        """The comment lines that the file begins with, without `# @package` lines."""
         try:
             start = beginning(self.path)
         except OSError:  # told by whoever reads all of it
-            return ""
-        for line in start.splitlines():
-            if not line.startswith("#"):
-                if line.strip():
-                    return ""
-                continue
-            text = line.lstrip("#").strip()
-            if text and not text.startswith(_SKIPPED):
-                return printable(text)
-        return ""
+            return []
+        filled = [line for line in start.splitlines() if line.strip()]
+        comments = itertools.takewhile(lambda line: line.startswith("#"), filled)
+        texts = [line.lstrip("#").strip() for line in comments]
+        return [printable(text) for text in texts if not text.startswith(_SKIPPED)]
+
+    @property
+    def description(self) -> str:
+        """The first line of its head that says something, or nothing."""
+        return next(filter(None, self.head), "")
 
 
 def plugin_confs() -> list[Path]:

@@ -42,6 +42,14 @@ class Key:
         return self.comment if told and not 0 < len(sentence) <= _LINE else sentence
 
     @property
+    def said(self) -> list[str]:
+        """Both of its descriptions: the docstring's words, and the YAML file's where these say more."""
+        if not self.line:
+            return [self.comment]
+        more = self.comment != self.type and self.comment.casefold() not in self.line.casefold()
+        return [self.line, f"in its file: {self.comment}"] if more else [self.line]
+
+    @property
     def is_path(self) -> bool:
         """Whether its value is a path: a text whose description speaks of a folder or file."""
         return self.type.startswith("text") and bool(_PATH.search(f"{self.line} {self.comment}"))

@@ -15,7 +15,7 @@ import operator
 import re
 import typing
 from collections import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,9 +71,9 @@ def signature(target: str) -> Signature | None:
         parameters: dict[str, Any] = {}
         for place, annotated in _parameters(source, definition):
             parameters |= {n: _value(a, place) for n, a in annotated.items()}
-        for documented in _documented(source, definition):
+        for told in _documented(source, definition):
             # The target's own words win over those of what it shares or inherits.
-            lines = {**_lines(documented), **lines}
+            lines = {**_lines(told), **lines}
     except Unreadable:
         return None
     return Signature(definition.name, source.name, parameters, lines)
@@ -207,14 +207,19 @@ def _parents(source: _Source, definition: ast.ClassDef) -> Iterator[tuple[_Sourc
 
 
 def _lines(definition: Definition) -> dict[str, str]:
-    """Parameter -> its description, from the sections `Args` and `Attributes` of a docstring."""
+    """Parameter -> its description, as a reader of YAML takes it."""
+    return {n: _NONE.sub("null", text) for n, text in documented(ast.get_docstring(definition) or "").items()}
+
+
+def documented(docstring: str, sections: Container[str] = _SECTIONS) -> dict[str, str]:
+    """Name -> its description, without the last full stop, from sections such as `Args:` of a docstring."""
     found: dict[str, str] = {}
     names: list[str] = []
     inside, margin = False, 0
-    for line in (ast.get_docstring(definition) or "").splitlines():
+    for line in docstring.splitlines():
         indent, text = len(line) - len(line.lstrip()), line.strip()
         if not indent:
-            inside, margin = text in _SECTIONS, 0
+            inside, margin = text in sections, 0
         elif inside and text:
             margin = margin or indent
             if indent == margin:
@@ -222,7 +227,7 @@ def _lines(definition: Definition) -> dict[str, str]:
                 names = [name.strip() for name in head.split(",")]
             for name in names:
                 found[name] = f"{found.get(name, '')} {text}".strip()
-    return {name: _NONE.sub("null", text.rstrip(".")) for name, text in found.items()}
+    return {name: text.rstrip(".") for name, text in found.items()}
 
 
 def _value(node: ast.AST | None, source: _Source) -> Any:
