@@ -2,17 +2,17 @@
 #   make run PIP_ARGS="--extra-index-url <PyTorch's CPU index>"   takes the small CPU build of torch
 PYTHON ?= python3
 PIP_ARGS ?=
-EXTRAS ?= dev,hf,serve,tensorboard,trees
+EXTRAS ?= dev,docs,hf,serve,tensorboard,trees
 ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test lint bench torture build clean
+.PHONY: help run install test lint docs bench torture build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo '  variables: PYTHON (3.11 to 3.13), PIP_ARGS (for pip install), EXTRAS (of the package), ARGS (for run, test, bench)'
+	@echo '  variables: PYTHON (3.11 to 3.13), PIP_ARGS (for pip install), EXTRAS (of the package), ARGS (for run, test, docs, bench)'
 
 run: $(STAMP) ## install, then train MAML on the built-in data: ARGS="experiment=smoke" for seconds
 	$(BIN)/coldstart train strategy=maml $(ARGS)
@@ -42,6 +42,10 @@ lint: $(STAMP) ## ruff, mypy --strict, import directions, forbidden calls
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_packaging.py -k forbidden_call
 
+docs: $(STAMP) ## the documentation site in site/, its reference made anew; warnings are errors
+	$(BIN)/python -m reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
+
 bench: $(STAMP) ## the benchmarks, beside the peers that install; writes docs/benchmarks.md (ten minutes)
 	$(BIN)/python -m benchmarks.page --write $(ARGS)
 
@@ -53,5 +57,5 @@ build: $(STAMP) ## wheel and sdist in dist/
 	$(BIN)/python -m build --no-isolation
 
 clean: ## all that can be made again, except outputs/
-	rm -rf .venv build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find src conf tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv build dist site docs/reference src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src conf tests benchmarks reference -name __pycache__ -type d -prune -exec rm -rf {} +

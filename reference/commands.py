@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Iterator
 
 from coldstart_cli.cli.command_line import commands
@@ -32,7 +33,9 @@ def page(groups: Groups) -> str:
     parts = ["# Commands", INTRODUCTION, table(("command", "what it does"), rows)]
     for one in leaves:
         parts += _command(one, groups)
-    codes = [[code(str(number)), cell(needed(said, f"exit code {number}"))] for number, said in EXIT_CODES.items()]
+    codes = [
+        [code(str(number)), cell(needed(said, f"exit code {number}"))] for number, said in EXIT_CODES.items()
+    ]
     parts += ["## Exit codes", table(("code", "meaning"), codes)]
     names = [[code(name), cell(needed(said, name))] for name, said in VARIABLES.items()]
     parts += ["## Environment variables", table(("variable", "meaning"), names)]
@@ -58,7 +61,8 @@ def _command(parser: Parser, groups: Groups) -> Iterator[str]:
     """What `coldstart NAME --help` says, with links in place of the keys of a file."""
     yield f"## {parser.name} {{ #{_anchor(parser)} }}"
     yield escaped(_about(parser))
-    yield fenced(" ".join(parser.format_usage().removeprefix("usage: ").split()), "console")
+    usage = " ".join(parser.format_usage().removeprefix("usage: ").split())
+    yield fenced(textwrap.fill(usage, 90, subsequent_indent=" " * (len(parser.prog) + 1)))
     yield table(("flag or argument", "meaning"), [*_flags(parser)], "flags")
     words = parser.words
     if words is not None and (own := words.own()):
@@ -67,7 +71,9 @@ def _command(parser: Parser, groups: Groups) -> Iterator[str]:
         if words.plans:
             yield f"Its keys: {', '.join(f'[{name}]({file_of(name)})' for name in words.plans)}."
         if words.composes:
-            chosen = [g for g in groups if g not in ("", *READ_BY_ONE) and (not words.roots or g in words.roots)]
+            chosen = [
+                g for g in groups if g not in ("", *READ_BY_ONE) and (not words.roots or g in words.roots)
+            ]
             yield f"Configs to choose: {', '.join(f'[{name}]({_page_of(name)})' for name in chosen)}."
     if parser.examples:
         yield fenced("\n".join(parser.examples), "sh")

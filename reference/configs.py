@@ -20,7 +20,7 @@ GROUPS: Mapping[str, str] = {
     "optimizer": "The outer step: what moves the weights that are learned on source tasks.",
     "hardware": "Device, threads, processes, precision and determinism.",
     "evaluation": "Which tasks, shots and steps are scored, and what is measured beside them.",
-    "logger": "Where training metrics go beside the run directory; several at once: `logger=[console,wandb]`.",
+    "logger": "Where training metrics go beside the run directory; several: `logger=[console,wandb]`.",
     "experiment": "Settings that belong together, such as those of a paper. What is typed after it wins.",
     "prompt": "How a language model is asked, as a part of a model: `prompt@model.prompt=NAME`.",
     "candidates": "What `coldstart choose` tries on inputs of each layout. `choose` alone reads these files.",
@@ -50,9 +50,7 @@ def group_pages(groups: Groups) -> dict[str, str]:
 
 def _group(name: str, groups: Groups) -> str:
     entries = groups[name]
-    rows = [
-        [f"[`{e.name}`](#{anchor(e.name)})", cell(needed(e.description, e.address))] for e in entries
-    ]
+    rows = [[f"[`{e.name}`](#{anchor(e.name)})", cell(needed(e.description, e.address))] for e in entries]
     parts = [f"# {name}", GROUPS[name], table(("name", "what"), rows)]
     for entry in entries:
         parts += [f"## {entry.name} {{ #{anchor(entry.name)} }}", *head(entry)]
@@ -107,8 +105,13 @@ def key_table(keys: Sequence[Key]) -> str:
     for key in keys:
         needed(key.type, f"{key.name} (its type)")
         said = [cell(needed(text, key.name)) for text in key.said]
-        shown = [said[0], *(f'<span class="file">{text}</span>' for text in said[1:])]
-        rows.append([code(key.name), code(key.default), cell(key.type), "<br>".join(shown)])
+        also = "".join(f'<span class="also">{text}</span>' for text in said[1:])
+        # In capitals it is what the value stands for: bundle=DIR has no default.
+        typed, default = (
+            (f"{key.name}={key.default}", "") if key.default.isupper() else (key.name, key.default)
+        )
+        breaking = code(typed).replace(".", ".<wbr>")
+        rows.append([breaking, code(default), cell(key.type), said[0] + also])
     return table(("key", "default", "type and range", "meaning"), rows, "keys")
 
 
@@ -125,4 +128,3 @@ def chosen_by(group: str, name: str, groups: Groups) -> list[str]:
         for entry in groups["experiment"]
         if any((choice, w.value) == (group, name) for choice, w in defaults(entry.path))
     ]
-

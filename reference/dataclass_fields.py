@@ -46,7 +46,7 @@ def section(one: type, level: str, shown: Sequence[type], *, example: str = "") 
     """A dataclass under a heading: its docstring, then its fields; those of `shown` are linked to.
 
     Raises:
-        Unsaid: where it has no docstring of its own.
+        Unsaid: where it, or one of its fields, has no sentence of its own.
     """
     said = own_docstring(one)
     lines: dict[str, str] = {}
@@ -54,11 +54,19 @@ def section(one: type, level: str, shown: Sequence[type], *, example: str = "") 
         lines |= said_of(inspect.cleandoc(parent.__doc__ or ""), "Attributes")
     rows = []
     for name, kind in _kinds(one).items():
-        links = [f"[{c.__name__}](#{c.__name__.lower()})" for c in dict.fromkeys(_classes(kind)) if c in shown]
-        text = cell(lines.get(name, ""))
-        rows.append([code(name), cell(described(kind)), " ".join(filter(None, [text, *links]))])
+        links = [
+            f"[{c.__name__}](#{c.__name__.lower()})" for c in dict.fromkeys(_classes(kind)) if c in shown
+        ]
+        text = " ".join(filter(None, [cell(lines.get(name, "")), *links]))
+        needed(text, f"{one.__module__}.{one.__name__}.{name}")  # a link to what it holds says enough
+        rows.append([code(name), cell(described(kind)), text])
     heading = f"{level} {one.__name__} {{ #{one.__name__.lower()} }}"
-    return [heading, body(said), *([example] if example else []), table(("field", "type", "meaning"), rows, "fields")]
+    return [
+        heading,
+        body(said),
+        *([example] if example else []),
+        table(("field", "type", "meaning"), rows, "fields"),
+    ]
 
 
 def own_docstring(one: Any) -> str:

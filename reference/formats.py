@@ -21,13 +21,13 @@ def page() -> str:
     """
     parts = [
         "# Files",
-        "Plain files, written atomically: JSON, YAML, safetensors. A reader refuses a newer `format` and takes over "
-        "older ones. `null` stands where something is not known.",
+        "Plain files, written atomically: JSON, YAML, safetensors. A reader refuses a newer `format` and "
+        "takes over older ones. `null` stands where something is not known.",
         *_part("Run directory", run),
         "### records.jsonl { #records }",
         body(needed(inspect.getdoc(records) or "", records.__name__)),
-        "One JSON object a line; a field that is absent (`origin`, `beside`, ...) is left out, and those of `believed` "
-        "stand beside the others.",
+        "One JSON object a line; a field that is absent (`origin`, `beside`, ...) is left out, and those of "
+        "`believed` stand beside the others.",
         *_objects(records.Record),
         "### summary.json { #summary-json }",
         body(needed(inspect.getdoc(results) or "", results.__name__)),

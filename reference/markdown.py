@@ -90,7 +90,7 @@ def sections(docstring: str) -> dict[str, str]:
 
 
 def body(docstring: str) -> str:
-    """What a docstring says beside its sections, as Markdown: paragraphs, lists, and what is indented as code."""
+    """What a docstring says beside its sections, as Markdown: what is indented by four is code."""
     text = sections(docstring)[""]
     return "\n\n".join(_blocks(text.splitlines()))
 

@@ -1,4 +1,4 @@
-"""What the comparisons in docs/reports say of a strategy: its place, read from the data inside their pages."""
+"""What the comparisons in docs/reports say of a strategy: its place, from the data inside their pages."""
 
 from __future__ import annotations
 
@@ -86,8 +86,13 @@ def of_strategy(name: str) -> str:
         own = {c: places for c, places in report.places.items() if c.split(" ")[0] == name}
         if own:
             ks = [place.k for place in next(iter(own.values()))]
-            rows = [[cell(c), *(f"{p.value}<br>{p.rank} of {p.of}" for p in places)] for c, places in own.items()]
-            heads = (f"[{report.title}](../../reports/{report.file}), {report.headline}", *(f"k = {k}" for k in ks))
+            rows = [
+                [cell(c), *(f"{p.value}<br>{p.rank} of {p.of}" for p in places)] for c, places in own.items()
+            ]
+            heads = (
+                f"[{report.title}](../../reports/{report.file}), {report.headline}",
+                *(f"k = {k}" for k in ks),
+            )
             blocks.append(table(heads, rows))
     return "\n\n".join(blocks)
 

@@ -33,7 +33,7 @@ def pages() -> dict[str, str]:
         "formats.md": formats.page(),
         "reports.md": measured.page(),
         **configs.group_pages(known),
-        **strategies.pages(known),
+        **strategies.pages(known, ask=strategies.serves),
     }
 
 
@@ -44,11 +44,12 @@ def _index(known: Groups) -> str:
     return "\n\n".join(
         [
             "# Reference",
-            "Made from the program itself: what a page says is what `coldstart --help`, `coldstart explain` and the "
-            "docstrings say.",
-            "[Commands](commands.md): usage, flags, exit codes, environment variables. [Strategies](strategies/index.md): "
-            "what each serves, its options, its place in comparisons. [Python](python_api.md): functions and classes. "
-            "[Files](formats.md): run directory, bundle, records.",
+            "Made from the program itself: what a page says is what `--help`, `coldstart explain` and "
+            "the docstrings say.",
+            "- [Commands](commands.md): usage, flags, exit codes, environment variables\n"
+            "- [Strategies](strategies/index.md): what each serves, its options, its place in comparisons\n"
+            "- [Python API](python_api.md): functions and classes\n"
+            "- [Files](formats.md): run directory, bundle, records",
             "## Configs",
             table(("group", "what it chooses"), choices),
             f"Keys of the commands that have a file of their own: {plans}.",

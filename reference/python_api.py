@@ -1,4 +1,4 @@
-"""The page of the public Python API: signatures and docstrings of `coldstart_cli.__all__`, and of what it returns."""
+"""The page of the public Python API: signatures and docstrings of `coldstart_cli.__all__`."""
 
 from __future__ import annotations
 
@@ -30,11 +30,14 @@ def page() -> str:
     functions = {n: f for n, f in public.items() if inspect.isfunction(f)}
     classes = {n: c for n, c in public.items() if n not in functions and not issubclass(c, Exception)}
     errors = {n: c for n, c in public.items() if n not in {**functions, **classes}}
-    rows = [[f"[`{name}`](#{name.lower()})", cell(first_sentence(own_docstring(one)))] for name, one in public.items()]
+    rows = [
+        [f"[`{name}`](#{name.lower()})", cell(first_sentence(own_docstring(one)))]
+        for name, one in public.items()
+    ]
     parts = [
         "# Python API",
-        "What `import coldstart_cli` offers; [From Python](../python.md) shows it at work. Importing it imports "
-        "neither torch nor numpy: each name is looked up when it is first used.",
+        "What `import coldstart_cli` offers; [From Python](../python.md) shows it at work. Importing it "
+        "imports neither torch nor numpy: each name is looked up when it is first used.",
         table(("name", "what"), rows),
         "## Functions",
     ]

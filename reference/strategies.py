@@ -49,7 +49,10 @@ def serves(name: str) -> tuple[tuple[str, str], ...]:
         ("unlabelled examples", "needed" if strategy.needs_unlabelled else "not needed"),
         ("source", _source(strategy, "source_groups" in trial.facts)),
         ("model", _MODELS[strategy.needs_model] + _statistics(strategy)),
-        ("answers", "of a batch depend on one another" if strategy.transductive else "of each input by itself"),
+        (
+            "answers",
+            "of a batch depend on one another" if strategy.transductive else "of each input by itself",
+        ),
     ]
     if strategy.needs_package is not None:
         package, extra = strategy.needs_package
@@ -77,14 +80,18 @@ def _source(strategy: Strategy, groups: bool) -> str:
 
 
 def _statistics(strategy: Strategy) -> str:
-    return "; its norms must keep running statistics (`model.norm=batch`)" if strategy.needs_running_statistics else ""
+    return (
+        "; its norms must keep running statistics (`model.norm=batch`)"
+        if strategy.needs_running_statistics
+        else ""
+    )
 
 
-def pages(groups: Groups, ask: Callable[[str], Sequence[tuple[str, str]]] = serves) -> dict[str, str]:
+def pages(groups: Groups, ask: Callable[[str], Sequence[tuple[str, str]]]) -> dict[str, str]:
     """`strategies/<name>.md` for every strategy, and `strategies/index.md`.
 
     Args:
-        ask: what a strategy serves; it is built for that, which takes a quarter of a second each.
+        ask: what a strategy serves: `serves`, which builds each, or something quicker.
 
     Raises:
         Unsaid: for a strategy or one of its options without a sentence.
@@ -106,8 +113,8 @@ def by_families(groups: Groups) -> dict[str, list[str]]:
 def _index(families: dict[str | None, list[Entry]]) -> str:
     parts = [
         "# Strategies",
-        "`coldstart train strategy=NAME`; each page says what it serves, which values it takes, and where it stood "
-        "in the comparisons of this repository.",
+        "`coldstart train strategy=NAME`; each page says what it serves, which values it takes, and where it "
+        "stood in the comparisons of this repository.",
     ]
     for family, entries in families.items():
         rows = [[f"[`{e.name}`]({e.name}.md)", cell(needed(e.description, e.address))] for e in entries]
@@ -117,16 +124,28 @@ def _index(families: dict[str | None, list[Entry]]) -> str:
 
 def _page(one: Entry, family: str | None, groups: Groups, served: Sequence[tuple[str, str]]) -> str:
     lead, *rest = head(one)
-    parts = [f"# {one.name}", lead, *rest, f"Family: [{family}](index.md#{family}). {code(f'strategy={one.name}')}"]
+    parts = [
+        f"# {one.name}",
+        lead,
+        *rest,
+        f"Family: [{family}](index.md#{family}). {code(f'strategy={one.name}')}",
+    ]
     parts += ["## What it serves", table(("", ""), [[q, cell(a)] for q, a in served], "facts")]
     parts += ["## Method", *_method(one, groups)]
     parts += ["## Options", key_table(explained(of_entry(one, groups)))]
     if search := entry(groups, SEARCH, one.name):
         parts += ["## Searched by `tune`", *head(search), source(search)]
     if measured := of_strategy(one.name):
-        parts += ["## Measured", "Mean with 95 % interval, and rank: those that cannot be told apart share one.", measured]
+        parts += [
+            "## Measured",
+            "Mean with 95 % interval, and rank: those that cannot be told apart share one.",
+            measured,
+        ]
     else:
-        parts += ["## Measured", "In none of the [committed comparisons](../reports.md); more is in [results](../../results.md)."]
+        parts += [
+            "## Measured",
+            "In none of the [committed comparisons](../reports.md); more is in [results](../../results.md).",
+        ]
     if experiments := chosen_by("strategy", one.name, groups):
         page = f"../{file_of('experiment')}"
         links = [f"[`{name}`]({page}#{anchor(name)})" for name in experiments]

@@ -32,6 +32,8 @@ class Row:
     """A candidate that was judged.
 
     Attributes:
+        name: as in `candidates/`, or of a run.
+        strategy, model: of the candidate.
         value, low, high: of the metric by cross-validation, and its interval; of the winner less `luck`.
         balanced_accuracy: of classes.
         seconds: of an adaptation to all labels, about.
@@ -57,10 +59,13 @@ class Verdict:
     """What was tried and taken, and why.
 
     Attributes:
+        metric: accuracy, or mse of a regression.
+        winner: its name.
+        seconds: of all.
         rows: the winner first, then by the metric.
         left_out: name -> why it was not judged.
         labels, classes: of the task.
-        favourite: what the rule names, and `favoured`, why.
+        favourite, favoured: what the rule names, and why.
         by: `rule` or `cross-validation`.
         p: of the winner against the favourite, where cross-validation overruled it; else None.
         luck: what the winner's score lost for having been chosen.

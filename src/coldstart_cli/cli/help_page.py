@@ -29,7 +29,8 @@ def page(parser: Parser, words: Sequence[str]) -> str:
     if parser.examples:
         parts.append("\n".join(["examples:", *(f"  {example}" for example in parser.examples)]))
     if parser.commands and parser.name == parser.prog:
-        parts.append("\n".join(["exit codes:", *(f"  {code:3}  {said}" for code, said in EXIT_CODES.items())]))
+        codes = [f"  {code:3}  {said}" for code, said in EXIT_CODES.items()]
+        parts.append("\n".join(["exit codes:", *codes]))
     return "\n\n".join(parts) + "\n"
 
 

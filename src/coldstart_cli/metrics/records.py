@@ -17,6 +17,9 @@ class Believed:
     """How far the probabilities of one task's answers can be believed (`Classification.calibration`).
 
     Attributes:
+        brier: mean squared distance of the probabilities from the right answers, in [0, 2].
+        coverage: share of the examples whose class lies in its prediction set.
+        set_size: mean number of classes in such a set.
         confidence_bins: [m, n, sum of confidences, number right] of each bin; None where a probability was
             not finite, and the others are then nan.
     """
@@ -32,6 +35,10 @@ class Score:
     """What one predictor said to one task's query set.
 
     Attributes:
+        task: its name in the split.
+        task_hash: a digest of its support and query set; equal hashes are equal tasks.
+        step: adaptation steps that were taken.
+        loss: the objective's, on the query set.
         beside: role of a predictor that the strategy has scored beside its own; None for its own.
         value: of the headline metric.
         metrics: the objective's other metrics by name; none for tasks that only serve to choose a step.
@@ -79,6 +86,8 @@ class Record(Score):
     """A score with its place in the table.
 
     Attributes:
+        split: `new`, `source_test` or `validation`.
+        k_shot: labelled examples of each class (regression: of the task).
         role: `strategy`, `baseline`, or that of a predictor beside the strategy's own (`teacher`).
         variant: the one of the baseline's configurations that it belongs to.
     """

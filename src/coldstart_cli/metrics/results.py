@@ -21,6 +21,9 @@ class Interval:
     """A mean over n tasks and the half-width of its t interval.
 
     Attributes:
+        mean: over the tasks.
+        half_width: the interval is mean - half_width to mean + half_width.
+        n: tasks.
         origins: of the tasks, the clusters that the interval is over; None where each has its own. Of one
             origin alone the interval is over its tasks and says nothing of other origins.
     """
@@ -36,7 +39,15 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Negative log-likelihood (nats), Brier score, coverage and size of prediction sets, ECE in [0, 1]."""
+    """Negative log-likelihood (nats), Brier score, coverage and size of prediction sets, ECE in [0, 1].
+
+    Attributes:
+        nll: mean negative log-likelihood of the right classes, in nats.
+        brier: mean squared distance of the probabilities from the right answers, in [0, 2].
+        coverage: share of the examples whose class lies in its prediction set.
+        set_size: mean number of classes in such a set.
+        ece: expected calibration error, in [0, 1].
+    """
 
     nll: float
     brier: float
@@ -80,6 +91,11 @@ class Similarity:
     """What a similarity was worth (`strategy_notes.similarity_check`).
 
     Attributes:
+        rho: Spearman's rank correlation of similarity and gain over all pairs.
+        p: of a correlation as strong where there is none.
+        pairs: of a task and a source group.
+        within_task_rho: the mean of the rank correlations within each task.
+        regret: gain lost, on average, by choosing the group that is most alike instead of the best one.
         constant_rho, constant_regret: `within_task_rho` and `regret` of the best constant ranking; None where
             there is one task, or an earlier version wrote the result.
     """
@@ -123,7 +139,12 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class RoleOverShots:
-    """Area under the curve over log2(k), and the shots to 95 % of its way, which two points do not tell."""
+    """Area under the curve over log2(k), and the shots to 95 % of its way, which two points do not tell.
+
+    Attributes:
+        area: under the curve, over log2(k).
+        shots_to_95: k at which the curve has gone 95 % of its way; None where it is not told.
+    """
 
     area: Interval
     shots_to_95: float | None
@@ -131,7 +152,12 @@ class RoleOverShots:
 
 @dataclass(frozen=True, slots=True)
 class OverShots:
-    """The curve over k >= 1, after adaptation; `gain` is of the area, paired over tasks."""
+    """The curve over k >= 1, after adaptation; `gain` is of the area, paired over tasks.
+
+    Attributes:
+        k_shots: those of the curve.
+        strategy, baseline: of each.
+    """
 
     k_shots: Sequence[int]
     strategy: RoleOverShots
@@ -141,7 +167,12 @@ class OverShots:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Times of a call at one batch size; early versions did not count the calls."""
+    """Times of a call at one batch size; early versions did not count the calls.
+
+    Attributes:
+        p50_ms, p95_ms: milliseconds that half, and 95 in 100, of the calls took at most.
+        calls: how many were timed.
+    """
 
     p50_ms: float
     p95_ms: float
@@ -150,7 +181,13 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class PredictorCosts:
-    """inference: batch size -> times. flops: for one input, a multiply-add counted as 2."""
+    """inference: batch size -> times. flops: for one input, a multiply-add counted as 2.
+
+    Attributes:
+        inference: batch size -> times.
+        parameters: numbers of the predictor, a frozen encoder's with them.
+        flops: for one input, a multiply-add counted as 2.
+    """
 
     inference: Mapping[int, Times]
     parameters: int
@@ -174,7 +211,13 @@ class Costs(PredictorCosts):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A limit of the budget, and whether what was measured kept it."""
+    """A limit of the budget, and whether what was measured kept it.
+
+    Attributes:
+        limit: as configured in `evaluation.budget`.
+        measured: what was found.
+        kept: whether it is within the limit.
+    """
 
     limit: float
     measured: float
@@ -183,7 +226,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HardwareFacts:
-    """What a reader needs to judge a figure of time (`Hardware.facts`)."""
+    """What a reader needs to judge a figure of time (`Hardware.facts`).
+
+    Attributes:
+        device: cpu, cuda or mps.
+        name: of the processor or the GPU.
+        threads: of the CPU, for each process.
+        processes: that trained together; None in a summary of before.
+        precision: `fp32`, `bf16`, ...
+        deterministic: whether only operations were allowed that give the same bits again.
+    """
 
     device: str
     name: str
@@ -198,6 +250,9 @@ class TrainingFacts:
     """The budget that was used.
 
     Attributes:
+        steps: outer steps that were taken.
+        best_step: the one whose state was kept, by validation tasks.
+        seconds: of training.
         examples: labelled source examples drawn; None where none were counted.
         trials: of the search that chose the settings; None where that is not known.
     """
@@ -211,7 +266,13 @@ class TrainingFacts:
 
 @dataclass(frozen=True, slots=True)
 class BaselineRead:
-    """How many sets of the baseline's records came from the cache, and when they were measured."""
+    """How many sets of the baseline's records came from the cache, and when they were measured.
+
+    Attributes:
+        sets: that came from the cache.
+        of: all that were needed.
+        measured: when the oldest of them was.
+    """
 
     sets: int
     of: int
@@ -220,7 +281,11 @@ class BaselineRead:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Which configs were chosen."""
+    """Which configs were chosen.
+
+    Attributes:
+        strategy, model, dataset, baseline: each by its name, as in `coldstart ls`; no baseline: None.
+    """
 
     strategy: str
     model: str
@@ -241,6 +306,18 @@ class Summary:
     """One evaluation of one run: what follows from its records, its costs, and facts.
 
     Attributes:
+        names: of the configs that were chosen.
+        seed: of training.
+        headline: the metric that reports lead with.
+        higher_is_better: the direction of the headline.
+        n_tasks: new tasks that were asked for.
+        confidence: of all intervals.
+        transductive: whether an answer may depend on the other inputs of its batch.
+        shots: k_shot -> all that was found.
+        over_shots: the curve over k; None where one k was evaluated.
+        costs: of the adapted predictor.
+        hardware, training: where and how it was made.
+        baseline_read: where records of the baseline came from the cache, else None.
         units: metric -> its unit, the headline first.
         n_way: classes of a task; None for a regression.
         coverage: the probability with which a prediction set was to hold the right class.

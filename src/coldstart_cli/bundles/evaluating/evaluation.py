@@ -143,6 +143,8 @@ class Evaluation:
     """What a labelled file says of a bundle.
 
     Attributes:
+        bundle, input: folder, and file or folder, as they were named.
+        classes, reals: what was found; one of them is None.
         rows: that are scored.
         different: of them, those that are equal or nearly so counted once.
         origins: groups of them that come from one person, session or document, where the file says so.

@@ -48,6 +48,7 @@ class DataFacts:
     """The examples that were adapted to, which a bundle does not hold.
 
     Attributes:
+        on_bad, examples: what a row did that could not be read; how many were learned from.
         root: where they lay; None in a bundle of an earlier version.
         hash: a digest of them.
         skipped: how many could not be read and were left out.
@@ -62,7 +63,11 @@ class DataFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputFacts:
-    """One tensor of the inputs that a predictor reads, without n."""
+    """One tensor of the inputs that a predictor reads.
+
+    Attributes:
+        shape, dtype: without n; the type as torch names it.
+    """
 
     shape: tuple[int, ...]
     dtype: str
@@ -73,6 +78,9 @@ class BuildFacts:
     """What it takes to build the predictor again, as values.
 
     Attributes:
+        seed, n_steps: of the initial weights; outer steps of the run that it started from.
+        classification, n_outputs: whether it answers classes, and how many, or reals.
+        n_unlabelled: unlabelled examples that it was adapted with.
         recipe: how raw inputs are read (`Labelled.recipe`).
         strategy, model, optimizer: nodes of the config.
         facts: of the strategy's training, which a task of your own cannot know.
@@ -105,6 +113,7 @@ class CrossValidation:
     """How good the predictor is, by cross-validation on the labels; None: not known, or an earlier version's.
 
     Attributes:
+        metric, mean, confidence: accuracy, or mse of a regression, and of the interval.
         half_width: of the t interval of an error that an earlier version found; now no interval is symmetric.
         low, high: the interval.
         folds, repeats: a learner saw all but one of so many parts, which were dealt so many times.
@@ -158,6 +167,7 @@ class StatedTest:
     """How good the predictor is on the test examples that the files state, which it has not learned from.
 
     Attributes:
+        metric, value: accuracy, or mse of a regression.
         low, high: the 95 % interval of Clopper and Pearson; None for a regression.
         examples: how many were scored.
     """
@@ -171,7 +181,11 @@ class StatedTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seconds:
-    """What adaptation took: the final one, and all with the choice of its steps and the estimate."""
+    """What adaptation took.
+
+    Attributes:
+        adaptation, in_all: the final one; with the choice of its steps and the estimate.
+    """
 
     adaptation: float
     in_all: float
@@ -179,7 +193,11 @@ class Seconds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """Numbers of a predictor, and those of them that the bundle holds; its pretrained base has the others."""
+    """Numbers of a predictor.
+
+    Attributes:
+        parameters, stored_parameters: all, and those that the bundle holds; its base has the others.
+    """
 
     parameters: int
     stored_parameters: int
@@ -190,7 +208,7 @@ class Changed:
     """What is not as it was in the version before, whose place this one took.
 
     Attributes:
-        since: that version.
+        since, metric: that version; accuracy, or mse of a regression.
         added, removed, relabelled: rows, known again by their content; None: not known.
         classes_added, classes_removed: names.
         classes_renamed: names before and now; a class whose every row that is in both versions has the other

@@ -61,6 +61,8 @@ class Proposed:
     """What was proposed, of what.
 
     Attributes:
+        output: the file that was written.
+        proposed: rows in it.
         by: `typical` or `uncertain`, beside diverse.
         pool: rows that were read.
         repeated, labelled: of them, those that repeat another one, exactly or nearly; and those that have a

@@ -47,6 +47,10 @@ class BankRow:
     """The first tasks of a split in one shape.
 
     Attributes:
+        uses: training, validation, evaluation: what draws these tasks.
+        split: that they are drawn from.
+        shape: ways, shots and queries, in words.
+        n_tasks: that were drawn.
         n_distinct: different ones among them, unlabelled examples apart.
         digest: equal on two machines exactly when all these tasks are.
     """

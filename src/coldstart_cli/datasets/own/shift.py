@@ -16,7 +16,12 @@ _FEWEST_NEW = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputRange:
-    """The smallest and the largest value among n examples, of each feature or of the mean of an example."""
+    """The smallest and the largest value among n examples, of each feature or of the mean of an example.
+
+    Attributes:
+        n: examples that were looked at.
+        low, high: of each feature, or of the mean in one number.
+    """
 
     n: int
     low: tuple[float, ...]

@@ -1,8 +1,8 @@
-"""What mkdocs calls (`hooks` in mkdocs.yml): the navigation by folders, and links that lead out of docs/.
+"""What mkdocs calls (`hooks` in mkdocs.yml): the navigation, and links that lead out of docs/.
 
-A page of docs/ is read in two places. On the site a link to a Markdown file at the top of the repository leads to
-its copy under project/, and one to any other file of the repository is plain text, for the site holds no code. In
-the repository both lead to the file itself, so pages are written for that reader.
+A page of docs/ is read in two places. On the site a link to a Markdown file at the top of the repository
+leads to its copy under project/, and one to any other file of the repository is plain text, for the site
+holds no code. In the repository both lead to the file itself, so pages are written for that reader.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ PROJECT = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md", "CH
 """Files at the top of the repository that the site shows as well."""
 
 _FENCE = re.compile(r"^(?P<mark>```+|~~~+).*?^(?P=mark)\s*$", re.S | re.M)
-_LINK = re.compile(r"(?P<code>`[^`]*`)|(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\[\]]*\])*)\]\((?P<target>[^()\s]+)\)")
+_LINK = re.compile(
+    r"(?P<code>`[^`]*`)|(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\[\]]*\])*)\]\((?P<target>[^()\s]+)\)"
+)
 _LIST = re.compile(r"<!-- pages: (\S+) -->")
 _TITLE = re.compile(r"^# (.+?)\s*$", re.M)
 _ABSOLUTE = re.compile(r"[a-z][a-z+.-]*:|#|/", re.I)
@@ -39,7 +41,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         raise PluginError("docs/reference: is not there; write it first (python -m reference)")
     known = sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*.md"))
     known += [_project(name) for name in PROJECT]
-    config.nav = _expanded(config.nav or [], known)
+    config.nav = expanded(config.nav or [], known)
     return config
 
 
@@ -55,12 +57,16 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     docs = Path(config.docs_dir)
     if page.is_homepage:  # it has no neighbours, and its headings are all in sight
         page.meta["hide"] = ["navigation", "toc"]
+    if page.file.src_uri.startswith(
+        ("decisions/", "project/")
+    ):  # what is used is found before why it was made
+        page.meta["search"] = {"boost": 0.5}
     listed = _LIST.sub(lambda asked: "\n".join(_bullets(docs, asked[1])), markdown)
     return linked(listed, page.file.src_uri, docs.name)
 
 
 def _bullets(docs: Path, pattern: str) -> Iterator[str]:
-    """A line for each page that matches `<!-- pages: tutorials/*.md -->`, which stands on a page at the top."""
+    """A line for each page that `<!-- pages: tutorials/*.md -->` asks for, on a page at the top of docs/."""
     for path in sorted(docs.glob(pattern)):
         title = _TITLE.search(path.read_text(encoding="utf-8"))
         yield f"- [{title[1] if title else path.stem}]({path.relative_to(docs).as_posix()})"
@@ -107,7 +113,7 @@ def _project(name: str) -> str:
     return f"project/{name.lower()}"
 
 
-def _expanded(nav: list[Any], known: list[str]) -> list[Any]:
+def expanded(nav: list[Any], known: list[str]) -> list[Any]:
     """The navigation with pages in place of patterns; a section that is empty then is left out.
 
     `reference/strategies/*` becomes a section for each family.
@@ -116,15 +122,22 @@ def _expanded(nav: list[Any], known: list[str]) -> list[Any]:
     for item in nav:
         title, value = next(iter(item.items())) if isinstance(item, dict) else ("", item)
         if isinstance(value, list):
-            inner = _expanded(value, known)
+            inner = expanded(value, known)
             found += [{title: inner}] if inner else []
         elif value == "reference/strategies/*":
             found += [{family.capitalize(): [f"reference/{page}" for page in of_family]}
                       for family, of_family in strategies.by_families(pages.groups()).items()]  # fmt: skip
         elif "*" in value:
             # An overview comes first.
-            matching = sorted((page for page in known if fnmatch(page, value)), key=lambda p: (not p.endswith("index.md"), p))
-            found += ([{title: matching if len(matching) > 1 else matching[0]}] if title else matching) if matching else []
+            matching = sorted(
+                (page for page in known if fnmatch(page, value)),
+                key=lambda p: (not p.endswith("index.md"), p),
+            )
+            found += (
+                ([{title: matching if len(matching) > 1 else matching[0]}] if title else matching)
+                if matching
+                else []
+            )
         else:
             found.append(item)
     return found
