@@ -59,6 +59,8 @@ def test_mismatch_shortens_long_values() -> None:
         (Annotated[list[int], Len(1)], "[whole number, ...], not empty", ()),
         (dict[str, float], "{name: number}", ()),
         (str | None, "text, or null", ()),
+        (tuple[str, ...], "[text, ...]", ()),
+        (Literal["%", ""], "% | empty", ("%", "")),
     ],
 )
 def test_types_are_described_in_words_with_all_their_choices(

@@ -54,6 +54,12 @@ def test_a_description_is_the_first_comment_that_is_no_package_line(
     assert Entry("strategy", "a", tmp_path / "a.yaml").description == words
 
 
+def test_a_head_is_all_comments_before_the_first_key(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("# What it is\n# @package _global_\n# Paper: 1\n#\n# Note\na: 1  # a share\n# no head\n")
+    assert Entry("strategy", "a", path).head == ["What it is", "Paper: 1", "", "Note"]
+
+
 def test_the_packages_own_configs_come_first_and_a_folder_must_be_one(root: Path) -> None:
     assert search_roots([str(root)])[:2] == [packaged_conf(), root]
     with pytest.raises(RequestError, match=r"^--config-dir: .*none is not a folder; name one that holds"):

@@ -34,3 +34,16 @@ def test_a_key_shows_a_sentence_of_the_docstring_or_a_shorter_comment(
 )
 def test_a_text_of_which_a_folder_or_file_is_said_names_a_place(kind: str, line: str, is_path: bool) -> None:
     assert Key("dataset.root", kind, line=line).is_path is is_path
+
+
+@pytest.mark.parametrize(
+    ("line", "comment", "said"),
+    [
+        ("Of the outer loop", "", ["Of the outer loop"]),
+        ("Of the outer loop", "of the outer loop", ["Of the outer loop"]),
+        ("Of the outer loop", ".1 on Omniglot", ["Of the outer loop", "in its file: .1 on Omniglot"]),
+        ("", "a share", ["a share"]),
+    ],
+)
+def test_a_key_tells_both_descriptions_where_they_differ(line: str, comment: str, said: list[str]) -> None:
+    assert Key("strategy.rate", "number", line=line, comment=comment).said == said
