@@ -11,7 +11,7 @@ from coldstart_cli.cli.parsing import Choice, Parser
 from coldstart_cli.cli.surroundings import EXIT_CODES, VARIABLES
 from coldstart_cli.config.catalog import READ_BY_ONE
 from coldstart_cli.config.outline import Groups
-from reference.configs import file_of, key_table
+from reference.configs import file_of, key_table, keys_of
 from reference.markdown import cell, code, escaped, fenced, first_sentence, needed, table
 
 INTRODUCTION = """
@@ -69,7 +69,7 @@ def _command(parser: Parser, groups: Groups) -> Iterator[str]:
         yield key_table(own)
     if words is not None and words.shown:
         if words.plans:
-            yield f"Its keys: {', '.join(f'[{name}]({file_of(name)})' for name in words.plans)}."
+            yield f"Its keys: {', '.join(f'[{name}]({keys_of(name)})' for name in words.plans)}."
         if words.composes:
             chosen = [
                 g for g in groups if g not in ("", *READ_BY_ONE) and (not words.roots or g in words.roots)

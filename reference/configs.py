@@ -34,6 +34,11 @@ def file_of(group: str) -> str:
     return f"configs/{group.replace('/', '_')}.md"
 
 
+def keys_of(plan: str) -> str:
+    """The page of the keys of a command's own file: `keys/train.md`."""
+    return f"keys/{plan}.md"
+
+
 def group_pages(groups: Groups) -> dict[str, str]:
     """A page for each group but those that have pages of their own.
 
@@ -44,7 +49,7 @@ def group_pages(groups: Groups) -> dict[str, str]:
         raise Unsaid(f"{unknown[0]}: this group has no sentence in reference/configs.py; write one")
     plain = [name for name in groups if name not in ("", SEARCH, "strategy")]
     return {file_of(name): _group(name, groups) for name in plain} | {
-        file_of(plan.name): _plan(plan, groups) for plan in groups[""]
+        keys_of(plan.name): _plan(plan, groups) for plan in groups[""]
     }
 
 
@@ -107,12 +112,11 @@ def key_table(keys: Sequence[Key]) -> str:
         said = [cell(needed(text, key.name)) for text in key.said]
         also = "".join(f'<span class="also">{text}</span>' for text in said[1:])
         # In capitals it is what the value stands for: bundle=DIR has no default.
-        typed, default = (
-            (f"{key.name}={key.default}", "") if key.default.isupper() else (key.name, key.default)
-        )
-        breaking = code(typed).replace(".", ".<wbr>")
-        rows.append([breaking, code(default), cell(key.type), said[0] + also])
-    return table(("key", "default", "type and range", "meaning"), rows, "keys")
+        stands_for = key.default.isupper()
+        typed = code(f"{key.name}={key.default}" if stands_for else key.name).replace(".", ".<wbr>")
+        default = "" if stands_for else code(key.default).replace("/", "/<wbr>").replace("</<wbr>", "</")
+        rows.append([typed, default, cell(key.type), said[0] + also])
+    return table(("key", "default", "type and range", "meaning"), rows, "settings")
 
 
 def source(entry: Entry) -> str:

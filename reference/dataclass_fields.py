@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from coldstart_cli.config.annotations import described
 from reference.markdown import body, cell, code, needed, said_of, table
+
+_NONE = re.compile(r"\bNone\b")
 
 
 def with_parts(*classes: type) -> list[type]:
@@ -42,8 +45,13 @@ def _classes(kind: Any) -> Iterator[type]:
         yield from _classes(argument)
 
 
-def section(one: type, level: str, shown: Sequence[type], *, example: str = "") -> list[str]:
+def section(
+    one: type, level: str, shown: Sequence[type], *, example: str = "", as_json: bool = False
+) -> list[str]:
     """A dataclass under a heading: its docstring, then its fields; those of `shown` are linked to.
+
+    Args:
+        as_json: it is told as a JSON object, where None is null.
 
     Raises:
         Unsaid: where it, or one of its fields, has no sentence of its own.
@@ -52,6 +60,9 @@ def section(one: type, level: str, shown: Sequence[type], *, example: str = "") 
     lines: dict[str, str] = {}
     for parent in reversed(one.__mro__):
         lines |= said_of(inspect.cleandoc(parent.__doc__ or ""), "Attributes")
+    if as_json:
+        said, *texts = (_NONE.sub("null", text) for text in (said, *lines.values()))
+        lines = dict(zip(lines, texts, strict=True))
     rows = []
     for name, kind in _kinds(one).items():
         links = [

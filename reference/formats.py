@@ -52,4 +52,4 @@ def _part(title: str, module: ModuleType) -> list[str]:
 def _objects(one: type) -> list[str]:
     """A dataclass and all that it holds."""
     shown = with_parts(one)
-    return [text for part in shown for text in section(part, "####", shown)]
+    return [text for part in shown for text in section(part, "####", shown, as_json=True)]

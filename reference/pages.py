@@ -40,7 +40,7 @@ def pages() -> dict[str, str]:
 def _index(known: Groups) -> str:
     choices = [[f"[{name}]({configs.file_of(name)})", text] for name, text in configs.GROUPS.items()]
     choices[0][0] = "[strategy](strategies/index.md)"
-    plans = ", ".join(f"[{plan.name}]({configs.file_of(plan.name)})" for plan in known[""])
+    plans = ", ".join(f"[{plan.name}]({configs.keys_of(plan.name)})" for plan in known[""])
     return "\n\n".join(
         [
             "# Reference",
