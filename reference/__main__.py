@@ -5,13 +5,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from coldstart_cli.errors import RequestError, line
+from reference.markdown import Unsaid
 from reference.pages import PLACE, pages, write
 
 
 def main(words: list[str]) -> int:
-    """Writes what has changed and says how many pages there are."""
+    """Writes what has changed and says how many pages there are; 1 where something cannot be told."""
     folder = Path(words[0]) if words else PLACE
-    made = pages()
+    try:
+        made = pages()
+    except (Unsaid, RequestError) as error:  # of a strategy, also what it needs and is not installed
+        print(f"reference: {line(str(error))}", file=sys.stderr)
+        return 1
     changed = write(made, folder)
     print(f"{folder.name}: {len(made)} pages, {changed} of them written anew")
     return 0

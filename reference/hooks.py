@@ -61,15 +61,23 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         ("decisions/", "project/")
     ):  # what is used is found before why it was made
         page.meta["search"] = {"boost": 0.5}
-    listed = _LIST.sub(lambda asked: "\n".join(_bullets(docs, asked[1])), markdown)
+    listed = _LIST.sub(lambda asked: "\n".join(_bullets(config.nav or [], docs, asked[1])), markdown)
     return linked(listed, page.file.src_uri, docs.name)
 
 
-def _bullets(docs: Path, pattern: str) -> Iterator[str]:
-    """A line for each page that `<!-- pages: tutorials/*.md -->` asks for, on a page at the top of docs/."""
-    for path in sorted(docs.glob(pattern)):
-        title = _TITLE.search(path.read_text(encoding="utf-8"))
-        yield f"- [{title[1] if title else path.stem}]({path.relative_to(docs).as_posix()})"
+def _bullets(nav: list[Any], docs: Path, pattern: str) -> Iterator[str]:
+    """A line for each page that `<!-- pages: tutorials/*.md -->` asks for, in the navigation's order."""
+    for place in _places(nav):
+        if fnmatch(place, pattern):
+            title = _TITLE.search((docs / place).read_text(encoding="utf-8"))
+            yield f"- [{title[1] if title else place}]({place})"
+
+
+def _places(nav: list[Any]) -> Iterator[str]:
+    """The pages of a navigation, in their order."""
+    for item in nav:
+        value = next(iter(item.values())) if isinstance(item, dict) else item
+        yield from _places(value) if isinstance(value, list) else [value]
 
 
 def linked(markdown: str, page: str, docs: str) -> str:
@@ -86,16 +94,22 @@ def linked(markdown: str, page: str, docs: str) -> str:
             return found[0]
         target, mark, part = found["target"].partition("#")
         place = posixpath.normpath(posixpath.join(posixpath.dirname(at), target))
+        if place.startswith(f"{docs}/reference/"):  # made, and perhaps in a copy of docs/ alone
+            return f"[{found['text']}]({_between(page, place, docs)}{mark}{part})"
         if not (ROOT / place).exists():
             return found[0]  # mkdocs says what is wrong with it
         if place in PROJECT:
             place = f"{docs}/{_project(place)}"
-        if not place.startswith(f"{docs}/"):
+        if not place.startswith(f"{docs}/") or (ROOT / place).is_dir():
             return found["text"]
-        to = posixpath.relpath(place, posixpath.dirname(f"{docs}/{page}"))
-        return f"{found['image']}[{found['text']}]({to}{mark}{part})"
+        return f"{found['image']}[{found['text']}]({_between(page, place, docs)}{mark}{part})"
 
     return "".join(_LINK.sub(link, text) if not fenced else text for fenced, text in _parts(markdown))
+
+
+def _between(page: str, place: str, docs: str) -> str:
+    """The way from a page of the site to a file of docs."""
+    return posixpath.relpath(place, posixpath.dirname(f"{docs}/{page}"))
 
 
 def _parts(markdown: str) -> Iterator[tuple[bool, str]]:
@@ -113,31 +127,34 @@ def _project(name: str) -> str:
     return f"project/{name.lower()}"
 
 
-def expanded(nav: list[Any], known: list[str]) -> list[Any]:
+def expanded(nav: list[Any], known: list[str], taken: set[str] | None = None) -> list[Any]:
     """The navigation with pages in place of patterns; a section that is empty then is left out.
 
+    A pattern stands for the pages that none before it has taken, an `index.md` first, then by name;
     `reference/strategies/*` becomes a section for each family.
     """
+    taken = set() if taken is None else taken
     found: list[Any] = []
     for item in nav:
         title, value = next(iter(item.items())) if isinstance(item, dict) else ("", item)
+        if value == "reference/strategies/*":
+            families = strategies.by_families(pages.groups())
+            found += [
+                {name.capitalize(): [f"reference/{p}" for p in below]} for name, below in families.items()
+            ]
+            continue
         if isinstance(value, list):
-            inner = expanded(value, known)
-            found += [{title: inner}] if inner else []
-        elif value == "reference/strategies/*":
-            found += [{family.capitalize(): [f"reference/{page}" for page in of_family]}
-                      for family, of_family in strategies.by_families(pages.groups()).items()]  # fmt: skip
+            value = expanded(value, known, taken)
         elif "*" in value:
-            # An overview comes first.
-            matching = sorted(
-                (page for page in known if fnmatch(page, value)),
-                key=lambda p: (not p.endswith("index.md"), p),
-            )
-            found += (
-                ([{title: matching if len(matching) > 1 else matching[0]}] if title else matching)
-                if matching
-                else []
-            )
+            matching = [page for page in known if fnmatch(page, value) and page not in taken]
+            value = sorted(matching, key=lambda page: (not page.endswith("index.md"), page))
+            taken.update(value)
         else:
+            taken.add(value)
+        if not isinstance(value, list):
             found.append(item)
+        elif value and title:
+            found.append({title: value if len(value) > 1 or isinstance(value[0], dict) else value[0]})
+        else:
+            found += value
     return found

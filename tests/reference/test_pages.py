@@ -15,6 +15,7 @@ from coldstart_cli.cli.surroundings import EXIT_CODES
 from coldstart_cli.config.catalog import SEARCH
 from coldstart_cli.config.key import Key
 from coldstart_cli.config.keys import explained, of_entry
+from reference import __main__ as as_program
 from reference import commands, configs, dataclass_fields, formats, measured, python_api, strategies
 from reference.markdown import Unsaid, code
 from reference.pages import groups, write
@@ -183,6 +184,22 @@ def test_a_strategy_or_a_function_without_a_sentence_is_refused(monkeypatch: pyt
     train.__doc__ = None
     with pytest.raises(Unsaid, match=r"train: has no sentence"):
         python_api.page()
+
+
+def test_what_cannot_be_told_ends_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refusing() -> dict[str, str]:
+        raise Unsaid("strategy.lr: has no sentence; write it where it is defined")
+
+    monkeypatch.setattr(as_program, "pages", refusing)
+    assert as_program.main([str(tmp_path)]) == 1
+    assert (
+        capsys.readouterr().err == "reference: strategy.lr: has no sentence; write it where it is defined\n"
+    )
+    monkeypatch.setattr(as_program, "pages", lambda: {"a.md": "A\n"})
+    assert as_program.main([str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path.name}: 1 pages, 1 of them written anew\n"
 
 
 def test_pages_are_written_where_they_differ_and_removed_where_none_makes_them(tmp_path: Path) -> None:

@@ -88,6 +88,8 @@ def test_search_answers_from_a_folder(site: Path, browser: Browser) -> None:
     [
         ("serving.md", "[s](../SECURITY.md#x) [n](names.md)", "[s](project/security.md#x) [n](names.md)"),
         ("a/b.md", "[r](../../README.md)", "[r](../project/readme.md)"),
+        ("project/readme.md", "[m](docs/reference/strategies/maml.md) [d](docs/decisions)",
+         "[m](../reference/strategies/maml.md) d"),
         ("project/readme.md", "[s](docs/serving.md) [c](CONTRIBUTING.md)",
          "[s](../serving.md) [c](contributing.md)"),
         ("x.md", "[`api.py`](../src/coldstart_cli/api.py), ![p](figures/growth.svg)",
@@ -108,7 +110,9 @@ def test_patterns_of_the_navigation_become_pages_and_empty_sections_go() -> None
     assert expanded(nav, known) == [
         {"T": ["tutorials/index.md", "tutorials/a.md", "tutorials/b.md"]},
         {"F": "faq.md"},
-        {"E": ["x.md"]},
+        {"E": "x.md"},
     ]
+    ordered = expanded([{"T": ["tutorials/b*.md", "tutorials/*.md"]}], known)
+    assert ordered == [{"T": ["tutorials/b.md", "tutorials/index.md", "tutorials/a.md"]}]
     (family, *_) = expanded(["reference/strategies/*"], known)
     assert "reference/strategies/maml.md" in family["Meta-learning"]
