@@ -81,6 +81,12 @@ def test_help_explains_the_keys_of_what_is_chosen(capsys: pytest.CaptureFixture[
     assert re.search(r"tune\.n_trials=20 +whole number >= 1 ", capsys.readouterr().out)
 
 
+def test_help_offers_no_group_that_no_word_chooses(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "  strategy=NAME  " in out and "search=NAME" not in out and "candidates=NAME" not in out
+
+
 def test_help_of_a_config_of_ones_own_says_that_its_class_is_not_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
