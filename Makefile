@@ -8,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test lint docs bench torture build clean
+.PHONY: help run install test lint docs bench torture results build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,9 @@ bench: $(STAMP) ## the benchmarks, beside the peers that install; writes docs/be
 
 torture: $(STAMP) ## every fault in full and the slow tests; writes docs/reliability.md
 	$(BIN)/python -m pytest -n 2 -m "slow or fault" --full --write-reliability --timeout 1200 --durations=15 $(ARGS)
+
+results: $(STAMP) ## docs/which-strategy.md anew, from the comparisons in docs/reports
+	$(BIN)/python -m reference.answers
 
 build: $(STAMP) ## wheel and sdist in dist/
 	rm -rf build dist

@@ -21,11 +21,13 @@ class Place:
     """One contestant at one number of shots.
 
     Attributes:
-        value: its mean with the half-width of its interval, as reports write it.
+        mean: of the headline metric.
+        value: that with the half-width of its interval, as reports write it.
         rank: among `of`; those that the comparison cannot tell apart share one.
     """
 
     k: int
+    mean: float
     value: str
     rank: int
     of: int
@@ -39,13 +41,15 @@ class Report:
         file: its name.
         title: data set and number of ways.
         headline: the metric.
-        places: contestant -> its place at each k.
+        higher: whether more of it is better.
+        places: contestant -> its place at each k that it was measured at.
         best: k -> the contestants that no other beats.
     """
 
     file: str
     title: str
     headline: str
+    higher: bool
     places: Mapping[str, Sequence[Place]]
     best: Mapping[int, Sequence[str]]
 
@@ -67,7 +71,9 @@ def _read(path: Path) -> Iterator[Report]:
             path.name,
             setting["title"],
             setting["headline"] + (", %" if setting["percent"] else ""),
-            {name: [_place(k, shot["results"][i], setting, len(names)) for k, shot in shots]
+            setting["higher"],
+            {name: [_place(k, shot["results"][i], setting, sum(map(bool, shot["results"])))
+                    for k, shot in shots if shot["results"][i]]
              for i, name in enumerate(names)},
             {k: [names[i] for i in shot["winners"]] for k, shot in shots},
         )  # fmt: skip
@@ -76,7 +82,7 @@ def _read(path: Path) -> Iterator[Report]:
 def _place(k: int, result: Mapping[str, Any], setting: Mapping[str, Any], of: int) -> Place:
     scale, digits = (100 if setting["percent"] else 1), setting["decimals"]
     value = f"{scale * result['mean']:.{digits}f} ± {scale * result['half_width']:.{digits}f}"
-    return Place(k, value, result["rank"], of)
+    return Place(k, result["mean"], value, result["rank"], of)
 
 
 def of_strategy(name: str) -> str:
