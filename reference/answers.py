@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from coldstart_cli.config.catalog import catalogue
@@ -51,7 +52,15 @@ def renewed(page: str, found: Sequence[Report], family_of: Mapping[str, str]) ->
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"{PAGE}: lacks the lines {BEGIN.strip()} and {END.strip()}; put them back")
-    parts = [_overview(found), *(_section(report, family_of) for report in found)]
+    titles = [report.title for report in found]
+    named = [
+        report
+        if titles.count(report.title) == 1
+        # Two reports of the same tasks are told apart by their files.
+        else replace(report, title=f"{report.title}, {report.file.removesuffix('.html')}")
+        for report in found
+    ]
+    parts = [_overview(named), *(_section(report, family_of) for report in named)]
     return before + BEGIN + "\n\n".join(parts) + "\n" + END + after
 
 
