@@ -19,6 +19,7 @@ import torch
 from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import append_jsonl, read_jsonl, truncate, write_bytes
+from coldstart_cli.files.locks import held
 from coldstart_cli.runs.migrations import FORMAT
 from coldstart_cli.runs.run import Run, best_on_validation, evaluation_hash, run_name, write_config
 
@@ -310,3 +311,26 @@ def test_a_run_of_an_earlier_design_says_so(tmp_path: Path) -> None:
         run.create(config, {"fingerprint": "print"})
         with pytest.raises(RequestError, match=text):
             run.check_name()
+
+
+def test_a_failure_is_noted_until_the_next_attempt_begins(run: Run) -> None:
+    noted = run.path / "failure.json"
+    with pytest.raises(ValueError), run.locked():
+        raise ValueError("loss is\nnan")
+    assert json.loads(noted.read_text()) == {"reason": "loss is nan"}
+    with pytest.raises(KeyboardInterrupt), run.locked():
+        assert not noted.exists()
+        raise KeyboardInterrupt  # an interruption is no failure
+    assert not noted.exists()
+    run.failed("killed")
+    run.failed("a second reason")
+    assert json.loads(noted.read_text()) == {"reason": "killed"}
+
+
+def test_a_failure_is_not_noted_of_a_run_that_another_process_is_at(run: Run) -> None:
+    with held(run.path / ".lock", str):
+        run.failed("in progress in process 7")
+    assert not (run.path / "failure.json").exists()
+    run.mark("finished", steps=1)
+    run.failed("too late")
+    assert not (run.path / "failure.json").exists()
