@@ -62,7 +62,13 @@ def offers(line: str) -> list[str]:
         ("bench hardware=cp", ["hardware=cpu", "hardware=cpu_x2"]),
         ("bench --", ["--debug", "--help", "--json", "--quick"]),
         ("evaluate strat", []),
-        ("compare --", ["--confidence", "--csv", "--debug", "--for", "--help", "--html", "--json", "--zone"]),
+        (
+            "compare --",
+            [
+                *("--confidence", "--csv", "--debug", "--figure", "--for", "--help", "--html", "--json"),
+                *("--latex", "--markdown", "--tasks", "--zone"),
+            ],
+        ),
         ("diff --", ["--debug", "--help", "--json"]),
         ("runs --sort ", ["accuracy", "seconds", "size", "started"]),
         ("runs state=f", ["state=failed", "state=finished"]),
