@@ -77,6 +77,8 @@ def offers(line: str) -> list[str]:
         ("cache --", ["--debug", "--help", "--json", "--remove", "--yes"]),
         ("data fetch dataset=", ["dataset=banking77", "dataset=clinc150", "dataset=omniglot"]),
         ("explain strategy/ani", ["strategy/anil"]),
+        ("explain E2", [f"E2{n}" for n in range(6)]),
+        ("cat E2", []),
         ("explain dataset.n_query dataset=omni", ["dataset=omniglot"]),
         ("doctor ", []),
         ("doctor --", ["--debug", "--help"]),

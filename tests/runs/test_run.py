@@ -78,7 +78,7 @@ def test_write_that_fails_leaves_the_old_file(
         write_bytes(path, b"twelve bytes")
     monkeypatch.undo()
     assert str(caught.value) == (
-        f"{path}: cannot write 12 bytes (No space left on device); make room, or choose outputs=DIR"
+        f"{path}: cannot write 12 bytes (No space left on device); make room, or choose outputs=DIR (E53)"
     )
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
@@ -184,14 +184,18 @@ def test_lock_in_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
 def test_run_of_a_newer_format_is_refused(run: Run) -> None:
     for version in (FORMAT + 1, "1", None):
         (run.path / "run.json").write_text(json.dumps({"format": version, "state": "finished"}))
-        with pytest.raises(RequestError, match=rf"^run: .* has format {version}, .*; install a newer one$"):
+        with pytest.raises(
+            RequestError, match=rf"^run: .* has format {version}, .*; install a newer one \(E33\)$"
+        ):
             _ = run.state
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"null", b'{"format": 1'])
 def test_run_json_damaged_is_refused(run: Run, content: bytes) -> None:
     (run.path / "run.json").write_bytes(content)
-    with pytest.raises(RequestError, match=r"^run: .*run\.json is damaged; train again with again=true$"):
+    with pytest.raises(
+        RequestError, match=r"^run: .*run\.json is damaged; train again with again=true \(E32\)$"
+    ):
         _ = run.state
 
 
@@ -318,10 +322,11 @@ def test_a_failure_is_noted_until_the_next_attempt_begins(run: Run) -> None:
     with pytest.raises(ValueError), run.locked():
         raise ValueError("loss is\nnan")
     assert json.loads(noted.read_text()) == {"reason": "loss is nan"}
-    with pytest.raises(KeyboardInterrupt), run.locked():
+    for no_failure in (KeyboardInterrupt(), RequestError("logger: is not there")):
+        with pytest.raises(type(no_failure)), run.locked():
+            assert not noted.exists()
+            raise no_failure
         assert not noted.exists()
-        raise KeyboardInterrupt  # an interruption is no failure
-    assert not noted.exists()
     run.failed("killed")
     run.failed("a second reason")
     assert json.loads(noted.read_text()) == {"reason": "killed"}

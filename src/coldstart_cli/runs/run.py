@@ -170,7 +170,7 @@ class Run:
         if held != self.path.name:
             raise RequestError(
                 f"run: {self.path} holds another run, {held}, copied or renamed; give it that name back, or "
-                "train anew with again=true"
+                "train anew with again=true (E34)"
             )
 
     @property
@@ -216,6 +216,8 @@ class Run:
             remove(self.path / FAILURE)
             try:
                 yield
+            except RequestError:  # refused, which is no failure of the run
+                raise
             except Exception as error:
                 self._note_failure(str(error))
                 raise
@@ -236,7 +238,7 @@ class Run:
     def _in_progress(self, process: str) -> str:
         return (
             f"run: {self.path} is in progress in process {process}; wait for it, or change what it trains "
-            "(seed=1)"
+            "(seed=1) (E30)"
         )
 
     def _check_links(self) -> None:
