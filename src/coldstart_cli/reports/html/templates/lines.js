@@ -81,7 +81,7 @@ function nearAndFar(shared, rows) {
   if (!known.length) return [rows, []];
   const low = Math.min(...known.map(({ mean, half }) => mean - (half ?? 0)));
   const high = Math.max(...known.map(({ mean, half }) => mean + (half ?? 0)));
-  const reach = 1.5 * (high - low);
+  const reach = high - low; // the coloured ones keep a third of the height at least
   const isFar = ({ i, points }) => !shared.shown.has(i) && points.some(({ mean }) => mean !== null)
     && points.every(({ mean }) => mean === null || mean < low - reach || mean > high + reach);
   return [rows.filter((row) => !isFar(row)), rows.filter(isFar).map(({ i }) => i)];
