@@ -293,7 +293,7 @@ def test_a_second_interrupt_ends_a_step_that_does_not(processes: Processes, tmp_
     assert not alive(child)
 
 
-LINE = r"{path}: cannot write \d+ bytes \({reason}\); make room, or choose outputs=DIR\n"
+LINE = r"{path}: cannot write \d+ bytes \({reason}\); make room, or choose outputs=DIR \(E53\)\n"
 
 
 @pytest.mark.fault("R6")

@@ -33,6 +33,16 @@ def test_the_table_has_a_row_for_each_run_and_a_total(make_run: Make) -> None:
     assert lines[-1].startswith("2 runs: 1 finished, 1 broken, ")
 
 
+def test_a_narrow_terminal_has_two_lines_for_a_run_and_cuts_nothing(make_run: Make) -> None:
+    run = listed(make_run("one", VALUES))
+    stream = io.StringIO()
+    narrow = Console(file=stream, width=70, highlight=False, emoji=False)
+    run_list.show([run], [run], commands=False, console=narrow)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "run" and lines[2] == str(run.path)
+    assert lines[3].split()[:5] == ["finished", "k=5", "accuracy", "50.0", "±"]
+
+
 def test_where_no_run_passes_it_is_said_what_there_is(make_run: Make) -> None:
     one = listed(make_run("one", VALUES))
     screen, stream = console()

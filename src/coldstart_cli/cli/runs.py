@@ -101,7 +101,7 @@ def run_runs(arguments: Namespace) -> int:
     from coldstart_cli.runs.listing import listed, passing, sorted_by
     from coldstart_cli.runs.places import run_directories
 
-    every = [listed(path) for path in run_directories(folders, "outputs")]
+    every = [listed(path) for path in run_directories(folders, "outputs", sweeps=False)]
     found = sorted_by(passing(every, filters), arguments.sort)
     if arguments.json:
         emit(json.dumps([run_list.as_json(run) for run in found], indent=1, allow_nan=False) + "\n")

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from coldstart_cli.files.durable import finite
 from coldstart_cli.files.sizes import n_bytes, written_size
@@ -22,6 +21,7 @@ from coldstart_cli.runs.listing import Listed
 from coldstart_cli.runs.states import GOING_ON, STATES
 
 HEADS = ("run", "state", "result", "seed", "started", "training", "size")
+RIGHT = ("seed", "training", "size")
 NAMES = ("strategy", "dataset", "model")
 PARTS = ("strategy", "model", "dataset", "optimizer", "training", "evaluation", "hardware")
 """Of a config, in the order in which they are told in short."""
@@ -37,19 +37,30 @@ def show(
         commands: also print what continues each.
     """
     console = console or terminal()
-    table = Table(box=None, pad_edge=False)
-    for head in HEADS:
-        table.add_column(head, justify="right" if head in ("training", "size", "seed") else "left",
-                         no_wrap=head != "run", overflow="fold")  # fmt: skip
-    for run in runs:
-        table.add_row(*map(plain, _cells(run)))
+    for line in _lines(runs, console.width):
+        console.print(plain(line), soft_wrap=True)
     if runs:
-        console.print(table)
         console.print()
     for run in runs:
         for line in _remarks(run, commands=commands):
             console.print(plain(line), soft_wrap=True)
     console.print(plain(_total(runs, every)), soft_wrap=True)
+
+
+def _lines(runs: Sequence[Listed], width: int) -> Iterator[str]:
+    """A line for each, or two where the terminal is too narrow for one: nothing is cut."""
+    rows = [HEADS, *map(_cells, runs)] if runs else []
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    in_one = sum(widths) + 2 * len(widths) <= width
+    for row in rows:
+        cells = [
+            cell.rjust(size) if head in RIGHT else cell.ljust(size)
+            for head, cell, size in zip(HEADS, row, widths, strict=True)
+        ]
+        if in_one:
+            yield "  ".join(cells).rstrip()
+        else:
+            yield from (row[0], f"  {'  '.join(cells[1:]).rstrip()}")
 
 
 def _total(runs: Sequence[Listed], every: Sequence[Listed]) -> str:

@@ -16,11 +16,12 @@ DEPTH = 3
 """How far below a named folder a run directory may lie."""
 
 
-def run_directories(paths: Sequence[Path], key: str) -> list[Path]:
+def run_directories(paths: Sequence[Path], key: str, *, sweeps: bool = True) -> list[Path]:
     """The run directories among `paths` and below them, each once; those that a sweep's folder lists.
 
     Args:
         key: what named the paths, for refusals.
+        sweeps: also what sweeps below `paths` list, which may lie elsewhere; else of sweeps named themselves.
 
     Raises:
         RequestError: where a path is not a folder.
@@ -30,23 +31,24 @@ def run_directories(paths: Sequence[Path], key: str) -> list[Path]:
         # One run may be reached by two names, as through a link or a sweep: the first is kept.
         if not path.is_dir():
             raise RequestError(f"{key}: {path} is not a folder; name run directories, or a folder of them")
-        for run in sorted(_below(path, DEPTH, key)):
+        for run in sorted(_below(path, DEPTH, key, sweeps=sweeps)):
             found.setdefault(run.resolve(), run)
     return list(found.values())
 
 
-def _below(path: Path, depth: int, key: str) -> Iterator[Path]:
+def _below(path: Path, depth: int, key: str, *, sweeps: bool) -> Iterator[Path]:
     if (path / "run.json").exists():
         yield path
         return
     # The runs of a sweep lie beside its folder, not in it.
     if (path / "runs.json").exists():
-        yield from _of_sweep(path, key)
+        if sweeps or depth == DEPTH:
+            yield from _of_sweep(path, key)
         return
     if depth > 0:
         for entry in os.scandir(path):
             if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                yield from _below(Path(entry.path), depth - 1, key)
+                yield from _below(Path(entry.path), depth - 1, key, sweeps=sweeps)
 
 
 def _of_sweep(sweep: Path, key: str) -> Iterator[Path]:
