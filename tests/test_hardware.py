@@ -39,7 +39,9 @@ def test_hardware_that_is_absent_is_refused(device: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(RequestError) as caught:
         hardware(device=device)
-    assert str(caught.value) == (f"hardware.device: this machine has no {device}; choose auto or one of: cpu")
+    assert str(caught.value) == (
+        f"hardware.device: this machine has no {device}; choose auto or one of: cpu (E51)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,19 @@ def test_the_package_knows_its_folder_and_its_configs(repository: Path) -> None:
     assert package.packaged_conf() == repository / "conf"
 
 
+def test_the_page_of_errors_is_found_in_a_checkout_and_inside_an_installed_package(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert package.errors_page() == repository / "docs" / "errors.md"
+    root = tmp_path / "site" / "lib" / "coldstart_cli"
+    (root / "docs").mkdir(parents=True)
+    monkeypatch.setattr(package, "ROOT", root)
+    with pytest.raises(RequestError, match=r"errors.md: is missing; install coldstart-cli again"):
+        package.errors_page()
+    (root / "docs" / "errors.md").touch()
+    assert package.errors_page() == root / "docs" / "errors.md"
+
+
 def test_configs_inside_an_installed_package_are_found_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,7 +55,8 @@ def project(repository: Path, tmp_path: Path) -> Path:
     for folder in ("src", "conf"):
         leave_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(repository / folder, copy / folder, ignore=leave_out)
-    for file in ("pyproject.toml", "README.md", "LICENSE"):
+    (copy / "docs").mkdir()
+    for file in ("pyproject.toml", "README.md", "LICENSE", "docs/errors.md"):
         shutil.copy(repository / file, copy / file)
     return copy
 
@@ -108,6 +109,7 @@ def assert_works(python: Path, conf: Path, repository: Path) -> None:
     # Hydra's own way of finding it, down to a composed job
     composed = run(python.parent / "coldstart", "train", "strategy=protonet", "--cfg", "job", cwd=elsewhere)
     assert "ProtoNet" in composed
+    assert run(python.parent / "coldstart", "explain", "E12", cwd=elsewhere).startswith("E12: ")
     code = "from coldstart_cli.strategies import MAML; from coldstart_cli.datasets import glyphs"
     run(python, "-c", code, cwd=elsewhere)
 
@@ -156,7 +158,8 @@ def test_pyproject_lists_every_package(repository: Path) -> None:
     settings = tomllib.loads((repository / "pyproject.toml").read_text())
     source = repository / "src"
     folders = {path.parent for path in (source / "coldstart_cli").rglob("*.py")}
-    found = {".".join(folder.relative_to(source).parts) for folder in folders} | {"coldstart_cli.conf"}
+    found = {".".join(folder.relative_to(source).parts) for folder in folders}
+    found |= {"coldstart_cli.conf", "coldstart_cli.docs"}
     assert set(settings["tool"]["setuptools"]["packages"]) == found
     assert all((folder / "__init__.py").is_file() for folder in folders)
 

@@ -12,7 +12,8 @@ from coldstart_cli.safe_text import printable
 class RequestError(Exception):
     """A request that cannot be served: one line, exit code 2.
 
-    The message reads `<key or file>: <what is wrong>; <what to do>`.
+    The message reads `<key or file>: <what is wrong>; <what to do>`. Where there is more to say, it ends in a
+    code such as `(E12)`: docs/errors.md has its help, which `coldstart explain E12` prints.
     """
 
 
@@ -55,7 +56,7 @@ def unforeseen(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return f"{str(error.filename)[:60]}...: this name is too long; give a shorter one", 2
     if out_of_memory(error):
-        return "memory: not enough; lower strategy.meta_batch_size or dataset.n_query", 1
+        return "memory: not enough; lower strategy.meta_batch_size or dataset.n_query (E52)", 1
     what = " ".join(f"{type(error).__name__}: {error}".split())
     return f"coldstart: {what[:200]}; run it with --debug for the stack", 1
 

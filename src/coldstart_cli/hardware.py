@@ -211,7 +211,9 @@ def _available(device: str, processes: int | None) -> str:
         return next(name for name in ("cuda", "mps", "cpu") if present[name])
     if not present[device]:
         here = ", ".join(name for name, there in present.items() if there)
-        raise RequestError(f"hardware.device: this machine has no {device}; choose auto or one of: {here}")
+        raise RequestError(
+            f"hardware.device: this machine has no {device}; choose auto or one of: {here} (E51)"
+        )
     return device
 
 

@@ -1,4 +1,4 @@
-"""Where this package is: its source and its configurations."""
+"""Where this package is: its source, its configurations, its page of errors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ from coldstart_cli.errors import RequestError
 
 ROOT = Path(__file__).resolve().parent
 """The folder of the package."""
+
+
+def errors_page() -> Path:
+    """The page that explains errors: inside an installed package, in docs/ of a checkout.
+
+    Raises:
+        RequestError: where neither is there.
+    """
+    for folder in (ROOT / "docs", ROOT.parents[1] / "docs"):
+        if (folder / "errors.md").is_file():
+            return folder / "errors.md"
+    raise RequestError(f"{ROOT / 'docs' / 'errors.md'}: is missing; install coldstart-cli again")
 
 
 def packaged_conf() -> Path:

@@ -80,6 +80,8 @@ def test_a_damaged_run_is_named_and_the_others_are_compared(
         ((".", "--confidence=100"), "--confidence: 100 is not between 50 and 99.99"),
         ((".", "--html"), "--html: needs a value"),
         ((".",), "compare: . holds no evaluated run"),
+        ((".", "--figure", "x.jpg"), "--figure: x.jpg is of no kind that is drawn"),
+        ((".", "--latex", "no/x.tex"), "--latex: "),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(
@@ -89,6 +91,19 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
     monkeypatch.chdir(tmp_path)
     code, out, err = call(capsys, "compare", *argv)
     assert code == 2 and out == "" and err.startswith(line) and err.count("\n") == 1
+
+
+def test_files_for_papers_are_written_and_said(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {name: outputs / f"of.{end}" for name, end in
+             {"latex": "tex", "markdown": "md", "figure": "svg", "tasks": "csv"}.items()}  # fmt: skip
+    words = [word for name, file in files.items() for word in (f"--{name}", file)]
+    code, out, err = call(capsys, "compare", outputs, *words)
+    assert code == 0 and "protonet wins by" in out
+    assert err == "".join(f"{name}: {file}\n" for name, file in files.items())
+    assert r"\toprule" in files["latex"].read_text() and "| protonet |" in files["markdown"].read_text()
+    assert "<svg" in files["figure"].read_text() and files["tasks"].read_text().startswith(
+        "dataset,n_way,metric,k,"
+    )
 
 
 def test_different_objectives_are_refused_saying_what_can_be_compared(
@@ -132,7 +147,7 @@ def test_bundles_are_compared_on_their_held_out_rows(
     assert json.loads(out)["pairs"][0]["a"] == "one"
     code, _, err = call(capsys, "compare", one)
     assert code == 2 and "is one bundle; name others" in err and err.count("\n") == 1
-    for flags in (["--csv"], ["--for", "k=5"], ["--zone", "1"], ["--confidence", "90"]):
+    for flags in (["--csv"], ["--for", "k=5"], ["--zone", "1"], ["--confidence", "90"], ["--latex", "x.tex"]):
         code, _, err = call(capsys, "compare", tmp_path / "all", *flags)
         assert code == 2 and err.startswith(f"{flags[0]}: it is of runs and these are bundles")
 

@@ -8,33 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from coldstart_cli.comparison.results import read, run_directories
+from coldstart_cli.comparison.results import read
 from coldstart_cli.errors import RequestError
 
 Make = Callable[..., Path]
 VALUES = {1: {"a": 0.5, "b": 0.75}}
-
-
-def test_runs_are_found_below_a_folder_and_once_each(tmp_path: Path, make_run: Make) -> None:
-    one = make_run("one", VALUES)
-    two = make_run("deeper/two", VALUES, seed=1)
-    assert run_directories([tmp_path]) == [two, one] or run_directories([tmp_path]) == [one, two]
-    assert run_directories([one, tmp_path, one])[0] == one
-    assert len(run_directories([one, tmp_path, one])) == 2
-
-
-def test_runs_of_a_sweep_are_those_it_lists(tmp_path: Path, make_run: Make) -> None:
-    kept = make_run("outputs/one", VALUES)
-    make_run("outputs/other", VALUES, seed=1)
-    sweep = tmp_path / "outputs" / "sweeps" / "stamp"
-    sweep.mkdir(parents=True)
-    rows = [
-        {"label": "a", "path": "outputs/one"},
-        {"label": "b", "path": None},
-        {"label": "c", "path": "gone"},
-    ]
-    (sweep / "runs.json").write_text(json.dumps({"format": 1, "runs": rows}))
-    assert [path.resolve() for path in run_directories([sweep])] == [kept.resolve()]
 
 
 def test_a_result_holds_records_of_new_and_source_tasks_but_not_of_validation(make_run: Make) -> None:

@@ -121,7 +121,9 @@ def test_changed_refuses_what_belongs_to_the_training(base: dict[str, Any], over
 def test_changed_refuses_keys_that_are_not_there(base: dict[str, Any]) -> None:
     with pytest.raises(RequestError) as caught:
         changed(base, "evaluation.k_shot=[1]")
-    assert str(caught.value) == ("evaluation.k_shot: there is no such key; did you mean evaluation.k_shots?")
+    assert str(caught.value) == (
+        "evaluation.k_shot: there is no such key; did you mean evaluation.k_shots? (E20)"
+    )
 
 
 def test_points_expand_a_sweep_in_order() -> None:

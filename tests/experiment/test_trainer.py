@@ -309,7 +309,9 @@ def test_training_that_is_not_finite_stops_within_a_step(
     monkeypatch.setattr(source, "tasks", source.tasks)  # whatever the fault puts there is undone
     run = new_run(tmp_path / "run", experiment)
     fault(experiment)
-    with pytest.raises(JobError, match=rf"^training: {said}; lower optimizer\.lr .* step \d+ is kept\)$"):
+    with pytest.raises(
+        JobError, match=rf"^training: {said}; lower optimizer\.lr .* step \d+ is kept\) \(E35\)$"
+    ):
         fit(experiment, run, StopOnSignal())
     state = latest(run)
     assert state["step"] == int(said.split()[-1]) - 1

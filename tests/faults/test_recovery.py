@@ -293,7 +293,7 @@ def test_a_second_interrupt_ends_a_step_that_does_not(processes: Processes, tmp_
     assert not alive(child)
 
 
-LINE = r"{path}: cannot write \d+ bytes \({reason}\); make room, or choose outputs=DIR\n"
+LINE = r"{path}: cannot write \d+ bytes \({reason}\); make room, or choose outputs=DIR \(E53\)\n"
 
 
 @pytest.mark.fault("R6")
@@ -503,7 +503,7 @@ def test_a_run_of_format_1_is_read_and_a_newer_one_named(
     (tmp_path / "old" / "run.json").write_text(json.dumps({**facts, "format": 99}))
     ended = processes.run(["evaluate", "run=old"], tmp_path)
     assert ended.code == 2
-    assert ended.err == "run: old has format 99, this coldstart reads up to 2; install a newer one\n"
+    assert ended.err == "run: old has format 99, this coldstart reads up to 2; install a newer one (E33)\n"
 
 
 @pytest.mark.fault("R17")

@@ -85,9 +85,9 @@ def test_numbers_that_json_does_not_know_are_null(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "card.json"
     path.write_bytes(content)
-    with pytest.raises(RequestError, match=r"^bundle: \S+card\.json is damaged; make it again$"):
+    with pytest.raises(RequestError, match=r"^bundle: \S+card\.json is damaged; make it again \(E32\)$"):
         read_json(path, "bundle", "make it again")
-    with pytest.raises(RequestError, match=r"^run: \S+ is damaged; train again with again=true$"):
+    with pytest.raises(RequestError, match=r"^run: \S+ is damaged; train again with again=true \(E32\)$"):
         read_json(path, "run")
 
 

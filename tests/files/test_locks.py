@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from coldstart_cli.errors import RequestError
-from coldstart_cli.files.locks import held, locked
+from coldstart_cli.files.locks import held, is_held, locked
 
 HOLD = """
 import sys, pathlib
@@ -63,3 +64,24 @@ def test_locked_goes_on_where_there_can_be_no_lock(tmp_path: Path) -> None:
     with locked(tmp_path / "none" / ".lock"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_whether_a_lock_is_held_is_seen_without_taking_it(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    assert not is_held(path) and not path.exists()
+    with held(path, str):
+        assert is_held(path)
+    assert not is_held(path)
+    os.mkfifo(tmp_path / "fifo")
+    assert not is_held(tmp_path / "fifo")
+
+
+def test_who_only_looks_at_a_lock_does_not_have_another_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ".lock"
+    looking = path.open("a")
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr(time, "sleep", lambda seconds: looking.close())  # the instant is over
+    with held(path, str):
+        assert looking.closed and path.read_text() == str(os.getpid())

@@ -58,6 +58,23 @@ def test_durations_have_three_digits_but_none_below_a_hundredth(value: float | N
     assert numbers.duration(value) == text
 
 
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([0.5, 12.34, None, 150.0], ["0.50", "12.34", "-", "150.00"]),
+        ([12.34, 1234.5], ["12.3", "1,234.5"]),
+        ([0.004, 5.0], ["0.004", "5.00"]),
+        ([0.3, 1234.5], ["0.30", "1,234"]),  # more than a thousandfold: each has its own
+        ([0.0, 150.0], ["0", "150"]),
+        ([None], ["-"]),
+    ],
+)
+def test_durations_of_a_column_have_as_many_decimals_as_the_shortest(
+    values: list[float | None], texts: list[str]
+) -> None:
+    assert numbers.durations(values) == texts
+
+
 def test_sizes_are_scaled_to_three_digits() -> None:
     assert numbers.scaled(112_261) == "112 k" and numbers.scaled(3400, "FLOP") == "3.4 kFLOP"
     assert numbers.scaled(999_999) == "1 M" and numbers.scaled(7) == "7"

@@ -117,7 +117,7 @@ def test_learning_curve_shows_errors_by_magnitude_and_passes_over_what_diverged(
     figure = plots.learning_curve(wild)
     assert figure.axes[0].get_yscale() == "log"
     assert figure.axes[0].get_ylabel() == "mse"
-    assert plots.png(figure).startswith(b"\x89PNG")
+    assert plots.picture(figure).startswith(b"\x89PNG")
     assert plots.learning_curve(summary(metric="mse")).axes[0].get_yscale() == "linear"
 
 

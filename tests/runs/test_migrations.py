@@ -36,7 +36,9 @@ def test_migrated_run_of_today_is_as_it_is() -> None:
 
 @pytest.mark.parametrize("version", [0, -1, FORMAT + 1, "1", None])
 def test_migrated_run_of_no_known_format_is_refused(version: object) -> None:
-    with pytest.raises(RequestError, match=rf"^run: run has format {version}, .*; install a newer one$"):
+    with pytest.raises(
+        RequestError, match=rf"^run: run has format {version}, .*; install a newer one \(E33\)$"
+    ):
         migrated({"format": version}, Path("run"))
 
 

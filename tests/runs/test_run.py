@@ -19,6 +19,7 @@ import torch
 from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import append_jsonl, read_jsonl, truncate, write_bytes
+from coldstart_cli.files.locks import held
 from coldstart_cli.runs.migrations import FORMAT
 from coldstart_cli.runs.run import Run, best_on_validation, evaluation_hash, run_name, write_config
 
@@ -77,7 +78,7 @@ def test_write_that_fails_leaves_the_old_file(
         write_bytes(path, b"twelve bytes")
     monkeypatch.undo()
     assert str(caught.value) == (
-        f"{path}: cannot write 12 bytes (No space left on device); make room, or choose outputs=DIR"
+        f"{path}: cannot write 12 bytes (No space left on device); make room, or choose outputs=DIR (E53)"
     )
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
@@ -183,14 +184,18 @@ def test_lock_in_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
 def test_run_of_a_newer_format_is_refused(run: Run) -> None:
     for version in (FORMAT + 1, "1", None):
         (run.path / "run.json").write_text(json.dumps({"format": version, "state": "finished"}))
-        with pytest.raises(RequestError, match=rf"^run: .* has format {version}, .*; install a newer one$"):
+        with pytest.raises(
+            RequestError, match=rf"^run: .* has format {version}, .*; install a newer one \(E33\)$"
+        ):
             _ = run.state
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"null", b'{"format": 1'])
 def test_run_json_damaged_is_refused(run: Run, content: bytes) -> None:
     (run.path / "run.json").write_bytes(content)
-    with pytest.raises(RequestError, match=r"^run: .*run\.json is damaged; train again with again=true$"):
+    with pytest.raises(
+        RequestError, match=r"^run: .*run\.json is damaged; train again with again=true \(E32\)$"
+    ):
         _ = run.state
 
 
@@ -310,3 +315,27 @@ def test_a_run_of_an_earlier_design_says_so(tmp_path: Path) -> None:
         run.create(config, {"fingerprint": "print"})
         with pytest.raises(RequestError, match=text):
             run.check_name()
+
+
+def test_a_failure_is_noted_until_the_next_attempt_begins(run: Run) -> None:
+    noted = run.path / "failure.json"
+    with pytest.raises(ValueError), run.locked():
+        raise ValueError("loss is\nnan")
+    assert json.loads(noted.read_text()) == {"reason": "loss is nan"}
+    for no_failure in (KeyboardInterrupt(), RequestError("logger: is not there")):
+        with pytest.raises(type(no_failure)), run.locked():
+            assert not noted.exists()
+            raise no_failure
+        assert not noted.exists()
+    run.failed("killed")
+    run.failed("a second reason")
+    assert json.loads(noted.read_text()) == {"reason": "killed"}
+
+
+def test_a_failure_is_not_noted_of_a_run_that_another_process_is_at(run: Run) -> None:
+    with held(run.path / ".lock", str):
+        run.failed("in progress in process 7")
+    assert not (run.path / "failure.json").exists()
+    run.mark("finished", steps=1)
+    run.failed("too late")
+    assert not (run.path / "failure.json").exists()

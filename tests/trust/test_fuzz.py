@@ -60,7 +60,7 @@ WORDS = st.one_of(
 )  # fmt: skip
 COMMANDS = st.sampled_from(
     ["train", "evaluate", "tune", "adapt", "predict", "export", "compare", "diff", "data", "ls", "cat", "cp",
-     "completion"]
+     "completion", "runs", "show", "rm", "cache"]
 )  # fmt: skip
 
 

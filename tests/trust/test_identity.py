@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.cli import main
-from coldstart_cli.comparison.results import run_directories
 from coldstart_cli.errors import RequestError
+from coldstart_cli.runs.places import run_directories
 from tests.kit.bundles import as_format_1, edit
 from tests.kit.reliability import Tries
 
@@ -183,7 +183,7 @@ def test_a_copied_or_moved_sweep_is_compared_by_its_own_runs(
 ) -> None:
     (shutil.copytree if original == "there" else shutil.move)("outputs", "copy")
     tries.n += 1
-    found = run_directories([Path("copy", "sweeps", "stamp")])
+    found = run_directories([Path("copy", "sweeps", "stamp")], "compare")
     assert sorted(found) == [Path("copy", "one"), Path("copy", "two")]
 
 
@@ -195,11 +195,11 @@ def test_a_copied_sweep_without_its_runs_says_which_are_read(
     shutil.rmtree("copy/one")
     tries.n += 1
     copied = Path("copy", "sweeps", "stamp")
-    assert run_directories([copied]) == [tmp_path / "outputs" / "one", Path("copy", "two")]
+    assert run_directories([copied], "compare") == [tmp_path / "outputs" / "one", Path("copy", "two")]
     assert f"one is not beside it; the run at {tmp_path / 'outputs'} is read" in caplog.text
     caplog.clear()
     shutil.rmtree("outputs/one")
-    assert run_directories([copied]) == [Path("copy", "two")]
+    assert run_directories([copied], "compare") == [Path("copy", "two")]
     assert "its run one is not there any more and is left out" in caplog.text
 
 

@@ -91,7 +91,7 @@ def test_a_child_does_import_this_folder_without_the_guard(hostile: Path) -> Non
 def test_plots_read_no_settings_of_this_folder(tmp_path: Path) -> None:
     """A FIFO would hold up the first import of matplotlib for ever."""
     os.mkfifo(tmp_path / "matplotlibrc")
-    code = "from coldstart_cli.reports.plots import _style\nwith _style(): print('drawn')"
+    code = "from coldstart_cli.reports.plots import style\nwith style(): print('drawn')"
     done = subprocess.run(
         [sys.executable, "-P", "-c", code],
         cwd=tmp_path,

@@ -262,7 +262,7 @@ def keys_named(words: Sequence[str], own: Iterable[str]) -> Iterator[None]:
     except RequestError as error:
         for key in (word.partition("=")[0] for word in words):
             if key.isidentifier() and str(error).startswith(f"{key}: there is no such key"):
-                raise RequestError(f"{key}: there is no such key; {suggestion(key, own)}") from error
+                raise RequestError(f"{key}: there is no such key; {suggestion(key, own)} (E20)") from error
         raise
 
 

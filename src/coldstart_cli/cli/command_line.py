@@ -14,6 +14,7 @@ from coldstart_cli import __version__
 from coldstart_cli.cli import (
     adapt,
     bench,
+    cache,
     choose,
     compare,
     completion,
@@ -26,6 +27,7 @@ from coldstart_cli.cli import (
     export,
     label_next,
     predict,
+    runs,
     serve,
     train,
     tune,
@@ -55,7 +57,7 @@ def commands() -> Parser:
     )
     program.flag("--version", action="store_true", help="print the version and stop")
     for command in (train, evaluate, tune, choose, adapt, predict, serve, label_next, export, compare, diff,
-                    data, configs, explain, doctor, bench, completion):  # fmt: skip
+                    runs, data, configs, explain, cache, doctor, bench, completion):  # fmt: skip
         command.add(program)
     return program
 

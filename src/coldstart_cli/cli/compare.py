@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from coldstart_cli.safe_text import printable
 
 if TYPE_CHECKING:
     from coldstart_cli.comparison.findings import Comparison
+    from coldstart_cli.comparison.results import Result
 
 
 def add(program: Parser) -> None:
@@ -30,6 +31,7 @@ def add(program: Parser) -> None:
         examples=(
             "coldstart compare outputs --html report.html",
             "coldstart compare outputs --for k=5,p95_ms=10",
+            "coldstart compare outputs --latex table.tex --figure curves.pdf",
             "coldstart compare tickets other_tickets --html bundles.html",
         ),
     )
@@ -37,6 +39,13 @@ def add(program: Parser) -> None:
         "paths", nargs="*", metavar="DIR", type=a_file, help="run directories, bundles, or folders of them"
     )
     parser.flag("--html", metavar="FILE", type=a_file, help="write a report there")
+    parser.flag("--latex", metavar="FILE", type=a_file, help="write a table for a paper there (booktabs)")
+    parser.flag("--markdown", metavar="FILE", type=a_file, help="write the same table there as Markdown")
+    parser.flag(
+        "--figure", metavar="FILE.pdf", type=a_file,
+        help="draw the curves over shots there, with intervals: .pdf, .svg or .png",
+    )  # fmt: skip
+    parser.flag("--tasks", metavar="FILE.csv", type=a_file, help="write every task's value there, as CSV")
     parser.flag("--json", action="store_true", help="print JSON")
     parser.flag("--csv", action="store_true", help="print CSV, a row for each contestant and number of shots")
     parser.flag(
@@ -73,14 +82,53 @@ def run(arguments: Namespace) -> int:
         return _bundles(folders, arguments)
     if arguments.need is not None:
         best_for.parse(arguments.need)
+    _check_files(arguments)
     zone = ZONE if arguments.zone is None else arguments.zone / 100
     confidence = CONFIDENCE if arguments.confidence is None else arguments.confidence / 100
     results, left_out = read([Path(path) for path in arguments.paths])
     for one in left_out:
         print(line(f"left out: {one.path}: {one.reason}"), file=sys.stderr)
     with shaped("compare", ", ".join(arguments.paths)):
-        _tell(compare(results, left_out, confidence=confidence, zone=zone), arguments)
+        found = compare(results, left_out, confidence=confidence, zone=zone)
+        _write(found, results, arguments)
+        _tell(found, arguments)
     return 0
+
+
+def _files(arguments: Namespace) -> dict[str, str | None]:
+    """The flags that name a file of runs alone."""
+    return {f"--{name}": getattr(arguments, name) for name in ("latex", "markdown", "figure", "tasks")}
+
+
+def _check_files(arguments: Namespace) -> None:
+    """Refuses files that cannot be written before anything is read."""
+    from coldstart_cli.files.outputs import check_output
+
+    for flag, name in {"--html": arguments.html, **_files(arguments)}.items():
+        if name is not None:
+            check_output(Path(name), flag)
+    if arguments.figure is not None:
+        from coldstart_cli.reports.paper_figure import check_kind
+
+        check_kind(arguments.figure, "--figure")
+
+
+def _write(found: Comparison, results: Sequence[Result], arguments: Namespace) -> None:
+    """Writes the files that are for papers, and for a reader's own tests."""
+    from coldstart_cli.comparison.task_table import csv_of_tasks
+    from coldstart_cli.files.outputs import write_output
+    from coldstart_cli.reports import paper_figure, paper_table
+
+    def write(flag: str, made: Callable[[str], bytes]) -> None:
+        name = _files(arguments)[flag]
+        if name is not None:
+            write_output(Path(name), made(name), flag)
+            print(f"{flag[2:]}: {name}", file=sys.stderr)
+
+    write("--latex", lambda name: paper_table.latex(found).encode())
+    write("--markdown", lambda name: paper_table.markdown(found).encode())
+    write("--figure", lambda name: paper_figure.drawn(found, paper_figure.check_kind(name, "--figure")))
+    write("--tasks", lambda name: csv_of_tasks(results).encode())
 
 
 def _bundles(folders: Sequence[Path], arguments: Namespace) -> int:
@@ -95,7 +143,7 @@ def _bundles(folders: Sequence[Path], arguments: Namespace) -> int:
     from coldstart_cli.reports.html import held_out
 
     asked = {"--csv": arguments.csv, "--for": arguments.need, "--zone": arguments.zone,
-             "--confidence": arguments.confidence}  # fmt: skip
+             "--confidence": arguments.confidence, **_files(arguments)}  # fmt: skip
     for flag, value in asked.items():
         if value is not None and value is not False:
             raise RequestError(f"{flag}: it is of runs and these are bundles; leave it out (--json has all)")

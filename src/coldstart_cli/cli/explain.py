@@ -1,12 +1,13 @@
-"""`coldstart explain`: what a config sets, or a key means: type, range, default and a line."""
+"""`coldstart explain`: what a config sets, what a key means, or what an error with a code says."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from coldstart_cli.cli import error_pages
 from coldstart_cli.cli.output import emit
-from coldstart_cli.cli.parsing import Namespace, Parser, Words, an_address
+from coldstart_cli.cli.parsing import Namespace, Parser, Words, a_topic
 from coldstart_cli.config.catalog import Entry, catalogue, search_roots
 from coldstart_cli.config.key import Key
 from coldstart_cli.config.outline import Groups
@@ -18,28 +19,32 @@ def add(program: Parser) -> None:
     parser = program.command(
         "explain",
         run,
-        "what a config sets, or what a key means: type, range, default",
+        "what a config sets, a key means, or an error such as (E12) says",
         "Without a choice such as dataset=omniglot, a key is explained for every config that has it.",
         examples=(
             "coldstart explain strategy/maml",
             "coldstart explain strategy.inner_lr",
             "coldstart explain dataset.n_query dataset=omniglot",
             "coldstart explain train",
+            "coldstart explain E12   # an error that ends in (E12)",
         ),
     )
     parser.place(
-        "what", metavar="CONFIG-OR-KEY", type=an_address, help="strategy/maml, dataset.n_query, train"
+        "what", metavar="CONFIG-OR-KEY", type=a_topic, help="strategy/maml, dataset.n_query, train, E12"
     )
     parser.key_values(Words(shown=False))
     parser.config_dir()
 
 
 def run(arguments: Namespace) -> int:
-    """Prints a config's keys, or a key as each config has it.
+    """Prints a config's keys, a key as each config has it, or the page of an error.
 
     Raises:
-        RequestError: for what is neither a config nor a key.
+        RequestError: for what is none of these.
     """
+    if error_pages.CODE.fullmatch(arguments.what.strip("()").upper()):
+        emit(error_pages.told(arguments.what))
+        return 0
     from coldstart_cli.cli.help_page import section
     from coldstart_cli.config.keys import typed_choices
 

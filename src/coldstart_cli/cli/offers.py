@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from coldstart_cli.cli.error_pages import pages
 from coldstart_cli.cli.output import emit
 from coldstart_cli.cli.parsing import (
     Choice,
@@ -21,6 +22,7 @@ from coldstart_cli.cli.parsing import (
     a_file,
     a_folder,
     a_group,
+    a_topic,
     an_address,
     config_dirs,
 )
@@ -94,7 +96,8 @@ def _arguments(place: argparse.Action, current: str, groups: Groups) -> list[str
         return _paths(current, folders_only=kind is a_folder)
     if kind is a_group:
         return _beginning(current, [name for name in groups if name])
-    return _addresses(current, groups) if kind is an_address else []
+    codes = _beginning(current, pages()) if kind is a_topic else []
+    return [*codes, *_addresses(current, groups)] if kind in (an_address, a_topic) else []
 
 
 def _beginning(start: str, names: Sequence[str] | Mapping[str, object]) -> list[str]:

@@ -41,6 +41,11 @@ def an_address(text: str) -> str:
     return text
 
 
+def a_topic(text: str) -> str:
+    """An argument that names a config, a key, or the code of an error."""
+    return text
+
+
 def a_group(text: str) -> str:
     """An argument that names a group of configs: strategy."""
     return text

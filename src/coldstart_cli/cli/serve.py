@@ -52,7 +52,7 @@ def run(arguments: Namespace) -> int:
     streams.set_up()
     missing = [name for name in ("starlette", "uvicorn", "python_multipart") if find_spec(name) is None]
     if missing:
-        raise RequestError(f"serve: {missing[0]} is not installed; pip install 'coldstart-cli[serve]'")
+        raise RequestError(f"serve: {missing[0]} is not installed; pip install 'coldstart-cli[serve]' (E50)")
     from coldstart_cli.config import composition
     from coldstart_cli.config.typed import quoted
     from coldstart_cli.serving.plan import plan_of

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coldstart_cli.comparison.findings import LeftOut
-from coldstart_cli.comparison.results import run_directories
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.files.untrusted import shaped
 from coldstart_cli.metrics.paired_rows import PairedRows, paired_rows
 from coldstart_cli.metrics.significance import holm
+from coldstart_cli.runs.places import run_directories
 
 CARD = "card.json"
 CONFIDENCE = 0.95
@@ -119,7 +119,7 @@ def bundle_folders(paths: Sequence[Path]) -> list[Path]:
 
 def _inside(path: Path) -> list[Path]:
     """The bundles in a folder; none where it has runs, for whose sake a folder of both is named."""
-    if not path.is_dir() or run_directories([path]):
+    if not path.is_dir() or run_directories([path], "compare"):
         return []
     return sorted(p for p in path.iterdir() if (p / CARD).is_file())
 

@@ -78,7 +78,7 @@ def _check_one_objective(results: Sequence[Result]) -> None:
     if len(paths) > 1:
         kinds = ", ".join(f"{len(set(p))} by {name} such as {p[0]}" for name, p in sorted(paths.items()))
         raise RequestError(
-            f"compare: these runs have different objectives ({kinds}); compare those of one at a time"
+            f"compare: these runs have different objectives ({kinds}); compare those of one at a time (E36)"
         )
 
 

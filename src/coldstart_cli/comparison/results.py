@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import logging
 import math
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,8 @@ from coldstart_cli.files.regular import opened
 from coldstart_cli.files.untrusted import DECODER, shaped
 from coldstart_cli.metrics.records import Record, record_of
 from coldstart_cli.metrics.results import Summary, summary_of
+from coldstart_cli.runs.places import run_directories
 from coldstart_cli.runs.run import Run, read_config
-
-_log = logging.getLogger(__name__)
-
-DEPTH = 3
-"""How far below a named folder a run directory may lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,7 @@ def read(paths: Sequence[Path]) -> tuple[list[Result], list[LeftOut]]:
     """
     results: list[Result] = []
     left_out: list[LeftOut] = []
-    for run in run_directories(paths):
+    for run in run_directories(paths, "compare"):
         try:
             with shaped("compare", run):
                 results += _evaluations(run)
@@ -78,65 +72,10 @@ def read(paths: Sequence[Path]) -> tuple[list[Result], list[LeftOut]]:
     return results, left_out
 
 
-def run_directories(paths: Sequence[Path]) -> list[Path]:
-    """The run directories among `paths` and below them, each once; those that a sweep's folder lists.
-
-    Raises:
-        RequestError: where a path is not a folder.
-    """
-    found: dict[Path, Path] = {}
-    for path in paths:
-        # One run may be reached by two names, as through a link or a sweep: the first is kept.
-        if not path.is_dir():
-            raise RequestError(f"compare: {path} is not a folder; name run directories, or a folder of them")
-        for run in sorted(_below(path, DEPTH)):
-            found.setdefault(run.resolve(), run)
-    return list(found.values())
-
-
-def _below(path: Path, depth: int) -> Iterator[Path]:
-    if (path / "run.json").exists():
-        yield path
-        return
-    # The runs of a sweep lie beside its folder, not in it.
-    if (path / "runs.json").exists():
-        yield from _of_sweep(path)
-        return
-    if depth > 0:
-        for entry in os.scandir(path):
-            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                yield from _below(Path(entry.path), depth - 1)
-
-
-def _of_sweep(sweep: Path) -> Iterator[Path]:
-    """The runs that a sweep lists: those in the outputs that it lies in, however it came there.
-
-    The paths that it lists are of where it was made. A copy that has lost a run beside it falls back on them,
-    and says so: what is compared then is not all of the copy.
-    """
-    for row in read_json(sweep / "runs.json", "compare")["runs"]:
-        if not row.get("path"):
-            continue
-        told = Path(row["path"])
-        beside = sweep.resolve().parent.parent / told.name
-        found = next((p for p in (beside, sweep / told, told) if (p / "run.json").exists()), None)
-        if found == told and beside != told:
-            _log.warning("%s: %s is not beside it; the run at %s is read", sweep, told.name, told.parent)
-        if found is not None:
-            yield sweep.parent.parent / told.name if found == beside else found
-        elif row.get("state") == "done":
-            _log.warning("%s: its run %s is not there any more and is left out", sweep, told.name)
-
-
 def _evaluations(path: Path) -> list[Result]:
     run = Run(path)
     state = run.state
-    folder = path / "evaluations"
-    names = (
-        sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
-        if (folder.is_dir())
-        else []
-    )
+    names = run.evaluations()
     if not names:
         raise RequestError(f"{path}: has no evaluation; repeat its coldstart train command")
     environment = read_json(path / "environment.json", "compare")
@@ -150,11 +89,9 @@ def _evaluations(path: Path) -> list[Result]:
             raise RequestError(f"{place / 'summary.json'}: is of an unknown format; evaluate the run again")
         # Validation tasks choose among several runs of scratch (`standings.references_of`), and nothing else.
         records = _records(place / "records.jsonl", everything=config["names"]["strategy"] == "scratch")
-        written = (place / "summary.json").stat().st_mtime
-        results.append(
-            Result(path, name, written, run.config, config, state, environment, summary_of(summary), records)
-        )
-    return sorted(results, key=lambda result: -result.written)
+        written, found = run.written(name), summary_of(summary)
+        results.append(Result(path, name, written, run.config, config, state, environment, found, records))
+    return results
 
 
 def _records(path: Path, *, everything: bool) -> list[Record]:

@@ -114,7 +114,7 @@ def _check_names(node: object, key: str, trusted: tuple[str, ...], deepest: int)
             if not isinstance(target, str) or not _is_below(target, trusted):
                 raise RequestError(
                     f"{key}._target_: {shown(target)} is not trusted; targets are in {', '.join(trusted)}, "
-                    "name others on the command line with trust=[their_package]"
+                    "name others on the command line with trust=[their_package] (E23)"
                 )
         for name, value in node.items():
             _check_names(value, f"{key}.{name}", trusted, deepest - 1)
@@ -139,7 +139,7 @@ def _check_values(node: object, key: str, wanted: Any, trusted: tuple[str, ...])
         given = set(node) - {"_target_"}
         for name in sorted(given - set(parameters)):
             raise RequestError(
-                f"{key}.{name}: {_name(target)} has no such parameter; {suggestion(name, parameters)}"
+                f"{key}.{name}: {_name(target)} has no such parameter; {suggestion(name, parameters)} (E20)"
             )
         for name in sorted(set(parameters) - given):
             raise RequestError(f"{key}.{name}: missing; {_name(target)} needs it, give {key}.{name}=VALUE")
@@ -147,7 +147,7 @@ def _check_values(node: object, key: str, wanted: Any, trusted: tuple[str, ...])
             if not (isinstance(node[name], Mapping) and "_target_" in node[name]):
                 wrong = mismatch(node[name], annotation)
                 if wrong:
-                    raise RequestError(f"{key}.{name}: {wrong}")
+                    raise RequestError(f"{key}.{name}: {wrong} (E22)")
     for name, value in node.items():
         _check_values(value, f"{key}.{name}", parameters.get(name, wanted), trusted)
 
@@ -177,7 +177,7 @@ def _check_installed(target: Callable[..., Any], key: str) -> None:
     if absent:
         extra = getattr(target, "extra", "")
         raise RequestError(
-            f"{key}: the package {absent[0]} is not installed; pip install 'coldstart-cli[{extra}]'"
+            f"{key}: the package {absent[0]} is not installed; pip install 'coldstart-cli[{extra}]' (E50)"
         )
 
 

@@ -175,7 +175,7 @@ def values_of(name: str, overrides: Sequence[str]) -> Config:
             key = override.key_or_group
             if key not in config:
                 known = [str(k) for k in config if k != "_target_"]
-                raise RequestError(f"{name}.{key}: there is no such key; {suggestion(key, known)}")
+                raise RequestError(f"{name}.{key}: there is no such key; {suggestion(key, known)} (E20)")
             config[key] = override.value()
     return _container(config)
 
@@ -233,7 +233,7 @@ def changed(base: Config, overrides: Sequence[str], search_path: Sequence[str]) 
         if not _is_group(override):
             key = override.key_or_group
             if OmegaConf.select(config, key, throw_on_missing=False, default=_ABSENT) is _ABSENT:
-                raise RequestError(f"{key}: there is no such key; {suggestion(key, _keys(config))}")
+                raise RequestError(f"{key}: there is no such key; {suggestion(key, _keys(config))} (E20)")
             OmegaConf.update(config, key, override.value(), merge=False)
     return _container(config)
 
@@ -362,8 +362,8 @@ def _missing(error: MissingConfigException) -> str:
     missing = str(error.missing_cfg_file)
     group, name, options = nearest_group(missing, [str(option) for option in error.options or []])
     if group and options:
-        return f"{group}: there is no {name!r}; {suggestion(name, options)} (coldstart ls {group})"
-    return f"{missing}: there is no such config; see coldstart ls"
+        return f"{group}: there is no {name!r}; {suggestion(name, options)} (coldstart ls {group}) (E21)"
+    return f"{missing}: there is no such config; see coldstart ls (E21)"
 
 
 def _composition(error: Exception, overrides: Sequence[str]) -> str:
@@ -375,7 +375,7 @@ def _composition(error: Exception, overrides: Sequence[str]) -> str:
         known = _known_keys(overrides)
         parent = key.rpartition(".")[0]
         near = [k for k in known if k.rpartition(".")[0] == parent] or known
-        return f"{key}: there is no such key; {suggestion(key, near)}"
+        return f"{key}: there is no such key; {suggestion(key, near)} (E20)"
     group = re.search(r"Could not override '([^']+)'\.\s*No match in the defaults list", text)
     if group and group.group(1) == "prompt":  # which is listed among the groups
         return "prompt: it is a part of a model; write prompt@model.prompt=NAME with model=causal_lm"

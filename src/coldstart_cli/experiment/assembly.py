@@ -126,13 +126,13 @@ def check_values(config: Mapping[str, Any]) -> None:
     """Checks names, types and ranges of the whole config; builds nothing."""
     known = {*SCALARS, *PARTS, "logger", "baseline", "names", "sweep"}
     for key in sorted(config.keys() - known):
-        raise RequestError(f"{key}: there is no such key; {suggestion(key, known)}")
+        raise RequestError(f"{key}: there is no such key; {suggestion(key, known)} (E20)")
     for key, annotation in SCALARS.items():
         if key not in config:
             raise RequestError(f"{key}: is missing; write {key}=VALUE")
         wrong = mismatch(config[key], annotation)
         if wrong:
-            raise RequestError(f"{key}: {wrong}")
+            raise RequestError(f"{key}: {wrong} (E22)")
     for key, kind in PARTS.items():
         if config.get(key) is None:
             raise RequestError(f"{key}: nothing is chosen; see coldstart ls {key}")
@@ -314,4 +314,4 @@ def lack_of_names(strategy: Strategy, source: TaskSource) -> str | None:
 
 def _refuse(reason: str | None, role: str) -> None:
     if reason:
-        raise Unserved(f"{role}: {reason}")
+        raise Unserved(f"{role}: {reason} (E24)")

@@ -191,7 +191,7 @@ class Training:
         kept = "no checkpoint was due before" if self.saved is None else f"that of step {self.saved} is kept"
         raise JobError(
             f"training: {name} is {value} at step {self.step}; lower optimizer.lr or the strategy's own rate "
-            f"({self.run.path}: {kept})"
+            f"({self.run.path}: {kept}) (E35)"
         )
 
     def _count(self, n: int) -> None:

@@ -93,7 +93,7 @@ def writing(path: Path, n_bytes: int) -> Iterator[None]:
         yield
     except OSError as error:
         raise RequestError(
-            f"{path}: cannot write {n_bytes} bytes ({error.strerror}); make room, or choose outputs=DIR"
+            f"{path}: cannot write {n_bytes} bytes ({error.strerror}); make room, or choose outputs=DIR (E53)"
         ) from error
 
 
@@ -190,12 +190,13 @@ def read_json(path: Path, key: str, remedy: str = "train again with again=true")
         value = json_values(read_text(path, LARGEST_JSON))
     except FileNotFoundError as error:
         raise RequestError(
-            f"{key}: {path.parent} is not a run directory (it has no {path.name}); name one below outputs"
+            f"{key}: {path.parent} is not a run directory (it has no {path.name}); name one below outputs "
+            "(E31)"
         ) from error
     except (OSError, ValueError) as error:
-        raise RequestError(f"{key}: {path} is damaged; {remedy}") from error
+        raise RequestError(f"{key}: {path} is damaged; {remedy} (E32)") from error
     if not isinstance(value, dict):
-        raise RequestError(f"{key}: {path} is damaged; {remedy}")
+        raise RequestError(f"{key}: {path} is damaged; {remedy} (E32)")
     return value
 
 

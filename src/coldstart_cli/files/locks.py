@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.durable import writing
@@ -48,7 +50,7 @@ def held(path: Path, taken: Callable[[str], str]) -> Iterator[None]:
     """
     with path.open("a+b", buffering=0) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(file)
         except OSError as error:
             file.seek(0)
             raise RequestError(taken(file.read().decode().strip() or "?")) from error
@@ -57,3 +59,29 @@ def held(path: Path, taken: Callable[[str], str]) -> Iterator[None]:
             file.truncate(0)
             file.write(process)
         yield
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds a lock file by `held`; none does where it is missing or cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        # Shared, so that several may ask at once
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _take(file: IO[bytes]) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(0.05)  # `is_held` takes it for an instant
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -174,5 +174,5 @@ def _refusals(path: Path, key: str, n_bytes: int | None) -> Iterator[None]:
     except OSError as error:
         what = "" if n_bytes is None else f" {n_bytes} bytes"
         raise RequestError(
-            f"{key}: cannot write{what} to {path} ({error.strerror}); make room, or name another file"
+            f"{key}: cannot write{what} to {path} ({error.strerror}); make room, or name another file (E53)"
         ) from error

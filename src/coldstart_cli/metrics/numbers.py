@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeGuard
 
@@ -138,6 +138,15 @@ def duration(value: float | None) -> str:
     if 0 < value < 0.01:
         return f"{value:.1g}"
     return f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}"
+
+
+def durations(values: Sequence[float | None]) -> list[str]:
+    """A column of them with as many decimals each, of the shortest, unless they differ a thousandfold."""
+    known = [value for value in values if is_known(value) and value > 0]
+    if not known or min(known) < 0.01 or max(known) > 1000 * min(known):
+        return [duration(value) for value in values]
+    decimals = len(duration(min(known)).partition(".")[2])
+    return [f"{value:,.{decimals}f}" if is_known(value) else UNKNOWN for value in values]
 
 
 def scaled(value: float | None, unit: str = "") -> str:

@@ -1,8 +1,8 @@
 """Curves of a run as pictures in its folder plots/: of its training, and of each evaluation.
 
-PNG, because every viewer, chat, notebook and LaTeX takes it; for vectors, the numbers are in history.jsonl
-and summary.json. Colours are Okabe and Ito's, which colour-blind people tell apart, and marks
-and dashes say the same. Names are text: neither formulas nor escapes in them are obeyed.
+PNG, because every viewer, chat and notebook takes it; `coldstart compare --figure` draws vectors. Colours are
+Okabe and Ito's, which colour-blind people tell apart, and marks and dashes say the same. Names are text:
+neither formulas nor escapes in them are obeyed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from coldstart_cli.files.durable import read_jsonl, write_bytes
 from coldstart_cli.metrics.names import VALIDATION
@@ -28,6 +28,12 @@ if TYPE_CHECKING:  # half a second to import, so late
     from matplotlib.figure import Figure
 
 Row = Mapping[str, Any]
+Kind = Literal["png", "pdf", "svg"]
+_UNDATED: Mapping[Kind, Mapping[str, None]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None},
+}
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKS = "osD^vPX"
 STYLE = {
@@ -39,6 +45,8 @@ STYLE = {
     "grid.alpha": 0.3,
     "legend.frameon": False,
     "savefig.dpi": 150,
+    "pdf.fonttype": 42,  # outlines that publishers take; matplotlib's own are Type 3
+    "svg.hashsalt": "coldstart",  # else its ids differ from call to call
 }
 
 
@@ -50,7 +58,7 @@ def files(evaluation: str) -> tuple[str, str]:
 def draw(run: Run, evaluation: str | None = None) -> None:
     """Draws the training of a run, or one of its evaluations; what fails costs a warning, not the run."""
     try:
-        with _style():
+        with style():
             if evaluation is None:
                 rows, state = read_jsonl(run.path / "history.jsonl"), run.state
                 figure = training(rows, state.get("best_step", 0), run.config["names"])
@@ -59,7 +67,7 @@ def draw(run: Run, evaluation: str | None = None) -> None:
             path = run.path / "plots" / files(evaluation or "")[evaluation is not None]
             if figure is not None:
                 path.parent.mkdir(exist_ok=True)
-                write_bytes(path, png(figure))
+                write_bytes(path, picture(figure))
     except Exception as error:  # a missing font, a full disk, a broken matplotlib: the run is worth more
         what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         warnings.warn(f"{run.path}: all is there but its plots ({what})", RuntimeWarning, stacklevel=2)
@@ -94,7 +102,7 @@ def training(rows: Sequence[Row], best_step: int, names: Mapping[str, str]) -> F
                 axes.plot(steps, smooth, color=COLOURS[0])
         if known:
             axes.axvline(best_step, color="black", linestyle=":", linewidth=1)
-        axes.set_ylabel(_short(name, 24))
+        axes.set_ylabel(shortened(name, 24))
     axes.set_xlabel(f"step (dotted: the best, {best_step:,})" if known else "step")
     return figure
 
@@ -126,16 +134,16 @@ def learning_curve(summary: Summary) -> Figure:
         _other_metrics(panels[-1], summary, others)
     parts = [part for shot in shots.values() for part in (shot.new, shot.baseline) if part]
     _spread(panels[0], [interval.mean for part in parts for interval in part.curve.values()])
-    panels[0].set_ylabel(f"{_short(summary.headline, 40)}{' (%)' if scale == 100 else ''}")
+    panels[0].set_ylabel(f"{shortened(summary.headline, 40)}{' (%)' if scale == 100 else ''}")
     return figure
 
 
-def png(figure: Figure) -> bytes:
+def picture(figure: Figure, kind: Kind = "png") -> bytes:
     """The same figure gives the same bytes: neither date nor version is in them."""
     stream = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in a script that the type face lacks
-        figure.savefig(stream, format="png", metadata={"Software": None})
+        figure.savefig(stream, format=kind, metadata=_UNDATED[kind])
     return stream.getvalue()
 
 
@@ -157,7 +165,7 @@ def _against_steps(axes: Axes, summary: Summary, scale: float) -> None:
             at = means[steps.index(part.step)]
             axes.plot([part.step], at, "o", color=colour, markerfacecolor="none", markersize=9)
     if any(row.baseline for row in summary.shots.values()):
-        axes.plot([], [], "--", color="grey", label=f"baseline {_short(str(summary.names.baseline), 30)}")
+        axes.plot([], [], "--", color="grey", label=f"baseline {shortened(str(summary.names.baseline), 30)}")
     axes.plot([], [], "o", color="grey", markerfacecolor="none", markersize=9, label="chosen by validation")
     # Steps are 0, 1, 5, 10, 100: a logarithm that has room for 0.
     axes.set_xscale("symlog", linthresh=1, linscale=0.4)
@@ -172,9 +180,9 @@ def _against_shots(axes: Axes, summary: Summary, scale: float) -> None:
     names, shots = summary.names, summary.shots
     ours = {k: shot.new.after for k, shot in shots.items()}
     theirs = {k: shot.baseline.after for k, shot in shots.items() if shot.baseline is not None}
-    _bars(axes, ours, scale, f"strategy {_short(names.strategy, 30)}", color=COLOURS[0])
+    _bars(axes, ours, scale, f"strategy {shortened(names.strategy, 30)}", color=COLOURS[0])
     if theirs:
-        words = f"baseline {_short(str(names.baseline), 30)}"
+        words = f"baseline {shortened(str(names.baseline), 30)}"
         _bars(axes, theirs, scale, words, color="grey", linestyle="--")
     _label_shots(axes, summary)
 
@@ -183,7 +191,7 @@ def _other_metrics(axes: Axes, summary: Summary, names: Sequence[str]) -> None:
     for i, name in enumerate(names, start=1):
         after = {k: shot.new.metrics[name] for k, shot in summary.shots.items() if name in shot.new.metrics}
         unit = summary.units.get(name, "")
-        words = f"{_short(name, 30)}, adapted{' (%)' if unit else ''}"
+        words = f"{shortened(name, 30)}, adapted{' (%)' if unit else ''}"
         _bars(axes, after, _scale(unit), words, color=COLOURS[i % len(COLOURS)], marker=MARKS[i % len(MARKS)])
     _label_shots(axes, summary)
 
@@ -251,16 +259,17 @@ def _apart(ticks: set[int]) -> list[int]:
 
 
 def _title(names: Mapping[str, str]) -> str:
-    return _short(f"{names['strategy']} ({names['model']}) on {names['dataset']}", 90)
+    return shortened(f"{names['strategy']} ({names['model']}) on {names['dataset']}", 90)
 
 
-def _short(text: str, length: int) -> str:
+def shortened(text: str, length: int) -> str:
+    """A name as it is shown, with at most so many letters."""
     text = printable(text)
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 @contextlib.contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
     """Ours alone: a matplotlibrc of the user's may ask for LaTeX."""
     # The first import reads a matplotlibrc of the current folder, which may be a stranger's, or a FIFO.
     with contextlib.chdir(ROOT):

@@ -25,7 +25,8 @@ def migrated(state: dict[str, Any], path: Path) -> dict[str, Any]:
     version = state.get("format")
     if not isinstance(version, int) or not 1 <= version <= FORMAT:
         raise RequestError(
-            f"run: {path} has format {version}, this coldstart reads up to {FORMAT}; install a newer one"
+            f"run: {path} has format {version}, this coldstart reads up to {FORMAT}; install a newer one "
+            "(E33)"
         )
     # One format at a time, so that each migration knows only its neighbour.
     for step in range(version, FORMAT):

@@ -2,6 +2,7 @@
 
     <outputs>/<strategy>-<data set>-<model>-s<seed>-<hash>/
         run.json            format number, state (unfinished | finished), steps, best step
+        failure.json        why the last attempt failed, until the next one begins
         config.yaml         the resolved config
         environment.json    versions, hardware, command line; what lay at model.path, by content
         history.jsonl       training metrics without times: byte-identical when a run is resumed
@@ -26,7 +27,7 @@ from typing import Any, cast
 import yaml
 
 from coldstart_cli.digests import json_digest
-from coldstart_cli.errors import RequestError
+from coldstart_cli.errors import RequestError, line
 from coldstart_cli.files.durable import (
     PARTIAL,
     finite,
@@ -47,6 +48,7 @@ from coldstart_cli.renamed import renamed
 from coldstart_cli.runs.checkpoints import Checkpoints
 from coldstart_cli.runs.migrations import FORMAT, REDESIGNED, as_hashed, completed, migrated
 
+LOCK, FAILURE = ".lock", "failure.json"
 DETERMINING = ("strategy", "model", "optimizer", "training", "seed", "dataset")
 PLACES = (
     "root",
@@ -168,7 +170,7 @@ class Run:
         if held != self.path.name:
             raise RequestError(
                 f"run: {self.path} holds another run, {held}, copied or renamed; give it that name back, or "
-                "train anew with again=true"
+                "train anew with again=true (E34)"
             )
 
     @property
@@ -203,7 +205,7 @@ class Run:
         with contextlib.ExitStack() as stack:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(held(self.path / ".lock", self._in_progress))
+                stack.enter_context(held(self.path / LOCK, self._in_progress))
             except OSError as error:
                 raise RequestError(
                     f"outputs: {self.path} cannot be written ({error.strerror}); choose another with "
@@ -211,12 +213,32 @@ class Run:
                 ) from error
             for partial in self.path.rglob(f".*{PARTIAL}"):  # of processes that were killed
                 remove(partial)
-            yield
+            remove(self.path / FAILURE)
+            try:
+                yield
+            except RequestError:  # refused, which is no failure of the run
+                raise
+            except Exception as error:
+                self._note_failure(str(error))
+                raise
+
+    def failed(self, reason: str) -> None:
+        """Notes why an attempt failed whose process could not say so itself."""
+        if not self.exists or self.finished or (self.path / FAILURE).exists():
+            return
+        # Held by another: then that job was refused because this run is in progress
+        with contextlib.suppress(RequestError, OSError), held(self.path / LOCK, self._in_progress):
+            self._note_failure(reason)
+
+    def _note_failure(self, reason: str) -> None:
+        with contextlib.suppress(RequestError, OSError):  # a full disk may be what failed
+            if self.exists:
+                write_json(self.path / FAILURE, {"reason": line(reason)})
 
     def _in_progress(self, process: str) -> str:
         return (
             f"run: {self.path} is in progress in process {process}; wait for it, or change what it trains "
-            "(seed=1)"
+            "(seed=1) (E30)"
         )
 
     def _check_links(self) -> None:
@@ -234,6 +256,21 @@ class Run:
     def evaluation(self, name: str) -> Path:
         return self.path / "evaluations" / name
 
+    def evaluations(self) -> tuple[str, ...]:
+        """The names of its evaluations, the newest first."""
+        folder = self.path / "evaluations"
+        if not folder.is_dir():
+            return ()
+        names = sorted(place.name for place in folder.iterdir() if not place.name.startswith("."))
+        return tuple(sorted(names, key=lambda name: -self.written(name)))
+
+    def written(self, evaluation: str) -> float:
+        """When an evaluation was written, in seconds since 1970; 0 where it has no summary."""
+        try:
+            return (self.evaluation(evaluation) / "summary.json").stat().st_mtime
+        except OSError:
+            return 0.0
+
     def summary(self, evaluation: str) -> Summary:
         """The summary of an evaluation, written by this version or an earlier one.
 
@@ -241,7 +278,7 @@ class Run:
             RequestError: where it is missing, damaged, or not a summary.
         """
         place = self.evaluation(evaluation) / "summary.json"
-        value = read_json(place, "run")
+        value = read_json(place, "run", "evaluate the run again with again=true")
         with shaped("run", place):
             return summary_of(value)
 

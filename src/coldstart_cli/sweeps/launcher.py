@@ -26,10 +26,12 @@ from coldstart_cli.experiment import running
 from coldstart_cli.hardware import usable_cores
 from coldstart_cli.processes.safe_path import safe_path
 from coldstart_cli.processes.signals import StopOnSignal
+from coldstart_cli.runs.run import Run
 from coldstart_cli.sweeps.messages import Watcher, heard, tell
 
 State = Literal["waiting", "running", "done", "failed", "not served"]
 ENDS = ("done", "failed", "not served")
+STOPPED = "the sweep was stopped"
 GRACE_SECONDS = 10.0
 """Between asking a job to stop, which saves its state, and killing it; between its result and its end."""
 
@@ -145,7 +147,7 @@ def _next(waiting: Sequence[Job], running: Sequence[Child]) -> Job | None:
 
 def stop_all(running: Sequence[Child]) -> None:
     for child in running:
-        child.stop("the sweep was stopped")
+        child.stop(STOPPED)
     for child in running:
         child.process.join(GRACE_SECONDS)
         if child.process.is_alive():
@@ -207,6 +209,8 @@ class Child:
         self.read()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)  # what the job started and left behind
+        if self.job.state == "failed" and self.job.result != STOPPED:
+            Run(self.job.run).failed(self.job.result)
         self.messages.close()
 
 

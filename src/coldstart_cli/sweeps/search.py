@@ -368,7 +368,7 @@ def _optuna() -> Any:
         import optuna
     except ImportError as error:
         raise RequestError(
-            "tune: the package optuna is not installed; pip install 'coldstart-cli[tune]'"
+            "tune: the package optuna is not installed; pip install 'coldstart-cli[tune]' (E50)"
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

@@ -15,7 +15,7 @@ def test_the_first_problem_ends_the_command_unless_they_are_skipped() -> None:
         RequestError, match=r"^a\.csv:3: no label; add one, or leave such out with dataset.on_bad=s"
     ):
         Problems("stop").add("a.csv:3", "no label", "add one")
-    with pytest.raises(RequestError, match=r"^row 3: no label; add one$"):
+    with pytest.raises(RequestError, match=r"^row 3: no label; add one \(E12\)$"):
         Problems("stop", strict=True).add("row 3", "no label", "add one")
 
 
@@ -32,7 +32,7 @@ def test_what_is_left_out_is_counted_with_the_first_five() -> None:
 
 
 def test_what_is_unfamiliar_is_refused_of_values_in_memory_alone() -> None:
-    with pytest.raises(RequestError, match=r"^row 1: 'x' is new; leave it out$"):
+    with pytest.raises(RequestError, match=r"^row 1: 'x' is new; leave it out \(E12\)$"):
         Problems("stop", strict=True).unfamiliar("row 1", "'x' is new", "leave it out")
     problems = Problems("stop")
     problems.unfamiliar("row 1", "'x' is new", "leave it out")

@@ -136,6 +136,70 @@ def test_winners_are_marked_at_each_k(show: Callable[..., Page]) -> None:
     assert marked == [len(starred(setting, at)) for at in setting.shots.values()]
 
 
+def test_a_contestant_of_one_k_keeps_its_interval(show: Callable[..., Page]) -> None:
+    made = comparison(3, ks=(1, 5, 20))
+    name = made["settings"][0]["contestants"][2]["name"]
+    for k in ("1", "20"):
+        of = made["settings"][0]["shots"][k]
+        of["results"].pop(name)
+        of["winners"] = [one for one in of["winners"] if one != name] or list(of["results"])[:1]
+        of["pairs"] = [pair for pair in of["pairs"] if name not in (pair["a"], pair["b"])]
+    page = show(made)
+    drawn = "document.querySelectorAll('[data-chart=shots] .series[data-c=\"2\"] {}').length"
+    assert (page(drawn.format(".whisker")), page(drawn.format(".band"))) == (1, 0)
+    height = "document.querySelector('[data-chart=shots] .series[data-c=\"2\"] .whisker').getBBox().height"
+    assert page(height) > 4
+
+
+@pytest.mark.parametrize("n", [4, 40])
+def test_rows_and_columns_of_pairs_are_named(n: int, show: Callable[..., Page]) -> None:
+    made = comparison(n)
+    page = show(made)
+    texts = "[...document.querySelectorAll('[data-chart=pairs] {}')].map(text => text.textContent)"
+    rows, columns = page(texts.format(".name:not(.column)")), page(texts.format(".name.column"))
+    assert len(rows) == len(columns) == n
+    assert all(row[:8] == column[:8] for row, column in zip(rows, columns, strict=True))
+    of = typed_setting(made["settings"][0])
+    first = next(iter(of.shots.values()))
+    assert page("document.querySelectorAll('[data-chart=pairs] .strong').length") == 2 * len(
+        starred(of, first)
+    )
+
+
+def test_an_undecided_pair_shows_its_direction(show: Callable[..., Page]) -> None:
+    made = comparison(3, ks=(5,))
+    for pair in made["settings"][0]["shots"]["5"]["pairs"]:
+        pair["verdict"] = "undecided"
+    page = show(made)
+    cells = page(
+        "[...document.querySelectorAll('[data-chart=pairs] .verdict')].map(text => text.textContent)"
+    )
+    signs = sorted(cell[:3] for cell in cells)
+    assert signs == ["? +"] * 3 + ["? −"] * 3
+
+
+def test_a_grey_line_far_from_the_coloured_ones_is_named_in_place_of_drawn(show: Callable[..., Page]) -> None:
+    made = comparison(40)
+    name = made["settings"][0]["contestants"][-1]["name"]
+    for at in made["settings"][0]["shots"].values():
+        at["results"][name]["mean"] = 0.001
+    page = show(made)
+    plot = "document.querySelector('[data-chart=shots]').textContent"
+    assert f"Not drawn, because far from the coloured ones: {name}." in page(plot)
+
+
+def test_a_phone_shows_every_cell_of_a_table(show: Callable[..., Page]) -> None:
+    page = show(comparison(5, ks=(1, 2, 5, 10, 20)), width=390, height=800)
+    page("document.querySelectorAll('details').forEach(details => { details.open = true; })")
+    outside = page(
+        "[...document.querySelectorAll('td[data-head]')].filter(cell => "
+        "{ const box = cell.getBoundingClientRect(); return box.left < 0 || box.right > 390; }).length"
+    )
+    assert outside == 0 and page("document.querySelectorAll('td[data-head]').length") > 100
+    before = "getComputedStyle(document.querySelector('td[data-head]'), '::before').content"
+    assert page(before) == '"k = 1"'
+
+
 def test_two_hundred_runs_open_within_two_seconds(show: Callable[..., Page]) -> None:
     made = comparison(20, ks=(1, 2, 5, 10, 20), seeds=10, n_tasks=600, points=300)
     assert len(made["runs"]) == 200

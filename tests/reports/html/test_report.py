@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coldstart_cli.errors import RequestError
@@ -139,7 +139,6 @@ def test_names_appear_as_text_everywhere() -> None:
 
 
 @given(st.text(max_size=30))
-@example("★")  # the sign of what nothing beats, after a number
 @settings(max_examples=25, deadline=None)
 def test_any_name_is_one_text(name: str) -> None:
     made = comparison(2, ks=(1,), names=[name, f"{name}2"], points=0)

@@ -18,14 +18,25 @@ def column(table: tables.Table, name: str) -> list[str]:
     return [row[table.head.index(name)] for row in table.rows]
 
 
-def test_results_star_the_winners_and_name_the_tasks() -> None:
+def test_results_bring_out_the_best_and_name_the_tasks() -> None:
     made = setting(3, ks=(1, 5))
+    for at in made["shots"].values():
+        at["results"][at["winners"][0]]["gain"] = {"mean": 0.2, "half_width": 0.01}
     of = typed_setting(made)
     table = tables.results(of)
     for k, at in of.shots.items():
-        marked = [row[0] for row in table.rows if row[table.head.index(f"k = {k}")].endswith("★")]
-        assert sorted(marked) == sorted(starred(of, at))
-    assert table.rows[-1][1] == f"30 ({made['shots']['1']['bank']})"
+        column = table.head.index(f"k = {k}")
+        marked = [table.rows[row][0] for row, col in table.strong if col == column]
+        assert marked and sorted(marked) == sorted(starred(of, at))
+    assert table.rows[-1][1] == f"30 ({made['shots']['1']['bank'][:8]})"
+
+
+def test_times_of_a_column_have_as_many_decimals() -> None:
+    made = setting(3, ks=(1, 5))
+    for one, ms in zip(made["contestants"], (0.5, 12.0, 150.0), strict=True):
+        one["costs"]["inference"]["1"] = {"p50_ms": ms, "p95_ms": ms}
+    table = tables.costs(typed_setting(made))
+    assert column(table, "batch 1, p50, ms") == ["0.50", "12.00", "150.00"]
 
 
 def test_transfer_shows_gain_and_label_efficiency() -> None:

@@ -131,7 +131,7 @@ def prepared(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None) -> Pre
     strategy = builder.build(config["strategy"], "strategy").eval()
     reason = strategy.refusal(task)
     if reason is not None:
-        raise Unserved(f"strategy: {reason}")
+        raise Unserved(f"strategy: {reason} (E24)")
     if run is not None:
         _load(strategy, run, config)
     support = task.support().to(hardware.device)
@@ -286,7 +286,8 @@ def _load(strategy: Strategy, run: Run, config: Mapping[str, Any]) -> None:
     except RuntimeError as error:
         raise RequestError(
             f"dataset: the weights of {run.path} do not fit this task's inputs or number of classes; choose "
-            "a run on inputs like these, of a strategy that serves any number of ways (protonet, finetune)"
+            "a run on inputs like these, of a strategy that serves any number of ways (protonet, finetune) "
+            "(E42)"
         ) from error
 
 

@@ -73,7 +73,7 @@ def check_same_task(earlier: Earlier, labelled: Labelled, folder: str) -> None:
     if why is not None:
         raise RequestError(
             f"bundle: {folder} is a bundle of another task ({why}); name another folder, or replace it "
-            "(overwrite=true)"
+            "(overwrite=true) (E41)"
         )
 
 

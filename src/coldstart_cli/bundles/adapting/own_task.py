@@ -40,7 +40,7 @@ def read_task(config: Mapping[str, Any], run: Run | None, source: SourceClasses)
     if len(learned.classes) == 1:
         raise RequestError(
             f"dataset.root: all {len(learned)} examples are of one class, {learned.classes[0]}; give two "
-            "classes or more"
+            "classes or more (E13)"
         )
     return found
 

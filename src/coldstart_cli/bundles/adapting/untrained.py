@@ -32,6 +32,6 @@ def said_of_untrained(
         raise RequestError(
             f"strategy: {name} fits no weight of {model}, and no run has trained them: they would stay "
             "random; name a run (run=DIR) or a pretrained model (model=minilm_frozen), or choose "
-            "model=features or strategy=scratch"
+            "model=features or strategy=scratch (E25)"
         )
     return (f"no run is named: {model} started from random weights, as with strategy=scratch",)

@@ -314,7 +314,7 @@ def _onnx(flat: _Flat, path: Path, probe: Inputs, facts: str) -> Program:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise RequestError(
-            "format: onnx needs packages that are not installed; pip install 'coldstart-cli[onnx]'"
+            "format: onnx needs packages that are not installed; pip install 'coldstart-cli[onnx]' (E50)"
         ) from error
     logging.getLogger("torch.onnx").setLevel(
         logging.ERROR

@@ -39,7 +39,7 @@ def export_mlflow(bundle: Bundle, folder: Path, raw: Any) -> int:
         import mlflow.pyfunc
     except ImportError as error:
         raise RequestError(
-            "format: mlflow is not installed; pip install 'coldstart-cli[mlflow]' pandas"
+            "format: mlflow is not installed; pip install 'coldstart-cli[mlflow]' pandas (E50)"
         ) from error
     if folder.exists():
         raise RequestError(f"file: {folder} is already there; name a new folder")

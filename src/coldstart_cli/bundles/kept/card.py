@@ -318,7 +318,7 @@ def read_card(path: Path, *, builds: bool = True) -> Card:
     if not isinstance(version, int) or version > FORMAT:
         raise RequestError(
             f"bundle: {path.parent} has format {version}, this coldstart reads up to {FORMAT}; install a "
-            "newer one"
+            "newer one (E33)"
         )
     if not isinstance(card.get("build"), Mapping):
         raise RequestError(f"bundle: {path} is damaged (build is not an object); make it again")

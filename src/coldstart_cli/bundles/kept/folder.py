@@ -229,7 +229,9 @@ def _at_rest(folder: Path, look: Callable[[], T]) -> T:
 
 def _contents(folder: Path) -> Contents:
     if not folder.is_dir() or not (folder / CARD).is_file():
-        raise RequestError(f"bundle: {folder} is not a bundle (it has no {CARD}); coldstart adapt makes one")
+        raise RequestError(
+            f"bundle: {folder} is not a bundle (it has no {CARD}); coldstart adapt makes one (E40)"
+        )
     _check_values_only(folder)
     card = read_card(folder / CARD)
     if card.files is None:  # format 1, whose files have no digests

@@ -320,7 +320,7 @@ def _file(root: str | None) -> Path:
         raise RequestError("dataset.root: no file is named; give dataset.root=FILE.npz with x and y")
     path = Path(root).expanduser()
     if not path.is_file():
-        raise RequestError(f"dataset.root: {path} is not a file; name an npz file with x and y")
+        raise RequestError(f"dataset.root: {path} is not a file; name an npz file with x and y (E10)")
     return path
 
 

@@ -157,7 +157,7 @@ def fitted(columns: Mapping[str, Cells], rows: NDArray[np.int64], max_categories
         if len(known) > max_categories:
             raise RequestError(
                 f"dataset.ignore: column {name} has {len(known):,} different values that are not numbers; "
-                f"ignore it (dataset.ignore=[{name}]) or raise dataset.max_categories"
+                f"ignore it (dataset.ignore=[{name}]) or raise dataset.max_categories (E17)"
             )
         found.append({"name": name, "kind": "category", "values": known})
     return found
@@ -196,7 +196,7 @@ def _check_decimals(name: str, cells: Cells) -> None:
     if commas and not cells.as_words and len(commas) >= _MOSTLY * len(cells.words):
         raise RequestError(
             f"dataset.decimal: column {name} holds numbers with a comma ({commas[0]}); dataset.decimal=comma "
-            f"reads them as numbers, dataset.categories=[{name}] as names"
+            f"reads them as numbers, dataset.categories=[{name}] as names (E16)"
         )
 
 

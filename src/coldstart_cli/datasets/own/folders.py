@@ -163,7 +163,7 @@ def _one_depth(folder: Path, kept: Sequence[tuple[Path, list[str]]]) -> int:
         one, other = first_of.values()
         raise RequestError(
             f"dataset.root: {folder} holds {one} and {other}, at different depths; lay all images out as "
-            "<class>/<file> or all as <task>/<class>/<file>"
+            "<class>/<file> or all as <task>/<class>/<file> (E19)"
         )
     return next(iter(first_of), 1)
 

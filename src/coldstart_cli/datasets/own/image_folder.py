@@ -270,6 +270,6 @@ def _folder(root: str | None) -> Path:
     if not folder.is_dir():
         raise RequestError(
             f"dataset.root: {folder} is not a folder; name one that holds <class>/<file>, or a table "
-            "of columns file and label"
+            "of columns file and label (E10)"
         )
     return folder

@@ -114,7 +114,7 @@ class Own(TaskSource):
             RequestError: where the examples cannot serve the tasks that are asked.
         """
         if self.shares.reason is not None:
-            raise RequestError(f"dataset: {self.name}: {self.shares.reason}")
+            raise RequestError(f"dataset: {self.name}: {self.shares.reason} (E14)")
         # Lines end in a number of examples, or in the reason that a label is not one of the source's.
         unknown = any("(no " in line for line in self.shares.left_out)
         why = f"with too few examples{', or no label of the source,' if unknown else ''} are"

@@ -180,7 +180,7 @@ class TableRows:
             raise RequestError(
                 f"dataset.split_column: column {name} names splits of the rows ({said}); name it "
                 f"(dataset.split_column={name}), leave it out (dataset.ignore=[{name}]) or keep it as a "
-                f"feature (dataset.keep=[{name}])"
+                f"feature (dataset.keep=[{name}]) (E18)"
             )
 
     def say_missing(self, problems: Problems) -> None:

@@ -100,7 +100,7 @@ def opened(path: str, encoding: str) -> Iterator[Lines]:
         with opened_file(Path(path)) as raw:
             start = raw.read(2)
         if start in _ENDS_OF_UTF16 and plain(encoding) == "utf-8-sig":
-            raise RequestError(f"{path}: is UTF-16; say so with dataset.encoding=utf-16")
+            raise RequestError(f"{path}: is UTF-16; say so with dataset.encoding=utf-16 (E15)")
         # newline="": a field of CSV may hold line ends, which belong to it
         with Path(path).open(encoding=plain(encoding), errors="surrogateescape", newline="") as stream:
             yield Lines(stream)

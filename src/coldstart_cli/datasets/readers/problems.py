@@ -48,7 +48,7 @@ class Problems:
         """
         if self.on_bad == "stop":
             otherwise = "" if self.strict else f", or leave such out with {self.key}=skip"
-            raise RequestError(f"{place}: {what}; {remedy}{otherwise}")
+            raise RequestError(f"{place}: {what}; {remedy}{otherwise} (E12)")
         self.skipped.append(f"{place}: {what}")
 
     def unfamiliar(self, place: str, what: str, remedy: str) -> None:
@@ -58,7 +58,7 @@ class Problems:
             RequestError: where the values are a caller's.
         """
         if self.strict:
-            raise RequestError(f"{place}: {what}; {remedy}")
+            raise RequestError(f"{place}: {what}; {remedy} (E12)")
         self._unfamiliar.setdefault(what, place)
 
     def absent(self, columns: Iterable[str]) -> None:

@@ -54,7 +54,7 @@ def spreadsheet(path: Path, form: TableFormat, problems: Problems) -> Iterator[R
     except ImportError as error:
         raise RequestError(
             f"{path}: is a workbook, which is not read without openpyxl; pip install "
-            "'coldstart-cli[spreadsheet]', or save its sheet as CSV (UTF-8)"
+            "'coldstart-cli[spreadsheet]', or save its sheet as CSV (UTF-8) (E50)"
         ) from error
     try:
         has_formulas = _measured(path)

@@ -51,7 +51,7 @@ def files_of(root: str | None, problems: Problems | None = None) -> list[Path]:
         check_is_table(path)
         return [path]
     if not path.is_dir():
-        raise RequestError(f"dataset.root: {path} is not there; name a {_KINDS} file")
+        raise RequestError(f"dataset.root: {path} is not there; name a {_KINDS} file (E10)")
     try:
         entries = sorted(path.iterdir())
     except OSError as error:
@@ -134,12 +134,12 @@ def rows_in(lines: Lines, name: str, suffix: str, form: TableFormat, problems: P
             yield place, row
     except UnicodeError as error:
         raise RequestError(
-            f"{name}: is not {form.encoding} ({error}); name its encoding (dataset.encoding)"
+            f"{name}: is not {form.encoding} ({error}); name its encoding (dataset.encoding) (E15)"
         ) from error
     if n_controls:
         problems.remark(
             f"{name}: {n_controls:,} rows hold control characters of latin-1, which are quotation marks and "
-            "dashes in the encoding of Windows; read it by dataset.encoding=cp1252"
+            "dashes in the encoding of Windows; read it by dataset.encoding=cp1252 (E15)"
         )
 
 
@@ -180,7 +180,7 @@ def check_columns(
             remedy = suggestion(column, map(str, row))
             if headless and lacks_header:
                 remedy += " (without a header row: dataset.header=false, columns column_1, column_2, ...)"
-            raise RequestError(f"{file}: has no column {column!r} (dataset.{option}); {remedy}")
+            raise RequestError(f"{file}: has no column {column!r} (dataset.{option}); {remedy} (E11)")
 
 
 def text_of(value: object) -> str:
@@ -234,7 +234,9 @@ def _parquet(path: Path) -> Iterator[Row]:
         import pyarrow as arrow  # type: ignore[import-untyped,import-not-found,unused-ignore]
         from pyarrow import parquet
     except ImportError as error:
-        raise RequestError(f"{path}: Parquet needs pyarrow; pip install 'coldstart-cli[parquet]'") from error
+        raise RequestError(
+            f"{path}: Parquet needs pyarrow; pip install 'coldstart-cli[parquet]' (E50)"
+        ) from error
     number = 1
     try:
         with parquet.ParquetFile(path) as file:

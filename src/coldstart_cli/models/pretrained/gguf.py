@@ -51,7 +51,7 @@ def _converted(file: Path) -> Path:
 
     hf.imported()
     if importlib.util.find_spec("gguf") is None:
-        raise RequestError("model.path: gguf is not installed; run pip install 'coldstart-cli[hf]'")
+        raise RequestError("model.path: gguf is not installed; run pip install 'coldstart-cli[hf]' (E50)")
     try:
         with opened(file) as stream:
             is_gguf = stream.read(len(_MAGIC)) == _MAGIC

@@ -229,7 +229,7 @@ def imported() -> Any:
         import transformers
     except ImportError as error:
         raise RequestError(
-            "model: transformers is not installed; run pip install 'coldstart-cli[hf]'"
+            "model: transformers is not installed; run pip install 'coldstart-cli[hf]' (E50)"
         ) from error
     logging: Any = transformers.utils.logging
     logging.set_verbosity_error()
@@ -349,7 +349,7 @@ def _from_hub(name: str) -> Path:
     except Exception as error:
         reason = "not in the hub's cache, and HF_HUB_OFFLINE is set" if offline else type(error).__name__
         raise ValueError(
-            f"path: {name} is neither a folder nor an available hub model ({reason}); give a folder"
+            f"path: {name} is neither a folder nor an available hub model ({reason}); give a folder (E54)"
         ) from error
     return Path(folder)
 

@@ -101,7 +101,7 @@ def _safetensors() -> Callable[..., bytes]:
         from safetensors.torch import save
     except ImportError as error:
         raise RequestError(
-            "peft: safetensors is not installed; run pip install 'coldstart-cli[hf]'"
+            "peft: safetensors is not installed; run pip install 'coldstart-cli[hf]' (E50)"
         ) from error
     return save
 

@@ -6,7 +6,7 @@ All cells are text. A number that is not known is a dash.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from coldstart_cli.comparison.findings import Setting, Standing
@@ -16,6 +16,7 @@ from coldstart_cli.metrics.numbers import (
     calibration,
     correlation,
     duration,
+    durations,
     is_known,
     mebibytes,
     p_value,
@@ -27,7 +28,6 @@ from coldstart_cli.reports.comparison_table import metric_numbers, numbers_of, t
 
 Rows = list[list[str]]
 
-WINNER = "★"
 PRINTED = 60
 """Rows up to which a folded table is unfolded on paper."""
 
@@ -38,21 +38,30 @@ class Table:
 
     Attributes:
         text: the columns that hold no numbers. The first column names the row.
+        strong: (row, column) of the cells that stand out.
     """
 
     title: str
     head: list[str]
     rows: Rows
     text: Sequence[int]
+    strong: Collection[tuple[int, int]] = ()
 
     @classmethod
-    def of_numbers(cls, title: str, head: list[str], rows: Rows, text: Sequence[int]) -> Table:
+    def of_numbers(
+        cls,
+        title: str,
+        head: list[str],
+        rows: Rows,
+        text: Sequence[int],
+        strong: Collection[tuple[int, int]] = (),
+    ) -> Table:
         """The same with its numbers as they are printed: a dash for what is not known, a true minus."""
         typeset = [
             [cell if i in text and cell != UNKNOWN else _typeset(cell) for i, cell in enumerate(row)]
             for row in rows
         ]
-        return cls(title, head, typeset, text)
+        return cls(title, head, typeset, text, strong)
 
     @property
     def printed(self) -> bool:
@@ -60,25 +69,26 @@ class Table:
 
 
 def results(setting: Setting) -> Table:
-    """A row for each contestant, a column for each k."""
+    """A row for each contestant, a column for each k; the best of each stand out."""
     numbers, shots = numbers_of(setting), setting.shots
-    rows = []
+    best = [starred(setting, at) for at in shots.values()]
+    rows: Rows = []
+    strong: list[tuple[int, int]] = []
     for contestant in setting.contestants:
         name, over = contestant.name, contestant.over_shots
-        cells = [
-            numbers.interval(at.results.get(name)) + (f" {WINNER}" if name in starred(setting, at) else "")
-            for at in shots.values()
-        ]
+        strong += [(len(rows), column) for column, names in enumerate(best, start=1) if name in names]
+        cells = [numbers.interval(at.results.get(name)) for at in shots.values()]
         kinds = ["baseline"] * contestant.baseline + ["transductive"] * contestant.transductive
         rows.append(
             [name, *cells, numbers.value(over.area), significant(over.shots_to_95),
              str(len(contestant.seeds)), contestant.model, ", ".join(kinds)]
         )  # fmt: skip
-    # Equal digests are equal tasks: two reports can be held against one another by this row.
-    tasks = [f"{at.n_tasks} ({at.bank})" for at in shots.values()]
+    # Equal digests are equal tasks: two reports can be held against one another by this row. Whole ones stand
+    # under "Task hashes".
+    tasks = [f"{at.n_tasks} ({at.bank[:8]})" for at in shots.values()]
     rows.append(["tasks (digest)", *tasks, "", "", "", "", ""])
     head = ["contestant", *(f"k = {k}" for k in shots), "area over k", "k to 95 %", "seeds", "model", "kind"]
-    return Table.of_numbers("Results", head, rows, (0, len(head) - 2, len(head) - 1))
+    return Table.of_numbers("Results", head, rows, (0, len(head) - 2, len(head) - 1), strong)
 
 
 def curves(setting: Setting) -> Table:
@@ -163,22 +173,26 @@ def costs(setting: Setting) -> Table:
     known = [contestant.costs for contestant in setting.contestants]
     sizes = list(dict.fromkeys(size for cost in known if cost is not None for size in cost.inference))
     ks = list(setting.shots)
-    rows = []
+    times: list[list[float | None]] = []
     for contestant in setting.contestants:
         cost, training = contestant.costs, contestant.training
         timing = [cost and cost.inference.get(size) for size in sizes]
-        rows.append(
-            [
-                contestant.name,
-                *(duration(ms) for of in timing for ms in (of and of.p50_ms, of and of.p95_ms)),
-                *(duration(cost and cost.adaptation_ms.get(k)) for k in ks),
-                significant(cost and cost.parameters),
-                significant(cost and cost.flops),
-                mebibytes(cost and cost.peak_memory),
-                duration(training and training.seconds),
-                _hardware(contestant.hardware),
-            ]
-        )
+        answering = [ms for of in timing for ms in (of and of.p50_ms, of and of.p95_ms)]
+        adapting = [cost and cost.adaptation_ms.get(k) for k in ks]
+        times.append([*answering, *adapting, training and training.seconds])
+    columns = [durations(column) for column in zip(*times, strict=True)]
+    rows = [
+        [
+            contestant.name,
+            *(column[i] for column in columns[:-1]),
+            significant(contestant.costs and contestant.costs.parameters),
+            significant(contestant.costs and contestant.costs.flops),
+            mebibytes(contestant.costs and contestant.costs.peak_memory),
+            columns[-1][i],
+            _hardware(contestant.hardware),
+        ]
+        for i, contestant in enumerate(setting.contestants)
+    ]
     if len({row[-1] for row in rows} - {UNKNOWN}) < 2:  # said once, above the table
         rows = [row[:-1] for row in rows]
     head = [

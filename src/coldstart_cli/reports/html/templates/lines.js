@@ -4,10 +4,10 @@ function drawShots(chart) {
   const { setting, shared } = chart;
   if (setting.ks.length === 1) return drawOneK(chart);
   const last = setting.ks.length - 1;
-  const rows = shared.painted().map((i) => ({
+  const [rows, far] = nearAndFar(shared, shared.painted().map((i) => ({
     i,
     points: setting.shots.map(({ results, winners }, col) => shotPoint(setting, results[i], winners.includes(i), i, col)),
-  }));
+  })));
   const { left, right, top, bottom } = openFrame(chart, { top: 34 });
   const x = linear([0, last], [left + 14, right - 14]);
   const y = metricScale(setting, rows.flatMap(({ points }) => points.map(({ mean, half }) => [mean, half])), [bottom, top]);
@@ -16,6 +16,7 @@ function drawShots(chart) {
   drawLines(chart, rows, x, y);
   drawWinners(chart, x);
   chart.end();
+  sayFar(chart, far);
 }
 
 function shotPoint(setting, result, wins, i, col) {
@@ -24,7 +25,7 @@ function shotPoint(setting, result, wins, i, col) {
     title: setting.contestants[i].name,
     lines: [
       [`k = ${setting.ks[col]}`, interval(setting, result?.mean ?? null, result?.half_width ?? null)],
-      ["rank", `${result?.rank ?? UNKNOWN}${wins ? " ★ nothing beats it, a gain over scratch" : ""}`],
+      ["rank", `${result?.rank ?? UNKNOWN}${wins ? ", best: no other is better, a gain over scratch" : ""}`],
     ],
   };
 }
@@ -48,7 +49,7 @@ function drawOneK(chart) {
     const group = svg("g", { class: `series ${shared.shown.has(i) ? style.colour : "grey"}`, "data-c": i });
     chart.svg.append(group);
     group.append(svg("text", { class: wins ? "name strong" : "name", x: left - 8, y, dy: "0.32em", "text-anchor": "end" },
-      cut(`${wins ? "★ " : ""}${setting.contestants[i].name}`, side - 12)));
+      cut(setting.contestants[i].name, side - 12)));
     if (mean === null) return;
     if (half !== null) group.append(svg("line", { class: "line", x1: x(mean - half), x2: x(mean + half), y1: y, y2: y }));
     const point = shotPoint(setting, results[i], wins, i, 0);
@@ -61,7 +62,8 @@ function drawOneK(chart) {
 function drawCurves(chart) {
   const { setting, shared } = chart;
   const { results } = setting.shots[shared.k];
-  const rows = shared.painted().filter((i) => results[i]).map((i) => ({ i, points: curvePoints(setting, results[i], i) }));
+  const [rows, far] = nearAndFar(shared,
+    shared.painted().filter((i) => results[i]).map((i) => ({ i, points: curvePoints(setting, results[i], i) })));
   const steps = [...new Set(rows.flatMap(({ points }) => points.map(({ col }) => col)))].sort((a, b) => a - b);
   const { left, right, top, bottom } = openFrame(chart, { top: 14 });
   const x = linear([0, Math.log1p(Math.max(1, ...steps))], [left + 14, right - 14]);
@@ -70,6 +72,24 @@ function drawCurves(chart) {
   chart.baseAxis(steps.map((step) => [x(Math.log1p(step)), String(step)]), `steps of adaptation at k = ${setting.ks[shared.k]}`, 20);
   drawLines(chart, rows, x, y);
   chart.end();
+  sayFar(chart, far);
+}
+
+// Grey lines that lie wholly away from the coloured ones would press these into a corner.
+function nearAndFar(shared, rows) {
+  const known = rows.filter(({ i }) => shared.shown.has(i)).flatMap(({ points }) => points).filter(({ mean }) => mean !== null);
+  if (!known.length) return [rows, []];
+  const low = Math.min(...known.map(({ mean, half }) => mean - (half ?? 0)));
+  const high = Math.max(...known.map(({ mean, half }) => mean + (half ?? 0)));
+  const reach = high - low; // the coloured ones keep a third of the height at least
+  const isFar = ({ i, points }) => !shared.shown.has(i) && points.some(({ mean }) => mean !== null)
+    && points.every(({ mean }) => mean === null || mean < low - reach || mean > high + reach);
+  return [rows.filter((row) => !isFar(row)), rows.filter(isFar).map(({ i }) => i)];
+}
+
+function sayFar(chart, far) {
+  const names = far.map((i) => chart.setting.contestants[i].name);
+  if (names.length) chart.plot.append(html("p", { class: "hint" }, `Not drawn, because far from the coloured ones: ${names.join(", ")}. Coloured, they are drawn.`));
 }
 
 function curvePoints(setting, result, i) {
@@ -103,7 +123,8 @@ function drawLines(chart, rows, x, y) {
       for (const run of unbroken(points, (point) => known(point) && point.half !== null)) {
         const upper = run.map(({ at, mean, half }) => [x(at), y(mean + half)]);
         const lower = run.map(({ at, mean, half }) => [x(at), y(mean - half)]).reverse();
-        group.append(svg("path", { class: "band", d: `${path([...upper, ...lower])}Z` }));
+        if (run.length > 1) group.append(svg("path", { class: "band", d: `${path([...upper, ...lower])}Z` }));
+        else group.append(svg("line", { class: "whisker", x1: upper[0][0], x2: upper[0][0], y1: upper[0][1], y2: lower[0][1] }));
       }
     }
     for (const run of unbroken(points, known)) {
@@ -145,11 +166,11 @@ function unbroken(points, known) {
   return runs.filter((run) => run.length);
 }
 
-// A star at each k with the markers of those that nothing beats there.
+// Above each k the markers of those that nothing beats there.
 function drawWinners(chart, x) {
   const { setting, svg: root, inner } = chart;
   const room = Math.floor(Math.min(4, (inner.right - inner.left) / setting.ks.length / 14));
-  root.append(svg("text", { class: "star", x: 6, y: 14, dy: "0.32em", "aria-hidden": "true" }, "★"));
+  root.append(svg("text", { class: "star", x: 6, y: 14, dy: "0.32em", "aria-hidden": "true" }, "best"));
   setting.shots.forEach(({ winners }, col) => {
     const known = winners.length <= room ? winners : winners.slice(0, Math.max(1, room - 2));
     const all = known.length + (known.length < winners.length ? 2 : 0);
