@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy import stats
 
 from coldstart_cli.comparison.bundles import bundle_folders, compare_bundles
 from coldstart_cli.errors import RequestError
+from tests.kit.bundles import put_card
 from tests.kit.cards import write_card
 
 GOOD = [1.0] * 18 + [0.0] * 2
@@ -108,3 +110,12 @@ def test_what_choose_took_is_noted(tmp_path: Path) -> None:
     found = compare_bundles(paths)
     assert found.bundles[0].chosen and any(note.startswith("choose took one among") for note in found.notes)
     assert np.isclose(found.bundles[0].value, 0.9)
+
+
+def test_a_card_that_was_edited_is_left_out(tmp_path: Path) -> None:
+    one, two, three = (write_card(tmp_path / name, GOOD) for name in ("one", "two", "three"))
+    put_card(two, json.loads((two / "card.json").read_text()))
+    assert len(compare_bundles([one, two, three]).bundles) == 3
+    (two / "card.json").write_text((two / "card.json").read_text().replace("0.0", "1.0", 1))
+    ((left_out,),) = [compare_bundles([one, two, three]).left_out]
+    assert left_out.path == str(two) and "edited" in left_out.reason

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from coldstart_cli.comparison.findings import LeftOut
 from coldstart_cli.comparison.results import run_directories
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files.card_digest import check_digest
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.files.untrusted import shaped
 from coldstart_cli.metrics.paired_rows import PairedRows, paired_rows
@@ -172,6 +173,7 @@ def _own(one: BundleFacts) -> str:
 
 def _read(folder: Path) -> BundleFacts:
     card = read_json(folder / CARD, "compare", "make it again")
+    check_digest(card, folder / CARD, "compare")
     measured, rows = card.get("cross_validation"), card.get("held_out")
     if measured is None:
         raise RequestError("no label of it could be held out")
