@@ -12,7 +12,7 @@ from scipy import stats
 from coldstart_cli.comparison.bundles import bundle_folders, compare_bundles
 from coldstart_cli.errors import RequestError
 from tests.kit.bundles import put_card
-from tests.kit.cards import write_card
+from tests.kit.cards import keep_rows, write_card
 
 GOOD = [1.0] * 18 + [0.0] * 2
 POOR = [1.0] * 6 + [0.0] * 14
@@ -119,3 +119,26 @@ def test_a_card_that_was_edited_is_left_out(tmp_path: Path) -> None:
     (two / "card.json").write_text((two / "card.json").read_text().replace("0.0", "1.0", 1))
     ((left_out,),) = [compare_bundles([one, two, three]).left_out]
     assert left_out.path == str(two) and "edited" in left_out.reason
+
+
+def test_a_bundle_and_its_earlier_version_are_paired_on_the_rows_that_both_held_out(tmp_path: Path) -> None:
+    now = write_card(tmp_path / "b", [1.0] * 12 + [0.0] * 8, held_out=rows_of("now", [1.0] * 12 + [0.0] * 8))
+    keep_rows(now, [*range(100, 120)], [0, 1] * 10)
+    before = write_card(now / "versions" / "1", GOOD, held_out=rows_of("before", [*[0.0] * 2, *GOOD[2:]]))
+    # its rows come in another order, two are gone, one had the other label, two are new
+    keep_rows(before, [*range(119, 101, -1), 7, 8], [1, 0] * 8 + [0, 0, 1, 1])
+    found = compare_bundles([now, before])
+    assert [one.name for one in found.bundles] == ["b/versions/1", "b"]
+    assert found.n_rows == 17 and found.notes[0] == (
+        "17 rows with the same label were held out by all, and the test is on these: b/versions/1 88.2 % "
+        "(20 rows), b 52.9 % (20 rows); the table has each on all rows of its own"
+    )
+    # 119 and 118 were wrong before and are now; 117 to 112 have become wrong
+    assert found.pairs[0].found.p == pytest.approx(stats.binomtest(6, 6).pvalue)
+    assert found.pairs[0].found.difference == pytest.approx(6 / 17)
+    with pytest.raises(RequestError, match=r"b is one bundle; .* as its earlier version .*b/versions/1$"):
+        compare_bundles([now])
+
+
+def rows_of(data: str, scores: list[float]) -> dict[str, object]:
+    return {"data": data, "scores": scores, "clusters": [*range(len(scores))]}
