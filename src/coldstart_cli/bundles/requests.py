@@ -303,7 +303,7 @@ def keys_named(words: Sequence[str], own: Iterable[str]) -> Iterator[None]:
 def _unread(words: Sequence[str]) -> bool:
     """Whether words name a place of data and nothing that reads it."""
     of_data = any(word.startswith(("dataset=", "experiment=", "+experiment=")) for word in words)
-    return not of_data and any(word.startswith("dataset.root=") for word in words)
+    return not of_data and any(word.startswith(("dataset.root=", "dataset.labelled=")) for word in words)
 
 
 def _model_for(config: Mapping[str, Any], words: Sequence[str]) -> list[str]:

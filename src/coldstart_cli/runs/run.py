@@ -52,6 +52,7 @@ PLACES = (
     "root",
     "unlabelled",
     "file_list",
+    "labelled",
     "descriptions",
     "delimiter",
     "quoted",

@@ -244,7 +244,9 @@ def bundled(
         seconds=Seconds(
             adaptation=round(seconds, 4), in_all=round(time.perf_counter() - settled_by.started, 3)
         ),
-        held_out=rows_of(answers, task.labelled, config["dataset"]["root"]),
+        held_out=rows_of(
+            answers, task.labelled, config["dataset"]["root"], config["dataset"].get("labelled", ())
+        ),
         test=None if ready.test is None else scored(own, ready.test, ready.hardware.device),
         said=(*ready.said, *settled_by.said, *found),
         input_ranges=ready.ranges,

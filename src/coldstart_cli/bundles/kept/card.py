@@ -50,11 +50,13 @@ class DataFacts:
 
     Attributes:
         root: where they lay; None in a bundle of an earlier version.
+        labelled: tables of further ones.
         hash: a digest of them.
         skipped: how many could not be read and were left out.
     """
 
     root: str | None = None
+    labelled: tuple[str, ...] = ()
     on_bad: typing.Literal["stop", "skip"] = "stop"
     hash: str
     examples: int
