@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from coldstart_cli.bundles.kept.card import Card
 from coldstart_cli.config.key import Key
 from coldstart_cli.errors import RequestError
+
+if TYPE_CHECKING:
+    from coldstart_cli.bundles.kept.card import Card
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "delimiter": ("auto", "comma", "semicolon", "tab", "pipe"),
