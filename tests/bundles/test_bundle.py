@@ -166,7 +166,7 @@ def test_a_target_far_from_zero_is_learned_scaled_and_told_in_its_own_unit(
         (lambda b: put_weights(b, save({"w": torch.zeros(2)})), "do not fit its card"),
         (lambda b: edit(b, files={"../weights.safetensors": "0"}), "card.json is damaged"),
         (lambda b: edit(b, files={}), "card.json is damaged"),
-        (lambda b: edit(b, format=99), "format 99, this coldstart reads up to 3"),
+        (lambda b: edit(b, format=99), "format 99, this coldstart reads up to 4"),
         (lambda b: edit(b, temperature=0), "card.json is damaged"),
         (lambda b: edit(b, build={"strategy": {"_target_": "os.system"}}), "is not trusted"),
         (lambda b: shutil.rmtree(b), "is not a bundle"),

@@ -95,3 +95,21 @@ def test_the_same_again_is_found_and_something_else_becomes_the_next_version(her
     anew = adapt((*WORDS, "overwrite=true"), [], run=None, bundle=Path("b"))
     assert (anew.found, anew.card.version, anew.card.changed) == (False, 3, None)
     assert [place.name for place in Path("b/versions").iterdir()] == ["1"]
+
+
+def test_an_earlier_version_is_put_back_and_found_again(here: None) -> None:
+    adapt(WORDS, [], run=None, bundle=Path("b"))
+    adapt((*WORDS, "threshold=0.5"), [], run=None, bundle=Path("b"))
+    back = adapt(("version=1",), [], run=None, bundle=Path("b"))
+    assert (back.card.version, back.card.threshold, back.card.changed) == (3, 0.0, None)
+    assert adapt(WORDS, [], run=None, bundle=Path("b")).found  # what made version 1 finds this one
+    with pytest.raises(RequestError, match=r"^version: .*adapts nothing; leave out strategy$"):
+        adapt(("version=1", "strategy=logistic"), [], run=None, bundle=Path("b"))
+    with pytest.raises(RequestError, match=r"^version: 'x' is no number"):
+        adapt(("version=x",), [], run=None, bundle=Path("b"))
+    with pytest.raises(RequestError, match=r"^version: .*--dry-run$"):
+        outlook(("version=1", "bundle=b"), [])
+    Path("b/card.json").write_text(Path("b/card.json").read_text().replace('"a"', '"c"'))
+    with pytest.raises(RequestError, match=r"cannot be kept as an earlier version .*overwrite=true"):
+        adapt(("version=2",), [], run=None, bundle=Path("b"))
+    assert adapt(("version=2", "overwrite=true"), [], run=None, bundle=Path("b")).card.threshold == 0.5

@@ -77,7 +77,7 @@ def test_too_little_time_leaves_the_slowest_out_and_says_so(
     from coldstart_cli.choosing import entrants
 
     monkeypatch.setattr(
-        entrants, "_foretold", lambda ready: 1000.0 if ready.candidates != (0, 1, 5, 10, 30) else 0.001
+        entrants, "_foretold", lambda ready: (1000.0 if ready.candidates != (0, 1, 5, 10, 30) else 0.001, 1.0)
     )
     verdict, _ = choose([*TABLE, "candidates=[logistic,network]", "bundle=b"], [])
     assert [row.name for row in verdict.rows] == ["logistic"]

@@ -15,7 +15,8 @@ def entrant(name: str, seconds: float, inner: int = 0) -> Any:
         return n_folds * n_repeats * (inner + 1) * seconds * (1 - 1 / n_folds)
 
     plan = SimpleNamespace(folds_to_estimate=8, repeats_to_estimate=2)
-    return SimpleNamespace(name=name, seconds=seconds, cost=cost, composed=SimpleNamespace(plan=plan))
+    composed = SimpleNamespace(plan=plan)
+    return SimpleNamespace(name=name, seconds=seconds, core=0.25, cost=cost, composed=composed)
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,4 @@ def test_fewer_folds_and_then_fewer_candidates(minutes: float, deal: Deal, left:
     assert found == deal and sorted(e.name for e in kept) == left
     assert set(left_out) == {"quick", "slow"} - set(left)
     assert all("give time_minutes=8" in why for why in left_out.values())
+    assert all("minutes with 25 % of a core, as now, and" in why for why in left_out.values())

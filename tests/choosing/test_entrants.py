@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from coldstart_cli.choosing import entrants
 from coldstart_cli.choosing.requests import choose, outlook
 from tests.choosing.conftest import TABLE
 
@@ -52,3 +56,32 @@ def test_a_candidate_whose_package_is_missing_is_left_out_with_what_to_install(
         "extra_trees": "strategy: it adapts by scikit-learn, which is not installed; "
         "pip install 'coldstart-cli[trees]' (E24)"
     }
+
+
+@pytest.mark.parametrize(("most", "seconds"), [(0, 1.0), (1, 6.0), (100, 1 + 100 * 0.5), (40, 1 + 40 * 0.5)])
+def test_the_first_step_is_not_taken_for_the_others(
+    most: int, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(wall=7.0, taken=0)
+
+    def adapt(support: object) -> Iterator[None]:
+        for takes in (1.0, 5.0, *[0.5] * (most - 1)):
+            clock.wall += takes
+            clock.taken += 1
+            yield
+
+    monkeypatch.setattr(entrants.time, "perf_counter", lambda: clock.wall)
+    monkeypatch.setattr(entrants.time, "process_time", lambda: clock.wall / 4)
+    strategy = SimpleNamespace(adapt=adapt, last_step=lambda support: 40)
+    ready: Any = SimpleNamespace(strategy=strategy, support=None, candidates=(0, most))
+    found, core = entrants._foretold(ready)
+    assert found == pytest.approx(1 + 40 * 0.5 if most == 100 else seconds) and core == pytest.approx(0.25)
+    assert clock.taken <= 2 + entrants.TIMED_STEPS  # which took long enough
+
+
+def test_a_closed_form_takes_its_one_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(1, 100))
+    monkeypatch.setattr(entrants.time, "perf_counter", lambda: next(ticks))
+    strategy = SimpleNamespace(adapt=lambda support: (i for i in range(1)), last_step=lambda support: None)
+    ready: Any = SimpleNamespace(strategy=strategy, support=None, candidates=(30,))
+    assert entrants._foretold(ready)[0] == 1.0

@@ -191,7 +191,13 @@ def test_adapting_again_says_what_changed_and_keeps_the_version_before(
         "version 2, since version 1 (bundle=again/versions/1): 2 examples added, 0 examples removed, "
         "1 example with another label; 1 class added (new)\n" in out
     )
+    assert (
+        "back to version 1: coldstart adapt bundle=again version=1   (this one is kept as version 2)" in out
+    )
     assert "% now on the 10 rows that both held out, by today's labels: " in out and "% interval [" in out
     assert "drift of the inputs cannot be told: classes with earlier and added rows have too few" in out
     before = call(capsys, "predict", "bundle=again/versions/1", "input=points.npz")[1]
     assert before.count("\n") == 12 and "new\t" not in before
+    code, out, _ = call(capsys, "adapt", "bundle=again", "version=1")
+    assert code == 0 and "note: version 1 again, put back in place of version 2" in out
+    assert call(capsys, "predict", "bundle=again", "input=points.npz")[1] == before

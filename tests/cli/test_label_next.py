@@ -24,7 +24,10 @@ def test_what_it_prints_and_writes(
         "o 1.csv: 2 rows to label, the least sure and different, the most useful first\n"
         "of 4 rows of the pool 0 have a label already and 1 repeats another one, exactly or nearly\n"
     )
-    assert out.endswith("coldstart choose dataset=tabular 'dataset.root=o 1.csv' bundle=DIR\n")
+    assert out.endswith(
+        "Next: fill in column label (rows that stay empty are left out), then\n"
+        "  coldstart adapt dataset=tabular dataset.root=table.csv 'dataset.labelled=[o 1.csv]' bundle=b\n"
+    )
     assert Path("o 1.csv").read_text().splitlines()[:2] == ["a,b,label", "5,0,"]
     code, out, _ = call(capsys, "label-next", "bundle=b", "input=my pool.csv", "n=1", "--json")
     assert json.loads(out)["output"] == "to_label.csv" and json.loads(out)["proposed"] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from scipy import stats
 
 from coldstart_cli.comparison.bundles import bundle_folders, compare_bundles
 from coldstart_cli.errors import RequestError
-from tests.kit.cards import write_card
+from tests.kit.bundles import put_card
+from tests.kit.cards import keep_rows, write_card
 
 GOOD = [1.0] * 18 + [0.0] * 2
 POOR = [1.0] * 6 + [0.0] * 14
@@ -108,3 +110,35 @@ def test_what_choose_took_is_noted(tmp_path: Path) -> None:
     found = compare_bundles(paths)
     assert found.bundles[0].chosen and any(note.startswith("choose took one among") for note in found.notes)
     assert np.isclose(found.bundles[0].value, 0.9)
+
+
+def test_a_card_that_was_edited_is_left_out(tmp_path: Path) -> None:
+    one, two, three = (write_card(tmp_path / name, GOOD) for name in ("one", "two", "three"))
+    put_card(two, json.loads((two / "card.json").read_text()))
+    assert len(compare_bundles([one, two, three]).bundles) == 3
+    (two / "card.json").write_text((two / "card.json").read_text().replace("0.0", "1.0", 1))
+    ((left_out,),) = [compare_bundles([one, two, three]).left_out]
+    assert left_out.path == str(two) and "edited" in left_out.reason
+
+
+def test_a_bundle_and_its_earlier_version_are_paired_on_the_rows_that_both_held_out(tmp_path: Path) -> None:
+    now = write_card(tmp_path / "b", [1.0] * 12 + [0.0] * 8, held_out=rows_of("now", [1.0] * 12 + [0.0] * 8))
+    keep_rows(now, [*range(100, 120)], [0, 1] * 10)
+    before = write_card(now / "versions" / "1", GOOD, held_out=rows_of("before", [*[0.0] * 2, *GOOD[2:]]))
+    # its rows come in another order, two are gone, one had the other label, two are new
+    keep_rows(before, [*range(119, 101, -1), 7, 8], [1, 0] * 8 + [0, 0, 1, 1])
+    found = compare_bundles([now, before])
+    assert [one.name for one in found.bundles] == ["b/versions/1", "b"]
+    assert found.n_rows == 17 and found.notes[0] == (
+        "17 rows with the same label were held out by all, and the test is on these: b/versions/1 88.2 % "
+        "(20 rows), b 52.9 % (20 rows); the table has each on all rows of its own"
+    )
+    # 119 and 118 were wrong before and are now; 117 to 112 have become wrong
+    assert found.pairs[0].found.p == pytest.approx(stats.binomtest(6, 6).pvalue)
+    assert found.pairs[0].found.difference == pytest.approx(6 / 17)
+    with pytest.raises(RequestError, match=r"b is one bundle; .* as its earlier version .*b/versions/1$"):
+        compare_bundles([now])
+
+
+def rows_of(data: str, scores: list[float]) -> dict[str, object]:
+    return {"data": data, "scores": scores, "clusters": [*range(len(scores))]}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 from coldstart_cli.digests import digest
+from coldstart_cli.files.card_digest import DIGEST, with_digest
 
 
 def weights_of(bundle: Path) -> Path:
@@ -24,11 +26,25 @@ def put_weights(bundle: Path, data: bytes) -> None:
 
 
 def edit(bundle: Path, **changes: Any) -> None:
-    """Keys of a card with other values; those of `build` one by one."""
+    """Keys of a card with other values; those of `build` one by one. Its digest is made to match."""
     card = json.loads((bundle / "card.json").read_text())
     if "build" in changes:
         changes["build"] = {**card["build"], **changes["build"]}
-    (bundle / "card.json").write_text(json.dumps({**card, **changes}))
+    put_card(bundle, {**card, **changes})
+
+
+def put_card(bundle: Path, card: dict[str, Any]) -> None:
+    """Another card, with a digest to match: what somebody writes who knows the format."""
+    (bundle / "card.json").write_text(json.dumps(with_digest(card)))
+
+
+def matched(path: Path) -> None:
+    """A spoiled card that is JSON still gets the digest of what it holds, so that more than that is tried."""
+    if path.name == "card.json":
+        with contextlib.suppress(ValueError, RecursionError):
+            card = json.loads(path.read_text())
+            if isinstance(card, dict) and DIGEST in card:
+                put_card(path.parent, card)
 
 
 def as_format_1(bundle: Path) -> None:
@@ -37,3 +53,6 @@ def as_format_1(bundle: Path) -> None:
     for base in bundle.glob("base-*"):
         base.rename(bundle / "base")
     edit(bundle, format=1, files=None, pretrained=None)
+    card = json.loads((bundle / "card.json").read_text())
+    del card[DIGEST]
+    (bundle / "card.json").write_text(json.dumps(card))

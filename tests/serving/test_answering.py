@@ -40,16 +40,16 @@ def test_a_request_that_cannot_be_read_takes_no_other_with_it(table: Bundle) -> 
     found = answered(table, several, 64)
     assert [one.status if isinstance(one, Refused) else 200 for one in found] == [200, 422, 200, 422, 422]
     lines = [one.line for one in found if isinstance(one, Refused)]
-    assert lines[0].startswith("input row 1: has 1 values for 2 columns")
+    assert lines[0].startswith("input row 2: has 1 values for 2 columns")
     assert lines[1].startswith("input: has no column 'b'")
-    assert lines[2].startswith("input row 0: column a is 'u', no finite number")
+    assert lines[2].startswith("input row 1: column a is 'u', no finite number")
 
 
 def test_outputs_that_are_no_numbers_are_no_answer(table: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = torch.tensor([[0.0, 1.0], [float("nan"), 0.0]])
     monkeypatch.setattr(Bundle, "outputs", lambda self, inputs: outputs)
     (found,) = answered(table, [asked([[1, 2], [3, 4]])], 64)
-    assert isinstance(found, Refused) and found.status == 422 and found.line.startswith("input row 1: ")
+    assert isinstance(found, Refused) and found.status == 422 and found.line.startswith("input row 2: ")
 
 
 def test_a_fault_of_ours_is_told_without_its_words(

@@ -80,7 +80,7 @@ def test_texts_are_answered_as_by_the_command(tiny_bert: Path, command: Callable
     Path("new.txt").write_text("\n".join(texts) + "\n")
     with served(bundle) as client:
         check(client, texts, command("new.txt"))
-        assert client.predict([" "]).json["error"].startswith("input row 0: it has no text")
+        assert client.predict([" "]).json["error"].startswith("input row 1: it has no text")
         said = client.predict(["w1 " * 300, "w2"]).json
         assert len(said["answers"]) == 2
         assert said["remarks"] == [
@@ -130,7 +130,7 @@ def test_images_are_answered_as_by_the_command(command: Callable[..., Rows]) -> 
         assert client.ask("POST", "/predict", b"--B\r\nx", form([])[1]).status in (400, 422)
         for wrong in (str(Path("pictures/dark/0.png").resolve()), base64.b64encode(b"no image").decode()):
             said = client.predict([wrong])
-            assert said.status == 422 and said.json["error"].startswith("input row 0: ")
+            assert said.status == 422 and said.json["error"].startswith("input row 1: ")
 
 
 @pytest.mark.parametrize(
@@ -274,8 +274,8 @@ def test_the_answerer_is_given_no_more_at_once_than_the_batch_size(
     sizes: list[int] = []
     raw_values = answering.raw_values
 
-    def recorded(*arguments: Any, chunk: int) -> Any:
-        for part in raw_values(*arguments, chunk=chunk):
+    def recorded(*arguments: Any, chunk: int, first: int) -> Any:
+        for part in raw_values(*arguments, chunk=chunk, first=first):
             sizes.append(len(part))
             yield part
 

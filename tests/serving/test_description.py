@@ -140,3 +140,9 @@ def test_a_token_is_asked_for_where_it_is_needed(table: Bundle) -> None:
     made = described(table.card, token=True)
     assert made["security"] == [{"token": []}] and made["paths"]["/health"]["get"]["security"] == []
     assert described(table.card)["security"] == []
+
+
+def test_it_says_from_which_number_errors_count_inputs(table: Bundle) -> None:
+    said = described(table.card)["paths"]["/predict"]["post"]["responses"]["422"]["description"]
+    (error,) = answered(table, [Asked(inputs=[[1, 2], [1]], top_k=1, probabilities=False, threshold=None)], 4)
+    assert said.endswith("the first is input row 1") and str(error).startswith("input row 2: has 1 values")

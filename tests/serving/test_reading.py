@@ -57,9 +57,9 @@ def test_what_a_request_does_not_say_is_the_servers() -> None:
         (b'{"inputs": ["a"], "probabilities": 1}', 422, "probabilities: "),
         (b'{"inputs": ["a"], "threshold": 2}', 422, "threshold: is not between 0 and 1"),
         (b'{"inputs": ["a"], "threshold": 1e999}', 422, "threshold: "),
-        (b'{"inputs": [5]}', 422, "input row 0: is not a text"),
-        (b'{"inputs": ["a", {"text": "b"}]}', 422, "input row 1: is not a text"),
-        (b'{"inputs": ["\\ud800"]}', 422, "input row 0: holds half a character"),
+        (b'{"inputs": [5]}', 422, "input row 1: is not a text"),
+        (b'{"inputs": ["a", {"text": "b"}]}', 422, "input row 2: is not a text"),
+        (b'{"inputs": ["\\ud800"]}', 422, "input row 1: holds half a character"),
     ],
 )
 def test_a_body_that_cannot_be_read_has_its_status_and_one_line(body: bytes, status: int, line: str) -> None:
@@ -74,8 +74,8 @@ def test_rows_hold_values_and_nothing_nested() -> None:
         ([{}], "a value is a list"),
     ):
         status, said = refused(json.dumps({"inputs": [row]}).encode(), TABLE)
-        assert status == 422 and said.startswith(f"input row 0: {line}")
-    assert refused(b'{"inputs": [{"a": "\\udfff"}]}', TABLE)[1].startswith("input row 0: holds half")
+        assert status == 422 and said.startswith(f"input row 1: {line}")
+    assert refused(b'{"inputs": [{"a": "\\udfff"}]}', TABLE)[1].startswith("input row 1: holds half")
 
 
 @given(st.text())

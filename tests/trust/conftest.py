@@ -21,6 +21,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from coldstart_cli.cli import main
 from coldstart_cli.experiment import parts
+from tests.kit.bundles import put_card
 
 SMALL = ("model=mlp", "model.hidden=[8]", "hardware=cpu", "hardware.threads=1", "experiment=smoke")
 DATA = ("dataset=arrays", "dataset.root=points.npz", "dataset.n_way=2")
@@ -83,7 +84,7 @@ class Stage:
         path = self.folder / "b" / "card.json"
         card = json.loads(path.read_text())
         change(card)
-        path.write_text(json.dumps(card))
+        put_card(path.parent, card)
 
     def fresh(self) -> None:
         """Puts back what a test changed."""

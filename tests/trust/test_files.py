@@ -20,7 +20,7 @@ import yaml
 
 from coldstart_cli.files.plain_yaml import yaml_values
 from coldstart_cli.files.untrusted import Foreign
-from tests.kit.bundles import put_weights
+from tests.kit.bundles import matched, put_weights
 from tests.kit.reliability import Tries
 from tests.trust.conftest import DATA, SMALL, TRAINED, Said, Stage, said
 
@@ -289,6 +289,7 @@ def test_hostile_json_is_refused_or_read_as_it_is(stage: Stage, tries: Tries) ->
         lines = path.read_text().splitlines()
         value = json.loads(lines[0] if path.suffix == ".jsonl" else path.read_text())
         path.write_text(str(change(value)))
+        matched(path)
         ended = said(*(word.format(run=stage.run) for word in command)).last
         wrong = ended.wrong if ended.code != 0 else None  # what a command does not need, may be anything
         if wrong:

@@ -23,7 +23,7 @@ from coldstart_cli.experiment import assembly
 from coldstart_cli.files.durable import flat
 from coldstart_cli.loggers.logger import Logger
 from coldstart_cli.package import packaged_conf
-from tests.kit.bundles import weights_of
+from tests.kit.bundles import matched, weights_of
 from tests.kit.reliability import Tries
 from tests.trust.conftest import DATA, SMALL, TRAINED, Stage, said
 
@@ -310,6 +310,7 @@ def test_spoiled_files_are_served_or_refused_in_one_line(tries: Tries, stage: St
     for _, (path, command) in zip(tries.of(25, 300), spoiled_files(stage, random_), strict=False):
         sound = path.read_bytes()
         path.write_bytes(spoil(sound, random_))
+        matched(path)
         with at_most(20) as late:
             ended = said(*command)
         if ended.code != 0 and ended.last.wrong and not late:

@@ -52,6 +52,7 @@ def adapt(
 
     Args:
         overrides: Hydra's; keys of conf/adapt.yaml; `run=DIR`. Names of files and columns need no quotes.
+            `version=N` beside `bundle=DIR` puts that earlier version back, and adapts nothing.
         config_dirs: folders with your own configs.
         run, bundle: in place of those in `overrides`.
         told: hears how far it is.
@@ -59,6 +60,8 @@ def adapt(
     Raises:
         RequestError: for what cannot be adapted.
     """
+    if any(word.startswith("version=") for word in overrides):
+        return _put_back(overrides, bundle)
     words = overrides if run is not None else _with_strategy(overrides, config_dirs, bundle)
     config, values, of = composed(words, config_dirs, run=run, bundle=bundle)
     with left_as_found():
@@ -69,6 +72,8 @@ def adapt(
 
 def outlook(overrides: Sequence[str], config_dirs: Sequence[str]) -> Outlook:
     """What `adapt` would do, without doing it; arguments and errors as of `adapt`."""
+    if any(word.startswith("version=") for word in overrides):
+        raise RequestError("version: it puts a version back and adapts nothing; leave out --dry-run")
     config, values, of = composed(
         _with_strategy(overrides, config_dirs, None), config_dirs, run=None, bundle=None
     )
@@ -76,6 +81,35 @@ def outlook(overrides: Sequence[str], config_dirs: Sequence[str]) -> Outlook:
         from coldstart_cli.bundles.adapting import adapting
 
         return adapting.outlook(config, adapting.plan_of(values), of)
+
+
+def _put_back(words: Sequence[str], bundle: Path | None) -> Bundle:
+    """The bundle with an earlier version in its place again.
+
+    Raises:
+        RequestError: where it has no such version, or other words ask for something to be adapted.
+    """
+    asked = {word.partition("=")[0].removeprefix("adapt."): word.partition("=")[2] for word in words}
+    number = asked.pop("version")
+    if more := [key for key in asked if key not in ("bundle", "keep_versions", "overwrite")]:
+        raise RequestError(f"version: it puts a version back and adapts nothing; leave out {more[0]}")
+    if not number.isdecimal():
+        raise RequestError(f"version: {number!r} is no number of a version; name one, as version=1")
+    plan = composition.values_of(
+        "adapt", quoted([w for w in words if not w.startswith("version=")], sweeps=False)
+    )
+    folder = bundle or Path(plan["bundle"])
+    with left_as_found():
+        from coldstart_cli.bundles.adapting.adapting import plan_of
+        from coldstart_cli.bundles.adapting.changes import earlier_in
+        from coldstart_cli.bundles.bundle import Bundle
+        from coldstart_cli.bundles.kept.going_back import put_back
+
+        keep = 0 if plan_of(plan).overwrite else plan["keep_versions"]
+        if keep:  # what cannot be read cannot be kept, which is said with what to do
+            earlier_in(folder)
+        put_back(folder, int(number), keep=keep)
+        return Bundle.load(folder)
 
 
 def label_next(words: Sequence[str], config_dirs: Sequence[str]) -> Proposed:
@@ -269,7 +303,7 @@ def keys_named(words: Sequence[str], own: Iterable[str]) -> Iterator[None]:
 def _unread(words: Sequence[str]) -> bool:
     """Whether words name a place of data and nothing that reads it."""
     of_data = any(word.startswith(("dataset=", "experiment=", "+experiment=")) for word in words)
-    return not of_data and any(word.startswith("dataset.root=") for word in words)
+    return not of_data and any(word.startswith(("dataset.root=", "dataset.labelled=")) for word in words)
 
 
 def _model_for(config: Mapping[str, Any], words: Sequence[str]) -> list[str]:

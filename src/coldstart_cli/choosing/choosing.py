@@ -96,9 +96,11 @@ class Outlook:
 
     Attributes:
         notices: on a bundle that is there already.
+        core: the share of a core that this process had where the times were taken, which they assume further.
     """
 
     seconds: Mapping[str, float]
+    core: float
     left_out: Mapping[str, str]
     deal: Deal
     notices: tuple[str, ...]
@@ -115,7 +117,7 @@ def outlook(candidates: Sequence[Composed], asked: ChoosePlan) -> Outlook:
     deal, left, slow = dealt(entrants, 60 * asked.time_minutes - (time.perf_counter() - started))
     costs = {e.name: e.cost(deal.n_folds, deal.n_repeats) for e in left}
     notices = kept_there(entrants[0].ready.earlier, entrants[0].composed.plan)
-    return Outlook(costs, {**left_out, **slow}, deal, notices)
+    return Outlook(costs, max(entrants, key=lambda e: e.seconds).core, {**left_out, **slow}, deal, notices)
 
 
 def chosen(

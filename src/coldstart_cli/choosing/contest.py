@@ -67,7 +67,8 @@ def dealt(entrants: Sequence[Entrant], seconds: float) -> tuple[Deal, list[Entra
         slowest = left.pop()
         minutes = (slowest.cost(2, 1) + slowest.seconds) / 60
         left_out[slowest.name] = (
-            f"two folds would take about {minutes:.1f} minutes, and {max(0.0, seconds) / 60:.1f} are left; "
+            f"two folds would take about {minutes:.1f} minutes with {100 * slowest.core:.0f} % of a core, as "
+            f"now, and {max(0.0, seconds) / 60:.1f} are left; "
             f"give time_minutes={max(1, round(2 * minutes + 1))}"
         )
 

@@ -23,8 +23,9 @@ from coldstart_cli.metrics import measures
 from coldstart_cli.models.pretrained.features import WithEncoder
 from coldstart_cli.runs.run import Run
 
-TIMED_STEPS = 3
-"""Steps by which the seconds of an adaptation are foretold."""
+TIMED_STEPS, MOST_TIMED, TIMED_SECONDS = 3, 30, 1.0
+"""Steps by which the seconds of an adaptation are foretold: so many, and on until so long. One before them is
+not timed: memory is asked for in it, and kernels are chosen."""
 LEAST_CALLS, LEAST_SECONDS = 20, 0.2
 """Of the predictor, by which the time of an answer is measured."""
 
@@ -51,6 +52,7 @@ class Entrant:
     Attributes:
         frozen: whether its encoder stays as it is.
         seconds: of an adaptation to all labels, foretold by a few of its steps.
+        core: the share of a core that this process had meanwhile; more than 1 with several threads.
         inner: adaptations that choose its number of steps, for each one that is judged.
         p95_ms: of an answer to one input, with the encoder.
         mb: of all that answers, with the encoder.
@@ -60,6 +62,7 @@ class Entrant:
     ready: Prepared
     frozen: bool
     seconds: float
+    core: float
     inner: int
     p95_ms: float
     mb: float
@@ -114,22 +117,31 @@ def _entrant(composed: Composed) -> Entrant:
     choosing = steps and len(ready.candidates) > 1
     inner = rehearsal.n_to_select(composed.plan.folds_to_select) if choosing else 0
     ms, mb = _costs(composed, ready)
-    return Entrant(composed, ready, not (moves and steps), _foretold(ready), inner, ms, mb)
+    seconds, core = _foretold(ready)
+    return Entrant(composed, ready, not (moves and steps), seconds, core, inner, ms, mb)
 
 
-def _foretold(ready: Prepared) -> float:
-    """Seconds of an adaptation to all labels."""
+def _foretold(ready: Prepared) -> tuple[float, float]:
+    """Seconds of an adaptation to all labels, and the share of a core that this process had for it."""
     most = max(ready.candidates)
     ends = ready.strategy.last_step(ready.support)
     most = most if ends is None else min(most, ends)
     adaptation = ready.strategy.adapt(ready.support)
-    before = time.perf_counter()
+    before, of_core = time.perf_counter(), time.process_time()
     next(adaptation)
-    after_start = time.perf_counter()
-    taken = sum(1 for _ in islice(adaptation, min(most, TIMED_STEPS)))
-    now = time.perf_counter()
+    warm = start = time.perf_counter()
+    taken = 0
+    for step, _ in enumerate(islice(adaptation, min(most, 1 + MOST_TIMED))):
+        taken, now = step, time.perf_counter()
+        if step == 0:
+            warm = now
+        elif step >= TIMED_STEPS and now - warm >= TIMED_SECONDS:
+            break
+    now, core = time.perf_counter(), time.process_time() - of_core
     adaptation.close()
-    return after_start - before + (now - after_start) / max(1, taken) * (most if taken else 0)
+    # where there is one step alone, that one is all there is to go by
+    each = (now - warm) / taken if taken else warm - start
+    return start - before + each * most, core / max(now - before, 1e-9)
 
 
 def _costs(composed: Composed, ready: Prepared) -> tuple[float, float]:

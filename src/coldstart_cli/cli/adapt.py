@@ -35,6 +35,7 @@ def add(program: Parser) -> None:
         examples=(
             "coldstart adapt run=outputs/RUN dataset=image_folder dataset.root=PATH bundle=DIR",
             "coldstart adapt model=minilm_frozen strategy=nearest_centroid dataset=text dataset.root=MY.csv",
+            "coldstart adapt bundle=DIR version=1",
         ),
     )
     parser.key_values(Words(own=_keys, plans=("adapt",)))
@@ -46,6 +47,12 @@ def add(program: Parser) -> None:
 def _keys() -> tuple[Key, ...]:
     return (
         Key("run", RUN, "DIR", "a finished run to start from; else strategy= and model= say what adapts"),
+        Key(
+            "version",
+            "whole number >= 1",
+            "N",
+            "puts this earlier version of bundle= back; nothing is adapted",
+        ),
     )
 
 
@@ -171,9 +178,11 @@ def what_changed(found: Changed, version: int, bundle: str) -> list[str]:
     parts += [f"{was} is called {now} now" for was, now in found.classes_renamed]
     kept = shlex.quote(f"bundle={bundle}/versions/{found.since}")
     lines = [f"version {version}, since version {found.since} ({kept}): {'; '.join(filter(None, parts))}"]
+    back = f"coldstart adapt {shlex.quote(f'bundle={bundle}')} version={found.since}"
+    lines.append(f"back to version {found.since}: {back}   (this one is kept as version {version})")
     otherwise = [f"adapted otherwise: {'; '.join(found.adapted_by)}"] if found.adapted_by else []
     if found.added is None:
-        return [f"{lines[0].removesuffix(': ')}: {found.untold}", *otherwise]
+        return [f"{lines[0].removesuffix(': ')}: {found.untold}", lines[1], *otherwise]
     return [
         *lines,
         *otherwise,

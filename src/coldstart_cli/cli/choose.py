@@ -98,6 +98,8 @@ def _foretold(outlook: Outlook) -> list[str]:
     ]
     lines += [f"  {name}: about {duration(seconds)} s" for name, seconds in outlook.seconds.items()]
     lines += [f"  {name} is left out: {why}" for name, why in outlook.left_out.items()]
+    core = f"{100 * outlook.core:.0f} % of a core"
+    lines.append(f"note: times are those of a few steps, and assume that this process has {core}, as now")
     return lines + [f"note: {notice}" for notice in outlook.notices]
 
 

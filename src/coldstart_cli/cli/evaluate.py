@@ -52,6 +52,7 @@ def _keys() -> tuple[Key, ...]:
 
 
 def _keys_of_bundles() -> tuple[Key, ...]:
+    from coldstart_cli.bundles.predicting.input_form import form_keys
     from coldstart_cli.config.annotations import choices
     from coldstart_cli.config.signatures import alias
 
@@ -64,6 +65,7 @@ def _keys_of_bundles() -> tuple[Key, ...]:
         Key("output", "text", "FILE", "a new file for the whole confusion matrix (CSV)"),
         Key("wrong", "text", "FILE", "a new file for the rows that are answered wrongly (CSV)"),
         Key("on_bad", " | ".join(on_bad), "stop", "what a row does that cannot be read", choices=on_bad),
+        *form_keys(),
     )
 
 
@@ -104,19 +106,21 @@ def _run_bundle(arguments: Namespace) -> int:
             raise RequestError(f"{name}: {file} will hold CSV; name it .csv")
     streams.set_up()
     from coldstart_cli.bundles.bundle import Bundle
+    from coldstart_cli.bundles.predicting.input_form import with_form
     from coldstart_cli.cli.evaluation_lines import lines
-    from coldstart_cli.cli.inputs import check_there
+    from coldstart_cli.cli.inputs import check_there, own_keys
     from coldstart_cli.files.untrusted import shaped
     from coldstart_cli.safe_text import printable
 
     bundle = Bundle.load(values["bundle"])
+    bundle.card = with_form(bundle.card, values)
     if values["input"] == "-":
         raise RequestError("input: labels are read from files; name one")
     check_there(values["input"])
     if files and not bundle.card.labels:
         raise RequestError(f"{next(iter(files))}: the bundle answers with numbers; leave it out")
     on_bad: Any = values.get("on_bad", "stop")
-    with shaped("bundle", values["bundle"]):
+    with own_keys(), shaped("bundle", values["bundle"]):
         found = bundle.evaluate(
             values["input"], label_column=values.get("label_column"), precision=precision, on_bad=on_bad
         )

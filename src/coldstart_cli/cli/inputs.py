@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from coldstart_cli.datasets.readers.lines import STDIN
 from coldstart_cli.errors import RequestError, suggestion
+
+_OF_FILES = re.compile(r"\bdataset\.(?=(encoding|delimiter|quoted|header|sheet|decimal|on_bad)\b)")
+
+
+@contextmanager
+def own_keys() -> Iterator[None]:
+    """What is said of files names the command's own keys (`quoted`), not those of a data set."""
+    show = warnings.showwarning
+
+    def shown(message: Warning | str, *where: Any, **more: Any) -> None:
+        show(RuntimeWarning(_OF_FILES.sub("", str(message))), *where, **more)
+
+    warnings.showwarning = shown
+    try:
+        yield
+    except RequestError as error:
+        raise type(error)(_OF_FILES.sub("", str(error))) from error
+    finally:
+        warnings.showwarning = show
 
 
 def check_there(path: str) -> None:

@@ -55,11 +55,11 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps(asdict(found), indent=2))
     else:
-        print(*map(printable, _told(found, given)), sep="\n")
+        print(*map(printable, _told(found)), sep="\n")
     return 0
 
 
-def _told(found: Proposed, given: dict[str, str]) -> list[str]:
+def _told(found: Proposed) -> list[str]:
     rows = "row" if found.proposed == 1 else "rows"
     has = "has" if found.labelled == 1 else "have"
     repeats = "repeats" if found.repeated == 1 else "repeat"
@@ -69,27 +69,17 @@ def _told(found: Proposed, given: dict[str, str]) -> list[str]:
         f"of {found.pool:,} rows of the pool {found.labelled:,} {has} a label already and {found.repeated:,} "
         f"{repeats} another one, exactly or nearly",
         *(f"note: {line}" for line in found.said),
-        *_next(found, others=found.by == "uncertain" or bool(given.get("labelled"))),
+        *_next(found),
     ]
 
 
-def _next(found: Proposed, *, others: bool) -> list[str]:
-    """What to do with the table.
-
-    Args:
-        others: whether there are rows with a label already.
-    """
-    if found.layout == "arrays":
+def _next(found: Proposed) -> list[str]:
+    """What to do with the table."""
+    if not found.go_on:
         return [
             "Next: put each into the labelled arrays, and choose again among strategies (coldstart choose)"
         ]
-    named = [f"dataset={found.layout}", f"dataset.root={found.output}"]
-    if found.is_target:
-        named += [f"dataset.target_column={found.label_column}", "dataset.label_column=null"]
-    elif found.label_column != "label":
-        named.append(f"dataset.label_column={found.label_column}")
-    add = ", add the rows that have one already," if others else ""
     return [
-        f"Next: fill in column {found.label_column}{add} and adapt:",
-        f"  coldstart choose {' '.join(map(shlex.quote, named))} bundle=DIR",
+        f"Next: fill in column {found.label_column} (rows that stay empty are left out), then",
+        f"  coldstart {' '.join(map(shlex.quote, found.go_on))}",
     ]

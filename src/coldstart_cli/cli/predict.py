@@ -44,6 +44,7 @@ def add(program: Parser) -> None:
 
 def keys() -> tuple[Key, ...]:
     """The words of the command."""
+    from coldstart_cli.bundles.predicting.input_form import form_keys
     from coldstart_cli.config.annotations import choices
     from coldstart_cli.config.signatures import alias
 
@@ -81,6 +82,7 @@ def keys() -> tuple[Key, ...]:
             choices=("auto", "onnxruntime", "torch"),
         ),
         Key("on_bad", " | ".join(on_bad), "stop", "what an input does that cannot be read", choices=on_bad),
+        *form_keys(),
     )
 
 
@@ -105,18 +107,20 @@ def run(arguments: Namespace) -> int:
         raise RequestError(f"output: {output} is already there; name a new file")
     streams.set_up()
     from coldstart_cli.bundles.predicting import predicting
-    from coldstart_cli.cli.inputs import check_there
+    from coldstart_cli.bundles.predicting.input_form import with_form
+    from coldstart_cli.cli.inputs import check_there, own_keys
     from coldstart_cli.files.durable import text_file
     from coldstart_cli.files.untrusted import shaped
 
     predictor = _predictor(Path(values["bundle"]), values.get("runtime", "auto"))
+    predictor.card = with_form(predictor.card, values)
     check_there(values["input"])
     on_bad: Any = values.get("on_bad", "stop")
     asked = predicting.Asked(**settings)
     written = contextlib.nullcontext(sys.stdout) if output is None else text_file(output)
-    with shaped("bundle", values["bundle"]), written as out:
+    with own_keys(), shaped("bundle", values["bundle"]), written as out:
         problems = predicting.predict(predictor, values["input"], asked, out, on_bad=on_bad)
-    problems.warn(values["input"], predictor.preprocess.max_length)
+        problems.warn(values["input"], predictor.preprocess.max_length)
     return 0
 
 

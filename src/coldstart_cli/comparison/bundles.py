@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coldstart_cli.comparison.findings import LeftOut
+from coldstart_cli.comparison.shared_rows import Rows, compared, held_out, rows_kept
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files.card_digest import check_digest
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.files.untrusted import shaped
 from coldstart_cli.metrics.paired_rows import PairedRows, paired_rows
@@ -29,8 +31,10 @@ class BundleFacts:
 
     Attributes:
         value, low, high: of the metric, as the card says it: less luck where `choose` took it.
-        scores: (n,) of each labelled row, nan where it was never held out.
-        data: a digest of these rows; clusters: (n,) which of them belong together.
+        n_held_out: its labelled rows that were held out.
+        scores: (n,) of each labelled row, nan where it was never held out; once compared, of the shared rows.
+        clusters: (n,) which of them belong together.
+        data: a digest of all rows; rows: (n,) what each is known again by, or None where nothing is kept.
         chosen: whether `choose` made it.
     """
 
@@ -48,8 +52,10 @@ class BundleFacts:
     seconds: float
     chosen: bool
     data: str
+    n_held_out: int
     scores: NDArray[np.float64]
     clusters: NDArray[np.int64]
+    rows: Rows | None
 
     @property
     def higher(self) -> bool:
@@ -58,7 +64,7 @@ class BundleFacts:
     @property
     def mean(self) -> float:
         """Of the held-out rows, the higher the better."""
-        return float(np.nanmean(self.scores)) * (1 if self.higher else -1)
+        return float(self.scores.mean()) * (1 if self.higher else -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ class BundlePair:
 
 @dataclass(frozen=True, slots=True)
 class BundleComparison:
-    """Bundles of the same held-out rows, the best first.
+    """Bundles on the held-out rows that they share, the best first.
 
     Attributes:
         n_rows, n_clusters: that were held out, and those that belong together counted as one.
@@ -125,10 +131,10 @@ def _inside(path: Path) -> list[Path]:
 
 
 def compare_bundles(folders: Sequence[Path]) -> BundleComparison:
-    """Compares bundles pair by pair on the rows that all of them were held out from.
+    """Compares bundles pair by pair on the rows that all of them held out.
 
     Raises:
-        RequestError: where no two have answered the same held-out rows.
+        RequestError: where no two have answered one held-out row.
     """
     found, left_out = list[BundleFacts](), list[LeftOut]()
     for folder in folders:
@@ -137,28 +143,38 @@ def compare_bundles(folders: Sequence[Path]) -> BundleComparison:
                 found.append(_read(folder))
         except RequestError as error:
             left_out.append(LeftOut(str(folder), str(error)))
-    groups: dict[object, list[BundleFacts]] = {}
-    for one in _named(found):
-        groups.setdefault((one.data, one.metric, np.isnan(one.scores).tobytes()), []).append(one)
-    same = max(groups.values(), key=len, default=[])
-    others = [one for members in groups.values() for one in members if members is not same]
-    if len(same) < 2:
-        raise RequestError(_nothing(folders, left_out, [*same, *others]))
-    left_out += [LeftOut(one.path, f"{_own(one)} on other rows than {same[0].name}'s") for one in others]
+    found = _named(found)
+    places = held_out(found)
+    group, rows = compared(found, places)
+    if len(group) < 2:
+        raise RequestError(_nothing(folders, left_out, found))
+    same = [_on(found[i], [places[i][row] for row in rows]) for i in group]
+    for i in {*range(len(found))} - {*group}:
+        n = len(places[i].keys() & {*rows})
+        few = f" ({n} of {len(rows)} are the same)" if n else ""
+        left_out.append(LeftOut(found[i].path, f"{_own(found[i])} on other rows than {same[0].name}'s{few}"))
     same = sorted(same, key=lambda one: -one.mean)
-    pairs = _pairs(same)
-    held_out = ~np.isnan(same[0].scores)
-    n = len(np.unique(_joined(same)[held_out]))
-    return BundleComparison(same, pairs, int(held_out.sum()), n, _notes(same), left_out)
+    n = len(np.unique(_joined(same)))
+    return BundleComparison(same, _pairs(same), len(rows), n, _notes(same), left_out)
+
+
+def _on(one: BundleFacts, rows: Sequence[int]) -> BundleFacts:
+    """The bundle on some of its rows."""
+    at = np.array(rows, dtype=np.int64)
+    return replace(one, scores=one.scores[at], clusters=one.clusters[at], rows=None)
 
 
 def _nothing(folders: Sequence[Path], left_out: Sequence[LeftOut], known: Sequence[BundleFacts]) -> str:
     if len(folders) < 2:
-        return f"compare: {folders[0]} is one bundle; name others of the same labelled rows beside it"
+        kept = sorted(folders[0].glob("versions/[0-9]*"))
+        earlier = f", as its earlier version {kept[-1]}" if kept else ""
+        return (
+            f"compare: {folders[0]} is one bundle; name others of the same labelled rows beside it{earlier}"
+        )
     if len(known) > 1:
         told = "; ".join(f"{one.name}: {_own(one)}" for one in known)
         return (
-            f"compare: no two of these bundles were judged by the same rows, so no test pairs them ({told}); "
+            f"compare: no two of these bundles were judged by a row of both, so no test pairs them ({told}); "
             "adapt them to the same file, or coldstart evaluate each on one"
         )
     lack = left_out[0]
@@ -166,12 +182,16 @@ def _nothing(folders: Sequence[Path], left_out: Sequence[LeftOut], known: Sequen
 
 
 def _own(one: BundleFacts) -> str:
-    value = f"{100 * one.value:.1f} %" if one.metric == "accuracy" else f"{one.value:.3g}"
-    return f"{one.metric} {value}"
+    return f"{one.metric} {_value(one, one.value)}"
+
+
+def _value(one: BundleFacts, value: float) -> str:
+    return f"{100 * value:.1f} %" if one.metric == "accuracy" else f"{value:.3g}"
 
 
 def _read(folder: Path) -> BundleFacts:
     card = read_json(folder / CARD, "compare", "make it again")
+    check_digest(card, folder / CARD, "compare")
     measured, rows = card.get("cross_validation"), card.get("held_out")
     if measured is None:
         raise RequestError("no label of it could be held out")
@@ -182,7 +202,7 @@ def _read(folder: Path) -> BundleFacts:
     if len(scores) != len(clusters) or np.isnan(scores).all():
         raise RequestError("its card is damaged; make it again")
     return BundleFacts(
-        name=folder.resolve().name,
+        name=_name(folder.resolve()),
         path=str(folder),
         strategy=str(card["strategy"]),
         model=str(card["model"]),
@@ -196,9 +216,16 @@ def _read(folder: Path) -> BundleFacts:
         seconds=float(card["seconds"]["adaptation"]),
         chosen=any(str(line).startswith("chosen by coldstart choose") for line in card["said"]),
         data=str(rows["data"]),
+        n_held_out=int((~np.isnan(scores)).sum()),
         scores=scores,
         clusters=clusters,
+        rows=rows_kept(folder, card),
     )
+
+
+def _name(folder: Path) -> str:
+    """Its own name; of an earlier version also the bundle's, for `1` says little."""
+    return "/".join(folder.parts[-3 if folder.parent.name == "versions" else -1 :])
 
 
 def _text(value: object) -> str | None:
@@ -216,14 +243,13 @@ def _named(found: Sequence[BundleFacts]) -> list[BundleFacts]:
 
 
 def _pairs(bundles: Sequence[BundleFacts]) -> list[BundlePair]:
-    held_out = ~np.isnan(bundles[0].scores)
-    clusters = _joined(bundles)[held_out]
+    clusters = _joined(bundles)
     sign = 1 if bundles[0].higher else -1
     both = list(itertools.combinations(bundles, 2))
     tests = [
         paired_rows(
-            sign * a.scores[held_out],
-            sign * b.scores[held_out],
+            sign * a.scores,
+            sign * b.scores,
             clusters,
             shares=a.higher,
             confidence=CONFIDENCE,
@@ -257,6 +283,13 @@ def _numbered(names: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _notes(bundles: Sequence[BundleFacts]) -> list[str]:
     notes = []
+    n = len(bundles[0].scores)
+    if any(one.n_held_out > n for one in bundles):
+        own = ", ".join(f"{one.name} {_value(one, abs(one.mean))} ({one.n_held_out} rows)" for one in bundles)
+        notes.append(
+            f"{n} rows with the same label were held out by all, and the test is on these: {own}; the table "
+            "has each on all rows of its own"
+        )
     dealt = {(one.folds, one.repeats) for one in bundles}
     if len(dealt) > 1:
         told = ", ".join(f"{one.name} in {one.folds}" for one in bundles)

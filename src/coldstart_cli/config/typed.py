@@ -27,7 +27,7 @@ _PLACES = {
 """Last parts of keys whose values name a file or a folder."""
 _NAME = re.compile(r"(?:.*\.)?(?:licence|encoding|sheet|\w+_column|\w+_key)")
 """Keys whose values are names that somebody else chose, of columns and such."""
-_NAMES = re.compile(r"((?:.*\.)?(?:ignore|keep|categories))=\[([^\[\]'\"]*)\]", re.DOTALL)
+_NAMES = re.compile(r"((?:.*\.)?(?:ignore|keep|categories|labelled))=\[([^\[\]'\"]*)\]", re.DOTALL)
 """A list of such names."""
 _NOT_SWEPT = ("tune.", "sweep.")
 _PLAIN = re.compile(r"[A-Za-z0-9_/\\+.$%*@?|: -]*")

@@ -136,9 +136,17 @@ def _placed(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config with places as whole paths: a later command may be typed in another folder."""
     node = dict(config["dataset"])
     for key in PLACES:
-        if isinstance(node.get(key), str) and Path(node[key]).expanduser().exists():
-            node[key] = str(Path(node[key]).expanduser().absolute())
+        if key == "labelled":
+            node |= {key: [_whole(place) for place in node[key]]} if node.get(key) else {}
+        elif isinstance(node.get(key), str):
+            node[key] = _whole(node[key])
     return {**config, "dataset": node}
+
+
+def _whole(place: str) -> str:
+    """As it is where nothing is there."""
+    path = Path(place).expanduser()
+    return str(path.absolute()) if path.exists() else place
 
 
 def check_found(run: Run, experiment: Experiment) -> None:

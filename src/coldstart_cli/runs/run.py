@@ -54,6 +54,7 @@ PLACES = (
     "root",
     "unlabelled",
     "file_list",
+    "labelled",
     "descriptions",
     "delimiter",
     "quoted",

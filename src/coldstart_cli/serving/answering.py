@@ -43,7 +43,7 @@ def _outputs(bundle: Bundle, inputs: Sequence[Any], batch_size: int) -> Tensor:
     """(n, n_outputs) of raw inputs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of texts that are cut, which `_remarks` tells
-        parts = raw_values(bundle.card.build.recipe, bundle.preprocess, inputs, chunk=batch_size)
+        parts = raw_values(bundle.card.build.recipe, bundle.preprocess, inputs, chunk=batch_size, first=1)
         return torch.cat([bundle.outputs(part.inputs) for part in parts])
 
 
@@ -55,7 +55,7 @@ def _refusal(error: Exception) -> Refused:
 
 
 def _answer(bundle: Bundle, one: Asked, outputs: Tensor) -> Answer | Refused:
-    for i, sound in enumerate(outputs.isfinite().all(-1).tolist()):
+    for i, sound in enumerate(outputs.isfinite().all(-1).tolist(), start=1):
         if not sound:
             return Refused(
                 422,

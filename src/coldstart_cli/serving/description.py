@@ -170,7 +170,8 @@ def _predict(body: Schema) -> Schema:
         "400": "not JSON, or called by another name", "401": "the token is missing or another",
         "403": "asked by another site's page",
         "408": "the body did not come in time", "413": "the body is too large, or inputs are too many",
-        "415": "another kind of body", "422": "inputs are not such as the bundle reads",
+        "415": "another kind of body",
+        "422": "inputs are not such as the bundle reads; the first is input row 1",
         "429": "too many requests of this client; see Retry-After",
         "500": "a fault of the server", "503": "too many requests wait; see Retry-After",
     }  # fmt: skip

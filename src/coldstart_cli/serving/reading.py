@@ -63,7 +63,7 @@ def of_json(body: bytes, recipe: Recipe, plan: ServePlan) -> Asked:
         if key not in known:
             raise Refused(422, f"{key:.60}: there is no such key; {suggestion(key, known)}")
     given = _counted(value["inputs"], plan)
-    return _asked([_one(recipe, i, one) for i, one in enumerate(given)], value, recipe, plan)
+    return _asked([_one(recipe, i, one) for i, one in enumerate(given, start=1)], value, recipe, plan)
 
 
 def of_files(files: Sequence[bytes], fields: Mapping[str, str], recipe: Recipe, plan: ServePlan) -> Asked:

@@ -100,3 +100,27 @@ def test_a_data_set_that_is_not_ones_own_is_refused(torch_settings: None) -> Non
     ((_, sines),) = composition.points(["model=mlp", "dataset=sinusoid", "hardware=cpu", "baseline=null"])
     with pytest.raises(RequestError, match=r"^dataset: "):
         prepared(sines, PLAN, None)
+
+
+def test_what_another_command_put_there_meanwhile_is_what_the_next_version_is_compared_with(
+    here: None,
+) -> None:
+    plan = replace(PLAN, overwrite=False)
+    first, second = config("strategy=logistic"), config("strategy=logistic", "strategy.C=1")
+    there: list[Bundle] = []
+
+    def meanwhile(config: dict[str, Any]) -> Any:
+        def told(what: str, done: int, total: int) -> None:
+            if not there:  # as this one cross-validates
+                there.append(adapt(config, plan, None))
+
+        return told
+
+    found = adapt(second, plan, None, meanwhile(first))
+    assert (there[0].card.version, found.card.version) == (1, 2)
+    assert found.card.changed is not None
+    assert (found.card.changed.since, found.card.changed.added, found.card.changed.judged) == (1, 0, 12)
+    there.clear()
+    third = config("strategy=logistic", "strategy.C=0.5")
+    again = adapt(third, plan, None, meanwhile(third))  # the same by both: one version
+    assert (again.found, again.card.version) == (True, 3)

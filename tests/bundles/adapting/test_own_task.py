@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from coldstart_cli.datasets.own.one_task import SourceClasses
 from coldstart_cli.errors import RequestError
 from coldstart_cli.runs.run import Run
 from tests.bundles.test_bundle import PLAN
+from tests.kit.bundles import edit
 
 SMALL = ("hardware=cpu", "hardware.threads=1", "experiment=smoke", "baseline=null")
 
@@ -182,10 +182,10 @@ def test_a_card_of_before_lacks_keys_that_its_strategy_has_gained(here: Path) ->
     Path("data.csv").write_text("a,b,label\n" + "".join(f"{i},{9 - i},{'xy'[i // 5]}\n" for i in range(10)))
     words = ("dataset=tabular", "dataset.root=data.csv", "dataset.keep=[a,b]", "model=features")
     bundle = adapted(*words, "strategy=nearest_centroid")
-    rows, card = [[1, 8], [8, 1]], json.loads((bundle.path / "card.json").read_text())
+    rows, strategy = [[1, 8], [8, 1]], dict(bundle.card.build.strategy)
     for key in ("name_weight", "temperature"):
-        del card["build"]["strategy"][key]
-    (bundle.path / "card.json").write_text(json.dumps(card))
+        del strategy[key]
+    edit(bundle.path, build={"strategy": strategy})
     found = Bundle.load(bundle.path).predict(rows)
     assert list(found.labels) == list(bundle.predict(rows).labels) == ["x", "y"]
 

@@ -80,5 +80,35 @@ def test_what_transformers_has_no_network_for_is_refused_in_one_line(
     code, _, err = call(capsys, "adapt", *words, *path, *pictures, "untrained=true")
     assert code == 0, err
     code, _, err = call(capsys, "export", "bundle=b", "format=huggingface", "file=hf")
-    assert code == 2 and err.startswith("format: ") and reason in err and err.count("\n") == 1
+    assert code == 2 and err.startswith("format: ") and reason in err and err.count("\n") == 1, err
     assert not Path("hf").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("model=hf_text", "strategy=scratch", "steps=1"), "BertForSequenceClassification does not compute"),
+        (("model=hf_text_frozen", "strategy=logistic"), "what logistic makes of features is not linear"),
+        (("model=hf_text_frozen", "strategy=logistic", "strategy.normalise=false",
+          "model.normalise=false"), "BertForSequenceClassification does not compute"),
+    ],
+)  # fmt: skip
+def test_text_encoders_that_pool_by_the_mean_are_refused_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    torch_settings: None,
+    tiny_bert: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    reason: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"w{i} w{i + 1} w{i + 20},{'ab'[i % 2]}" for i in range(8)]
+    Path("texts.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    short = (f"model.path={tiny_bert}", "model.preprocess.max_length=16")
+    data = (*short, "dataset=text", "dataset.root=texts.csv", "bundle=b", *HARDWARE)
+    code, _, err = call(capsys, "adapt", *words, *data, "untrained=true")
+    assert code == 0, err
+    code, _, err = call(capsys, "export", "bundle=b", "format=huggingface", "file=hf")
+    assert code == 2 and err.startswith("format: ") and reason in err and err.count("\n") == 1, err
+    assert "export as onnx, or predict with the bundle" in err and not Path("hf").exists()

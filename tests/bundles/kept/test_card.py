@@ -24,6 +24,7 @@ from coldstart_cli.bundles.kept.card import (
 from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.pretrained.files_read import FilesRead
+from tests.kit.bundles import put_card
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +58,22 @@ def test_a_card_of_an_earlier_version_lacks_what_came_later(card: Card, tmp_path
     values = json.loads(card.as_json())
     for key in ("files", "pretrained", "sizes"):
         del values[key]
+    del values["digest"]
     (tmp_path / "card.json").write_text(json.dumps({**values, "format": 1, "unknown": 3}))
     found = read_card(tmp_path / "card.json")
     assert found == replace(card, format=1, files=None, pretrained=None)
+
+
+@pytest.mark.parametrize("made_in", [FORMAT, 3])
+def test_class_names_that_were_swapped_by_hand_are_not_believed(
+    card: Card, tmp_path: Path, made_in: int
+) -> None:
+    text = replace(card, format=made_in).as_json()  # a card of format 3 has a digest once it is written again
+    (tmp_path / "card.json").write_text(text.replace('"ant",', '"bee",', 1).replace('"bee"\n', '"ant"\n', 1))
+    with pytest.raises(RequestError, match=r"card\.json is damaged or was edited"):
+        read_card(tmp_path / "card.json")
+    (tmp_path / "card.json").write_text(json.dumps(json.loads(text), sort_keys=True))  # laid out otherwise
+    assert read_card(tmp_path / "card.json").labels == ("ant", "bee")
 
 
 def change(*keys: str, to: Any) -> Callable[[dict[str, Any]], None]:
@@ -92,7 +106,7 @@ def test_what_no_card_of_ours_holds_is_refused_in_one_line(
 ) -> None:
     values = json.loads(card.as_json())
     spoil(values)
-    (tmp_path / "card.json").write_text(json.dumps(values))
+    put_card(tmp_path, values)
     with pytest.raises(RequestError, match=r"^bundle") as caught:
         read_card(tmp_path / "card.json")
     assert line in str(caught.value) and "\n" not in str(caught.value)
@@ -108,6 +122,6 @@ def test_typed_reads_nested_objects_and_names_the_key_that_is_wrong(card: Card) 
 
 @pytest.mark.parametrize("version", [0, -3, 10**9, "1", None])
 def test_a_version_that_names_no_folder_is_refused(card: Card, tmp_path: Path, version: object) -> None:
-    (tmp_path / "card.json").write_text(json.dumps({**json.loads(card.as_json()), "version": version}))
+    put_card(tmp_path, {**json.loads(card.as_json()), "version": version})
     with pytest.raises(RequestError, match="is damaged"):
         read_card(tmp_path / "card.json")

@@ -92,7 +92,52 @@ def test_few_labels_that_are_named_leave_room_for_typical_rows(capsys: pytest.Ca
     )
     assert code == 0, err
     assert proposed(plan(bundle="b", labelled="done.csv"), None).by == TYPICAL
-    assert proposed(plan(bundle="b", output="c.csv"), None).by == UNCERTAIN
+    found = proposed(plan(bundle="b", output="c.csv"), None)  # the file that it has learned from is known
+    assert found.by == TYPICAL and found.said == ()
+    Path("done.csv").unlink()
+    found = proposed(plan(bundle="b", output="d.csv"), None)
+    assert found.by == UNCERTAIN and "labelled=done.csv leaves them out" in found.said[0]
+
+
+@pytest.mark.filterwarnings("default::RuntimeWarning")  # which the command prints
+def test_what_is_filled_in_goes_on_by_the_command_that_is_printed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pool()
+    words = [
+        "input=pool.csv",
+        "dataset=tabular",
+        "dataset.ignore=[id]",
+        "n=8",
+        "hardware=cpu",
+        "output=o 1.csv",
+    ]
+    found = label_next(words, [])
+    assert found.go_on == (
+        "choose", "dataset=tabular", "dataset.labelled=[o 1.csv]", "dataset.ignore=[id]", "bundle=DIR",
+    )  # fmt: skip
+    fill("o 1.csv", left=2)
+    asked = (*found.go_on[1:-1], "strategy=logistic", "hardware=cpu", "bundle=b")
+    code, out, err = call(capsys, "adapt", *asked)
+    assert code == 0 and "6 examples" in out and err.startswith("o 1.csv: 2 of 8 rows have no label"), err
+    assert "note: o 1.csv: 2 of 8 rows have no label yet and are left out; fill in label\n" in out
+    again = proposed(plan(bundle="b", output="second.csv"), None)
+    assert again.labelled == 8 and again.go_on == (
+        "adapt", "dataset=tabular", "dataset.labelled=[o 1.csv,second.csv]", *found.go_on[3:-1], "bundle=b",
+    )  # fmt: skip
+    fill("second.csv", left=0)
+    code, out, err = call(capsys, *again.go_on, "hardware=cpu")
+    assert code == 0 and "version 2, since version 1 (bundle=b/versions/1): 4 examples added" in out, err
+    assert not {row[2] for row in written("second.csv")[1:]} & {row[2] for row in written("o 1.csv")[1:]}
+
+
+def fill(path: str, left: int) -> None:
+    """Labels, of which the last so many stay empty."""
+    head, *rows = written(path)
+    label = head.index("label")
+    for i, row in enumerate(rows[: len(rows) - left]):
+        row[label] = "xy"[i % 2]
+    Path(path).write_text("\n".join(map(",".join, [head, *rows])) + "\n")
 
 
 def test_images_are_proposed_by_their_files() -> None:

@@ -19,6 +19,7 @@ from coldstart_cli.cli import main
 from coldstart_cli.datasets.own.shift import InputRange
 from coldstart_cli.errors import RequestError
 from tests.kit.adapted import call
+from tests.kit.bundles import edit
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -152,9 +153,7 @@ def test_a_file_that_is_no_program_is_refused_in_one_line(
 def test_a_program_of_another_number_of_classes_is_refused(
     inside: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    card = json.loads(Path("b/card.json").read_text())
-    card["build"]["n_outputs"] = 3
-    Path("b/card.json").write_text(json.dumps(card))
+    edit(Path("b"), build={"n_outputs": 3})
     code, _, err = call(capsys, "predict", "bundle=b", "input=new.txt")
     assert code == 2 and "it answers in shape (1, 2)" in err and err.count("\n") == 1
 

@@ -100,3 +100,9 @@ def test_numbers_come_from_tensors_and_lists_of_one_shape() -> None:
     assert in_memory.array(with_gradient).shape == (2, 3) and in_memory.array([[1, 2]]).tolist() == [[1, 2]]
     with pytest.raises(RequestError, match="input: is not an array of numbers"):
         in_memory.array([[1.0, 2.0], [1.0]])
+
+
+def test_rows_are_counted_from_the_number_that_is_given() -> None:
+    for read in (in_memory.rows([{"a": 1}], ["a"], 1), in_memory.lines(["hi"], "text", 1)):
+        assert next(iter(read))[0] == "input row 1"
+    assert [one.name for one in in_memory.pictures(np.zeros((1, 4, 4), np.uint8), 1)] == ["input row 1"]

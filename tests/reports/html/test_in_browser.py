@@ -400,6 +400,24 @@ def test_paper_gets_light_colours_and_unfolded_tables(show: Callable[..., Page])
     assert page.pdf().startswith(b"%PDF")
 
 
+def test_report_of_held_out_labels_is_printed_light_whole_and_unfolded(
+    browser: Browser, tmp_path: Path
+) -> None:
+    path = tmp_path / "choice.html"
+    path.write_text(held_out.render(choices.report(["ridge", "names", "none"])))
+    page = browser.page(width=718, dark=True).open(path)  # A4 between margins of a centimetre
+    page("dispatchEvent(new Event('beforeprint'))")
+    page.call("Emulation.setEmulatedMedia", media="print")
+    assert page("document.querySelectorAll('details[data-print]:not([open])').length") == 0
+    assert page("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page("document.documentElement.scrollWidth") <= 718
+    height = "c => c.querySelector('svg').getBoundingClientRect().height"
+    heights = page(f"[...document.querySelectorAll('[data-chart]')].map({height})")
+    assert len(heights) == 2 and min(heights) > 50
+    assert page.pdf().startswith(b"%PDF") and page.errors == []
+    page.close()
+
+
 def test_names_are_text_in_the_browser(show: Callable[..., Page]) -> None:
     made = comparison(len(HOSTILE), names=HOSTILE)
     made["sentences"] = made["notes"] = list(HOSTILE)

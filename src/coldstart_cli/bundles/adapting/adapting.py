@@ -229,6 +229,9 @@ def bundled(
     if plan.precision is not None:
         threshold, how_sure = kept_precision(answers, t, plan.precision, plan.threshold)
         found.append(how_sure)
+    ready = _with_what_is_there(ready, plan)
+    if (there := unchanged(config, plan, run, ready)) is not None:
+        return there
     rows = KeptRows.of(task.labelled, answers)
     card = Card(
         made_from=_determined_by(config, plan, run, ready),
@@ -244,7 +247,9 @@ def bundled(
         seconds=Seconds(
             adaptation=round(seconds, 4), in_all=round(time.perf_counter() - settled_by.started, 3)
         ),
-        held_out=rows_of(answers, task.labelled, config["dataset"]["root"]),
+        held_out=rows_of(
+            answers, task.labelled, config["dataset"]["root"], config["dataset"].get("labelled", ())
+        ),
         test=None if ready.test is None else scored(own, ready.test, ready.hardware.device),
         said=(*ready.said, *settled_by.said, *found),
         input_ranges=ready.ranges,
@@ -259,6 +264,18 @@ def bundled(
         keep=0 if plan.overwrite else plan.keep_versions,
     )
     return bundle
+
+
+def _with_what_is_there(ready: Prepared, plan: AdaptPlan) -> Prepared:
+    """With the bundle that is in the folder by now: another command may have put one there meanwhile.
+
+    Raises:
+        RequestError: where it is one of another task.
+    """
+    earlier = None if plan.overwrite else earlier_in(Path(plan.bundle))
+    if earlier is not None:
+        check_same_task(earlier, ready.task.labelled, plan.bundle)
+    return replace(ready, earlier=earlier)
 
 
 def _determined_by(config: Mapping[str, Any], plan: AdaptPlan, run: Run | None, ready: Prepared) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +31,14 @@ def scores_of(answers: Answers) -> tuple[NDArray[np.int64], NDArray[np.float64]]
     return names, np.bincount(of, each.numpy()) / np.bincount(of)
 
 
-def rows_of(answers: Answers | None, labelled: Labelled, root: str | None) -> HeldOutRows | None:
+def rows_of(
+    answers: Answers | None, labelled: Labelled, root: str | None, further: Sequence[str] = ()
+) -> HeldOutRows | None:
     """None where nothing was held out, or rows are too many for a card.
 
     Args:
         root: where the files lie.
+        further: tables beside them.
     """
     n = len(labelled)
     if answers is None or n > MOST_ROWS:
@@ -54,13 +58,15 @@ def rows_of(answers: Answers | None, labelled: Labelled, root: str | None) -> He
     # numbered as they come, since another model may number the same groups in another order
     first = {name: i for i, name in reversed(list(enumerate(clusters.tolist())))}
     kept = tuple(first[name] for name in clusters.tolist())
-    return HeldOutRows(data=_data(labelled, root), scores=tuple(found), clusters=kept)
+    return HeldOutRows(data=_data(labelled, root, further), scores=tuple(found), clusters=kept)
 
 
-def _data(labelled: Labelled, root: str | None) -> str:
+def _data(labelled: Labelled, root: str | None, further: Sequence[str]) -> str:
     targets = labelled.targets
     labels = [labelled.classes[t] for t in targets.tolist()] if labelled.classes else targets.tolist()
-    return digest([repr(list(zip(labelled.places, labels, strict=True))), *_contents(labelled, root)])
+    files = [file_digest(Path(name).expanduser()) for name in further]
+    of_root = [] if root is None and files else _contents(labelled, root)
+    return digest([repr(list(zip(labelled.places, labels, strict=True))), *of_root, *files])
 
 
 def _contents(labelled: Labelled, root: str | None) -> list[str]:

@@ -127,11 +127,15 @@ def _head(bundle: Bundle) -> nn.Linear:
 
 
 def _difference(network: Any, encoder: Pretrained, bundle: Bundle, probe: Probe) -> float:
-    """The largest difference of a logit, of inputs that the encoder's own network is given."""
+    """The largest difference of a logit, of inputs that the encoder's own network is given.
+
+    Of the largest logit where that is below 1: a head that has hardly learned answers nearly 0 of anything.
+    """
     with torch.no_grad():
         expected = bundle.module(probe.own).float() / bundle.card.temperature
         found = network(**_given(encoder, probe.inputs)).logits.float()
-    return float((found - expected).abs().nan_to_num(math.inf).max())
+    scale = expected.abs().max().clamp(1e-12, 1.0)
+    return float(((found - expected).abs() / scale).nan_to_num(math.inf).max())
 
 
 def _given(encoder: Pretrained, inputs: Inputs) -> Mapping[str, Tensor]:

@@ -1,6 +1,6 @@
 """A bundle's card: what it holds, written and read; somebody else may have written it, so it is checked.
 
-card.json is a card as nested JSON objects, key for key.
+card.json is a card as nested JSON objects, key for key, and a digest of them (`files.card_digest`).
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from typing import Any, TypeVar
 from coldstart_cli.config.annotations import mismatch
 from coldstart_cli.datasets.own.shift import InputRange
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files.card_digest import check_digest, with_digest
 from coldstart_cli.files.durable import read_json
 from coldstart_cli.metrics.drift import Drift
 from coldstart_cli.models.pretrained.files_read import FilesRead
 from coldstart_cli.renamed import renamed
 
-FORMAT = 3
+FORMAT = 4
 """Written into card.json; 2 names the other files by their content, 3 keeps hashes of the rows and earlier
-versions. A reader refuses newer ones."""
+versions, 4 has a digest of the card itself. A reader refuses newer ones."""
 CARD = "card.json"
 BY_LABELS = "cross-validation on the labels"
 """How steps were chosen, and a temperature found."""
@@ -50,11 +51,13 @@ class DataFacts:
     Attributes:
         on_bad, examples: what a row did that could not be read; how many were learned from.
         root: where they lay; None in a bundle of an earlier version.
+        labelled: tables of further ones.
         hash: a digest of them.
         skipped: how many could not be read and were left out.
     """
 
     root: str | None = None
+    labelled: tuple[str, ...] = ()
     on_bad: typing.Literal["stop", "skip"] = "stop"
     hash: str
     examples: int
@@ -299,7 +302,8 @@ class Card:
 
     def as_json(self) -> str:
         """What card.json holds."""
-        return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
+        values = json.loads(json.dumps(asdict(self), allow_nan=False))  # as a reader will see them
+        return json.dumps(with_digest(values), indent=2) + "\n"
 
 
 def read_card(path: Path, *, builds: bool = True) -> Card:
@@ -309,7 +313,7 @@ def read_card(path: Path, *, builds: bool = True) -> Card:
         builds: whether its predictor may be built, which is checked with torch; False: it is only read.
 
     Raises:
-        RequestError: where it is damaged, of a newer version, or holds anything else.
+        RequestError: where it is damaged, edited, of a newer version, or holds anything else.
     """
     if path.stat().st_size > LARGEST_CARD:
         raise RequestError(f"bundle: {path} is larger than any card; make it again")
@@ -320,6 +324,7 @@ def read_card(path: Path, *, builds: bool = True) -> Card:
             f"bundle: {path.parent} has format {version}, this coldstart reads up to {FORMAT}; install a "
             "newer one (E33)"
         )
+    check_digest(card, path, "bundle")
     if not isinstance(card.get("build"), Mapping):
         raise RequestError(f"bundle: {path} is damaged (build is not an object); make it again")
     build = _buildable(card["build"]) if builds else card["build"]

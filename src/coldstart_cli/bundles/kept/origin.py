@@ -16,7 +16,7 @@ from coldstart_cli.experiment.parts import files_read_by
 from coldstart_cli.runs.run import Run
 
 _OF_THE_FOLDER = ("bundle", "keep_versions", "overwrite")
-_PLACES = ("root", "unlabelled", "file_list")
+_PLACES = ("root", "unlabelled", "file_list", "labelled")
 """Keys of files whose content counts."""
 _DETERMINING = (
     "strategy", "model", "optimizer", "training", "evaluation", "seed", "hardware", "names", "trust",
@@ -38,6 +38,7 @@ def made_of(
         "licence": licence,
         "data": DataFacts(
             root=config["dataset"]["root"],
+            labelled=tuple(config["dataset"].get("labelled", ())),
             on_bad=config["dataset"].get("on_bad", "stop"),  # published data have no such key
             hash=labelled.fingerprint,
             examples=len(labelled),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
+import yaml
 from annotated_types import Ge
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -37,9 +39,12 @@ from coldstart_cli.hardware import Hardware
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.models.preprocess import Preprocess
 from coldstart_cli.models.pretrained.features import Pretrained
+from coldstart_cli.package import packaged_conf
 from coldstart_cli.safe_text import printable
 
 AT_ONCE = 256
+_SETTLED = ("labelled", "size", "channels")
+"""Keys of a recipe that say more than was asked: what a model reads of images."""
 TYPICAL, UNCERTAIN = "typical", "uncertain"
 
 
@@ -68,7 +73,8 @@ class Proposed:
         repeated, labelled: of them, those that repeat another one, exactly or nearly; and those that have a
             label already, or repeat a row that has one.
         layout: of the pool.
-        label_column, is_target: to fill in, and whether it is the target of a regression.
+        label_column: to fill in.
+        go_on: the command that goes on once it is filled in, as words; none where there is none.
         said: what else a reader should know.
     """
 
@@ -80,7 +86,7 @@ class Proposed:
     labelled: int
     layout: str
     label_column: str
-    is_target: bool
+    go_on: tuple[str, ...]
     said: tuple[str, ...]
 
 
@@ -128,7 +134,10 @@ def proposed(plan: LabelNextPlan, config: Mapping[str, Any] | None) -> Proposed:
         raise RequestError(f"output: {output} will hold CSV; name it .csv")
     reader = _of_bundle(plan.bundle) if config is None else _of_config(config, plan.input)
     pool = _read(reader, plan.input, plan.on_bad)
-    known = None if plan.labelled is None else _read(reader, plan.labelled, plan.on_bad)
+    learned = [plan.labelled] if plan.labelled is not None else _learned_from(reader)
+    learned += [] if config is None else config["dataset"].get("labelled", [])
+    read = [_read(reader, path, plan.on_bad) for path in learned]
+    known = None if not read else _both(read)
     seen = {key for key, own in zip(pool.keys, pool.has_label, strict=True) if own}
     seen |= set() if known is None else {*known.keys}
     first: dict[object, int] = {}
@@ -153,12 +162,66 @@ def proposed(plan: LabelNextPlan, config: Mapping[str, Any] | None) -> Proposed:
         labelled=n_labelled,
         layout=str(reader.recipe["layout"]),
         label_column=column,
-        is_target=bool(reader.recipe.get("target_column")),
-        said=_said(plan, reader, len(picked)),
+        go_on=_go_on(reader, plan, learned),
+        said=_said(plan, reader, len(picked), learned),
     )
 
 
-def _said(plan: LabelNextPlan, reader: _Reader, n: int) -> tuple[str, ...]:
+def _learned_from(reader: _Reader) -> list[str]:
+    """The files that the bundle has learned from, where all of them are there and hold rows with labels."""
+    if reader.bundle is None or reader.recipe["layout"] not in ("text", "tabular"):
+        return []
+    data = reader.bundle.card.data
+    files = [*([] if data.root is None else [data.root]), *data.labelled]
+    return files if all(Path(file).expanduser().exists() for file in files) else []
+
+
+def _typed(value: object) -> str:
+    """A value as one types it."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(str, value))}]"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _both(parts: Sequence[_Pool]) -> _Pool:
+    """All rows of several places, whose inputs are compared by content alone."""
+    first, *others = parts
+    for more in others:
+        inputs = joined(first.inputs, more.inputs)
+        has_label = np.concatenate([first.has_label, more.has_label])
+        places, rows = [*first.places, *more.places], [*first.rows, *more.rows]
+        first = _Pool(inputs, places, rows, [*first.keys, *more.keys], has_label)
+    return first
+
+
+def _go_on(reader: _Reader, plan: LabelNextPlan, learned: Sequence[str]) -> tuple[str, ...]:
+    """Words of the command that goes on once the labels are filled in; none for arrays, which have no table.
+
+    With a bundle they are those by which it was adapted, and `adapt` keeps its strategy; else `choose` finds
+    one.
+    """
+    layout, card = str(reader.recipe["layout"]), None if reader.bundle is None else reader.bundle.card
+    if layout == "arrays":
+        return ()
+    root = learned[0] if card is None and learned else None if card is None else card.data.root
+    known = learned[1:] if card is None else [*card.data.labelled, *learned]
+    further = [path for path in dict.fromkeys(known) if path != root] + [plan.output]
+    usual = yaml.safe_load((packaged_conf() / "dataset" / f"{layout}.yaml").read_text())
+    asked = {
+        key: value
+        for key, value in reader.recipe.items()
+        if key in usual and key not in _SETTLED and usual[key] != value
+    }
+    words = [f"dataset={layout}", *([] if root is None else [f"dataset.root={root}"])]
+    words += [f"dataset.labelled=[{','.join(further)}]"]
+    words += [f"dataset.{key}={_typed(value)}" for key, value in asked.items()]
+    if card is None:
+        return ("choose", *words, "bundle=DIR")
+    run = [] if card.run is None else [f"run=outputs/{card.run}"]
+    return ("adapt", *run, *words, f"bundle={plan.bundle}")
+
+
+def _said(plan: LabelNextPlan, reader: _Reader, n: int, learned: Sequence[str]) -> tuple[str, ...]:
     said = []
     encoder = reader.encoder
     random = encoder is not None and not isinstance(encoder, Pretrained)
@@ -169,7 +232,7 @@ def _said(plan: LabelNextPlan, reader: _Reader, n: int) -> tuple[str, ...]:
         )
     if n < plan.n:
         said.append(f"n: {plan.n:,} are asked for, {n:,} different rows without a label are there")
-    if reader.bundle is not None and plan.labelled is None:
+    if reader.bundle is not None and not learned:
         root = reader.bundle.card.data.root
         where = "FILE" if root is None else root
         said.append(

@@ -234,15 +234,21 @@ def raw_arrays(
 
 
 def raw_array(
-    preprocess: Preprocess, x: NDArray[Any], recipe: ArrayRecipe, *, problems: Problems, chunk: int
+    preprocess: Preprocess,
+    x: NDArray[Any],
+    recipe: ArrayRecipe,
+    *,
+    problems: Problems,
+    chunk: int,
+    first: int = 0,
 ) -> Iterator[Raw]:
-    """The same for an array in memory."""
+    """The same for an array in memory, whose rows are counted from `first`."""
     settled = _settled("input", x.shape, x.dtype, recipe)
     _check_like("input", settled, recipe)
     x = np.moveaxis(x, -1, 1) if _channels_last(x.shape, recipe) else x
     with np.errstate(over="ignore"):  # what single precision cannot hold is not finite, which is told below
         numbers = np.array(x, dtype=np.uint8 if settled.images else np.float32, order="C")
-    yield from _parts(preprocess, torch.from_numpy(numbers), settled, "input", problems, chunk)
+    yield from _parts(preprocess, torch.from_numpy(numbers), settled, "input", problems, chunk, first)
 
 
 def _check_like(place: str, settled: ArrayRecipe, recipe: ArrayRecipe) -> None:
@@ -256,14 +262,20 @@ def _check_like(place: str, settled: ArrayRecipe, recipe: ArrayRecipe) -> None:
 
 
 def _parts(
-    preprocess: Preprocess, x: Tensor, recipe: ArrayRecipe, name: str, problems: Problems, chunk: int
+    preprocess: Preprocess,
+    x: Tensor,
+    recipe: ArrayRecipe,
+    name: str,
+    problems: Problems,
+    chunk: int,
+    first: int = 0,
 ) -> Iterator[Raw]:
     """The rows of x that are finite, `chunk` at a time."""
-    rows = np.flatnonzero(_finite(name, recipe.x_key, x, problems))
+    rows = np.flatnonzero(_finite(name, recipe.x_key, x, problems, first))
     for start in range(0, len(rows), chunk):
         part = rows[start : start + chunk]
         inputs = _preprocessed(preprocess, x[torch.from_numpy(part)], recipe)
-        yield Raw(inputs, tuple(f"{name} row {row}" for row in part.tolist()))
+        yield Raw(inputs, tuple(f"{name} row {row}" for row in (part + first).tolist()))
 
 
 def _preprocessed(preprocess: Preprocess, x: Tensor, recipe: ArrayRecipe) -> Inputs:
@@ -354,7 +366,7 @@ def _channels_last(shape: tuple[int, ...], recipe: ArrayRecipe) -> bool:
     return recipe.channel_axis == "last" and len(shape) == 4
 
 
-def _finite(name: str, key: str, x: Tensor, problems: Problems) -> NDArray[np.bool_]:
+def _finite(name: str, key: str, x: Tensor, problems: Problems, first: int = 0) -> NDArray[np.bool_]:
     """(n,) rows that are finite, looked at chunk by chunk; others go to `problems`."""
     good = np.ones(len(x), dtype=np.bool_)
     if not x.is_floating_point():
@@ -364,5 +376,5 @@ def _finite(name: str, key: str, x: Tensor, problems: Problems) -> NDArray[np.bo
         part = x[start : start + step]
         good[start : start + step] = torch.isfinite(part).reshape(len(part), -1).all(1).numpy()
     for row in np.flatnonzero(~good):
-        problems.add(f"{name} row {row}", f"{key} is not finite", "repair it")
+        problems.add(f"{name} row {first + row}", f"{key} is not finite", "repair it")
     return good

@@ -90,6 +90,33 @@ class Files:
     by_name: bool
 
 
+def joined(parts: Sequence[Files]) -> Files:
+    """The images of a place and of further lists, which are for training where splits are said.
+
+    Raises:
+        RequestError: where some say a task or origin and others do not.
+    """
+    parts = [part for part in parts if part.images] or list(parts[:1])
+    if len(parts) == 1:
+        return parts[0]
+    values: dict[str, list[str] | None] = {}
+    for name in ("tasks", "splits", "groups"):
+        found = [getattr(part, name) for part in parts]
+        known = [value for value in found if value is not None]
+        if known and len(known) < len(found) and name != "splits":
+            raise RequestError(
+                f"dataset.labelled: some images have {name} and others do not; give all of them a column"
+            )
+        filled = [["train"] * len(p.images) if v is None else v for p, v in zip(parts, found, strict=True)]
+        values[name] = [one for value in filled for one in value] if known else None
+    return Files(
+        [image for part in parts for image in part.images],
+        [label for part in parts for label in part.labels],
+        **values,
+        by_name=any(part.by_name for part in parts),
+    )
+
+
 def files_of(folder: Path, seen: Seen) -> Files:
     """What the folders say of the images in them."""
     parts = [list(folders) for _, folders in seen.images]

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coldstart_cli.core.tasks import Inputs
-from coldstart_cli.datasets.own.folders import Files, below, files_of, seen_in
+from coldstart_cli.datasets.own.filled_in import further
+from coldstart_cli.datasets.own.folders import Files, below, files_of, joined, seen_in
 from coldstart_cli.datasets.own.image_list import ListColumns, files_listed, is_list, listed
 from coldstart_cli.datasets.own.labelled import Labelled, marks
 from coldstart_cli.datasets.own.names import named
@@ -51,6 +52,7 @@ class ImageRecipe:
         invert: every value v becomes 255 - v.
         file_list: the table that names the files, where it is not the root itself; never kept.
         file_column, label_column, task_column, split_column, group_column: of such a table.
+        labelled: further such tables, to be filled in; never kept.
     """
 
     size: int
@@ -66,14 +68,18 @@ class ImageRecipe:
     task_column: str | None = None
     split_column: str | None = None
     group_column: str | None = None
+    labelled: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        return {"layout": "image_folder", **asdict(self), "exclude": list(self.exclude), "file_list": None}
+        known = {"layout": "image_folder", **asdict(self), "exclude": list(self.exclude), "file_list": None}
+        del known["labelled"]
+        return known
 
     @staticmethod
     def from_json(recipe: Mapping[str, Any]) -> ImageRecipe:
         values = {name: value for name, value in recipe.items() if name != "layout"}
-        return ImageRecipe(**{**values, "exclude": tuple(values["exclude"])})
+        labelled = tuple(values.get("labelled", ()))
+        return ImageRecipe(**{**values, "exclude": tuple(values["exclude"]), "labelled": labelled})
 
     @property
     def list_columns(self) -> ListColumns:
@@ -97,6 +103,7 @@ def image_folder(
     task_column: str | None,
     split_column: str | None,
     group_column: str | None,
+    labelled: list[str],
     **own: Unpack[OwnData],
 ) -> Own:
     """Your own images as tasks.
@@ -115,6 +122,7 @@ def image_folder(
         split_column: name of its column; None: `split`, where it has one.
         group_column: name of its column of the person, session or document that an image is from, or None:
             `adapt` never learns from some images of one and judges by others.
+        labelled: tables of further images with labels; rows without a label yet are counted and left out.
         own: see `OwnData`.
 
     Raises:
@@ -134,11 +142,10 @@ def image_folder(
         task_column,
         split_column,
         group_column,
+        tuple(labelled),
     )
-    labelled = read_images(
-        preprocess, own["root"], recipe, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
-    )
-    return Own("image_folder", named(labelled, preprocess, wording), plan_of(own))
+    found = read_images(preprocess, own["root"], recipe, unlabelled=own["unlabelled"], on_bad=own["on_bad"])
+    return Own("image_folder", named(found, preprocess, wording), plan_of(own))
 
 
 def read_images(
@@ -241,7 +248,16 @@ def _pictures(path: str, recipe: ImageRecipe, problems: Problems) -> Iterator[Im
 
 
 def _found(root: str | None, recipe: ImageRecipe, problems: Problems) -> Files:
-    """The images and what is said of them, by the folders that they lie in or by a list."""
+    """The images and what is said of them, by the folders that they lie in, by a list, or by several."""
+    lists = [
+        listed(path, path.parent, recipe.list_columns, recipe.exclude, problems, filled_in=True)
+        for path in further(recipe.labelled)
+    ]
+    of_root = [] if root is None and lists else [_of_root(root, recipe, problems)]
+    return joined([*of_root, *lists])
+
+
+def _of_root(root: str | None, recipe: ImageRecipe, problems: Problems) -> Files:
     place = None if root is None else Path(root).expanduser()
     table = None if recipe.file_list is None else Path(recipe.file_list).expanduser()
     if place is not None and is_list(place):

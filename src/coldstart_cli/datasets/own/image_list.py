@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from coldstart_cli.datasets.own.filled_in import having_label
 from coldstart_cli.datasets.own.folders import Files, images_below
 from coldstart_cli.datasets.own.targets import label_of
 from coldstart_cli.datasets.readers.delimited import TableFormat
@@ -51,13 +52,20 @@ def is_list(path: Path) -> bool:
 
 
 def listed(
-    path: Path, folder: Path, columns: ListColumns, exclude: Sequence[str], problems: Problems
+    path: Path,
+    folder: Path,
+    columns: ListColumns,
+    exclude: Sequence[str],
+    problems: Problems,
+    *,
+    filled_in: bool = False,
 ) -> Files:
     """The images that a list names, and what it says of them; what the folder holds beside them is counted.
 
     Args:
         folder: that its files are named from.
         exclude: labels that are left out.
+        filled_in: rows may lack a label, and the folder holds other images.
 
     Raises:
         RequestError: naming the row, or an excluded label that is not there.
@@ -66,7 +74,8 @@ def listed(
     values: dict[str, list[str]] = {}
     files, labels = list[ImageFile](), set[str]()
     finder = _Finder(path, folder)
-    for place, row in rows_of(path, _FORM, problems):
+    rows = rows_of(path, _FORM, problems)
+    for place, row in having_label(rows, path, columns.label, problems) if filled_in else rows:
         if not values:
             if columns.split is None and _SPLIT in row:
                 columns = ListColumns(columns.file, columns.label, columns.task, _SPLIT, columns.group)
@@ -83,11 +92,13 @@ def listed(
             for option, value in read.items():
                 values[option].append(str(value))
     for name in exclude:
-        if name not in labels:
+        if name not in labels and not filled_in:
             raise RequestError(
                 f"dataset.exclude: {name} is not a class of {path}; {suggestion(name, labels)}"
             )
-    finder.say(files, problems)
+    finder.say(None if filled_in else files, problems)
+    if not files and filled_in:
+        return Files([], [], None, None, None, by_name=False)
     if not files:
         raise RequestError(f"dataset.root: {path} names no image that is there; see what its rows are")
     return Files(

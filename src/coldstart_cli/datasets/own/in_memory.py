@@ -19,13 +19,14 @@ from coldstart_cli.datasets.readers.tables import check_columns
 from coldstart_cli.errors import RequestError
 
 
-def rows(values: object, names: Sequence[str]) -> Iterator[Row]:
+def rows(values: object, names: Sequence[str], first: int = 0) -> Iterator[Row]:
     """Rows of a table, each with its place.
 
     Args:
         values: mappings of column to value, sequences in the order of `names`, an array (n, columns) in this
             order, or a frame. None and NaN are missing values.
         names: the columns that are read; a mapping or a frame may have others.
+        first: the number of the first one in messages.
 
     Raises:
         RequestError: naming the row that is none, or that has another number of values.
@@ -37,7 +38,7 @@ def rows(values: object, names: Sequence[str]) -> Iterator[Row]:
     shape = getattr(values, "shape", None)
     if shape is not None and len(shape) != 2:
         raise RequestError(f"input: has shape {tuple(shape)}; give (n, {len(names)}), a row for each example")
-    for place, row in _items(values, "rows"):
+    for place, row in _items(values, "rows", first):
         if isinstance(row, Mapping):
             yield place, {str(name): _plain(value) for name, value in row.items()}
         elif not isinstance(row, list | tuple | np.ndarray):
@@ -53,16 +54,17 @@ def rows(values: object, names: Sequence[str]) -> Iterator[Row]:
             yield place, dict(zip(names, map(_plain, row), strict=True))
 
 
-def lines(values: object, column: str) -> Iterator[tuple[str, object, Mapping[str, Any]]]:
+def lines(values: object, column: str, first: int = 0) -> Iterator[tuple[str, object, Mapping[str, Any]]]:
     """Texts, each with its place and the row it stands in.
 
     Args:
         values: texts, mappings that have `column`, or a frame that has it.
+        first: the number of the first one in messages.
 
     Raises:
         RequestError: naming what is not a text.
     """
-    for place, item in _items(values, "texts"):
+    for place, item in _items(values, "texts", first):
         row: Mapping[str, Any] = {}
         if isinstance(item, Mapping):
             check_columns(place, item, {"text_column": column})
@@ -72,12 +74,13 @@ def lines(values: object, column: str) -> Iterator[tuple[str, object, Mapping[st
         yield place, item, row
 
 
-def pictures(values: object) -> Iterator[ImageFile | Picture | Content]:
+def pictures(values: object, first: int = 0) -> Iterator[ImageFile | Picture | Content]:
     """Images.
 
     Args:
         values: paths, contents of files (bytes), images of Pillow, arrays (H, W) or (H, W, C) of uint8 with
             1, 3 or 4 channels; or one array of n of these.
+        first: the number of the first one in messages.
 
     Raises:
         RequestError: naming what is not an image.
@@ -86,7 +89,7 @@ def pictures(values: object) -> Iterator[ImageFile | Picture | Content]:
 
     if not isinstance(values, Sequence) or isinstance(values, str):
         values = _array(values, "images") if hasattr(values, "shape") else values
-    for place, item in _items(values, "images"):
+    for place, item in _items(values, "images", first):
         if isinstance(item, str | os.PathLike):
             path = Path(item).expanduser()
             yield ImageFile(path, str(path))
@@ -131,8 +134,8 @@ def _array(values: object, what: str) -> NDArray[Any]:
         raise RequestError(f"input: is not an array of {what} ({why}); give one of shape (n, ...)") from error
 
 
-def _items(values: object, what: str) -> Iterator[tuple[str, Any]]:
-    """The examples with their places, counted from 0 as Python counts."""
+def _items(values: object, what: str, first: int) -> Iterator[tuple[str, Any]]:
+    """The examples with their places, counted from `first`."""
     if isinstance(values, str | bytes | os.PathLike) or not isinstance(values, Iterable):
         raise RequestError(
             f"input: {values!r:.40} is not a list of {what}; give a list, also for one example"
@@ -143,7 +146,7 @@ def _items(values: object, what: str) -> Iterator[tuple[str, Any]]:
         values = values.to_dict("records")
     elif hasattr(values, "tolist") and what != "images":
         values = values.tolist()
-    for number, item in enumerate(cast("Iterable[Any]", values)):
+    for number, item in enumerate(cast("Iterable[Any]", values), start=first):
         yield f"input row {number}", item
 
 

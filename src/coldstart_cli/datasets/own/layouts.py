@@ -145,34 +145,39 @@ def read_raw(
             return raw_arrays(preprocess, path, ArrayRecipe.from_json(recipe), problems=problems, chunk=chunk)
 
 
-def raw_values(recipe: Recipe, preprocess: Preprocess, values: object, *, chunk: int) -> Iterator[Raw]:
+def raw_values(
+    recipe: Recipe, preprocess: Preprocess, values: object, *, chunk: int, first: int = 0
+) -> Iterator[Raw]:
     """The same for examples in memory (see `in_memory`): each has its answer, so none is left out.
 
+    Args:
+        first: the number of the first row in messages: 0 as Python counts, 1 as the command line does.
+
     Raises:
-        RequestError: naming the row, counted from 0, and what is wrong with it.
+        RequestError: naming the row and what is wrong with it.
     """
     problems = Problems("stop", strict=True)
-    yield from _raw_values(recipe, preprocess, values, problems, chunk)
+    yield from _raw_values(recipe, preprocess, values, problems, chunk, first)
     problems.warn("input", preprocess.max_length)
 
 
 def _raw_values(
-    recipe: Recipe, preprocess: Preprocess, values: object, problems: Problems, chunk: int
+    recipe: Recipe, preprocess: Preprocess, values: object, problems: Problems, chunk: int, first: int
 ) -> Iterator[Raw]:
     match _layout(recipe):
         case "image_folder":
-            pictures, images = in_memory.pictures(values), ImageRecipe.from_json(recipe)
+            pictures, images = in_memory.pictures(values, first), ImageRecipe.from_json(recipe)
             return raw_pictures(preprocess, pictures, images, problems=problems, chunk=chunk)
         case "text":
-            lines = in_memory.lines(values, TextRecipe.from_json(recipe).text_column)
+            lines = in_memory.lines(values, TextRecipe.from_json(recipe).text_column, first)
             return raw_lines(preprocess, lines, problems=problems, chunk=chunk)
         case "tabular":
             table = TableRecipe.from_json(recipe)
-            rows = in_memory.rows(values, [column["name"] for column in table.columns or ()])
+            rows = in_memory.rows(values, [column["name"] for column in table.columns or ()], first)
             return raw_rows(preprocess, rows, table, problems=problems, chunk=chunk)
         case _:
             x, arrays = in_memory.array(values), ArrayRecipe.from_json(recipe)
-            return raw_array(preprocess, x, arrays, problems=problems, chunk=chunk)
+            return raw_array(preprocess, x, arrays, problems=problems, chunk=chunk, first=first)
 
 
 def _layout(recipe: Recipe) -> str:

@@ -46,13 +46,16 @@ class TextRecipe:
     header: bool
     group_column: str | None = None  # recipes that were written earlier do not name one, nor a sheet
     sheet: str | None = None
+    labelled: tuple[str, ...] = ()  # tables to be filled in; never kept
 
     def as_json(self) -> dict[str, Any]:
-        return {"layout": "text", **asdict(self)}
+        known = {"layout": "text", **asdict(self)}
+        del known["labelled"]
+        return known
 
     @staticmethod
     def from_json(recipe: Mapping[str, Any]) -> TextRecipe:
-        known = {**EARLIER, **recipe}
+        known = {**EARLIER, **recipe, "labelled": tuple(recipe.get("labelled", ()))}
         return TextRecipe(**{name: value for name, value in known.items() if name != "layout"})
 
     @property

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from coldstart_cli.core.objectives import Classification
 from coldstart_cli.core.tasks import map_inputs
+from coldstart_cli.datasets.own.filled_in import further
 from coldstart_cli.datasets.own.labelled import SPLIT_NAMES, Labelled, split_named
 from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.datasets.readers.tables import SUFFIXES, files_of
@@ -91,6 +92,20 @@ def stated_files(root: str | None, problems: Problems | None = None) -> list[tup
             stacklevel=2,
         )
     return [(path, None) for path in files]
+
+
+def files_with(
+    root: str | None, labelled: Sequence[str], problems: Problems
+) -> list[tuple[Path, str | None, bool]]:
+    """The same, and after them the tables of `dataset.labelled`, which alone may have rows without a label.
+
+    Raises:
+        RequestError: where there is none, or one is not there.
+    """
+    more = further(labelled)
+    files = [] if root is None and more else stated_files(root, problems)
+    split = "train" if any(split is not None for _, split in files) else None
+    return [*((path, of, False) for path, of in files), *((path, split, True) for path in more)]
 
 
 def parted(labelled: Labelled, published: Sequence[str] | None = None) -> Parted:

@@ -61,19 +61,22 @@ class TableRecipe:
     target_scale: tuple[float, float] | None
     group_column: str | None = None  # recipes that were written earlier do not name one, nor a sheet
     sheet: str | None = None
+    labelled: tuple[str, ...] = ()  # tables to be filled in; never kept
 
     def as_json(self) -> dict[str, Any]:
         lists = {name: list(getattr(self, name)) for name in ("ignore", "categories", "keep")}
         columns = None if self.columns is None else [dict(column) for column in self.columns]
         scale = None if self.target_scale is None else list(self.target_scale)
-        return {"layout": "tabular", **asdict(self), **lists, "columns": columns, "target_scale": scale}
+        known = {"layout": "tabular", **asdict(self), **lists, "columns": columns, "target_scale": scale}
+        del known["labelled"]
+        return known
 
     @staticmethod
     def from_json(recipe: Mapping[str, Any]) -> TableRecipe:
         # Recipes that were written earlier do not say what was not yet asked.
-        known = {**EARLIER, "decimal": "point", "keep": (), "target_scale": None, **recipe}
+        known = {**EARLIER, "decimal": "point", "keep": (), "target_scale": None, "labelled": (), **recipe}
         values = {name: value for name, value in known.items() if name != "layout"}
-        for name in ("ignore", "categories", "keep", "columns", "target_scale"):
+        for name in ("ignore", "categories", "keep", "columns", "target_scale", "labelled"):
             values[name] = None if values[name] is None else tuple(values[name])
         return TableRecipe(**values)
 
@@ -81,6 +84,11 @@ class TableRecipe:
     def form(self) -> TableFormat:
         """How its files are written."""
         return TableFormat(self.encoding, self.delimiter, self.quoted, self.header, self.sheet, typed=True)
+
+    @property
+    def told(self) -> str:
+        """The column of what is to be learned."""
+        return str(self.label_column if self.target_column is None else self.target_column)
 
     @property
     def marking(self) -> dict[str, str | None]:

@@ -31,13 +31,14 @@ from coldstart_cli.datasets.own.columns import (
     pointed,
     written_hashes,
 )
+from coldstart_cli.datasets.own.filled_in import having_label
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.names import named
 from coldstart_cli.datasets.own.raw import Raw
 from coldstart_cli.datasets.own.shared import OwnData, plan_of, wording_of
 from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan, fitted_rows
-from coldstart_cli.datasets.own.stated_splits import stated_files
+from coldstart_cli.datasets.own.stated_splits import files_with
 from coldstart_cli.datasets.own.table_rows import TableRecipe, TableRows, target_scale
 from coldstart_cli.datasets.readers.delimited import Delimiter, Row
 from coldstart_cli.datasets.readers.lines import STDIN, opened
@@ -65,6 +66,7 @@ def tabular(
     header: bool,
     sheet: str | None,
     decimal: Decimal,
+    labelled: list[str],
     **own: Unpack[OwnData],
 ) -> Own:
     """Rows of your own tables as tasks.
@@ -86,6 +88,7 @@ def tabular(
         header: whether the first row names the columns; else they are called column_1, column_2, ...
         sheet: of a workbook; None: the first that is shown.
         decimal: what stands before the decimals of a number in CSV: a point or a comma.
+        labelled: tables of further labelled rows; those without a label yet are counted and left out.
         own: see `OwnData`.
 
     Raises:
@@ -111,11 +114,12 @@ def tabular(
         target_scale=None,
         group_column=group_column,
         sheet=sheet,
+        labelled=tuple(labelled),
     )
-    labelled = read_table(
+    found = read_table(
         preprocess, own["root"], recipe, plan, unlabelled=own["unlabelled"], on_bad=own["on_bad"]
     )
-    return Own("tabular", named(labelled, preprocess, wording), plan)
+    return Own("tabular", named(found, preprocess, wording), plan)
 
 
 def read_table(
@@ -140,9 +144,10 @@ def read_table(
     problems = Problems(on_bad)
     table = TableRows(recipe)
     by_name = False
-    files = stated_files(root, problems)
-    for path, split in files:
-        for place, row in rows_of(path, recipe.form, problems):
+    files = files_with(root, recipe.labelled, problems)
+    for path, split, filled_in in files:
+        rows = rows_of(path, recipe.form, problems)
+        for place, row in having_label(rows, path, recipe.told, problems) if filled_in else rows:
             table.add(place, row, problems)
         if split is not None and recipe.split_column is None:
             by_name = True

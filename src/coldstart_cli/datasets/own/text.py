@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import Unpack
 
 from coldstart_cli.core.tasks import Inputs
+from coldstart_cli.datasets.own.filled_in import having_label
 from coldstart_cli.datasets.own.labelled import Labelled, marks
 from coldstart_cli.datasets.own.names import named, saying_their_name
 from coldstart_cli.datasets.own.raw_text import TextRecipe, count_cut, raw_texts
 from coldstart_cli.datasets.own.shared import OwnData, plan_of, wording_of
 from coldstart_cli.datasets.own.source import Own
-from coldstart_cli.datasets.own.stated_splits import split_columns, stated_files
+from coldstart_cli.datasets.own.stated_splits import files_with, split_columns
 from coldstart_cli.datasets.own.targets import label_of
 from coldstart_cli.datasets.readers.delimited import Delimiter
 from coldstart_cli.datasets.readers.equality import near_equal_groups
@@ -43,6 +44,7 @@ def text(
     quoted: bool | None,
     header: bool,
     sheet: str | None,
+    labelled: list[str],
     **own: Unpack[OwnData],
 ) -> Own:
     """Your own texts as tasks.
@@ -58,6 +60,7 @@ def text(
         quoted: whether quotation marks around a field are no part of it; None: in CSV, not between tabs.
         header: whether the first row names the columns; else they are called column_1, column_2, ...
         sheet: of a workbook; None: the first that is shown.
+        labelled: tables of further labelled texts; rows without a label yet are counted and left out.
         own: see `OwnData`.
 
     Raises:
@@ -75,9 +78,10 @@ def text(
         header,
         group_column,
         sheet,
+        tuple(labelled),
     )
-    labelled = read_texts(preprocess, own["root"], recipe, unlabelled=own["unlabelled"], on_bad=own["on_bad"])
-    return Own("text", named(labelled, preprocess, wording), plan_of(own))
+    found = read_texts(preprocess, own["root"], recipe, unlabelled=own["unlabelled"], on_bad=own["on_bad"])
+    return Own("text", named(found, preprocess, wording), plan_of(own))
 
 
 def read_texts(
@@ -99,8 +103,9 @@ def read_texts(
     marked_by: dict[str, list[str]] = {name: [] for name in named}
     stated: list[str] = []
     other: dict[str, Counter[str]] = {}
-    for path, split in stated_files(root, problems):
-        for place, row in rows_of(path, recipe.form, problems):
+    for path, split, filled_in in files_with(root, recipe.labelled, problems):
+        rows = rows_of(path, recipe.form, problems)
+        for place, row in having_label(rows, path, recipe.label_column, problems) if filled_in else rows:
             check_columns(place, row, needed)
             names = {name: label_of(place, column, row[column], problems) for name, column in named.items()}
             if None in names.values() or not _is_text(place, row[recipe.text_column], recipe, problems):
