@@ -389,7 +389,8 @@ def _composition(error: Exception, overrides: Sequence[str]) -> str:
 
 def _known_keys(overrides: Sequence[str]) -> list[str]:
     """The keys of the config that the chosen groups compose without the override that failed."""
-    groups = [o for o in overrides if re.fullmatch(r"[\w/@]+=[\w/]+", o) and "." not in o.split("=")[0]]
+    # A name before = that has no dot is a group's; a folder of --config-dir is found by the search path.
+    groups = [o for o in overrides if re.fullmatch(r"[\w/@]+=[\w/]+|hydra\.searchpath=.*", o)]
     for chosen in (groups, []):
         GlobalHydra.instance().clear()
         with (
