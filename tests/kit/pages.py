@@ -11,7 +11,7 @@ One shell reads a page from top to bottom, in a temporary folder; `$C` is this r
 - ```console below `<!-- not run: REASON -->` is not run; ```text and all others are not either.
 - `<!-- page: slow, needs COLDSTART_DATA, needs onnxruntime -->` anywhere says what the page takes.
 
-Progress (`... about 3 s to go`), which a terminal overwrites, is left out.
+Progress (`... about 3 s to go`, `evaluating 5/20`), which a terminal overwrites, is left out.
 What differs from run to run is not compared: times, memory, bytes, versions, the machine's name, hashes of runs,
 temporary paths, the width of blanks (`plain`). Numbers with a decimal point may differ by .05 or 5 %, for other
 processors round otherwise; all else is compared letter by letter.
@@ -32,6 +32,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"(?:<!-- not run: (?P<reason>.*?) -->\n)?^```(?P<info>.*)\n(?P<body>(?:.*\n)*?)```$", re.M)
+PROGRESS = re.compile(r" to go$|^(?:evaluating|training) [\d,]+/[\d,]+")
 MARK = "\x1e"  # between what one command printed and the next one
 UNITS = r"(?:s|ms|min|minutes?|hours?|h|[kM]?B|[KMG]iB|bytes|calls|FLOP|texts/s)"
 DIFFERS = (
@@ -165,7 +166,7 @@ def _end(shell: subprocess.Popen[bytes]) -> None:
 
 def _tidy(printed: str) -> str:
     lines = [line.split("\r")[-1].rstrip() for line in printed.split("\n")]
-    text = "\n".join(line for line in lines if not line.endswith(" to go")).strip("\n")
+    text = "\n".join(line for line in lines if not PROGRESS.search(line)).strip("\n")
     return f"{text}\n" if text else ""
 
 
