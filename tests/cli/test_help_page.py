@@ -1,4 +1,4 @@
-"""Pages of help and `explain`; parsers, completion and the table of docs/commands.md name the same commands and flags."""
+"""Pages of help and `explain`; parsers, completion and docs/commands.md name the same commands and flags."""
 
 from __future__ import annotations
 

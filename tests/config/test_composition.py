@@ -241,6 +241,11 @@ def test_a_folder_of_ones_own_is_read_at_every_composition(
         assert composed(*search, "optimizer=mine")["optimizer"]["lr"] == rate
 
 
+def test_several_values_without_a_sweep_are_refused_in_a_line_of_ours() -> None:
+    with pytest.raises(RequestError, match=r"^seed=0,1: several values are a sweep; add -m, or write one"):
+        composition.run_jobs(["seed=0,1"], [], lambda _: None)
+
+
 def test_a_misspelt_key_of_a_config_of_ones_own_is_told_the_keys_of_that_config(tmp_path: Path) -> None:
     (tmp_path / "optimizer").mkdir()
     (tmp_path / "optimizer" / "mine.yaml").write_text("_target_: torch.optim.SGD\nlr: 0.1\nwidth: 2\n")

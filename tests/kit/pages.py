@@ -3,17 +3,18 @@
     python -m tests.kit.pages docs/faq.md ...            says what differs
     python -m tests.kit.pages --write docs/tutorials/*   writes what was printed into the page
 
-One shell reads a page from top to bottom, in a temporary folder; `$C` is this repository.
+One shell reads a page from top to bottom, in a temporary folder that holds `docs`, as a clone does; `$C` is
+the clone.
 
-- ```console: lines that begin with `$ ` are commands (one that ends in a backslash goes on); the lines below are
-  what they print, on both streams. `...` in a line of its own stands for any lines.
+- ```console: lines that begin with `$ ` are commands (one that ends in a backslash goes on); the lines below
+  are what they print, on both streams. `...` in a line of its own stands for any lines.
 - A block of another kind with title="NAME" is a file that the reader saves, at this place of the page.
 - ```console below `<!-- not run: REASON -->` is not run; ```text and all others are not either.
 - `<!-- page: slow, needs COLDSTART_DATA, needs onnxruntime -->` anywhere says what the page takes.
 
-Progress (`... about 3 s to go`, `evaluating 5/20`), which a terminal overwrites, is left out.
-What differs from run to run is not compared: times, memory, bytes, versions, the machine's name, hashes of runs,
-temporary paths, the width of blanks (`plain`). Numbers with a decimal point may differ by .05 or 5 %, for other
+Progress (`... about 3 s to go`, `evaluating 5/20`), which a terminal overwrites, is left out. What differs from
+run to run is not compared: times, memory, bytes, versions, dates, the machine's name, hashes of runs, temporary
+paths, the width of blanks (`plain`). Numbers with a decimal point may differ by .05 or 5 %, for other
 processors round otherwise; all else is compared letter by letter.
 """
 
@@ -31,11 +32,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FENCE = re.compile(r"(?:<!-- not run: (?P<reason>.*?) -->\n)?^```(?P<info>.*)\n(?P<body>(?:.*\n)*?)```$", re.M)
+FENCE = re.compile(
+    r"(?:<!-- not run: (?P<reason>.*?) -->\n)?^```(?P<info>.*)\n(?P<body>(?:.*\n)*?)```$", re.M
+)
 PROGRESS = re.compile(r" to go$|^(?:evaluating|training) [\d,]+/[\d,]+")
 MARK = "\x1e"  # between what one command printed and the next one
 UNITS = r"(?:s|ms|min|minutes?|hours?|h|[kM]?B|[KMG]iB|bytes|calls|FLOP|texts/s)"
 DIFFERS = (
+    (r"\d{4}-\d\d-\d\d_[\d-]+_\d+", "DATE"),
     (r"-s(\d+)-[0-9a-f]{8}\b", r"-s\1-HASH"),
     (r"\b[0-9a-f]{8}(?=-learning_curve|/records)", "HASH"),
     (r"\b(cpu|cuda): [^,)]+, \d+ threads?", r"\1: MACHINE"),
@@ -48,7 +52,7 @@ DECIMAL = re.compile(r"(?<![\w.])\d+\.\d+")
 
 @dataclass(frozen=True)
 class Command:
-    """A command of a page: what is typed, what should be printed, and where this stands in the page's text."""
+    """A command of a page: what is typed, what should be printed, and where this stands in the text."""
 
     typed: str
     expected: str
@@ -120,6 +124,7 @@ def run(page: Page, folder: Path, timeout: float = 1200) -> list[tuple[str, int]
     Raises:
         RuntimeError: The shell ended before the last command, or did not end in time.
     """
+    folder.joinpath("docs").symlink_to(REPOSITORY / "docs")
     lines: list[str] = []
     for step in page.steps:
         end = f"printf '\\n{MARK}%s{MARK}' $?"
@@ -146,7 +151,9 @@ def run(page: Page, folder: Path, timeout: float = 1200) -> list[tuple[str, int]
         text = printed.read().decode(errors="replace")
     parts = text.replace(str(folder), "DIR").split(MARK)
     if len(parts) != 2 * len(page.commands) + 1:
-        raise RuntimeError(f"{len(parts) // 2} of {len(page.commands)} commands ended; last: {parts[-1][-500:]}")
+        raise RuntimeError(
+            f"{len(parts) // 2} of {len(page.commands)} commands ended; last: {parts[-1][-500:]}"
+        )
     return [(_tidy(parts[i]), int(parts[i + 1])) for i in range(0, len(parts) - 1, 2)]
 
 

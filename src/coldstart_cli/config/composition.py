@@ -383,6 +383,8 @@ def _composition(error: Exception, overrides: Sequence[str]) -> str:
         return (
             f"{group.group(1)}: there is no such group; {suggestion(group.group(1), _known_keys(overrides))}"
         )
+    if several := re.match(r"Ambiguous value for argument '(.+?)'", text):
+        return f"{several[1]}: several values are a sweep; add -m, or write one list in brackets"
     first = " ".join(text.split())
     return f"config: {first[:240]}; see coldstart train --cfg job"
 
