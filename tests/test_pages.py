@@ -57,8 +57,9 @@ def test_blocks_that_are_not_run_are_few_and_say_why() -> None:
 
 def test_page_that_says_something_else_is_told_and_mended(tmp_path: Path) -> None:
     page = pages.read(
-        "# A page\n\n```text title=\"a b.txt\"\none\n```\n\n```console\n$ cat 'a b.txt'\ntwo\n"
-        "$ echo 3.14 s; \\\n    pwd\n2.7 s\nDIR\n```\n\n<!-- not run: no such thing -->\n```console\n$ false\n```\n"
+        '# A page\n\n```text title="a b.txt"\none\n```\n\n'
+        "```console\n$ cat 'a b.txt'\ntwo\n$ echo 3.14 s; \\\n    pwd\n2.7 s\nDIR\n```\n\n"
+        "<!-- not run: no such thing -->\n```console\n$ false\n```\n"
     )
     assert [command.typed for command in page.commands] == ["cat 'a b.txt'", "echo 3.14 s; \\\n    pwd"]
     assert page.not_run == ("no such thing",)

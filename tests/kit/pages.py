@@ -12,10 +12,10 @@ the clone.
 - ```console below `<!-- not run: REASON -->` is not run; ```text and all others are not either.
 - `<!-- page: slow, needs COLDSTART_DATA, needs onnxruntime -->` anywhere says what the page takes.
 
-Progress (`... about 3 s to go`, `evaluating 5/20`), which a terminal overwrites, is left out. What differs from
-run to run is not compared: times, memory, bytes, versions, dates, the machine's name, hashes of runs, temporary
-paths, the width of blanks (`plain`). Numbers with a decimal point may differ by .05 or 5 %, for other
-processors round otherwise; all else is compared letter by letter.
+Progress (`... about 3 s to go`, `evaluating 5/20`), which a terminal overwrites, is left out. What differs
+from run to run is not compared: times, memory, bytes, versions, dates, the machine's name, hashes of runs,
+temporary paths, the width of blanks (`plain`). Numbers with a decimal point may differ by .05 or 5 %, for
+other processors round otherwise; all else is compared letter by letter.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ DIFFERS = (
     (r"\b\d+\.\d+\.\d+(\+\w+)?\b", "VERSION"),
     (r"(?<![\w.])\d[\d.,]*(e-?\d+)? (?=" + UNITS + r"\b)", "TIME "),
     (r"\b\d(\.\d+)?e-\d+\b", "ROUNDING"),
+    (r"\b[\d.]+x (?=faster|slower)", "TIMES "),
 )
 DECIMAL = re.compile(r"(?<![\w.])\d+\.\d+")
 
