@@ -1,4 +1,4 @@
-"""Pages of help and `explain`; parsers, completion and README's table name the same commands and flags."""
+"""Pages of help and `explain`; parsers, completion and docs/commands.md name the same commands and flags."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from coldstart_cli.cli.parsing import Parser
 from coldstart_cli.package import ROOT
 from tests.kit.places import REPOSITORY
 
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-SECTION = README[README.index("## Commands") : README.index("## Your own task")]
-ROWS = re.findall(r"^\| (`.*?) \| (.*) \|$", SECTION, re.M)
+PAGE = (REPOSITORY / "docs" / "commands.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| (`.*?) \| (.*) \|$", PAGE, re.M)
 
 
 def leaves(parser: Parser) -> Iterator[Parser]:
@@ -36,12 +35,12 @@ def named(cell: str) -> set[str]:
     return set(words)
 
 
-def test_readme_names_every_command_and_no_other() -> None:
+def test_commands_page_names_every_command_and_no_other() -> None:
     assert set().union(*(named(cell) for cell, _ in ROWS)) == set(LEAVES)
 
 
 @pytest.mark.parametrize(("cell", "text"), ROWS)
-def test_readme_names_flags_that_its_commands_have(cell: str, text: str) -> None:
+def test_commands_page_names_flags_that_its_commands_have(cell: str, text: str) -> None:
     flags = set(
         re.findall(r"(?<![\w-])--?[a-z][a-z-]*", " ".join(re.findall(r"`([^`]+)`", f"{cell} {text}")))
     )

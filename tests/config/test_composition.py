@@ -243,6 +243,18 @@ def test_a_folder_of_ones_own_is_read_at_every_composition(
         assert composed(*search, "optimizer=mine")["optimizer"]["lr"] == rate
 
 
+def test_several_values_without_a_sweep_are_refused_in_a_line_of_ours() -> None:
+    with pytest.raises(RequestError, match=r"^seed=0,1: several values are a sweep; add -m, or write one"):
+        composition.run_jobs(["seed=0,1"], [], lambda _: None)
+
+
+def test_a_misspelt_key_of_a_config_of_ones_own_is_told_the_keys_of_that_config(tmp_path: Path) -> None:
+    (tmp_path / "optimizer").mkdir()
+    (tmp_path / "optimizer" / "mine.yaml").write_text("_target_: torch.optim.SGD\nlr: 0.1\nwidth: 2\n")
+    with pytest.raises(RequestError, match=r"^optimizer\.widht: .*did you mean optimizer\.width\?"):
+        composed(*composition.search_path([str(tmp_path)]), "optimizer=mine", "optimizer.widht=3")
+
+
 def test_what_other_tests_compose_in_short_is_refused_as_by_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(composition, "_composed", remembered(HYDRAS))
     with pytest.raises(RequestError, match=r"^optimizer\.lrr: there is no such key; did you mean"):

@@ -113,8 +113,8 @@ def _check_names(node: object, key: str, trusted: tuple[str, ...], deepest: int)
             target = node["_target_"]
             if not isinstance(target, str) or not _is_below(target, trusted):
                 raise RequestError(
-                    f"{key}._target_: {shown(target)} is not trusted; targets are in {', '.join(trusted)}, "
-                    "name others on the command line with trust=[their_package] (E23)"
+                    f"{key}._target_: {shown(target)} is not trusted; targets are in {', '.join(trusted)} "
+                    "and installed plug-ins, train and adapt take others with trust=[their_package] (E23)"
                 )
         for name, value in node.items():
             _check_names(value, f"{key}.{name}", trusted, deepest - 1)

@@ -383,13 +383,16 @@ def _composition(error: Exception, overrides: Sequence[str]) -> str:
         return (
             f"{group.group(1)}: there is no such group; {suggestion(group.group(1), _known_keys(overrides))}"
         )
+    if several := re.match(r"Ambiguous value for argument '(.+?)'", text):
+        return f"{several[1]}: several values are a sweep; add -m, or write one list in brackets"
     first = " ".join(text.split())
     return f"config: {first[:240]}; see coldstart train --cfg job"
 
 
 def _known_keys(overrides: Sequence[str]) -> list[str]:
     """The keys of the config that the chosen groups compose without the override that failed."""
-    groups = [o for o in overrides if re.fullmatch(r"[\w/@]+=[\w/]+", o) and "." not in o.split("=")[0]]
+    # A name before = that has no dot is a group's; a folder of --config-dir is found by the search path.
+    groups = [o for o in overrides if re.fullmatch(r"[\w/@]+=[\w/]+|hydra\.searchpath=.*", o)]
     for chosen in (groups, []):
         GlobalHydra.instance().clear()
         with (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from coldstart_cli.bundles.adapting.notices import of_choices, of_result
+from coldstart_cli.bundles.adapting.notices import of_choices, of_code, of_result
 from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.bundles.kept.card import Card, CrossValidation
 from coldstart_cli.bundles.requests import adapt
@@ -151,3 +151,15 @@ def test_a_choice_at_the_edge_of_its_grid_is_said() -> None:
     ended = of_choices({**config, "names": {"strategy": "setfit"}}, [0, 10_000], (10_000, 24), chosen, 1.0)
     assert ended == ["setfit ends by itself, here after 24 steps of 10,000"]
     assert "temperature is at the limit" in of_choices(config, [0, 1, 10], (1, 1), chosen, 0.02)[0]
+
+
+def test_a_bundle_of_code_that_no_installed_package_holds_is_said() -> None:
+    config = {
+        "strategy": {"_target_": "coldstart_cli.strategies.MAML", "teacher": {"_target_": "mine.nets.Net"}},
+        "model": {"_target_": "other.Net"},
+        "trust": ["mine"],
+    }
+    (said,) = of_code(config)
+    assert said.startswith("the bundle needs mine.nets.Net, which predict,") and "coldstart.plugins" in said
+    assert of_code({**config, "trust": []}) == []
+    assert of_code({**config, "trust": ["coldstart_cli"]}) == []

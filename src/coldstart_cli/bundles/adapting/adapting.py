@@ -220,6 +220,7 @@ def bundled(
     t, origin = _calibrated(config, plan, run, ready, answers, step)
     measured = None if answers is None else estimated(answers, task.objective, task.labelled.classes)
     found = notices.of_data(task.labelled, ready.together)
+    found += notices.of_code(config)
     found += notices.of_strategy(config, strategy, support, adapted, step)
     found += notices.of_result(measured, config, task.labelled.classes)
     found += notices.of_choices(

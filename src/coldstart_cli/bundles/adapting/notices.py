@@ -13,6 +13,7 @@ from coldstart_cli.bundles.judging import temperature
 from coldstart_cli.bundles.judging.batch_statistics import reads_its_batch, settling_inputs
 from coldstart_cli.bundles.judging.held_out_labels import Together
 from coldstart_cli.bundles.kept.card import BY_LABELS, CrossValidation
+from coldstart_cli.config.building import TRUSTED
 from coldstart_cli.core.stepping import adapted_after
 from coldstart_cli.core.tasks import Adapted, Strategy, Support, n_examples
 from coldstart_cli.datasets.own.labelled import Labelled
@@ -172,6 +173,25 @@ def _conflicts(classes: np.ndarray[Any, Any], alike: np.ndarray[Any, Any]) -> li
     pairs, first = np.unique(np.stack([alike, classes]), axis=1, return_index=True)
     groups, counts = np.unique(pairs[0], return_counts=True)
     return [first[pairs[0] == group].tolist() for group in groups[counts > 1]]
+
+
+def of_code(config: Mapping[str, Any]) -> list[str]:
+    """Classes that `trust=` lets in, of no installed plug-in: what loads a bundle refuses them."""
+    targets = [*_targets(config["strategy"]), *_targets(config["model"])]
+    packages = [name for name in config["trust"] if name.partition(".")[0] not in TRUSTED]
+    outside = [one for one in targets if any(one.startswith(f"{package}.") for package in packages)]
+    return [
+        f"the bundle needs {one}, which predict, evaluate, serve and export take from an installed package "
+        "alone; give it an entry point in the group coldstart.plugins"
+        for one in sorted(set(outside))
+    ]
+
+
+def _targets(node: object) -> list[str]:
+    if not isinstance(node, Mapping):
+        return []
+    own = [node["_target_"]] if "_target_" in node else []
+    return own + [target for value in node.values() for target in _targets(value)]
 
 
 def _uses(strategy: Strategy, support: Support, adapted: Adapted, step: int) -> bool:

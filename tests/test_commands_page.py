@@ -1,4 +1,4 @@
-"""README's commands, run as they stand but at smoke size."""
+"""The commands of docs/commands.md, run as they stand but at smoke size; docs/strategies.md is complete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from coldstart_cli.cli import main
 from tests.kit.places import CONF, REPOSITORY
 
-TEXT = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+TEXT = (REPOSITORY / "docs" / "commands.md").read_text(encoding="utf-8")
 COMMANDS = [
     line
     for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S)
@@ -27,12 +27,12 @@ QUICK = (
 )  # fmt: skip
 
 
-def test_readme_shows_commands() -> None:
+def test_page_shows_commands() -> None:
     assert len(COMMANDS) >= 7
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_readme_command_works(
+def test_command_of_the_page_works(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_run: Callable[..., Path]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -52,6 +52,6 @@ def test_readme_command_works(
     assert main(arguments) == 0
 
 
-def test_readme_lists_every_strategy() -> None:
-    folder = CONF / "strategy"
-    assert not [p.stem for p in folder.glob("*.yaml") if f"`{p.stem}`" not in TEXT]
+def test_strategies_page_lists_every_strategy() -> None:
+    text = (REPOSITORY / "docs" / "strategies.md").read_text(encoding="utf-8")
+    assert not [p.stem for p in (CONF / "strategy").glob("*.yaml") if f"`{p.stem}`" not in text]
