@@ -22,7 +22,8 @@ from typing import cast
 import torch
 
 from coldstart_cli.config import composition
-from coldstart_cli.core.tasks import Adapted, Split, Task
+from coldstart_cli.core.strategy import Adapted
+from coldstart_cli.core.tasks import Split, Task
 from coldstart_cli.experiment.assembly import assemble
 
 

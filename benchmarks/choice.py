@@ -26,7 +26,8 @@ from benchmarks.coverage import _drawn, features_of, strategy_of, texts_of, unto
 from coldstart_cli.bundles.adapting.estimates import estimated, without_luck
 from coldstart_cli.bundles.judging.held_out_labels import Answers, Rehearsal, Together
 from coldstart_cli.core.objectives import Classification
-from coldstart_cli.core.tasks import Strategy, Support
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import Support
 from coldstart_cli.metrics.choice import choose
 
 ALPHAS = (0.0, 0.05, 0.15, 0.3, 0.5, 1.01)

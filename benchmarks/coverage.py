@@ -27,7 +27,8 @@ from coldstart_cli.bundles.adapting.estimates import CONFIDENCE, estimated
 from coldstart_cli.bundles.judging.held_out_labels import Rehearsal, Together
 from coldstart_cli.config import composition
 from coldstart_cli.core.objectives import Classification
-from coldstart_cli.core.tasks import Objective, Strategy, Support, TaskShape
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import Objective, Support, TaskShape
 from coldstart_cli.experiment.parts import StrategyBuilder, preprocess_of
 from coldstart_cli.hardware import Hardware
 

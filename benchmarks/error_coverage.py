@@ -22,7 +22,8 @@ from coldstart_cli.bundles.adapting.estimates import CONFIDENCE, estimated
 from coldstart_cli.bundles.judging.held_out_labels import Rehearsal, Together
 from coldstart_cli.config import composition
 from coldstart_cli.core.objectives import Regression
-from coldstart_cli.core.tasks import Examples, Strategy, Support, TaskShape
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import Examples, Support, TaskShape
 from coldstart_cli.experiment.parts import StrategyBuilder
 from coldstart_cli.hardware import Hardware
 

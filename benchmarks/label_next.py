@@ -28,7 +28,8 @@ from scipy.stats import t as student
 from benchmarks.coverage import features_of, strategy_of
 from coldstart_cli.bundles.labelling.picking import FEW, clusters, typical, uncertain
 from coldstart_cli.core.objectives import Classification
-from coldstart_cli.core.tasks import Strategy, Support
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import Support
 from coldstart_cli.metrics.measures import label_efficiency
 
 AT_ONCE, MOST = 10, 120

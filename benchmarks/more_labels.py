@@ -23,7 +23,8 @@ from benchmarks.coverage import features_of, strategy_of, texts_of, untold
 from coldstart_cli.bundles.judging.held_out_labels import Rehearsal, Together
 from coldstart_cli.choosing.learning_curve import learning_curve
 from coldstart_cli.core.objectives import Classification
-from coldstart_cli.core.tasks import Strategy, Support
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import Support
 from coldstart_cli.metrics.extrapolation import curves
 
 CELLS = ((5, 5, 10), (15, 5, 10), (15, 8, 16), (5, 10, 20))

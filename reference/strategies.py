@@ -12,7 +12,7 @@ from coldstart_cli.config.catalog import SEARCH, Entry
 from coldstart_cli.config.families import by_family
 from coldstart_cli.config.keys import explained, of_entry
 from coldstart_cli.config.outline import Groups, entry
-from coldstart_cli.core.tasks import Strategy
+from coldstart_cli.core.strategy import Strategy
 from coldstart_cli.testing.trial import Trial
 from reference.configs import anchor, chosen_by, file_of, head, key_table, source
 from reference.markdown import body, cell, code, needed, table

@@ -20,7 +20,7 @@ from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.cli import main
 from coldstart_cli.config import composition
 from coldstart_cli.config.building import check
-from coldstart_cli.core.tasks import Strategy
+from coldstart_cli.core.strategy import Strategy
 from coldstart_cli.errors import RequestError
 from coldstart_cli.renamed import FIRST, RENAMED, REPLACED, as_first_named, renamed
 from coldstart_cli.runs.run import Run, read_config, run_name

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from coldstart_cli.bundles.bundle import Bundle
     from coldstart_cli.bundles.labelling.labelling import Proposed
     from coldstart_cli.choosing.choosing import Verdict
-    from coldstart_cli.core.tasks import Strategy
+    from coldstart_cli.core.strategy import Strategy
 
 Place = str | os.PathLike[str]
 

@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coldstart_cli.config.building import build, check, parameters_of, runtime_parameters
-from coldstart_cli.core.tasks import Strategy, TaskSource
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import TaskSource
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.trainer import TrainingPlan
 from coldstart_cli.hardware import Hardware

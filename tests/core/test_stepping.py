@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from coldstart_cli.core.objectives import Classification
 from coldstart_cli.core.stepping import adapted_after, last_step
-from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Support, TaskSource
 
 
 def test_adapted_after_keeps_the_last_of_the_steps_that_there_are() -> None:

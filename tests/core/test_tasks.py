@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from coldstart_cli.core.objectives import Classification
 from coldstart_cli.core.tasks import (
-    Adapted,
     Examples,
-    Strategy,
     Support,
     Task,
-    TaskShape,
-    TaskSource,
     joined,
     map_inputs,
     n_examples,
 )
-from tests.kit.small_sources import episodes, shifted, sinusoid
 
 TOKENS = {"ids": torch.arange(6).reshape(3, 2), "mask": torch.ones(3, 2)}
 
@@ -55,67 +49,3 @@ def test_a_map_reaches_every_tensor_of_a_support_set() -> None:
     assert mapped.source_classes is not None and mapped.source_classes.tolist() == [6, 4]
     assert torch.equal(mapped.names, torch.ones(2, 3))  # type: ignore[arg-type]
     assert mapped.targets.tolist() == [1, 2, 1, 2] and mapped.objective is support.objective
-
-
-def named_episodes() -> TaskSource:
-    """Episodes whose classes have names."""
-    source = episodes()
-    source.named = True
-    return source
-
-
-class Fixed(Strategy):
-    """Says what it needs, and neither learns nor adapts."""
-
-    def __init__(self, **needs: bool) -> None:
-        super().__init__()
-        vars(self).update(needs)
-
-    fit = adapt = lambda self, *args: pytest.fail("no test trains it")  # type: ignore[assignment]
-
-
-@pytest.mark.parametrize(
-    ("needs", "source", "shape", "reason"),
-    [
-        ({}, sinusoid, {}, None),
-        ({"needs_classes": True}, sinusoid, {}, "it tells classes apart and these tasks are a regression"),
-        ({}, episodes, {"k_shot": 0}, "it learns from labels and k_shot is 0"),
-        ({"needs_labels": False}, episodes, {"k_shot": 0}, "k_shot is 0 and the source has other classes"),
-        ({"needs_labels": False}, shifted, {"k_shot": 0}, None),
-        ({"reads_names": True}, episodes, {"k_shot": 0}, "k_shot is 0 and the classes have no names"),
-        ({"reads_names": True}, shifted, {"k_shot": 0}, "k_shot is 0 and the classes have no names"),
-        ({"reads_names": True}, named_episodes, {"k_shot": 0}, None),
-        ({}, named_episodes, {"k_shot": 0}, "it learns from labels and k_shot is 0"),
-        ({"reads_names": True, "needs_labels": False}, shifted, {"k_shot": 0}, None),
-        ({"needs_unlabelled": True}, episodes, {"n_unlabelled": 0}, "it learns from unlabelled examples"),
-        ({"needs_unlabelled": True}, episodes, {"n_unlabelled": 2}, None),
-    ],
-)
-def test_a_strategy_refuses_what_it_lacks_with_the_reason(
-    needs: dict[str, bool], source: object, shape: dict[str, int], reason: str | None
-) -> None:
-    tasks = source()  # type: ignore[operator]
-    tasks.shape = replace(tasks.shape, **shape)
-    found = Fixed(**needs).refusal(tasks)
-    assert found is None if reason is None else str(found).startswith(reason) and "; " in str(found)
-
-
-def test_a_strategy_is_transductive_where_a_part_of_it_depends_on_the_batch() -> None:
-    strategy = Fixed()
-    assert not strategy.transductive
-    strategy.norm = nn.BatchNorm1d(2)
-    strategy.norm.batch_dependent = True  # type: ignore[assignment]
-    assert strategy.transductive
-
-
-def test_a_predictor_is_made_where_it_is_asked_for() -> None:
-    made: list[nn.Module] = []
-
-    def build() -> nn.Module:
-        made.append(nn.Identity())
-        return made[-1]
-
-    adapted = Adapted(build, {})
-    assert made == []
-    assert adapted.module is not adapted.module and len(made) == 2
-    assert TaskShape(None, 1, 1, 0).n_way is None

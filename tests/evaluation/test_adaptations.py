@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from coldstart_cli.config import composition
-from coldstart_cli.core.tasks import Adapted, Strategy, Support, Task, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Support, Task, TaskSource
 from coldstart_cli.evaluation.adaptations import Adaptations
 from coldstart_cli.experiment.assembly import Experiment, assemble
 from coldstart_cli.models.network import Predictor

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from coldstart_cli.config import composition
-from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Support, TaskSource
 from coldstart_cli.evaluation.costs import (
     FEWEST,
     TURN,

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from coldstart_cli.core.objectives import Classification, Regression
-from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Support, TaskSource
 from coldstart_cli.evaluation.step_choice import means_of, mutual_information, outputs_after, own_step
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from coldstart_cli import strategies
-from coldstart_cli.core.tasks import installed
+from coldstart_cli.core.strategy import installed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONF = REPOSITORY / "conf"

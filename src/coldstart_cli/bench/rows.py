@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from coldstart_cli.bench import measuring
 from coldstart_cli.bench.measuring import FixedTasks, Step
 from coldstart_cli.config import composition
-from coldstart_cli.core.tasks import Examples, Inputs, Strategy, Task, map_inputs
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import Examples, Inputs, Task, map_inputs
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment import assembly
 from coldstart_cli.hardware import Hardware, usable_cores

@@ -5,7 +5,8 @@ from coldstart_cli.faces import face
 __getattr__, __dir__ = face(
     __name__,
     {
-        "tasks": "Adapted Examples Inputs Objective Pool Split Strategy Support Task TaskShape TaskSource",
+        "tasks": "Examples Inputs Objective Pool Split Support Task TaskShape TaskSource",
+        "strategy": "Adapted Strategy",
         "objectives": "Classification Regression",
     },
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
-from coldstart_cli.core.tasks import Adapted, Strategy, Support
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Support
 
 
 def last_step(strategy: Strategy, support: Support, n_steps: int) -> tuple[int, Adapted]:

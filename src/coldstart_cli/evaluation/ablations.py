@@ -7,7 +7,8 @@ from itertools import islice
 
 import torch
 
-from coldstart_cli.core.tasks import Adapted, Strategy, Support, Task
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Support, Task
 from coldstart_cli.evaluation.adaptations import Answer
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.metrics.names import ABLATION

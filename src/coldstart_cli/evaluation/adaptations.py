@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from coldstart_cli.core.contents import tensors_of
-from coldstart_cli.core.tasks import Adapted, Strategy, Task, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Task, TaskSource
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.tracing import recorder
 from coldstart_cli.tracing.recorder import Values

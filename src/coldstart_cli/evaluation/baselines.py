@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from coldstart_cli import __version__
-from coldstart_cli.core.tasks import Examples, Strategy, Task
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import Examples, Task
 from coldstart_cli.digests import Part, digest, tensor_parts, whole_digest
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.caching import cache_folder, keep_newest

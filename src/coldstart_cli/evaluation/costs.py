@@ -12,7 +12,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from coldstart_cli.core.tasks import Inputs, Strategy, Task, map_inputs, n_examples
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import Inputs, Task, map_inputs, n_examples
 from coldstart_cli.evaluation.adaptations import Adaptations
 from coldstart_cli.evaluation.loop import EvaluationPlan
 from coldstart_cli.hardware import Hardware

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Len, Lt
 
-from coldstart_cli.core.tasks import Split, Strategy, Support, Task, TaskShape, TaskSource
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import Split, Support, Task, TaskShape, TaskSource
 from coldstart_cli.evaluation.baselines import Baselines
 from coldstart_cli.evaluation.scoring import Asked, scored_together
 from coldstart_cli.hardware import Hardware

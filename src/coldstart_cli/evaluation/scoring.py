@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from coldstart_cli.core.contents import content_hash
-from coldstart_cli.core.tasks import Strategy, Support, Task
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import Support, Task
 from coldstart_cli.evaluation.ablations import ablated
 from coldstart_cli.evaluation.adaptations import Adaptations, Answer
 from coldstart_cli.evaluation.step_choice import own_step

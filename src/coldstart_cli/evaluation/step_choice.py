@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from coldstart_cli.core.tasks import Adapted, Inputs, Strategy, Support
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Inputs, Support
 from coldstart_cli.training.cross_validation import Indices, to_select
 
 MOST_FOLDS = 5

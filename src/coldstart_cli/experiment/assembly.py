@@ -16,7 +16,8 @@ from typing import Any
 from coldstart_cli.config.annotations import mismatch
 from coldstart_cli.config.building import build, check
 from coldstart_cli.config.keys import SCALARS
-from coldstart_cli.core.tasks import Split, Strategy, TaskShape, TaskSource
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import Split, TaskShape, TaskSource
 from coldstart_cli.errors import RequestError, Unserved, suggestion
 from coldstart_cli.evaluation.loop import EvaluationPlan, served, shape_of, tasks_of
 from coldstart_cli.experiment.example_budget import steps_for

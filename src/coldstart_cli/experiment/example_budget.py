@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from coldstart_cli.core.tasks import Strategy, TaskSource
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import TaskSource
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.parts import StrategyBuilder
 from coldstart_cli.hardware import Hardware

@@ -11,7 +11,8 @@ from typing import Any, cast
 import torch
 
 from coldstart_cli.config.building import build, runtime_parameters
-from coldstart_cli.core.tasks import Strategy, TaskSource
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import TaskSource
 from coldstart_cli.datasets.own.layouts import LAYOUTS, read_labelled, recipe_like
 from coldstart_cli.datasets.own.names import named
 from coldstart_cli.datasets.own.shared import OwnData, plan_of, wording_of

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coldstart_cli.core.tasks import Strategy
+from coldstart_cli.core.strategy import Strategy
 from coldstart_cli.errors import RequestError
 from coldstart_cli.hardware import Hardware
 from coldstart_cli.models.network import Encoder

@@ -13,7 +13,8 @@ import torch
 from annotated_types import Ge, Gt
 from torch import nn
 
-from coldstart_cli.core.tasks import Strategy, TaskShape, TaskSource
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import TaskShape, TaskSource
 from coldstart_cli.errors import JobError, RequestError
 from coldstart_cli.evaluation.loop import tasks_of
 from coldstart_cli.evaluation.scoring import scored_together

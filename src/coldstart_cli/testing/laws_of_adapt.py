@@ -8,7 +8,8 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from coldstart_cli.core.tasks import Adapted, Inputs, Strategy, Task, map_inputs
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Inputs, Task, map_inputs
 from coldstart_cli.errors import RequestError, Unserved
 from coldstart_cli.evaluation.adaptations import Adaptations
 from coldstart_cli.experiment.assembly import Experiment

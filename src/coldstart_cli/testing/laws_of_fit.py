@@ -12,7 +12,8 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from coldstart_cli.core.tasks import Examples, Objective, Pool, Split, Strategy, Task, TaskShape, TaskSource
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import Examples, Objective, Pool, Split, Task, TaskShape, TaskSource
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.testing.law import apart, changed_in, law

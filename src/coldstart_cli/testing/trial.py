@@ -18,7 +18,7 @@ import torch
 
 from coldstart_cli.config import composition
 from coldstart_cli.config.building import TRUSTED, located, runtime_parameters
-from coldstart_cli.core.tasks import ModelKind, Strategy
+from coldstart_cli.core.strategy import ModelKind, Strategy
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import Experiment, assemble
 from coldstart_cli.testing.tiny_clip import tiny_clip, tiny_pictures

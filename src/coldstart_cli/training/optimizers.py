@@ -10,7 +10,7 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import nn
 
-from coldstart_cli.core.tasks import Strategy
+from coldstart_cli.core.strategy import Strategy
 from coldstart_cli.training.eager import eagerly
 from coldstart_cli.training.schedules import Schedule, lr_factor, scheduled
 

@@ -17,7 +17,8 @@ from coldstart_cli.bundles.judging.held_out_labels import (
     takes_steps,
 )
 from coldstart_cli.core.objectives import Classification
-from coldstart_cli.core.tasks import Adapted, Examples, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Examples, Support, TaskSource
 
 
 class Nearest(nn.Module):

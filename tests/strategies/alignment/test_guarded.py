@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from coldstart_cli.core.objectives import Classification, Regression
-from coldstart_cli.core.tasks import Adapted, Support
+from coldstart_cli.core.strategy import Adapted
+from coldstart_cli.core.tasks import Support
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.strategies.alignment.guarded import Guarded, _folds

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from coldstart_cli.core.objectives import Classification
-from coldstart_cli.core.tasks import Adapted, Support
+from coldstart_cli.core.strategy import Adapted
+from coldstart_cli.core.tasks import Support
 from coldstart_cli.strategies.building_blocks.candidates import (
     Mixture,
     lack_of_groups,

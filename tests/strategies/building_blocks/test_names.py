@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from coldstart_cli.core.objectives import Classification
-from coldstart_cli.core.tasks import Strategy, Support
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import Support
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.strategies.building_blocks.names import ablations_of_names, class_sums, known

@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from coldstart_cli.core.tasks import Adapted, Support
+from coldstart_cli.core.strategy import Adapted
+from coldstart_cli.core.tasks import Support
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.strategies.distillation.distillation import Distillation
 from coldstart_cli.strategies.distillation.soft_labels import Follower, SoftLabels, fine_tuned

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from coldstart_cli.core.tasks import Strategy, Task
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import Task
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.models.mlp import MLP

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from coldstart_cli.core.tasks import Adapted, Task
+from coldstart_cli.core.strategy import Adapted
+from coldstart_cli.core.tasks import Task
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.strategies.meta_learning.task_encoder import (
     ConditionedClassifier,

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coldstart_cli.core.objectives import Classification, Regression
-from coldstart_cli.core.tasks import Examples, Strategy, Support
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import Examples, Support
 from coldstart_cli.models.mlp import MLP
 from coldstart_cli.strategies.transfer import trees
 from coldstart_cli.strategies.transfer.trees import BoostedTrees, Forest

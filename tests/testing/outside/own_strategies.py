@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from coldstart_cli.core.objectives import one_hot
-from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Objective, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Examples, Inputs, Objective, Support, TaskSource
 from coldstart_cli.models.network import Encoder, scaled
 from coldstart_cli.strategies.building_blocks.discrepancy import squared_distances
 from coldstart_cli.training.meta_batch import Each

@@ -45,7 +45,8 @@ from coldstart_cli.bundles.kept.origin import determined_by, made_of
 from coldstart_cli.bundles.rebuild import build_section, has_adapter
 from coldstart_cli.config.building import build
 from coldstart_cli.core.stepping import last_step
-from coldstart_cli.core.tasks import Strategy, Support
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import Support
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.datasets.own.one_task import OneTask
 from coldstart_cli.datasets.own.shift import InputRange

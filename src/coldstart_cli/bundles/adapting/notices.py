@@ -15,7 +15,8 @@ from coldstart_cli.bundles.judging.held_out_labels import Together
 from coldstart_cli.bundles.kept.card import BY_LABELS, CrossValidation
 from coldstart_cli.config.building import TRUSTED
 from coldstart_cli.core.stepping import adapted_after
-from coldstart_cli.core.tasks import Adapted, Strategy, Support, n_examples
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Support, n_examples
 from coldstart_cli.datasets.own.labelled import Labelled
 
 PLAIN = "nearest_centroid"

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from coldstart_cli.core.stepping import adapted_after
-from coldstart_cli.core.tasks import Strategy, Support
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import Support
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.pretrained.features import Pretrained
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coldstart_cli.bundles.judging.batch_statistics import settled
-from coldstart_cli.core.tasks import Examples, Strategy, Support
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import Examples, Support
 from coldstart_cli.evaluation.step_choice import outputs_after
 from coldstart_cli.training.cross_validation import Folds, Indices, to_estimate, to_select
 from coldstart_cli.training.inner_loop import canonical_order

@@ -16,7 +16,8 @@ import torch
 from coldstart_cli.bundles.judging import temperature
 from coldstart_cli.bundles.judging.batch_statistics import settled
 from coldstart_cli.core.stepping import adapted_after
-from coldstart_cli.core.tasks import Strategy, TaskSource
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import TaskSource
 from coldstart_cli.datasets.own.one_task import OneTask
 from coldstart_cli.errors import RequestError
 from coldstart_cli.evaluation.loop import tasks_of

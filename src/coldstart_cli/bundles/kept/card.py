@@ -345,7 +345,7 @@ def _buildable(build: Mapping[str, Any]) -> Mapping[str, Any]:
         RequestError: where they name anything else.
     """
     from coldstart_cli.config.building import check
-    from coldstart_cli.core.tasks import Strategy
+    from coldstart_cli.core.strategy import Strategy
     from coldstart_cli.models.network import Encoder
     from coldstart_cli.runs.migrations import as_it_was
     from coldstart_cli.training.optimizers import OptimizerFactory

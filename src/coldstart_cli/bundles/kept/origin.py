@@ -9,7 +9,7 @@ from typing import Any
 
 from coldstart_cli import __version__
 from coldstart_cli.bundles.kept.card import FORMAT, DataFacts
-from coldstart_cli.core.tasks import Strategy
+from coldstart_cli.core.strategy import Strategy
 from coldstart_cli.datasets.own.labelled import Labelled
 from coldstart_cli.digests import digest, tensor_parts
 from coldstart_cli.experiment.parts import files_read_by

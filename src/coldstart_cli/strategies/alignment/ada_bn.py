@@ -13,7 +13,8 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from coldstart_cli.core.tasks import Adapted, Inputs, Strategy, Support, TaskSource, joined
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Inputs, Support, TaskSource, joined
 from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head, tree_of
 from coldstart_cli.models.norm import EPSILON
 from coldstart_cli.strategies.building_blocks.source_classifier import (

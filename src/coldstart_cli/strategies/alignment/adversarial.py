@@ -17,7 +17,8 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, below, linear_head
 from coldstart_cli.strategies.building_blocks import discrepancy
 from coldstart_cli.strategies.building_blocks.source_memory import Memory

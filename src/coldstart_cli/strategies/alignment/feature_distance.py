@@ -19,7 +19,8 @@ from annotated_types import Ge, Gt, Le, Len
 from torch import Tensor
 from torch.nn import functional as F
 
-from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, linear_head
 from coldstart_cli.strategies.building_blocks import discrepancy
 from coldstart_cli.strategies.building_blocks.source_memory import Memory

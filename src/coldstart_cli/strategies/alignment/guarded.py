@@ -21,7 +21,8 @@ from annotated_types import Ge, Len
 from torch import Tensor
 
 from coldstart_cli.core.stepping import adapted_after
-from coldstart_cli.core.tasks import Adapted, Examples, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Examples, Support, TaskSource
 from coldstart_cli.training.cross_validation import folds
 from coldstart_cli.training.inner_loop import canonical
 from coldstart_cli.training.randomness import step_seed

@@ -21,7 +21,8 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
 from coldstart_cli.core.objectives import one_hot
-from coldstart_cli.core.tasks import Adapted, Inputs, Pool, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Inputs, Pool, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
 from coldstart_cli.strategies.alignment.source_knowledge import READ_AT_ONCE, SourceKnowledge
 from coldstart_cli.strategies.building_blocks.centred import Centred

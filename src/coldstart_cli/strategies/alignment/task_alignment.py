@@ -24,17 +24,8 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from coldstart_cli.core.objectives import one_hot
-from coldstart_cli.core.tasks import (
-    Adapted,
-    Examples,
-    Inputs,
-    Objective,
-    Strategy,
-    Support,
-    TaskSource,
-    joined,
-    n_examples,
-)
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Examples, Inputs, Objective, Support, TaskSource, joined, n_examples
 from coldstart_cli.models.alignment import AlignmentModel, Evidence, Seen, Steered
 from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
 from coldstart_cli.strategies.alignment.source_knowledge import SourceKnowledge

@@ -18,7 +18,8 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coldstart_cli.core.tasks import Adapted, Inputs, Support, TaskSource, map_inputs, n_examples
+from coldstart_cli.core.strategy import Adapted
+from coldstart_cli.core.tasks import Inputs, Support, TaskSource, map_inputs, n_examples
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.language.causal_lm import CausalLM, Past, past_length
 from coldstart_cli.models.language.label_likelihood import (

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coldstart_cli.core.tasks import Adapted, Support
+from coldstart_cli.core.strategy import Adapted
+from coldstart_cli.core.tasks import Support
 from coldstart_cli.strategies.building_blocks.similarity import h_score, leep, logme, n_leep
 
 ALL = "all groups"

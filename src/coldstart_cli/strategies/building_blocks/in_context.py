@@ -21,16 +21,8 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coldstart_cli.core.tasks import (
-    Adapted,
-    Examples,
-    Inputs,
-    Support,
-    Task,
-    TaskSource,
-    map_inputs,
-    n_examples,
-)
+from coldstart_cli.core.strategy import Adapted
+from coldstart_cli.core.tasks import Examples, Inputs, Support, Task, TaskSource, map_inputs, n_examples
 from coldstart_cli.models.language.causal_lm import CausalLM, Past
 from coldstart_cli.models.language.label_likelihood import Score, check_labels, label_scores, prefix, rows
 from coldstart_cli.models.network import Encoder

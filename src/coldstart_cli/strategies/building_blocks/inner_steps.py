@@ -11,7 +11,8 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
-from coldstart_cli.core.tasks import Examples, Inputs, Objective, Strategy, TaskSource
+from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.core.tasks import Examples, Inputs, Objective, TaskSource
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.strategies.building_blocks.scores import scores
 from coldstart_cli.training.inner_loop import Rule, Weights, descend

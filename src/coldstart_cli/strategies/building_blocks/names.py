@@ -17,7 +17,8 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from coldstart_cli.core.objectives import one_hot
-from coldstart_cli.core.tasks import Adapted, Support, map_inputs
+from coldstart_cli.core.strategy import Adapted
+from coldstart_cli.core.tasks import Support, map_inputs
 
 
 class Named(TypedDict):

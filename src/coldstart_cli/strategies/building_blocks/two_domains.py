@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coldstart_cli.core.measured import Measured
+from coldstart_cli.core.strategy import Adapted
 from coldstart_cli.core.tasks import (
-    Adapted,
     Examples,
     Inputs,
     Objective,

@@ -15,7 +15,8 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
-from coldstart_cli.core.tasks import Adapted, Examples, Objective, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Examples, Objective, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, linear_head
 from coldstart_cli.strategies.building_blocks.scores import scores
 from coldstart_cli.strategies.building_blocks.source_classifier import FineTuning, rule_of

@@ -20,15 +20,8 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 
-from coldstart_cli.core.tasks import (
-    Adapted,
-    Examples,
-    Inputs,
-    Objective,
-    Strategy,
-    Support,
-    TaskSource,
-)
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Examples, Inputs, Objective, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, TrainedFactory, linear_head
 from coldstart_cli.strategies.building_blocks.source_classifier import FineTuning, fit_classifier, rule_of
 from coldstart_cli.strategies.distillation.features import (

@@ -17,7 +17,8 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
-from coldstart_cli.core.tasks import Adapted, Inputs, Strategy, Support, TaskSource, map_inputs
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Inputs, Support, TaskSource, map_inputs
 from coldstart_cli.models.language.causal_lm import CausalLM
 from coldstart_cli.models.network import Encoder, Network, linear_head
 from coldstart_cli.strategies.building_blocks.centred import Centred

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from coldstart_cli.core.measured import Measured
-from coldstart_cli.core.tasks import Adapted, Inputs, Support
+from coldstart_cli.core.strategy import Adapted
+from coldstart_cli.core.tasks import Inputs, Support
 from coldstart_cli.models.network import Network, Predictor
 from coldstart_cli.strategies.building_blocks.source_classifier import head_for
 from coldstart_cli.training.inner_loop import Rule, Weights, descend

@@ -11,7 +11,8 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Objective, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Examples, Inputs, Objective, Support, TaskSource
 from coldstart_cli.models.modulation import modulate, modulated_layers
 from coldstart_cli.models.network import Encoder, Network, Predictor, below, linear_head
 from coldstart_cli.models.norm import learn_affine_alone, refuse_running_statistics

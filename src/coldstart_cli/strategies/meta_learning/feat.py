@@ -23,7 +23,8 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from coldstart_cli.core.objectives import one_hot
-from coldstart_cli.core.tasks import Adapted, Examples, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Examples, Support, TaskSource
 from coldstart_cli.models.attention import MultiHeadAttention
 from coldstart_cli.models.network import Encoder, below
 from coldstart_cli.strategies.building_blocks.discrepancy import squared_distances

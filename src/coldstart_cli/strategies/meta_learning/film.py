@@ -18,7 +18,8 @@ from annotated_types import Ge, Len
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Objective, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Examples, Inputs, Objective, Support, TaskSource
 from coldstart_cli.models.mlp import perceptron, zeroed
 from coldstart_cli.models.modulation import modulate, modulated_layers
 from coldstart_cli.models.network import Encoder, Network, Predictor, below, blank_head, linear_head

@@ -17,7 +17,8 @@ from typing import Literal, Unpack
 import torch
 from torch import Tensor, nn
 
-from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Objective, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Examples, Inputs, Objective, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
 from coldstart_cli.models.norm import refuse_running_statistics
 from coldstart_cli.strategies.building_blocks.inner_steps import (

@@ -19,7 +19,8 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from coldstart_cli.core.tasks import Adapted, Examples, Objective, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Examples, Objective, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
 from coldstart_cli.models.norm import refuse_running_statistics
 from coldstart_cli.strategies.building_blocks.inner_steps import (

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coldstart_cli.core.objectives import one_hot
-from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Examples, Inputs, Support, TaskSource
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.strategies.building_blocks.embedding import fit_embedding, full_precision
 from coldstart_cli.strategies.building_blocks.standardising import encoder_for, source_statistics

@@ -16,7 +16,8 @@ from typing import Annotated, Literal, Unpack
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from coldstart_cli.core.tasks import Adapted, Examples, Objective, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Examples, Objective, Support, TaskSource
 from coldstart_cli.models.language.causal_lm import CausalLM
 from coldstart_cli.models.language.label_likelihood import check_labels, label_scores, prefix, rows
 from coldstart_cli.models.network import Encoder, tree_of

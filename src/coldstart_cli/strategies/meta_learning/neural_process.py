@@ -22,17 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coldstart_cli.core.objectives import gaussian_losses, one_hot
-from coldstart_cli.core.tasks import (
-    Adapted,
-    Examples,
-    Inputs,
-    Objective,
-    Strategy,
-    Support,
-    TaskSource,
-    joined,
-    n_examples,
-)
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Examples, Inputs, Objective, Support, TaskSource, joined, n_examples
 from coldstart_cli.models.attention import MultiHeadAttention
 from coldstart_cli.models.mlp import perceptron
 from coldstart_cli.models.network import Encoder

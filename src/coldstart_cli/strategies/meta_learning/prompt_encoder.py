@@ -18,7 +18,8 @@ from annotated_types import Ge, Len
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coldstart_cli.core.tasks import Adapted, Examples, Objective, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Examples, Objective, Support, TaskSource
 from coldstart_cli.models.language.causal_lm import CausalLM
 from coldstart_cli.models.language.label_likelihood import check_labels, label_scores, rows
 from coldstart_cli.models.mlp import perceptron, zeroed

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Objective, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Examples, Inputs, Objective, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, Predictor, below, blank_head
 from coldstart_cli.models.norm import refuse_running_statistics
 from coldstart_cli.strategies.building_blocks.embedding import full_precision

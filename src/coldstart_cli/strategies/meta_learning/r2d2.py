@@ -20,7 +20,8 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from coldstart_cli.core.objectives import one_hot
-from coldstart_cli.core.tasks import Adapted, Examples, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Examples, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, Predictor, blank_head
 from coldstart_cli.strategies.building_blocks.embedding import fit_embedding, full_precision
 from coldstart_cli.strategies.building_blocks.names import Named, ablations_of_names, known

@@ -17,12 +17,11 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
+from coldstart_cli.core.strategy import Adapted, Strategy
 from coldstart_cli.core.tasks import (
-    Adapted,
     Examples,
     Inputs,
     Objective,
-    Strategy,
     Support,
     Task,
     TaskSource,

@@ -20,17 +20,8 @@ import torch
 from annotated_types import Ge, Len
 from torch import Tensor, nn
 
-from coldstart_cli.core.tasks import (
-    Adapted,
-    Examples,
-    Inputs,
-    Objective,
-    Strategy,
-    Support,
-    TaskSource,
-    joined,
-    n_examples,
-)
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Examples, Inputs, Objective, Support, TaskSource, joined, n_examples
 from coldstart_cli.models.mlp import perceptron, zeroed
 from coldstart_cli.models.modulation import beside
 from coldstart_cli.models.network import Encoder, Network, Predictor, blank_head

@@ -12,7 +12,8 @@ from typing import Annotated
 import torch
 from annotated_types import Ge, Gt, Le
 
-from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Support, TaskSource
 from coldstart_cli.models.cosine import CosineHead, cosine_scale
 from coldstart_cli.models.network import Encoder, Network, Predictor
 from coldstart_cli.strategies.building_blocks.source_classifier import (

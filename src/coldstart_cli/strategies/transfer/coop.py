@@ -15,7 +15,8 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 from torch.nn import functional as F
 
-from coldstart_cli.core.tasks import Adapted, Inputs, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Inputs, Support, TaskSource
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.models.pretrained.clip import CLIP
 from coldstart_cli.strategies.building_blocks.answers import ablations_of_words

@@ -11,7 +11,8 @@ from typing import Annotated, Unpack
 
 from annotated_types import Ge
 
-from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Support, TaskSource
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.language.label_likelihood import check_labels
 from coldstart_cli.models.network import Encoder

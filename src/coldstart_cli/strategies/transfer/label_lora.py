@@ -14,7 +14,8 @@ from typing import Annotated, Literal, Unpack
 import torch
 from annotated_types import Ge, Gt, Len, Lt
 
-from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Support, TaskSource
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.models.updates.low_rank import check_rank, chosen, dropped, low_rank, scale_of
 from coldstart_cli.models.updates.low_rank_layers import placed, with_low_rank_layers

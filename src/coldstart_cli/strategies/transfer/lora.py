@@ -14,7 +14,8 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
-from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head
 from coldstart_cli.models.updates.low_rank import (
     check_rank,

@@ -14,7 +14,8 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Support, TaskSource
 from coldstart_cli.models.language.causal_lm import CausalLM, Past, past_length
 from coldstart_cli.models.language.label_likelihood import check_labels
 from coldstart_cli.models.network import Encoder

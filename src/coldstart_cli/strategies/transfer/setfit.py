@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from coldstart_cli.core.tasks import Adapted, Strategy, Support, TaskSource, map_inputs
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Support, TaskSource, map_inputs
 from coldstart_cli.models.network import Encoder, Network, Predictor, linear_head, tree_of
 from coldstart_cli.strategies.building_blocks.centred import Centred
 from coldstart_cli.strategies.building_blocks.logistic_regression import logistic_regression

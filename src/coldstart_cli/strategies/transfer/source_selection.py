@@ -25,7 +25,8 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coldstart_cli.core.tasks import Adapted, Examples, Inputs, Objective, Pool, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Examples, Inputs, Objective, Pool, Support, TaskSource
 from coldstart_cli.models.network import Encoder, Network
 from coldstart_cli.strategies.building_blocks.candidates import (
     ALL,

@@ -16,7 +16,8 @@ from annotated_types import Ge, Gt, Len, Lt
 from torch import Tensor, nn
 
 from coldstart_cli.core.objectives import one_hot
-from coldstart_cli.core.tasks import Adapted, Inputs, Strategy, Support, Task, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Inputs, Support, Task, TaskSource
 from coldstart_cli.models.network import Encoder, Network, linear_head
 from coldstart_cli.strategies.building_blocks.centred import Centred
 from coldstart_cli.strategies.building_blocks.names import ablations_of_names

@@ -21,7 +21,8 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from coldstart_cli.core.tasks import Adapted, Inputs, Strategy, Support, TaskSource
+from coldstart_cli.core.strategy import Adapted, Strategy
+from coldstart_cli.core.tasks import Inputs, Support, TaskSource
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.training.inner_loop import canonical
 from coldstart_cli.training.randomness import step_seed
