@@ -127,8 +127,8 @@ def test_what_a_strategy_serves_is_what_the_readme_says(name: str, expected: dic
 def test_places_are_those_that_the_report_holds() -> None:
     """Read off docs/reports/sensors.html as a person sees it."""
     (report,) = [one for one in measured.reports() if one.file == "sensors.html"]
-    assert report.places["task_encoder"][0] == measured.Place(1, "52.2 ± 1.2", 1, 2)
-    assert report.places["protonet"][0] == measured.Place(1, "41.8 ± 0.7", 2, 2)
+    assert report.places["task_encoder"][0] == measured.Place(1, 0.522111, "52.2 ± 1.2", 1, 2)
+    assert report.places["protonet"][0] == measured.Place(1, 0.418119, "41.8 ± 0.7", 2, 2)
     assert report.best[1] == ["task_encoder"]
     assert "52.2 ± 1.2<br>1 of 2" in measured.of_strategy("task_encoder")
     assert measured.of_strategy("coop") == ""
