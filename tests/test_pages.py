@@ -84,6 +84,12 @@ def test_page_that_says_something_else_is_told_and_mended(tmp_path: Path) -> Non
         ("a\n...\nz\n", "a\nb\nc\nz\n", True),
         ("a\n...\nz\n", "b\nz\n", False),
         ("a\n", "a\nb\n", False),
+        (
+            "x  adapt ms  train s  n\na      0.40     14.0  2\n",
+            "x  adapt ms  train s  n\na      0.25     10.3  2\n",
+            True,
+        ),
+        ("seconds    about 3 of training\n", "seconds    about 12 of training\n", True),
         ("x  adapt, s   MB  n\na       1.5    3  4\n", "x  adapt, s  MB  n\na        20   5  4\n", True),
         ("x  adapt, s   MB  n\na       1.5    3  4\n", "x  adapt, s  MB  n\na        20   5  5\n", False),
     ],

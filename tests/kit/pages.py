@@ -39,6 +39,7 @@ PROGRESS = re.compile(r" to go$|^(?:evaluating|training) [\d,]+/[\d,]+")
 MARK = "\x1e"  # between what one command printed and the next one
 UNITS = r"(?:s|ms|min|minutes?|hours?|h|[kM]?B|[KMG]iB|bytes|calls|FLOP|texts/s)"
 DIFFERS = (
+    (r"^seconds +about .*", "seconds TIME"),  # of --dry-run
     (r"\d{4}-\d\d-\d\d_[\d-]+_\d+", "DATE"),
     (r"-s(\d+)-[0-9a-f]{8}\b", r"-s\1-HASH"),
     (r"\b[0-9a-f]{8}(?=-learning_curve|/records)", "HASH"),
@@ -191,7 +192,7 @@ def _without_timed_columns(lines: list[str]) -> list[str]:
     ends: list[int] = []
     made = []
     for line in lines:
-        if found := [m.end() for m in re.finditer(r"(?:, m?s|\bMB)(?=  |$)", line)]:
+        if found := [m.end() for m in re.finditer(r"(?:,? m?s|\bMB)(?=  |$)", line)]:
             ends = found
         elif not line.strip():
             ends = []
