@@ -49,7 +49,7 @@ def test_what_an_adaptation_takes_is_told_by_a_few_steps(here: Path, monkeypatch
 def test_a_candidate_whose_package_is_missing_is_left_out_with_what_to_install(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coldstart_cli.core.tasks.installed", lambda package: package != "scikit-learn")
+    monkeypatch.setattr("coldstart_cli.core.strategy.installed", lambda package: package != "scikit-learn")
     found = outlook([*TABLE, "candidates=[ridge,extra_trees]"], [])
     assert list(found.seconds) == ["ridge"]
     assert found.left_out == {

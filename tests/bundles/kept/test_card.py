@@ -113,7 +113,7 @@ def test_what_no_card_of_ours_holds_is_refused_in_one_line(
 
 
 def test_typed_reads_nested_objects_and_names_the_key_that_is_wrong(card: Card) -> None:
-    assert typed(DataFacts, asdict(card.data)) == card.data
+    assert typed(DataFacts, json.loads(json.dumps(asdict(card.data)))) == card.data
     with pytest.raises(ValueError, match=r"^hash is missing$"):
         typed(DataFacts, {"examples": 1, "skipped": 0})
     with pytest.raises(ValueError, match=r"^DataFacts is not an object$"):

@@ -39,7 +39,7 @@ def test_predict_takes_what_it_hints_at(
     Path("comma.csv").write_text("a;b\n1,5;2,5\n9;-3\n", encoding="utf-16")
     words = ("predict", f"bundle={EARLIER}", "input=comma.csv")
     code, _, err = call(capsys, *words)
-    assert code == 2 and err == "comma.csv: is UTF-16; say so with encoding=utf-16\n"
+    assert code == 2 and err == "comma.csv: is UTF-16; say so with encoding=utf-16 (E15)\n"
     code, out, err = call(capsys, *words, "encoding=utf-16", "decimal=comma")
     assert code == 0 and len(out.splitlines()) == 2, err
     code, _, err = call(capsys, *words, "delimiter=dot")

@@ -115,7 +115,7 @@ class Logistic(Strategy):
     """
 
     needs_classes = True
-    replayable = False  # L-BFGS decides by values when to stop
+    replayable = False  # Newton's method decides by values when to stop
     shardable = True
 
     def __init__(

@@ -62,7 +62,7 @@ class SetFit(Strategy):
 
     needs_classes = True
     starts_from_support = True  # the head is solved on it before the first step
-    replayable = False  # it draws pairs, and L-BFGS decides by values when to stop
+    replayable = False  # it draws pairs, and its head decides by values when to stop
     shardable = True
 
     def __init__(

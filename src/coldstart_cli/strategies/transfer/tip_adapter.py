@@ -55,6 +55,7 @@ class TipAdapter(Strategy):
     """
 
     needs_classes = True
+    replayable = False  # Adam changes its means in place
     reads_names = True
     starts_from_support = True
     shardable = True
