@@ -142,7 +142,7 @@ def compare_bundles(folders: Sequence[Path]) -> BundleComparison:
             with shaped("compare", folder):
                 found.append(_read(folder))
         except RequestError as error:
-            left_out.append(LeftOut(str(folder), str(error)))
+            left_out.append(LeftOut(str(folder), str(error).removeprefix(f"{folder}: ")))
     found = _named(found)
     places = held_out(found)
     group, rows = compared(found, places)

@@ -61,7 +61,7 @@ def read(paths: Sequence[Path]) -> tuple[list[Result], list[LeftOut]]:
             with shaped("compare", run):
                 results += _evaluations(run)
         except RequestError as error:
-            left_out.append(LeftOut(str(run), str(error)))
+            left_out.append(LeftOut(str(run), str(error).removeprefix(f"{run}: ")))
     if not results:
         named = ", ".join(map(str, paths))
         why = f" ({left_out[0].reason})" if left_out else ""
