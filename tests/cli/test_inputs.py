@@ -24,6 +24,8 @@ def test_an_input_that_is_not_there_is_refused_with_what_resembles_it(tmp_path: 
         check_there(str(tmp_path / "text.csv"))
     with pytest.raises(RequestError, match=r"is not there; name a file or folder of the bundle's layout, "):
         check_there(str(tmp_path / "no_folder" / "x"))
+    with pytest.raises(RequestError, match=r"^labelled: .*x is not there; "):
+        check_there(str(tmp_path / "no_folder" / "x"), "labelled")
 
 
 def test_what_is_said_of_files_names_the_keys_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

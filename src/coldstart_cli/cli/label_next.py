@@ -48,7 +48,7 @@ def run(arguments: Namespace) -> int:
         raise RequestError("input: no pool is named; coldstart label-next input=POOL n=20")
     for name in ("input", "labelled"):
         if given.get(name):
-            check_there(given[name].strip("'"))
+            check_there(given[name].strip("'"), name)
     from coldstart_cli.bundles import requests
 
     found = requests.label_next(arguments.overrides, arguments.config_dir)
