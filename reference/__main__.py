@@ -14,7 +14,6 @@ from reference.pages import PLACE, pages, write
 def main(words: list[str]) -> int:
     """Writes what has changed and says how many pages there are; 1 where something cannot be told."""
     folder = Path(words[0]) if words else PLACE
-    logging.disable(logging.WARNING)  # of the strategies that are built to be asked what they serve
     try:
         made = pages()
     except (Unsaid, RequestError) as error:  # of a strategy, also what it needs and is not installed
@@ -26,4 +25,5 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)  # of the strategies that are built to be asked what they serve
     sys.exit(main(sys.argv[1:]))
