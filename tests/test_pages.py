@@ -14,6 +14,7 @@ from tests.kit import pages
 from tests.kit.places import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
+MADE = DOCS / "reference"
 RUN = [
     REPOSITORY / "README.md",
     DOCS / "faq.md",
@@ -114,6 +115,8 @@ def test_links_lead_to_files_and_headings(path: Path) -> None:
             continue
         place, _, heading = urllib.parse.unquote(link).partition("#")
         target = (path.parent / place).resolve() if place else path
+        if target.is_relative_to(MADE):  # by make docs, which refuses a link that leads nowhere
+            continue
         assert target.exists(), link
         if heading and target.suffix == ".md":
             assert heading in anchors(target), link
