@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,3 +105,30 @@ def test_the_constant_answer_beside_several_runs_is_one_contestant(tmp_path: Pat
     assert list(constant.shots[1][0].adapted.values()) == [0.5, 0.6]
     found = facts(constant, OverShots(None, None, {}))
     assert found.training is None and found.costs is None
+
+
+def hashed(run: Path, task_hash: str, raw_hash: str | None) -> None:
+    """Rewrites the run's records: each task's hash, and that of its examples as the files hold them."""
+    path = run / "evaluations" / "0123abcd" / "records.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows:
+        raw = {} if raw_hash is None else {"raw_hash": raw_hash + row["task"]}
+        row |= {"task_hash": task_hash + row["task"], **raw}
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_models_that_read_the_same_examples_differently_share_tasks(tmp_path: Path, make_run: Make) -> None:
+    hashed(make_run("tokens", VALUES, model="causal_lm"), "tokens", "texts")
+    hashed(make_run("features", VALUES, model="features"), "features", "texts")
+    hashed(make_run("others", VALUES, model="mlp"), "tokens", "other texts")
+    assert [len(members) for members in names(tmp_path)] == [2, 1]
+
+
+def test_runs_of_earlier_versions_meet_others_by_one_that_knows_both_hashes(
+    tmp_path: Path, make_run: Make
+) -> None:
+    hashed(make_run("earlier", VALUES, settings={"inner_lr": 0.1}), "features", None)
+    hashed(make_run("tokens", VALUES, model="causal_lm"), "tokens", "texts")
+    assert [len(members) for members in names(tmp_path)] == [1, 1]
+    hashed(make_run("features", VALUES, settings={"inner_lr": 0.2}), "features", "texts")
+    assert [len(members) for members in names(tmp_path)] == [3]

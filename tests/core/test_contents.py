@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
-from coldstart_cli.core.contents import content_hash, tensors_of
+from coldstart_cli.core.contents import content_hash, raw_hash, tensors_of
 from coldstart_cli.core.objectives import Classification
 from coldstart_cli.core.tasks import Examples, Support, Task
 
@@ -28,3 +29,15 @@ def test_content_decides_a_hash_and_no_name_seed_or_unlabelled_example() -> None
     assert content_hash(same) == content_hash(first)
     moved = Task(first.support, Examples(first.query.inputs, 1 - first.query.targets), first.name)
     assert content_hash(moved) != content_hash(first)
+
+
+def test_a_raw_hash_is_of_the_examples_in_their_places_and_of_their_targets() -> None:
+    one, other = np.arange(4, dtype=np.uint64), np.arange(9, 13, dtype=np.uint64)
+    hashes = {
+        raw_hash(one, other, TARGETS, TARGETS),
+        raw_hash(other, one, TARGETS, TARGETS),
+        raw_hash(one[::-1].copy(), other, TARGETS, TARGETS),
+        raw_hash(one, other, 1 - TARGETS, TARGETS),
+        raw_hash(one[:2], np.concatenate([one[2:], other]), TARGETS[:2], torch.cat([TARGETS[2:], TARGETS])),
+    }
+    assert len(hashes) == 5 and {len(found) for found in hashes} == {8}

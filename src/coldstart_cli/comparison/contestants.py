@@ -115,10 +115,11 @@ def settings_of(results: Sequence[Result]) -> list[list[Contestant]]:
 def task_key(row: Record) -> str:
     """A task by number and content: without labels, two draws differ in what is unlabelled alone.
 
+    Its content is what the files hold where that is known, so that models which read it differently meet.
     Keys sort as the tasks are numbered.
     """
     split, _, number = row.task.rpartition("/")
-    return f"{split}/{number:>9} {row.task_hash}"
+    return f"{split}/{number:>9} {row.raw_hash or row.task_hash}"
 
 
 def _tasks(contestant: Contestant) -> set[object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,21 @@ def read(paths: Sequence[Path]) -> tuple[list[Result], list[LeftOut]]:
             f"compare: {named} holds no evaluated run{why}; name folders below outputs that "
             "coldstart train has finished"
         )
-    return results, left_out
+    return _with_raw_hashes(results), left_out
+
+
+def _with_raw_hashes(results: list[Result]) -> list[Result]:
+    """Rows of versions that wrote no raw hash get that of a row with the same task hash, if there is one."""
+    rows = [row for result in results for row in result.records]
+    known = {row.task_hash: row.raw_hash for row in rows if row.raw_hash is not None}
+    if not known or all(row.raw_hash is not None for row in rows):
+        return results
+
+    def named(row: Record) -> Record:
+        raw = known.get(row.task_hash) if row.raw_hash is None else None
+        return row if raw is None else replace(row, raw_hash=raw)
+
+    return [replace(result, records=list(map(named, result.records))) for result in results]
 
 
 def _evaluations(path: Path) -> list[Result]:
@@ -121,6 +135,8 @@ def _record(row: Any) -> Record:
     # Most of a row are its bins of confidence: the summary says what they said, and they would fill memory.
     row.pop("confidence_bins", None)
     found = record_of(row)
+    if not isinstance(found.task_hash, str) or not isinstance(found.raw_hash, str | None):
+        raise TypeError("a hash is not a text")
     if not isinstance(found.value, int | float) or math.isinf(found.value):  # JSON reads 1e999 as infinite
         raise TypeError(f"{found.value!r:.40} is not a number")
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from coldstart_cli.core.tasks import Examples, Task
@@ -35,3 +37,15 @@ def content_hash(task: Task) -> str:
             parts += [f"{name}{tuple(tensor.shape)}{tensor.dtype}", tensor]
         parts.append(examples.targets)
     return digest(parts, 8)
+
+
+def raw_hash(
+    support: NDArray[np.uint64], query: NDArray[np.uint64], support_targets: Tensor, query_targets: Tensor
+) -> str:
+    """Eight hexadecimal digits over a task's examples by their hashes, and its targets.
+
+    Args:
+        support, query: (n,) a hash of each example, whatever the model makes of it.
+        support_targets, query_targets: of these, as in `Examples`.
+    """
+    return digest([f"{len(support)} {len(query)}", support, query, support_targets, query_targets], 8)

@@ -182,12 +182,16 @@ class Task:
     Attributes:
         origin: the person, site or speaker that all its examples come from, or None where they come from
             several. Tasks of one origin resemble each other, so intervals and tests take them as a cluster.
+        raw_hash: `core.contents.raw_hash` of its examples as the files hold them, by which models that read
+            something else of them (tokens, features) are compared on the same tasks; None where inputs are
+            what the files hold, and on `train`.
     """
 
     support: Support
     query: Examples
     name: str
     origin: str | None = None
+    raw_hash: str | None = None
 
     def to(self, device: torch.device) -> Task:
         return replace(self, support=self.support.to(device), query=self.query.to(device))

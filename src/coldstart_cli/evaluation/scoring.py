@@ -130,6 +130,7 @@ def scored(
             Score(
                 task=task.name,
                 task_hash=task_hash,
+                raw_hash=task.raw_hash,
                 origin=task.origin,
                 step=answer.step,
                 chosen=answer.step == own,

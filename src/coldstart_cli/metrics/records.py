@@ -37,6 +37,7 @@ class Score:
     Attributes:
         task: its name in the split.
         task_hash: a digest of its support and query set; equal hashes are equal tasks.
+        raw_hash: the same of its examples as the files hold them (`Task.raw_hash`), or None.
         step: adaptation steps that were taken.
         loss: the objective's, on the query set.
         beside: role of a predictor that the strategy has scored beside its own; None for its own.
@@ -51,6 +52,7 @@ class Score:
 
     task: str
     task_hash: str
+    raw_hash: str | None = None
     origin: str | None = None
     chosen: bool = False
     step: int
@@ -68,6 +70,7 @@ class Score:
         return {
             "task": self.task,
             "task_hash": self.task_hash,
+            **({} if self.raw_hash is None else {"raw_hash": self.raw_hash}),
             **({} if self.origin is None else {"origin": self.origin}),
             "step": self.step,
             **({"chosen": True} if self.chosen else {}),
@@ -131,6 +134,7 @@ def _scored(row: Row) -> dict[str, Any]:
     return {
         **{name: row[name] for name in ("task", "task_hash", "step", "adapt_seconds")},
         **{name: _number(row[name]) for name in ("value", "loss")},
+        "raw_hash": row.get("raw_hash"),
         "origin": row.get("origin"),
         "chosen": row.get("chosen", False),
         "beside": row.get("beside"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from coldstart_cli.core.contents import content_hash
 from coldstart_cli.core.tasks import TaskShape
 from coldstart_cli.datasets.benchmarks.clinc150 import clinc150
 from coldstart_cli.datasets.benchmarks.intents import Utterance, without_duplicates
@@ -94,3 +96,30 @@ def test_tasks_and_pool_know_what_their_intents_are_called(
     examples = pool.examples(torch.arange(len(pool)))
     names = pool.read_names["counts"][examples.targets]  # type: ignore[index]
     assert (examples.inputs["counts"] >= names).all()  # type: ignore[index]
+
+
+class Shouting(Preprocess):
+    """Another model's reading of the same texts."""
+
+    fingerprint, reads_text = "shouting", True
+    images = vectors = None  # type: ignore[assignment]
+
+    def texts(self, texts: Sequence[str]) -> torch.Tensor:
+        return torch.tensor([[len(text)] for text in texts])
+
+
+@pytest.mark.parametrize("setting", ["all", "domain"])
+def test_two_models_tasks_differ_in_what_is_read_and_not_in_their_raw_hash(
+    clinc: dict[str, Any], bag: Preprocess, setting: str
+) -> None:
+    changes = {"setting": setting, "k_shot": 2, "n_way": None if setting == "all" else 3}
+    sources = [clinc150(of, **{**clinc, **changes}) for of in (bag, Shouting())]
+    ours, theirs = (source.tasks("new", range(4)) for source in sources)
+    assert [content_hash(task) for task in ours] != [content_hash(task) for task in theirs]
+    hashes = [task.raw_hash for task in ours]
+    assert hashes == [task.raw_hash for task in theirs] and None not in hashes
+    assert len(set(hashes)) == 4
+    shape = replace(sources[0].shape, k_shot=1)
+    assert not {task.raw_hash for task in sources[0].with_shape(shape).tasks("new", range(4))} & {*hashes}
+    if sources[0].has_source:  # tasks to learn from are compared by nobody
+        assert sources[0].tasks("train", [0])[0].raw_hash is None

@@ -21,7 +21,7 @@ def source(k_shot: int = 2, n_unlabelled: int = 1) -> Draws:
     table = class_table(
         [range(6), range(10, 16)], group_of=None, quarter_turns=None, origins=(), names=labelled.classes
     )
-    part = Part(table, Examples(judged.float()[:, None], labelled.targets[judged]))
+    part = Part(table, Examples(judged.float()[:, None], labelled.targets[judged]), judged.numpy())
     parts: dict[Split, Part] = {"new": part}
     return Draws("small", labelled, parts, k_shot=k_shot, n_unlabelled=n_unlabelled, bank_seed=0)
 

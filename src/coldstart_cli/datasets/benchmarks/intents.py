@@ -20,6 +20,7 @@ from coldstart_cli.datasets.own.source import Own
 from coldstart_cli.datasets.own.splits import Plan
 from coldstart_cli.datasets.readers.equality import near_equal_groups
 from coldstart_cli.datasets.readers.problems import Problems
+from coldstart_cli.digests import row_hashes
 from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.models.preprocess import Preprocess
 
@@ -160,7 +161,8 @@ def _labelled(
     problems.warn("dataset", preprocess.max_length)
     intents, places = ([getattr(u, name) for u in utterances] for name in ("intent", "place"))
     marked = marks(intents, domains, splits, places)
-    labelled = marked.labelled(preprocess.texts(texts), None, (), _RECIPE, near_equal_groups(texts))
+    inputs, contents = preprocess.texts(texts), row_hashes(text.encode() for text in texts)
+    labelled = marked.labelled(inputs, None, (), _RECIPE, near_equal_groups(texts), contents=contents)
     naming = saying_their_name(texts, marked.targets.numpy(), marked.labels)
     return named(replace(labelled, naming=naming), preprocess, wording)
 
@@ -184,4 +186,4 @@ def _part(labelled: Labelled, drawn: NDArray[np.int64], judged: NDArray[np.int64
     ids = [drawn[labels[drawn] == label].tolist() for label in range(len(labelled.classes))]
     table = class_table(ids, group_of=None, quarter_turns=None, origins=(), names=labelled.classes)
     queries: Inputs = gather(labelled.inputs, judged, None)
-    return Part(table, Examples(queries, labelled.targets[torch.from_numpy(judged)]))
+    return Part(table, Examples(queries, labelled.targets[torch.from_numpy(judged)]), judged)

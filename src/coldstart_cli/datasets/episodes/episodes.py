@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from coldstart_cli.core.contents import raw_hash
 from coldstart_cli.core.objectives import Classification
 from coldstart_cli.core.tasks import (
     Examples,
@@ -47,6 +48,7 @@ from coldstart_cli.datasets.episodes.drawing import (
     unlabelled_left,
 )
 from coldstart_cli.datasets.episodes.gathering import gather
+from coldstart_cli.datasets.readers.equality import Hashes
 from coldstart_cli.digests import Part, digest, tensor_parts
 from coldstart_cli.errors import RequestError
 
@@ -72,6 +74,7 @@ class Episodes(TaskSource):
         names: what the classes of each split are called, (n_classes, ...), as the model reads it;
             None where they have no names.
         nameless: see `TaskSource`.
+        contents: (n,) a hash of each example as the files have it (`Task.raw_hash`), or None.
 
     Raises:
         RequestError: where `train`, if there is one, or `new` cannot serve the shape.
@@ -92,7 +95,9 @@ class Episodes(TaskSource):
         unshifted: bool = False,
         names: Mapping[Split, Inputs] | None = None,
         nameless: tuple[str, ...] = (),
+        contents: Hashes | None = None,
     ) -> None:
+        self.contents = contents
         self.name, self.shares_labels, self.has_source = name, shares_labels, "train" in splits
         self.validation = validation_of(splits, unshifted=unshifted)
         self.one_origin, self.reserved, self.unequal = one_origin, reserved, unequal
@@ -236,6 +241,7 @@ class Episodes(TaskSource):
         query_targets = _targets(n_tasks, n_way, parts.query.shape[2])
         supports = _those(list(map(Examples, support, support_targets)), parts.known)
         queries = _those(list(map(Examples, query, query_targets)), parts.asked)
+        raw = self._raw_hashes(split, parts, supports, queries)
         ways = [n_way] * n_tasks if counts is None else counts.tolist()
         has_unlabelled, names = free.size > 0, self.names.get(split)
         return [
@@ -252,8 +258,21 @@ class Episodes(TaskSource):
                 queries[i],
                 f"{split}/{index}",
                 table.cluster(classes[i, 0]) if self.one_origin else None,
+                raw[i],
             )
             for i, (index, seed) in enumerate(zip(indices, seeds(keys, SUPPORT_SEED), strict=True))
+        ]
+
+    def _raw_hashes(
+        self, split: Split, parts: Parts, supports: Sequence[Examples], queries: Sequence[Examples]
+    ) -> Sequence[str | None]:
+        """`Task.raw_hash` of each; tasks to learn from are compared by nobody."""
+        if self.contents is None or split == "train":
+            return [None] * len(supports)
+        known, asked = _chosen(parts.support, parts.known), _chosen(parts.query, parts.asked)
+        return [
+            raw_hash(self.contents[known[i]], self.contents[asked[i]], support.targets, query.targets)
+            for i, (support, query) in enumerate(zip(supports, queries, strict=True))
         ]
 
     def _gathered(self, ids: NDArray[np.int32], turns: Ids | None, shuffle: Ids | None) -> Sequence[Inputs]:
@@ -299,6 +318,11 @@ def _those(examples: list[Examples], chosen: NDArray[np.bool_] | None) -> list[E
     if chosen is None:
         return examples
     return [e.take(torch.from_numpy(np.flatnonzero(c))) for e, c in zip(examples, chosen, strict=True)]
+
+
+def _chosen(ids: NDArray[np.int32], chosen: NDArray[np.bool_] | None) -> Sequence[NDArray[np.int32]]:
+    """The ids of each task's examples that are `chosen`, flat; None: all."""
+    return [of_task[... if chosen is None else chosen[i]].reshape(-1) for i, of_task in enumerate(ids)]
 
 
 def _rows(inputs: Inputs, rows: Ids) -> Inputs:

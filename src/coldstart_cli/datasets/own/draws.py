@@ -13,8 +13,10 @@ from typing import final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from coldstart_cli.core.contents import raw_hash
 from coldstart_cli.core.objectives import Classification
 from coldstart_cli.core.tasks import Examples, Pool, Split, Support, Task, TaskShape, TaskSource
 from coldstart_cli.datasets.episodes.classes import ClassTable
@@ -29,10 +31,11 @@ from coldstart_cli.digests import digest
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """What a split draws from, and its fixed queries; both have every class, in the same order."""
+    """What a split draws from, and its fixed queries, examples `judged`; both have every class, in order."""
 
     table: ClassTable
     queries: Examples
+    judged: NDArray[np.integer]
 
 
 @final
@@ -106,9 +109,16 @@ class Draws(TaskSource):
                 ),
                 part.queries,
                 f"{split}/{index}",
+                raw_hash=self._raw_hash(part, drawn.support[i].reshape(-1), targets),
             )
             for i, (index, seed) in enumerate(zip(indices, seeds(keys, SUPPORT_SEED), strict=True))
         ]
+
+    def _raw_hash(self, part: Part, support: NDArray[np.integer], targets: Tensor) -> str | None:
+        hashes = self.labelled.contents
+        if hashes is None:
+            return None
+        return raw_hash(hashes[support], hashes[part.judged], targets, part.queries.targets)
 
     def pool(self, split: Split) -> Pool:
         """What a split draws from.

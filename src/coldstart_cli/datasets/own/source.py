@@ -154,6 +154,7 @@ class Own(TaskSource):
             unshifted=self.shares.unshifted,
             names=self._names(),
             nameless=self.nameless,
+            contents=labelled.contents,
         )
 
     def _names(self) -> dict[Split, Inputs] | None:
