@@ -14,8 +14,9 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from coldstart_cli.bundles.adapting.adapting import AdaptPlan, adapt
+from coldstart_cli.bundles.adapting.adapting import adapt
 from coldstart_cli.bundles.adapting.own_task import read_task
+from coldstart_cli.bundles.adapting.preparing import AdaptPlan
 from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.bundles.exporting.exporting import Probe, export
 from coldstart_cli.bundles.kept.card import CLOSED_FORM, Card

@@ -54,3 +54,7 @@ def test_tensors_that_no_state_dict_holds_are_of_the_predictor_too() -> None:
     module.register_buffer("constant", torch.ones(2), persistent=False)
     assert "constant" not in module.state_dict()
     assert rebuild.tensors_of(module).keys() == {"weight", "bias", "constant"}
+
+
+def test_a_model_without_a_path_has_no_base() -> None:
+    assert rebuild.base_of({"width": 3}) is None and rebuild.base_of({"path": None}) is None

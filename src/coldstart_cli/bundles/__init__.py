@@ -5,7 +5,7 @@ from coldstart_cli.faces import face
 __getattr__, __dir__ = face(
     __name__,
     {
-        "adapting.adapting": "AdaptPlan",
+        "adapting.preparing": "AdaptPlan",
         "bundle": "Bundle",
         "labelling.labelling": "LabelNextPlan",
         "predicting.prediction": "Prediction",

@@ -168,3 +168,12 @@ def has_adapter(model: Mapping[str, Any]) -> bool:
 def _without_runs(strategy: Mapping[str, Any]) -> dict[str, Any]:
     """A run that gave a teacher is not needed to predict, and will not be where the bundle goes."""
     return {key: None if key.endswith("_run") else value for key, value in strategy.items()}
+
+
+def base_of(model: Mapping[str, Any]) -> Path | None:
+    """The folder of the pretrained weights that a model's node names, or None."""
+    if not isinstance(model.get("path"), str):
+        return None
+    from coldstart_cli.models.pretrained.hf import folder_of
+
+    return folder_of(model["path"])

@@ -24,7 +24,7 @@ from coldstart_cli.files.durable import flat
 from coldstart_cli.runs.run import Run
 
 if TYPE_CHECKING:
-    from coldstart_cli.bundles.adapting.adapting import Outlook
+    from coldstart_cli.bundles.adapting.outlook import Outlook
     from coldstart_cli.bundles.bundle import Bundle
     from coldstart_cli.bundles.labelling.labelling import Proposed
 
@@ -65,9 +65,9 @@ def adapt(
     words = overrides if run is not None else _with_strategy(overrides, config_dirs, bundle)
     config, values, of = composed(words, config_dirs, run=run, bundle=bundle)
     with left_as_found():
-        from coldstart_cli.bundles.adapting import adapting
+        from coldstart_cli.bundles.adapting import adapting, preparing
 
-        return adapting.adapt(config, adapting.plan_of(values), of, told)
+        return adapting.adapt(config, preparing.plan_of(values), of, told)
 
 
 def outlook(overrides: Sequence[str], config_dirs: Sequence[str]) -> Outlook:
@@ -78,9 +78,9 @@ def outlook(overrides: Sequence[str], config_dirs: Sequence[str]) -> Outlook:
         _with_strategy(overrides, config_dirs, None), config_dirs, run=None, bundle=None
     )
     with left_as_found():
-        from coldstart_cli.bundles.adapting import adapting
+        from coldstart_cli.bundles.adapting import outlook, preparing
 
-        return adapting.outlook(config, adapting.plan_of(values), of)
+        return outlook.outlook(config, preparing.plan_of(values), of)
 
 
 def _put_back(words: Sequence[str], bundle: Path | None) -> Bundle:
@@ -100,8 +100,8 @@ def _put_back(words: Sequence[str], bundle: Path | None) -> Bundle:
     )
     folder = bundle or Path(plan["bundle"])
     with left_as_found():
-        from coldstart_cli.bundles.adapting.adapting import plan_of
         from coldstart_cli.bundles.adapting.changes import earlier_in
+        from coldstart_cli.bundles.adapting.preparing import plan_of
         from coldstart_cli.bundles.bundle import Bundle
         from coldstart_cli.bundles.kept.going_back import put_back
 

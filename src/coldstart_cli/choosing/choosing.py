@@ -10,8 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from coldstart_cli.bundles.adapting.adapting import Rehearsed, bundled, chosen_steps, kept_there, unchanged
+from coldstart_cli.bundles.adapting.adapting import Rehearsed, bundled, unchanged
 from coldstart_cli.bundles.adapting.estimates import estimated, without_luck
+from coldstart_cli.bundles.adapting.outlook import kept_there
+from coldstart_cli.bundles.adapting.settling import chosen_steps
 from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.bundles.judging.held_out_labels import Answers, Rehearsal, Told
 from coldstart_cli.choosing.contest import Deal, Judged, dealt, judged, scores

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from coldstart_cli.bundles.adapting.adapting import chosen_steps
 from coldstart_cli.bundles.adapting.held_out_rows import scores_of
+from coldstart_cli.bundles.adapting.settling import chosen_steps
 from coldstart_cli.bundles.judging.held_out_labels import Answers, Rehearsal, Told
 from coldstart_cli.choosing.entrants import Entrant
 from coldstart_cli.digests import json_digest

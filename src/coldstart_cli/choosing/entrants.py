@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from coldstart_cli.bundles.adapting.adapting import AdaptPlan, Prepared, prepared
+from coldstart_cli.bundles.adapting.preparing import AdaptPlan, Prepared, prepared
 from coldstart_cli.bundles.judging.held_out_labels import Rehearsal, takes_steps
 from coldstart_cli.choosing.plan import ChoosePlan
 from coldstart_cli.config.candidate_files import Candidate

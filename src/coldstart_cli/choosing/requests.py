@@ -62,7 +62,7 @@ def _asked(words: Sequence[str], config_dirs: Sequence[str]) -> tuple[list[Compo
             instead = "candidates=[...]" if key == "strategy" else "runs=[DIR]"
             raise RequestError(f"{key}: choose compares several; name {instead}, or use coldstart adapt")
     values = composition.values_of("choose", own)
-    from coldstart_cli.bundles.adapting import adapting
+    from coldstart_cli.bundles.adapting import preparing
     from coldstart_cli.choosing.entrants import Composed
     from coldstart_cli.choosing.plan import plan_of
 
@@ -72,7 +72,7 @@ def _asked(words: Sequence[str], config_dirs: Sequence[str]) -> tuple[list[Compo
         node, kind = _data(rest, config_dirs)
     for one in [*_named(kind, plan, config_dirs), *_of_runs(plan)]:
         config, values, run = composed(_words(one, rest, node), config_dirs, run=one.run, bundle=None)
-        made.append(Composed(one, config, adapting.plan_of(values), run))
+        made.append(Composed(one, config, preparing.plan_of(values), run))
     return made, plan
 
 

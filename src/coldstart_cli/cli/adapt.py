@@ -16,7 +16,7 @@ from coldstart_cli.processes import streams
 from coldstart_cli.safe_text import printable
 
 if TYPE_CHECKING:
-    from coldstart_cli.bundles.adapting.adapting import Outlook
+    from coldstart_cli.bundles.adapting.outlook import Outlook
     from coldstart_cli.bundles.bundle import Bundle
     from coldstart_cli.bundles.kept.card import Card, Changed, CrossValidation, StatedTest
 

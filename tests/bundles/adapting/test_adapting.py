@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,47 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coldstart_cli.bundles.adapting.adapting import (
-    AdaptPlan,
-    adapt,
-    base_of,
-    outlook,
-    plan_of,
-    prepared,
-)
+from coldstart_cli.bundles.adapting.adapting import adapt
+from coldstart_cli.bundles.adapting.preparing import prepared
 from coldstart_cli.bundles.bundle import Bundle
-from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
 from tests.bundles.test_bundle import PLAN
 
-SMALL = (
-    "model=mlp", "model.hidden=[4]", "dataset=arrays", "dataset.root=points.npz", "hardware=cpu",
-    "hardware.threads=1", "experiment=smoke", "baseline=null",
-)  # fmt: skip
+Config = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch_settings: None) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("coldstart_cli.experiment.parts._sources", {})  # kept by path
-    x = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
-    np.savez("points.npz", x=x, y=np.repeat(["a", "b"], 6))
-
-
-def config(*overrides: str) -> dict[str, Any]:
-    ((_, found),) = composition.points([*SMALL, *overrides])
-    return found
-
-
-def test_the_plan_is_that_of_its_yaml_and_its_values_are_checked() -> None:
-    values = composition.values_of("adapt", ["steps=3", "overwrite=true"])
-    plan = plan_of(values)
-    assert isinstance(plan, AdaptPlan) and (plan.steps, plan.overwrite) == (3, True)
-    with pytest.raises(RequestError, match=r"^adapt\.steps: -1 is out of range"):
-        plan_of({**values, "steps": -1})
-
-
-def test_a_bundle_of_another_task_is_not_put_away_unasked(here: None) -> None:
+def test_a_bundle_of_another_task_is_not_put_away_unasked(config: Config) -> None:
     words = ("strategy=logistic", "seed=0")
     adapt(config(*words), PLAN, None)
     x = np.random.default_rng(1).normal(size=(12, 4)).astype(np.float32)
@@ -63,11 +33,7 @@ def test_a_bundle_of_another_task_is_not_put_away_unasked(here: None) -> None:
     assert adapt(other, PLAN, None).card.labels == ("c", "d")
 
 
-def test_a_model_without_a_path_has_no_base() -> None:
-    assert base_of({"width": 3}) is None and base_of({"path": None}) is None
-
-
-def test_the_card_says_what_was_learned_from_and_progress_is_told(here: None) -> None:
+def test_the_card_says_what_was_learned_from_and_progress_is_told(config: Config) -> None:
     told: list[tuple[str, int]] = []
     bundle = adapt(
         config("strategy=scratch"), PLAN, None, lambda what, done, total: told.append((what, done))
@@ -79,31 +45,14 @@ def test_the_card_says_what_was_learned_from_and_progress_is_told(here: None) ->
     assert any(done > 0 for _, done in told)
 
 
-def test_the_card_says_how_many_steps_were_taken(here: None) -> None:
+def test_the_card_says_how_many_steps_were_taken(config: Config) -> None:
     few = config("strategy=setfit", "strategy.iterations=1", "strategy.pair_batch_size=8")
     card = adapt(few, replace(PLAN, steps=10_000), None).card
     assert card.steps == 3 and "setfit ends by itself, here after 3 steps of 10,000" in card.said  # 24 pairs
 
 
-def test_what_is_prepared_is_read_and_built_and_nothing_is_written(here: None) -> None:
-    ready = prepared(config("strategy=scratch"), PLAN, None)
-    assert ready.task.labelled.classes == ("a", "b") and not Path("bundle").exists()
-
-
-def test_an_outlook_counts_the_adaptations_and_writes_nothing(here: None) -> None:
-    found = outlook(config("strategy=scratch"), PLAN, None)
-    assert (found.to_select, found.to_estimate) == (0, PLAN.folds_to_estimate * PLAN.repeats_to_estimate)
-    assert found.bundle == "bundle" and not Path("bundle").exists()
-
-
-def test_a_data_set_that_is_not_ones_own_is_refused(torch_settings: None) -> None:
-    ((_, sines),) = composition.points(["model=mlp", "dataset=sinusoid", "hardware=cpu", "baseline=null"])
-    with pytest.raises(RequestError, match=r"^dataset: "):
-        prepared(sines, PLAN, None)
-
-
 def test_what_another_command_put_there_meanwhile_is_what_the_next_version_is_compared_with(
-    here: None,
+    config: Config,
 ) -> None:
     plan = replace(PLAN, overwrite=False)
     first, second = config("strategy=logistic"), config("strategy=logistic", "strategy.C=1")
