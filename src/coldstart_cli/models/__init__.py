@@ -14,7 +14,8 @@ __getattr__, __dir__ = face(
         "language.prompt": "Prompt",
         "preprocess": "Plain Preprocess",
         "pretrained.features": "Features",
-        "pretrained.text": "EmbeddingBag FrozenText HFText Tokens",
+        "pretrained.embedding_bag": "EmbeddingBag",
+        "pretrained.text": "FrozenText HFText Tokens",
         "pretrained.vision": "FrozenImage HFImage Pixels",
     },
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from coldstart_cli.bundles.kept.card import (
     InputFacts,
     Seconds,
     read_card,
-    typed,
 )
 from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
@@ -110,14 +109,6 @@ def test_what_no_card_of_ours_holds_is_refused_in_one_line(
     with pytest.raises(RequestError, match=r"^bundle") as caught:
         read_card(tmp_path / "card.json")
     assert line in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_typed_reads_nested_objects_and_names_the_key_that_is_wrong(card: Card) -> None:
-    assert typed(DataFacts, json.loads(json.dumps(asdict(card.data)))) == card.data
-    with pytest.raises(ValueError, match=r"^hash is missing$"):
-        typed(DataFacts, {"examples": 1, "skipped": 0})
-    with pytest.raises(ValueError, match=r"^DataFacts is not an object$"):
-        typed(DataFacts, [])
 
 
 @pytest.mark.parametrize("version", [0, -3, 10**9, "1", None])

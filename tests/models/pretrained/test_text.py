@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from coldstart_cli.models.network import Encoder
 from coldstart_cli.models.preprocess import Preprocess
+from coldstart_cli.models.pretrained.embedding_bag import EmbeddingBag
 from coldstart_cli.models.pretrained.features import Features
-from coldstart_cli.models.pretrained.text import EmbeddingBag, HFText, Tokens, masked_mean
+from coldstart_cli.models.pretrained.text import HFText, Tokens, masked_mean
 from tests.kit.text_encoders import SHAPE, TEXTS, encoder_at, frozen_at
 
 Make = Callable[..., Any]

@@ -8,14 +8,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal
 
-from coldstart_cli.config.annotations import mismatch
+from coldstart_cli.config.from_json import from_json
 from coldstart_cli.datasets.own.shift import InputRange
 from coldstart_cli.errors import RequestError
 from coldstart_cli.files.card_digest import check_digest, with_digest
@@ -41,9 +39,6 @@ MOST_VALUES = 2**28
 """Of the zeros that a predictor is built on."""
 
 
-T = TypeVar("T")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFacts:
     """The examples that were adapted to, which a bundle does not hold.
@@ -58,7 +53,7 @@ class DataFacts:
 
     root: str | None = None
     labelled: tuple[str, ...] = ()
-    on_bad: typing.Literal["stop", "skip"] = "stop"
+    on_bad: Literal["stop", "skip"] = "stop"
     hash: str
     examples: int
     skipped: int
@@ -329,7 +324,7 @@ def read_card(path: Path, *, builds: bool = True) -> Card:
         raise RequestError(f"bundle: {path} is damaged (build is not an object); make it again")
     build = _buildable(card["build"]) if builds else card["build"]
     try:
-        found = typed(Card, {**card, "build": build})
+        found = from_json(Card, {**card, "build": build})
     except ValueError as error:
         raise RequestError(f"bundle: {path} is damaged ({error}); make it again") from error
     sound = 0 <= found.threshold <= 1 and 0 < found.temperature < math.inf and 1 <= found.version < 10**9
@@ -354,39 +349,6 @@ def _buildable(build: Mapping[str, Any]) -> Mapping[str, Any]:
     for part, kind in (("strategy", Strategy), ("model", Encoder), ("optimizer", OptimizerFactory)):
         check(build.get(part), f"bundle.{part}", kind, [])
     return build
-
-
-def typed(kind: type[T], values: object) -> T:
-    """The dataclass that a JSON object holds; keys that it does not know are left out.
-
-    Raises:
-        ValueError: naming the key that is missing, or of another type.
-    """
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{kind.__name__} is not an object")
-    hints, made = typing.get_type_hints(kind), {}
-    for part in fields(kind):  # type: ignore[arg-type]
-        if part.name in values:
-            made[part.name] = _value(part.name, hints[part.name], values[part.name])
-        elif part.default is MISSING and part.default_factory is MISSING:
-            raise ValueError(f"{part.name} is missing")
-    return kind(**made)
-
-
-def _value(name: str, hint: Any, value: Any) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType and len(known := [a for a in arguments if a is not type(None)]) == 1:
-        return None if value is None else _value(name, known[0], value)
-    if is_dataclass(hint):
-        return typed(typing.cast("type[Any]", hint), value)
-    if origin is Mapping and isinstance(value, Mapping):
-        return {key: _value(f"{name}.{key}", arguments[1], item) for key, item in value.items()}
-    if origin is tuple and isinstance(value, list):
-        return tuple(_value(name, arguments[0], item) for item in value)
-    wrong = f"{name} is not a list" if origin is tuple else mismatch(value, hint)
-    if wrong is not None:
-        raise ValueError(f"{name}: {wrong.partition(';')[0]}")
-    return value
 
 
 def _drawable(build: BuildFacts) -> bool:
