@@ -263,6 +263,11 @@ class Setting:
         return next(contestant for contestant in self.contestants if contestant.name == name)
 
     @property
+    def chance(self) -> float | None:
+        """The accuracy of guessing, where classes are equally frequent in a task's query set."""
+        return 1 / self.n_way if self.headline == "accuracy" and self.n_way else None
+
+    @property
     def other_metrics(self) -> list[str]:
         """The metrics beside the headline that some contestant is known by."""
         standings = (standing for at in self.shots.values() for standing in at.results.values())

@@ -166,17 +166,11 @@ def _rows(axes: Axes, setting: Setting) -> None:
 
 
 def _chance(axes: Axes, setting: Setting, *, upright: bool = False) -> list[Line2D]:
-    """What guessing reaches, where classes are equally frequent in a task's query set."""
-    if setting.headline != "accuracy" or setting.n_way is None:
+    if setting.chance is None:
         return []
-    line = (axes.axvline if upright else axes.axhline)(
-        100 / setting.n_way,
-        color=BLACK,
-        linestyle=":",
-        linewidth=1,
-        label=f"chance ({100 / setting.n_way:.3g} %)",
-    )
-    return [line]
+    percent = 100 * setting.chance
+    drawn = axes.axvline if upright else axes.axhline
+    return [drawn(percent, color=BLACK, linestyle=":", linewidth=1, label=f"chance ({percent:.3g} %)")]
 
 
 def _metric(setting: Setting) -> str:

@@ -63,6 +63,7 @@ def _setting(setting: Setting) -> dict[str, Any]:
         "headline": setting.headline,
         "percent": setting.percent,
         "higher": setting.higher_is_better,
+        "chance": setting.chance,
         "decimals": numbers_of(setting).decimals,
         "ks": [str(k) for k in setting.shots],
         "contestants": [{"name": c.name, "baseline": c.baseline} for c in setting.contestants],

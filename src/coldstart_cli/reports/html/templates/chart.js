@@ -89,6 +89,24 @@ class Chart {
     this.svg.append(axis);
   }
 
+  // What guessing reaches, dotted; where the scale of the metric does not go so far, in words.
+  chance(scale, upright = false) {
+    const { chance } = this.setting;
+    if (chance == null) return;
+    const { left, right, top, bottom } = this.inner;
+    const text = `chance ${significant(100 * chance, 3)} %`;
+    const [low, high] = scale.domain;
+    if (chance < low || chance > high) {
+      this.plot.append(html("p", { class: "hint" }, `Guessing (${text}) lies ${chance < low ? "below" : "above"} what is drawn.`));
+      return;
+    }
+    const at = scale(chance);
+    const [line, label] = upright
+      ? [{ x1: at, x2: at, y1: top, y2: bottom }, { x: at + 4, y: top + 8 }]
+      : [{ x1: left, x2: right, y1: at, y2: at }, { x: left + 4, y: at - 5 }];
+    this.svg.append(svg("g", { class: "chance", "aria-hidden": "true" }, svg("line", line), svg("text", label, text)));
+  }
+
   // Labels that would run into one another are left out.
   baseAxis(ticks, title, space = 34) {
     const { left, right, bottom } = this.inner;

@@ -13,6 +13,7 @@ function drawCosts(chart) {
   const y = metricScale(setting, drawn.map((i) => [results[i].mean, results[i].half_width]), [bottom, top]);
   chart.valueAxis(y);
   chart.baseAxis(x.ticks.map((value) => [x(value), amount(value, cost.unit)]), `${cost.label} (${cost.name})`, 52);
+  chart.chance(y);
   const front = paretoFront(setting, drawn, results, values);
   drawFront(chart, front.map((i) => [x(values[i]), y(results[i].mean)]));
   const names = [];

@@ -13,6 +13,7 @@ function drawShots(chart) {
   const y = metricScale(setting, rows.flatMap(({ points }) => points.map(({ mean, half }) => [mean, half])), [bottom, top]);
   chart.valueAxis(y);
   chart.baseAxis(setting.ks.map((k, col) => [x(col), k]), "k, labelled examples");
+  chart.chance(y);
   drawLines(chart, rows, x, y);
   drawWinners(chart, x);
   chart.end();
@@ -41,6 +42,7 @@ function drawOneK(chart) {
   const x = metricScale(setting, rows.map((i) => [results[i].mean, results[i].half_width]), [left + 8, right]);
   chart.baseAxis(x.ticks.map((value) => [x(value), setting.percent ? `${significant(100 * value, 4)} %` : significant(value)]),
     `${setting.headline} at k = ${setting.ks[0]}`);
+  chart.chance(x, true);
   rows.forEach((i, row) => {
     const { mean, half_width: half } = results[i];
     const style = look(setting, i);
@@ -70,6 +72,7 @@ function drawCurves(chart) {
   const y = metricScale(setting, rows.flatMap(({ points }) => points.map(({ mean, half }) => [mean, half])), [bottom, top]);
   chart.valueAxis(y);
   chart.baseAxis(steps.map((step) => [x(Math.log1p(step)), String(step)]), `steps of adaptation at k = ${setting.ks[shared.k]}`, 20);
+  chart.chance(y);
   drawLines(chart, rows, x, y);
   chart.end();
   sayFar(chart, far);

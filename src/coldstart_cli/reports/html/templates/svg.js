@@ -18,10 +18,12 @@ function filled(node, attributes, children) {
   return node;
 }
 
-// A scale maps a value to a coordinate, never outside its range. `ticks` are the values worth a label.
+// A scale maps a value to a coordinate, never outside its range. `ticks` are the values worth a label; `domain`, of a
+// linear one, from where to where it reaches.
 function linear([low, high], [start, end], count = 7) {
   const at = (value) => start + (Math.min(high, Math.max(low, value)) - low) / (high - low) * (end - start);
   at.ticks = roundNumbers(low, high, count);
+  at.domain = [low, high];
   return at;
 }
 
