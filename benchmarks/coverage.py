@@ -127,7 +127,7 @@ def strategy_of(name: str, feature_dim: int) -> Strategy:
     hardware = Hardware(
         device="cpu", threads=1, processes=1, precision="fp32", deterministic=False, vectorize="loop",
         replay=False,
-        shard=False,
+        shard=False, compile=False,
     )  # fmt: skip
     task = Shape((feature_dim,), Classification(2), TaskShape(2, 1, 1, 0))
     facts = {"n_way": 2, "n_source_outputs": 2, "source_groups": []}

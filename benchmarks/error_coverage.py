@@ -103,7 +103,7 @@ def ridge() -> Strategy:
     hardware = Hardware(
         device="cpu", threads=1, processes=1, precision="fp32", deterministic=False, vectorize="loop",
         replay=False,
-        shard=False,
+        shard=False, compile=False,
     )  # fmt: skip
     task = Shape((DIM,), Regression(1), TaskShape(None, 1, 1, 0))  # type: ignore[arg-type]
     facts = {"n_way": None, "n_source_outputs": 1, "source_groups": []}

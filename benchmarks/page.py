@@ -70,6 +70,7 @@ def _machine() -> str:
         vectorize="auto",
         replay=True,
         shard=False,
+        compile=False,
     )
     return (
         f"Written by `make bench`: {plain.facts()['name']}, {usable_cores()} cores and as many threads, "

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("torch_settings")
 def hardware(**changes: Any) -> Hardware:
     values: dict[str, Any] = {
         "device": "cpu", "threads": 1, "processes": 1, "precision": "fp32", "deterministic": True,
-        "vectorize": "auto", "replay": True, "shard": False,
+        "vectorize": "auto", "replay": True, "shard": False, "compile": False,
     }  # fmt: skip
     return Hardware(**{**values, **changes})
 

@@ -20,8 +20,9 @@ from annotated_types import Ge
 from torch import nn
 
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files.caching import cache_folder
 from coldstart_cli.processes import ranks
-from coldstart_cli.tracing import replays
+from coldstart_cli.tracing import compiled, replays
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 """The environment variable without which cuBLAS is not deterministic."""
@@ -45,6 +46,8 @@ class Hardware:
             (FSDP2), where otherwise each holds all of them; what is computed is the same.
         replay: the computation of a task is recorded once and replayed for later ones of its shape, with
             the same bits; otherwise each is computed as it is written, which is slower.
+        compile: recordings of training are compiled by a C++ compiler, which rounds otherwise
+            (`tracing.compiled`); a run is compiled from its first step on or not at all.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Hardware:
         vectorize: Literal["auto", "vmap", "loop"],
         replay: bool,
         shard: bool,
+        compile: bool,
     ) -> None:
         # Under torchrun the number of processes is decided already.
         place = ranks.place()
@@ -68,7 +72,13 @@ class Hardware:
         here = place.local_world if place.world > 1 else self.processes
         self.threads = max(1, usable_cores() // here) if threads is None else threads
         self.precision, self.deterministic, self.vectorize = precision, deterministic, vectorize
-        self.replay, self.shard = replay, shard
+        self.replay, self.shard, self.compile = replay, shard, compile
+        if compile and (shard or not replay):
+            other = "shard=true" if shard else "replay=false"
+            raise RequestError(
+                f"hardware.compile: true, and recordings are what is compiled, of which hardware.{other} "
+                "makes none; leave one of them out"
+            )
         if shard and self.processes == 1:
             raise RequestError(
                 "hardware.shard: true, and there is one process, with nobody to share the weights with; give "
@@ -79,6 +89,7 @@ class Hardware:
         """Sets threads, determinism, whether tasks are replayed, and every global seed of this process."""
         torch.set_num_threads(self.threads)
         replays.switch(self.replay)
+        compiled.switch(self.compile, lambda: cache_folder() / "compiled")
         if self.device.type == "cuda" and self.device.index is not None:
             torch.cuda.set_device(self.device)
         keep_freed_memory()

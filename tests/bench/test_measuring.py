@@ -23,6 +23,7 @@ def hardware() -> Hardware:
         vectorize="auto",
         replay=True,
         shard=False,
+        compile=False,
     )
 
 

@@ -65,3 +65,22 @@ def test_keys_and_values_of_a_language_model_are_a_part_of_their_own(
     n_tokens = int(said[1])
     assert 96 < n_tokens < 512
     assert float(said[2]) == pytest.approx(2 * 2 * 8 * 4 * n_tokens / 2**20, abs=0.06)
+
+
+@pytest.mark.usefixtures("torch_settings")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("model=mlp", "training.steps=1000000"), True),
+        (("model=mlp", "training.steps=2"), False),  # nothing to gain
+        (("model=conv4", "dataset=glyphs", "training.steps=1000000"), False),
+    ],
+)
+def test_where_compiling_may_pay_a_forecast_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: bool
+) -> None:
+    ((_, config),) = composition.points([
+        "experiment=smoke", "strategy=maml", "dataset=sinusoid", "baseline=null", "hardware=cpu", *words,
+    ])  # fmt: skip
+    forecast(assemble(config), Run(tmp_path / "run"))
+    assert ("\ncompile    " in capsys.readouterr().out) is said

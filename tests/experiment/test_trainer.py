@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from coldstart_cli.metrics.records import Score
 from coldstart_cli.models.mlp import MLP
 from coldstart_cli.processes.signals import StopOnSignal, Stopped
 from coldstart_cli.runs.run import Run
+from coldstart_cli.tracing import compiled
 from coldstart_cli.training.optimizers import optimizers
 
 SMALL = (
@@ -88,11 +90,32 @@ def latest(run: Run) -> dict[str, Any]:
 def test_training_stopped_anywhere_continues_byte_for_byte(tmp_path: Path, strategy: str) -> None:
     episodic = strategy in ("maml", "meta_sgd")
     small = [o for o in SMALL if episodic or "meta_batch_size" not in o]
-    ((_, config),) = composition.points([*small, f"strategy={strategy}"])
+    check_stopped(tmp_path, (1, 7, 10, 11, 23), *small, f"strategy={strategy}")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler on the path")
+def test_compiled_training_stopped_anywhere_continues_byte_for_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
+    monkeypatch.setattr(compiled, "_on", False)  # and off again afterwards
+    whole = check_stopped(tmp_path, (1, 10, 11), *SMALL, "strategy=maml", "hardware.compile=true")
+    plain = made("strategy=maml")
+    written = new_run(tmp_path / "plain", plain)
+    fit(plain, written, StopOnSignal())
+    ours, theirs = whole.checkpoints.best()["strategy"], written.checkpoints.best()["strategy"]
+    for key in theirs:
+        torch.testing.assert_close(ours[key], theirs[key], rtol=1e-3, atol=1e-4)
+
+
+def check_stopped(tmp_path: Path, stops: Sequence[int], *overrides: str) -> Run:
+    """Trains at one go, and after each of some steps again; all must be the same. Returns the whole run."""
+    ((_, config),) = composition.points(list(overrides))
     experiment = assemble(config)
     whole = new_run(tmp_path / "whole", experiment)
     fit(experiment, whole, StopOnSignal())
-    for steps in (1, 7, 10, 11, 23):
+    for steps in stops:
         experiment = assemble(config)
         run = new_run(tmp_path / f"stopped{steps}", experiment)
         with pytest.raises(Stopped):
@@ -104,6 +127,7 @@ def test_training_stopped_anywhere_continues_byte_for_byte(tmp_path: Path, strat
         assert latest(run)["examples"] == latest(whole)["examples"] > 0
         ours, theirs = run.checkpoints.best()["strategy"], whole.checkpoints.best()["strategy"]
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    return whole
 
 
 def with_dropout(*overrides: str) -> Experiment:

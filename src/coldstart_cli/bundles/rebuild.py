@@ -81,6 +81,7 @@ def skeleton(build: BuildFacts, base: Path | None) -> nn.Module:
         vectorize="loop",
         replay=False,
         shard=False,
+        compile=False,
     )
     config = {
         "model": placed(build.model, base),

@@ -16,7 +16,7 @@ from coldstart_cli.files.durable import flat
 from coldstart_cli.metrics.names import CONSTANT
 from coldstart_cli.metrics.records import Record
 from coldstart_cli.metrics.results import Outcome
-from coldstart_cli.runs.run import DETERMINING, PLACES, training_that_determines
+from coldstart_cli.runs.run import DETERMINING, PLACES, rounding, training_that_determines
 
 REFERENCE = "scratch"
 """The strategy that transfer is measured against."""
@@ -137,7 +137,7 @@ def determining(config: Mapping[str, Any]) -> dict[str, Any]:
     parts = {key: config[key] for key in DETERMINING if key != "seed"}
     parts["dataset"] = {k: v for k, v in config["dataset"].items() if k not in PLACES}
     parts["training"] = training_that_determines(config["training"])
-    return flat({**parts, "precision": config["hardware"]["precision"]})
+    return flat({**parts, **rounding(config["hardware"])})
 
 
 def _baseline_settings(result: Result) -> dict[str, Any]:

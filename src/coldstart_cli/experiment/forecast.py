@@ -21,6 +21,7 @@ from coldstart_cli.processes import ranks, shards
 from coldstart_cli.runs.run import Run
 from coldstart_cli.safe_text import printable
 from coldstart_cli.training.optimizers import optimizers
+from coldstart_cli.training.task_threads import tiny
 
 
 def forecast(experiment: Experiment, run: Run) -> str:
@@ -34,7 +35,7 @@ def forecast(experiment: Experiment, run: Run) -> str:
     kept = KeysAndValues()
     held = sharding.held(strategy, experiment.hardware)
     with watching_keys_and_values(kept.see):
-        training = _training_seconds(experiment)
+        training, first = _training_seconds(experiment)
         parts = {**_parts(experiment), **held.beside()}
         held.end()
         evaluating, task = _evaluation_seconds(experiment)
@@ -52,6 +53,8 @@ def forecast(experiment: Experiment, run: Run) -> str:
     print(f"parameters {cost.parameters:,}")
     print(f"FLOPs      {cost.flops:,} for one input (a multiply-add is 2)")
     print(f"seconds    about {training:.0f} of training ({plan.steps} steps), {evaluating:.0f} of evaluation")
+    if (said := _compiling(experiment, training, first)) is not None:
+        print(f"compile    {said}")
     print(f"memory     {_memory(experiment, {**parts, **kept.part})}")
     print(f"disk       about {max(1, round(7 * size / 2**20))} MiB of checkpoints")
     return line
@@ -106,17 +109,35 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
 
-def _training_seconds(experiment: Experiment) -> float:
-    """All outer steps, at the median time of steps two to six."""
+def _training_seconds(experiment: Experiment) -> tuple[float, float]:
+    """All outer steps, at the median time of steps two to six; and the first one."""
     hardware, seconds = experiment.hardware, []
-    # The first step pays for imports, allocations and kernels that are chosen once.
+    # The first step pays for imports, allocations, compilation and kernels that are chosen once.
     steps = experiment.strategy.train().fit(experiment.source)
     for _ in range(6):
         before = hardware.now()
         if next(steps, None) is None:
             break
         seconds.append(hardware.now() - before)
-    return statistics.median(seconds[1:] or [0.0]) * experiment.training.steps if seconds else 0.0
+    if not seconds:
+        return 0.0, 0.0
+    return statistics.median(seconds[1:] or [0.0]) * experiment.training.steps, seconds[0]
+
+
+WORTH_COMPILING = 60
+"""Seconds of training from which halving it is worth the seconds that compiling takes."""
+
+
+def _compiling(experiment: Experiment, training: float, first: float) -> str | None:
+    """What compiling takes, or that it may pay; None where it would not."""
+    hardware = experiment.hardware
+    if hardware.compile:
+        return f"the first step takes {first:.0f} s, in which it is compiled, beside those of training"
+    strategy = experiment.strategy
+    small = experiment.vectorize and hardware.device.type == "cpu" and training >= WORTH_COMPILING
+    if not small or not tiny(dict(strategy.named_parameters()), 1):
+        return None
+    return "hardware.compile=true may train so small a network in half the time; --dry-run says how long then"
 
 
 def _evaluation_seconds(experiment: Experiment) -> tuple[float, Task]:

@@ -24,6 +24,7 @@ KINDS = {
     "gguf": (rf"gguf{_DIGEST}", "language models of GGUF files, converted"),
     "datasets": (rf"(glyphs|omniglot){_DIGEST}\.npz", "data sets, drawn or decoded"),
     "downloads": (r"(banking77|clinc150|omniglot)-[\w.]+\.(csv|json|zip)", "files of published data sets"),
+    "compiled": (r"compiled", "steps of training, compiled (hardware.compile)"),
     "baselines": (r"baselines", "records of baselines, measured once"),
     "finished": (r"finished", "which run answers which command"),
 }

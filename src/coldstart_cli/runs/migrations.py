@@ -195,7 +195,10 @@ def completed(config: dict[str, Any]) -> dict[str, Any]:
     config = {name: as_it_was(node) for name, node in config.items()}
     hardware = config.get("hardware")
     if isinstance(hardware, dict):
-        config = {**config, "hardware": {"processes": 1, "replay": True, "shard": False, **hardware}}
+        config = {
+            **config,
+            "hardware": {"processes": 1, "replay": True, "shard": False, "compile": False, **hardware},
+        }
     asked = config.get("evaluation")
     standard = yaml.safe_load((packaged_conf() / "evaluation" / "standard.yaml").read_text(encoding="utf-8"))
     if not isinstance(asked, dict) or asked.get("_target_") != standard["_target_"]:

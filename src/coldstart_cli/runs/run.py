@@ -77,8 +77,7 @@ def run_name(config: Mapping[str, Any], fingerprint: str, designs: Mapping[str, 
     determining = {key: as_hashed(config[key], designs=designs) for key in DETERMINING}
     determining["dataset"] = {k: v for k, v in determining["dataset"].items() if k not in PLACES}
     determining["training"] = training_that_determines(determining["training"])
-    # Of the hardware only the precision changes weights beyond rounding.
-    determining |= {"fingerprint": fingerprint, "precision": config["hardware"]["precision"]}
+    determining |= {"fingerprint": fingerprint, **rounding(config["hardware"])}
     names = config["names"]
     parts = [
         names["strategy"],
@@ -88,6 +87,12 @@ def run_name(config: Mapping[str, Any], fingerprint: str, designs: Mapping[str, 
         json_digest(determining),
     ]
     return "-".join(map(folder_name, parts))
+
+
+def rounding(hardware: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the hardware changes weights on one machine: the precision, and whether steps are compiled."""
+    compiled = {"compile": True} if hardware.get("compile") else {}  # names of before hold no such key
+    return {"precision": hardware["precision"], **compiled}
 
 
 def training_that_determines(training: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class Recording:
     Attributes:
         results: the results of that call.
         convolves: whether a convolution is among the operations.
+        calls_python: whether a function that is no operation is (`recorder.call`).
         code: the recorded lines.
 
     Raises:
@@ -60,6 +61,7 @@ class Recording:
         with Recorder(inputs) as recorder:
             self.results = function(*inputs)
         calls, wanted = recorder.needed(self.results)
+        self.calls_python = any(not call.args and not call.results for call in calls)
         self.convolves = any(call.operation is _aten.convolution.default for call in calls)
         graph = _Graph(len(inputs), recorder.read)
         for call in calls:
@@ -67,7 +69,23 @@ class Recording:
         graph.end(wanted, views=recorder.view_of)
         lines = fx.GraphModule(graph.read, graph.graph)
         self.code: str = lines.code
+        self._lines = lines
         self._replay: Callable[..., Values] = lines.forward
+
+    def lifted(self) -> tuple[fx.GraphModule, list[Tensor]]:
+        """The operations as a function of the inputs and of the tensors that are read, and these tensors."""
+        graph = fx.Graph()
+        copies: dict[fx.Node, fx.Node] = {}
+        given = [node for node in self._lines.graph.nodes if node.op == "placeholder"]
+        read = [node for node in self._lines.graph.nodes if node.op == "get_attr"]
+        for node in given:
+            copies[node] = graph.node_copy(node)
+        for node in read:
+            copies[node] = graph.placeholder(f"read_{node.target}")
+        for node in self._lines.graph.nodes:
+            if node not in copies:
+                copies[node] = graph.node_copy(node, copies.__getitem__)
+        return fx.GraphModule(nn.Module(), graph), [getattr(self._lines, str(node.target)) for node in read]
 
     def __call__(self, *inputs: Tensor) -> Values:
         with torch.no_grad():

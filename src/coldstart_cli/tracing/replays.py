@@ -88,21 +88,21 @@ class Replays:
         if recording is None or not self.on:
             self._convolves.setdefault(kind, False)
             return function(*inputs)
-        if key in self._trusted and not _is_due(n - self.after - 1):
-            return _without_autocast(recording, inputs)
+        if key in self._trusted and not is_due(n - self.after - 1):
+            return without_autocast(recording, inputs)
         # What is computed is returned in any case, so a comparison never changes a result.
         plain = function(*inputs)
-        self._compare(key, n, plain, _without_autocast(recording, inputs))
+        self._compare(key, n, plain, without_autocast(recording, inputs))
         return plain
 
     def ready(self, kind: Hashable, inputs: Sequence[Tensor], watch: Watch) -> Callable[[], Values] | None:
         """A replay for the next of a kind, for any thread; None where it has to be computed by `__call__`."""
         key = self._key(kind, inputs, watch)
         # A call that is due for comparison needs the plain computation, and so the main thread.
-        if key is None or key not in self._trusted or _is_due(self._met[key] - self.after):
+        if key is None or key not in self._trusted or is_due(self._met[key] - self.after):
             return None
         self._counted(key)
-        return partial(_without_autocast, self._recordings[key], inputs)
+        return partial(without_autocast, self._recordings[key], inputs)
 
     def known(self, kind: Hashable) -> bool:
         """Whether such inputs are replayed."""
@@ -165,7 +165,7 @@ class Replays:
             self._trusted.add(key)
             return
         n -= self.after + 1
-        n_stale = n - 1 - max(m for m in range(n) if m == 0 or _is_due(m))
+        n_stale = n - 1 - max(m for m in range(n) if m == 0 or is_due(m))
         stale = (
             f"up to {n_stale} before this one may have been computed from what it was; " if n_stale else ""
         )
@@ -190,12 +190,12 @@ class Replays:
             known.clear()
 
 
-def _is_due(n: int) -> bool:
+def is_due(n: int) -> bool:
     """Whether the n-th replay of a kind is compared, 1 for the first: soon, then now and then."""
     return n in (1, COMPARED_AGAIN) or n % COMPARED_EVERY == 0
 
 
-def _without_autocast(recording: Recording, inputs: Sequence[Tensor]) -> Values:
+def without_autocast(recording: Callable[..., Values], inputs: Sequence[Tensor]) -> Values:
     """Replays with autocast off: its choices are in the recording."""
     device = inputs[0].device.type
     if not torch.is_autocast_enabled(device):

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from coldstart_cli.core.contents import tensors_of
 from coldstart_cli.core.tasks import Examples, Objective, Task, TaskSource
+from coldstart_cli.tracing import compiled
+from coldstart_cli.tracing.compiled import Compiled
 from coldstart_cli.tracing.recorder import Values
 from coldstart_cli.tracing.replays import Replays
 from coldstart_cli.tracing.watch import Watch
@@ -50,7 +52,8 @@ class TaskGradients:
     ) -> None:
         self.task_loss, self.weights, self.parameters, self.n = task_loss, weights, list(parameters), n
         self.random = False
-        self.replays = Replays(f"the gradient of a task ({_name(task_loss)})")
+        of = f"the gradient of a task ({_name(task_loss)})"
+        self.replays: Replays | Compiled = Compiled(of) if compiled.is_on() else Replays(of)
         self.watch = Watch(task_loss, weights, self.parameters, closed=(TaskSource,))
         self._names: list[str] = []
 

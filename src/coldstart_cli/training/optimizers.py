@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Le
 from torch import nn
 
 from coldstart_cli.core.strategy import Strategy
+from coldstart_cli.tracing import compiled
 from coldstart_cli.training.eager import eagerly
 from coldstart_cli.training.schedules import Schedule, lr_factor, scheduled
 
@@ -62,7 +63,9 @@ class Adam:
 
     def __call__(self, parameters: Iterable[nn.Parameter], share: float = 1.0) -> torch.optim.Optimizer:
         adam = eagerly(torch.optim.Adam)
-        optimizer = adam(_group(parameters), self.lr, self.betas, weight_decay=self.weight_decay)
+        fused = True if compiled.is_on() else None  # one loop over all weights, which rounds otherwise
+        decay = self.weight_decay
+        optimizer = adam(_group(parameters), self.lr, self.betas, weight_decay=decay, fused=fused)
         return scheduled(optimizer, partial(self.factor, n_steps=share * self.n_steps), self.clip_norm)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from coldstart_cli.core.tasks import Examples, Objective, Pool, Task, TaskSource
 from coldstart_cli.processes import batch_parts, ranks
+from coldstart_cli.tracing import compiled
 from coldstart_cli.training.augmentation import Augmentation
 from coldstart_cli.training.meta_batch import (
     TaskGradients,
@@ -139,6 +141,13 @@ def supervised(
     """
     if not learns(optimizer):
         return
+    if compiled.is_on():
+        warnings.warn(
+            "hardware.compile: batches of pooled examples are computed as they are written, for their steps "
+            "are not recorded; only Adam's step is another one (hardware.compile=false is as fast)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     generator = torch.Generator()
     for step in itertools.count(start):
         # Seeded anew at each step rather than once: a checkpoint then holds no generator.
