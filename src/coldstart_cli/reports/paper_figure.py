@@ -117,6 +117,8 @@ def _curves(axes: Axes, setting: Setting) -> None:
     if setting.percent:  # intervals of few seeds reach beyond what a share can be
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, -2), min(high, 102))
+    elif not setting.higher_is_better:  # no error is below 0
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], 0))
     axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, borderaxespad=0)
 
 
