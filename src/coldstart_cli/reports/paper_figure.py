@@ -162,6 +162,8 @@ def _rows(axes: Axes, setting: Setting) -> None:
     names = [_name(setting.contestant(name)) for name, _ in reversed(known)]
     axes.set_yticks(range(len(known)), names, fontsize=8)
     axes.set_ylim(-0.7, len(known) - 0.3)
+    if not setting.higher_is_better:  # no error is below 0
+        axes.set_xlim(left=max(axes.get_xlim()[0], 0))
     if chance := _chance(axes, setting, upright=True):
         axes.legend(handles=chance, loc="lower right", fontsize=8)
     axes.set_xlabel(f"{_metric(setting)} at k = {k}")
