@@ -135,6 +135,7 @@ def test_bold_is_explained_by_the_rows_that_are_there() -> None:
         for row in at["results"].values():
             row["gain"] = None
     without = star_means(typed(made).settings[0])
+    assert star_means(typed(comparison(1)).settings[0]) == ""
     assert "scratch" not in without and "several in a column: the data do not tell which is best" in without
 
 

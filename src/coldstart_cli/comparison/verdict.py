@@ -121,8 +121,11 @@ def starred(setting: Setting, at: AtK) -> list[str]:
 def star_means(setting: Setting) -> str:
     """What the mark of `starred` says of the rows that this setting has.
 
-    Gains are spoken of only where some are known, and several marks in a column only where there are some.
+    Gains are spoken of only where some are known, and several marks in a column only where there are some;
+    empty where no column has two results.
     """
+    if all(len(at.results) < 2 for at in setting.shots.values()):
+        return ""
     marked = [(at, starred(setting, at)) for at in setting.shots.values()]
     if not any(names for _, names in marked):
         return "none, for no gain over scratch is shown"

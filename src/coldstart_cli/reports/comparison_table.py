@@ -43,7 +43,7 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
         console.print()
         console.print(plain(_title(setting, comparison.confidence)), style="bold", soft_wrap=True)
         console.print(_accuracy(setting))
-        mark = f"* {star_means(setting)}. " if len(setting.contestants) > 1 else ""
+        mark = f"* {means}. " if (means := star_means(setting)) else ""
         console.print(f"[dim]{mark}Contestants of one rank are beaten by equally many[/dim]", soft_wrap=True)
         if others := setting.other_metrics:
             console.print()

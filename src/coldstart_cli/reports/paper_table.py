@@ -115,11 +115,11 @@ def caption(setting: Setting, confidence: float) -> str:
 
 
 def _of_bold(setting: Setting, confidence: float) -> str:
-    if len(setting.contestants) < 2:
+    if not (means := star_means(setting)):
         return ""
     zone = numbers_of(setting).zone(*(at.zone for at in setting.shots.values()))
     return (
-        f" Bold: {star_means(setting)} (paired tests, Holm over all pairs at one k, "
+        f" Bold: {means} (paired tests, Holm over all pairs at one k, "
         f"family-wise error {percent(1 - confidence)} %, zone of equivalence {zone})."
     )
 
