@@ -39,3 +39,11 @@ def test_configs_inside_an_installed_package_are_found_first(
         package.packaged_conf()
     (root / "conf" / "__init__.py").touch()
     assert package.packaged_conf() == root / "conf"
+
+
+def test_extras_are_had_from_the_clone_or_by_the_name_of_what_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert package.getting("hf,onnx") == "pip install -e '.[hf,onnx]' in the clone"
+    monkeypatch.setattr(package, "ROOT", tmp_path / "site" / "lib" / "coldstart_cli")
+    assert package.getting("hf") == "pip install 'coldstart-cli[hf]'"

@@ -22,6 +22,16 @@ def errors_page() -> Path:
     raise RequestError(f"{ROOT / 'docs' / 'errors.md'}: is missing; install coldstart-cli again")
 
 
+def getting(extra: str) -> str:
+    """What to type for what an extra of the package brings, several with commas.
+
+    No index has the package: a clone is installed anew, of a wheel pip completes what is installed already.
+    """
+    if (ROOT.parents[1] / "pyproject.toml").is_file():
+        return f"pip install -e '.[{extra}]' in the clone"
+    return f"pip install 'coldstart-cli[{extra}]'"
+
+
 def packaged_conf() -> Path:
     """The package's own conf: inside an installed package, at the top of a checkout.
 

@@ -54,7 +54,7 @@ def test_a_candidate_whose_package_is_missing_is_left_out_with_what_to_install(
     assert list(found.seconds) == ["ridge"]
     assert found.left_out == {
         "extra_trees": "strategy: it adapts by scikit-learn, which is not installed; "
-        "pip install 'coldstart-cli[trees]' (E24)"
+        "pip install -e '.[trees]' in the clone (E24)"
     }
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from coldstart_cli.bundles.requests import adapt
 from coldstart_cli.choosing.requests import choose, outlook
 from coldstart_cli.errors import RequestError
 from tests.choosing.conftest import QUICK, TABLE
@@ -63,8 +65,13 @@ def test_arrays_of_vectors_are_standardised_for_linear_models(here: Path) -> Non
     x = np.random.default_rng(0).normal(size=(12, 3)) * np.array([1, 1000, 1])
     np.savez("points.npz", x=x.astype(np.float32), y=np.repeat(["a", "b"], 6))
     words = ["dataset=arrays", "dataset.root=points.npz", "candidates=[ridge]", "hardware=cpu"]
-    _, bundle = choose([*words, "bundle=b"], [])
+    verdict, bundle = choose([*words, "bundle=b", "time_minutes=1"], [])
     assert bundle.card.build.recipe["standardise"]
+    assert verdict.adapt[0] == "strategy=r2d2" and "time_minutes=1" not in verdict.adapt
+    again = adapt([*verdict.adapt, "bundle=d"], [], run=None, bundle=None)
+    assert again.card.build.recipe == bundle.card.build.recipe
+    for name, value in again.module.state_dict().items():
+        assert torch.equal(value, bundle.module.state_dict()[name])
     with pytest.warns(RuntimeWarning, match="x is read as it is"):
         _, plain = choose([*words, "bundle=c", "dataset.standardise=false"], [])
     assert not plain.card.build.recipe.get("standardise")

@@ -139,9 +139,12 @@ def test_one_class_is_no_task(capsys: pytest.CaptureFixture[str]) -> None:
         (("predict", "bundle=b", "input=absent.npz"), "input: absent.npz is not there; "),
         (
             ("predict", "bundle=b", "input=point.npz"),
-            "input: point.npz is not there; did you mean points.npz",
+            "input: point.npz is not there; did you mean points.npz? (E10)",
         ),
-        (("export", "bundle=b", "input=point.npz"), "input: point.npz is not there; did you mean points.npz"),
+        (
+            ("export", "bundle=b", "input=point.npz"),
+            "input: point.npz is not there; did you mean points.npz? (E10)",
+        ),
         (
             ("adapt", "strategy=logistic", "model=hf_text", "dataset=text"),
             "model.path: is null; give a folder, package:NAME/FOLDER",
@@ -200,4 +203,8 @@ def test_adapting_again_says_what_changed_and_keeps_the_version_before(
     assert before.count("\n") == 12 and "new\t" not in before
     code, out, _ = call(capsys, "adapt", "bundle=again", "version=1")
     assert code == 0 and "note: version 1 again, put back in place of version 2" in out
+    first = (
+        "again: now version 3, which is version 1 again, put back in place of version 2; as it was made:\n"
+    )
+    assert out.startswith(first)
     assert call(capsys, "predict", "bundle=again", "input=points.npz")[1] == before

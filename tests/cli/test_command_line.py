@@ -174,7 +174,7 @@ def test_cli_refuses_a_tracker_that_is_absent_before_anything(
     code, out, err = cli(*command, *QUICK, "logger=[console,wandb]")
     assert (code, out) == (2, "")
     assert err.startswith("logger.wandb: the package wandb is not installed; ")
-    assert "pip install 'coldstart-cli[wandb]'" in err
+    assert "pip install -e '.[wandb]' in the clone" in err
     assert err.count("\n") == 1
     assert not (tmp_path / "outputs").exists()
 

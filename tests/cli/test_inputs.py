@@ -20,7 +20,9 @@ def test_an_input_that_is_there_and_standard_input_pass(tmp_path: Path) -> None:
 
 def test_an_input_that_is_not_there_is_refused_with_what_resembles_it(tmp_path: Path) -> None:
     (tmp_path / "texts.csv").touch()
-    with pytest.raises(RequestError, match=r"^input: .*text\.csv is not there; did you mean .*texts\.csv\?$"):
+    with pytest.raises(
+        RequestError, match=r"^input: .*text\.csv is not there; did you mean .*texts\.csv\? \(E10\)$"
+    ):
         check_there(str(tmp_path / "text.csv"))
     with pytest.raises(RequestError, match=r"is not there; name a file or folder of the bundle's layout, "):
         check_there(str(tmp_path / "no_folder" / "x"))

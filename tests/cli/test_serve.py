@@ -75,7 +75,9 @@ def test_a_missing_extra_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> 
     find = serve.find_spec
     monkeypatch.setattr(serve, "find_spec", lambda name: None if name == "uvicorn" else find(name))
     code, _, err = cli("serve")
-    assert code == 2 and err == "serve: uvicorn is not installed; pip install 'coldstart-cli[serve]' (E50)\n"
+    assert (
+        code == 2 and err == "serve: uvicorn is not installed; pip install -e '.[serve]' in the clone (E50)\n"
+    )
 
 
 def test_help_names_the_keys_and_imports_no_server(cli: Cli) -> None:

@@ -194,3 +194,15 @@ def test_what_each_task_chose_itself_is_what_is_compared(tmp_path: Path, make_ru
     records.write_text("".join(f"{json.dumps(row)}\n" for row in [*rows, *own]))
     (setting,) = compared(tmp_path).settings
     assert setting.shots[1].results["one"].mean == pytest.approx(0.9)
+
+
+def test_an_interval_of_errors_below_zero_is_explained(tmp_path: Path, make_run: Make) -> None:
+    wild = {f"t{i}": 3.0 if i == 0 else 0.01 for i in range(12)}
+    make_run("a", {5: wild}, strategy="r2d2", headline="mse")
+    make_run("b", {5: dict.fromkeys(wild, 4.0)}, headline="mse")
+    found = compared(tmp_path)
+    (note,) = [note for note in found.notes if "below 0" in note]
+    assert note.startswith("no mse is below 0") and "(r2d2 at k = 5)" in note
+    standing = found.settings[0].shots[5].results["r2d2"]
+    assert standing.mean is not None and standing.half_width is not None
+    assert standing.mean - standing.half_width < 0  # it is told, not cut

@@ -27,7 +27,9 @@ def test_tracker_that_is_not_installed_is_refused_in_one_line(
 
     ((_, config),) = composition.points([f"logger=[{name}]"])
     monkeypatch.setitem(sys.modules, name, None)  # type: ignore[arg-type]  # as if it were absent
-    message = f"logger.{name}: the package {name} is not installed; pip install 'coldstart-cli[{name}]' (E50)"
+    message = (
+        f"logger.{name}: the package {name} is not installed; pip install -e '.[{name}]' in the clone (E50)"
+    )
     with pytest.raises(RequestError) as caught:
         check(config["logger"][name], f"logger.{name}", Logger, [])
     assert str(caught.value) == message

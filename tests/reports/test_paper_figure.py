@@ -63,6 +63,18 @@ def test_settings_are_panels_and_errors_have_neither_percent_nor_chance() -> Non
     assert "chance" not in " ".join(text.get_text() for text in found.axes[0].get_legend().get_texts())
 
 
+@pytest.mark.parametrize("ks", [(5,), (1, 5)])
+def test_an_axis_of_errors_begins_at_0_though_intervals_reach_below(ks: tuple[int, ...]) -> None:
+    made = comparison(3, regression=True, ks=ks)
+    for at in made["settings"][0]["shots"].values():
+        for row in at["results"].values():
+            row["half_width"] = 2 * row["mean"] + 1
+    with style():
+        axes = paper_figure.figure(typed(made).settings, 0.95).axes[0]
+    low, high = axes.get_xlim() if len(ks) == 1 else axes.get_ylim()
+    assert low == 0 < high
+
+
 @pytest.mark.parametrize("kind", ["pdf", "svg", "png"])
 def test_the_same_comparison_gives_the_same_bytes_whatever_its_names(kind: paper_figure.Kind) -> None:
     made = typed(comparison(3, names=["$x^{2$", "名前\x1b", r"\frac{1}{0}"], gaps=True))

@@ -48,15 +48,16 @@ def report_of(verdict: Verdict, bundle: Bundle, words: Sequence[str]) -> HeldOut
         lines=[Line(row.name, row.place, row.value, row.low, row.high) for row in verdict.rows],
         tables=[_leaderboard(verdict)],
         more=more,
-        commands=_commands(bundle, words),
+        commands=_commands(bundle, words, verdict),
         written_by="coldstart choose --html",
     )
 
 
-def _commands(bundle: Bundle, words: Sequence[str]) -> list[tuple[str, str]]:
+def _commands(bundle: Bundle, words: Sequence[str], verdict: Verdict) -> list[tuple[str, str]]:
     named = shlex.quote(f"bundle={bundle.path}")
     return [
         (shlex.join(["coldstart", "choose", *words]), "the same again; what was judged is kept"),
+        (shlex.join(["coldstart", "adapt", *verdict.adapt]), f"{verdict.winner} without choosing"),
         (f"coldstart predict {named} input=PATH", "new inputs of the same form"),
         (f"coldstart evaluate {named} input=LABELLED", "how good it is on labelled rows of its own"),
     ]

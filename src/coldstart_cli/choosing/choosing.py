@@ -63,6 +63,7 @@ class Verdict:
     Attributes:
         metric: accuracy, or mse of a regression.
         winner: its name.
+        adapt: words by which `coldstart adapt` makes the winner without choosing.
         seconds: of all.
         rows: the winner first, then by the metric.
         left_out: name -> why it was not judged.
@@ -81,6 +82,7 @@ class Verdict:
     labels: int
     classes: int
     winner: str
+    adapt: tuple[str, ...]
     favourite: str
     favoured: str
     by: str
@@ -157,6 +159,7 @@ def chosen(
         labels=len(winner.entrant.ready.support),
         classes=len(task.labelled.classes),
         winner=winner.entrant.name,
+        adapt=winner.entrant.composed.words,
         favourite=entrants[place].name,
         favoured=favoured,
         by=by,

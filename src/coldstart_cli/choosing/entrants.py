@@ -37,12 +37,14 @@ class Composed:
     Attributes:
         config: resolved, as for `adapt`.
         run: the run that is adapted, or None.
+        words: by which `coldstart adapt` adapts it without choosing.
     """
 
     candidate: Candidate
     config: Mapping[str, Any]
     plan: AdaptPlan
     run: Run | None
+    words: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

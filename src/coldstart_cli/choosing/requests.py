@@ -57,6 +57,7 @@ def _asked(words: Sequence[str], config_dirs: Sequence[str]) -> tuple[list[Compo
     typed = quoted(words, sweeps=False)
     own = [word for word in typed if word.partition("=")[0].removeprefix("choose.") in keys]
     rest = [word for word in typed if word not in own]
+    as_typed = [word for word, one in zip(words, typed, strict=True) if one not in own]
     for key in ("strategy", "run"):
         if any(word.startswith(f"{key}=") for word in rest):
             instead = "candidates=[...]" if key == "strategy" else "runs=[DIR]"
@@ -72,7 +73,9 @@ def _asked(words: Sequence[str], config_dirs: Sequence[str]) -> tuple[list[Compo
         node, kind = _data(rest, config_dirs)
     for one in [*_named(kind, plan, config_dirs), *_of_runs(plan)]:
         config, values, run = composed(_words(one, rest, node), config_dirs, run=one.run, bundle=None)
-        made.append(Composed(one, config, preparing.plan_of(values), run))
+        again = [*([] if run is None else [f"run={run.path}"]), *_words(one, as_typed, node)]
+        again += [part for folder in config_dirs for part in ("--config-dir", folder)]
+        made.append(Composed(one, config, preparing.plan_of(values), run, tuple(again)))
     return made, plan
 
 

@@ -75,8 +75,16 @@ def run(arguments: Namespace) -> int:
         bundle = requests.adapt(
             arguments.overrides, arguments.config_dir, run=None, bundle=None, told=progress.told
         )
-    print(*map(printable, [*found_again(bundle), *_told(bundle.card, str(bundle.path))]), sep="\n")
+    back = any(word.startswith("version=") for word in arguments.overrides)
+    first = [_current(bundle)] if back else found_again(bundle)
+    print(*map(printable, [*first, *_told(bundle.card, str(bundle.path))]), sep="\n")
     return 0
+
+
+def _current(bundle: Bundle) -> str:
+    """A line where an earlier version was put back: which number it has now."""
+    card = bundle.card
+    return f"{bundle.path}: now version {card.version}, which is {card.said[-1]}; as it was made:"
 
 
 def found_again(bundle: Bundle) -> list[str]:

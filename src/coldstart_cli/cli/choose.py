@@ -125,6 +125,7 @@ def _told(verdict: Verdict, bundle: Bundle) -> list[str]:
         *(f"note: {notice}" for notice in card.said if not notice.startswith(CHOSEN)),
         "Next:",
         f"  coldstart predict {named} input=PATH   (new inputs of the same form)",
+        f"  {shlex.join(['coldstart', 'adapt', *verdict.adapt])}   ({verdict.winner} without choosing)",
     ]
 
 

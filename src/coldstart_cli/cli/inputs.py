@@ -42,4 +42,4 @@ def check_there(path: str, key: str = "input") -> None:
         beside = [str(folder / entry.name) for entry in folder.iterdir()] if folder.is_dir() else []
         close = suggestion(path, beside) if beside else ""
         remedy = close if close.startswith("did") else "name a file or folder of the bundle's layout, or -"
-        raise RequestError(f"{key}: {path} is not there; {remedy}")
+        raise RequestError(f"{key}: {path} is not there; {remedy} (E10)")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from coldstart_cli.cli.parsing import Namespace, Number, Parser, Words, values_of
 from coldstart_cli.config.key import Key
 from coldstart_cli.errors import RequestError
+from coldstart_cli.package import getting
 from coldstart_cli.processes import streams
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _predictor(folder: Path, runtime: str) -> Bundle | OnnxPredictor:
         if lack is None and (found := program.OnnxPredictor.load(folder)) is not None:
             print(f"answered by {found.runtime}, from the bundle's own program", file=sys.stderr)
             return found
-        remedy = f"{lack} is not installed (pip install 'coldstart-cli[hf,onnx]')"
+        remedy = f"{lack} is not installed ({getting('hf,onnx')})"
         if runtime == "onnxruntime":
             raise RequestError(f"runtime: {remedy if lack else 'the card names no program; export it again'}")
         if lack is not None:

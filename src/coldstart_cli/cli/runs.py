@@ -77,7 +77,7 @@ def _keys() -> tuple[Key, ...]:
         Key("outputs", "text", _outputs(), "the folder, or several with commas; a run alone too"),
         *names,
         Key("state", " | ".join(STATES), "NAME", "those that stand so", choices=tuple(STATES)),
-        Key("seed", "whole number", "0", "those of this seed"),
+        Key("seed", "whole number", "N", "those of this seed"),
     )
 
 

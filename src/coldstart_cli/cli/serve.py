@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from coldstart_cli.cli.parsing import Namespace, Parser, Words
 from coldstart_cli.config.key import Key
 from coldstart_cli.errors import RequestError
+from coldstart_cli.package import getting
 from coldstart_cli.processes import streams
 
 
@@ -52,7 +53,7 @@ def run(arguments: Namespace) -> int:
     streams.set_up()
     missing = [name for name in ("starlette", "uvicorn", "python_multipart") if find_spec(name) is None]
     if missing:
-        raise RequestError(f"serve: {missing[0]} is not installed; pip install 'coldstart-cli[serve]' (E50)")
+        raise RequestError(f"serve: {missing[0]} is not installed; {getting('serve')} (E50)")
     from coldstart_cli.config import composition
     from coldstart_cli.config.typed import quoted
     from coldstart_cli.serving.plan import plan_of

@@ -125,9 +125,9 @@ def bundle_folders(paths: Sequence[Path]) -> list[Path]:
 
 def _inside(path: Path) -> list[Path]:
     """The bundles in a folder; none where it has runs, for whose sake a folder of both is named."""
-    if not path.is_dir() or run_directories([path], "compare"):
-        return []
-    return sorted(p for p in path.iterdir() if (p / CARD).is_file())
+    found = sorted(p for p in path.iterdir() if (p / CARD).is_file()) if path.is_dir() else []
+    # Sweeps warn of runs that have gone, which whoever reads the runs will hear then
+    return found if found and not run_directories([path], "compare") else []
 
 
 def compare_bundles(folders: Sequence[Path]) -> BundleComparison:

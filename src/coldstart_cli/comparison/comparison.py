@@ -117,8 +117,34 @@ def _setting(members: Sequence[Contestant], confidence: float, zone: float) -> t
         tasks=tasks,
         sentences=(),
     )
-    notes += [*_caveats(members), *differences(setting.contestants), *_family(shots.values(), confidence)]
+    notes += [
+        *_caveats(members),
+        *_below_zero(setting),
+        *differences(setting.contestants),
+        *_family(shots.values(), confidence),
+    ]
     return replace(setting, sentences=sentences(setting)), notes
+
+
+def _below_zero(setting: Setting) -> list[str]:
+    """Where the interval of an error holds numbers that no error can be.
+
+    It stays symmetric, for what is below 0 may be cut off without changing how often it holds, while a
+    half-width that were cut would make few seeds look sure.
+    """
+    found = [
+        f"{name} at k = {k}"
+        for k, at in setting.shots.items()
+        for name, of in at.results.items()
+        if of.mean is not None and of.half_width is not None and 0 <= of.mean < of.half_width
+    ]
+    if setting.higher_is_better or not found:
+        return []
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return [
+        f"no {setting.headline} is below 0, to which an interval of few seeds or tasks can reach "
+        f"({', '.join(found[:3])}{more}): read it as cut off there; further seeds make it narrower"
+    ]
 
 
 def _family(shots: Iterable[AtK], confidence: float) -> list[str]:

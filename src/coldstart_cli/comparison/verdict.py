@@ -118,6 +118,31 @@ def starred(setting: Setting, at: AtK) -> list[str]:
     return [name for name in at.winners if _gains(setting, at, name)] if len(at.results) > 1 else []
 
 
+def star_means(setting: Setting) -> str:
+    """What the mark of `starred` says of the rows that this setting has.
+
+    Gains are spoken of only where some are known, and several marks in a column only where there are some;
+    empty where no column has two results.
+    """
+    if all(len(at.results) < 2 for at in setting.shots.values()):
+        return ""
+    marked = [(at, starred(setting, at)) for at in setting.shots.values()]
+    if not any(names for _, names in marked):
+        return "none, for no gain over scratch is shown"
+    gains = [
+        at.results[name].gain is not None
+        for at, names in marked
+        for name in names
+        if setting.contestant(name).strategy != REFERENCE
+    ]
+    said = "no other is shown to be better at that k"
+    if any(gains):
+        said += ", and its gain over scratch excludes zero" + ("" if all(gains) else ", where that was run")
+    if any(len(names) > 1 for _, names in marked):
+        said += "; several in a column: the data do not tell which is best"
+    return said
+
+
 def _gains(setting: Setting, at: AtK, name: str) -> bool:
     gain = at.results[name].gain
     if gain is None:  # scratch itself, or nothing to measure a gain against

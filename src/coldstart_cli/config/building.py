@@ -21,6 +21,7 @@ from typing import Any
 
 from coldstart_cli.config.annotations import classes, mismatch, shown, with_article
 from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.package import getting
 from coldstart_cli.renamed import REPLACED
 
 TRUSTED = (
@@ -176,9 +177,7 @@ def _check_installed(target: Callable[..., Any], key: str) -> None:
     absent = [name for name in getattr(target, "packages", ()) if importlib.util.find_spec(name) is None]
     if absent:
         extra = getattr(target, "extra", "")
-        raise RequestError(
-            f"{key}: the package {absent[0]} is not installed; pip install 'coldstart-cli[{extra}]' (E50)"
-        )
+        raise RequestError(f"{key}: the package {absent[0]} is not installed; {getting(extra)} (E50)")
 
 
 def located(target: str, key: str, trusted: tuple[str, ...]) -> Callable[..., Any]:

@@ -15,6 +15,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from coldstart_cli.core.tasks import Support, TaskSource
+from coldstart_cli.package import getting
 
 ModelKind = Literal["any", "language", "captions"]
 """What a strategy asks of the model: features, to say words, or to read captions beside images."""
@@ -113,7 +114,7 @@ class Strategy(nn.Module, ABC):
             return reason
         if self.needs_package is not None and not installed(self.needs_package[0]):
             package, extra = self.needs_package
-            return f"it adapts by {package}, which is not installed; pip install 'coldstart-cli[{extra}]'"
+            return f"it adapts by {package}, which is not installed; {getting(extra)}"
         if self.needs_unlabelled and tasks.shape.n_unlabelled == 0:
             return (
                 "it learns from unlabelled examples of the new task and there are none; give some "

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from coldstart_cli.comparison.budgets import QUANTITIES
 from coldstart_cli.comparison.findings import Comparison, Costs, Setting, Training
-from coldstart_cli.comparison.verdict import starred
+from coldstart_cli.comparison.verdict import star_means, starred
 from coldstart_cli.metrics.budgets import BATCH
 from coldstart_cli.metrics.numbers import (
     UNKNOWN,
@@ -43,10 +43,8 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
         console.print()
         console.print(plain(_title(setting, comparison.confidence)), style="bold", soft_wrap=True)
         console.print(_accuracy(setting))
-        console.print(
-            "[dim]* nothing beats it, and it gains over scratch where that was run; contestants of one rank "
-            "are beaten by equally many[/dim]"
-        )
+        mark = f"* {means}. " if (means := star_means(setting)) else ""
+        console.print(f"[dim]{mark}Contestants of one rank are beaten by equally many[/dim]", soft_wrap=True)
         if others := setting.other_metrics:
             console.print()
             console.print(_others(setting, others))

@@ -117,6 +117,8 @@ def _curves(axes: Axes, setting: Setting) -> None:
     if setting.percent:  # intervals of few seeds reach beyond what a share can be
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, -2), min(high, 102))
+    elif not setting.higher_is_better:  # no error is below 0
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], 0))
     axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, borderaxespad=0)
 
 
@@ -160,6 +162,8 @@ def _rows(axes: Axes, setting: Setting) -> None:
     names = [_name(setting.contestant(name)) for name, _ in reversed(known)]
     axes.set_yticks(range(len(known)), names, fontsize=8)
     axes.set_ylim(-0.7, len(known) - 0.3)
+    if not setting.higher_is_better:  # no error is below 0
+        axes.set_xlim(left=max(axes.get_xlim()[0], 0))
     if chance := _chance(axes, setting, upright=True):
         axes.legend(handles=chance, loc="lower right", fontsize=8)
     axes.set_xlabel(f"{_metric(setting)} at k = {k}")

@@ -11,26 +11,33 @@ import re
 from collections.abc import Callable
 
 from coldstart_cli.comparison.findings import Comparison, ContestantFacts, Setting
-from coldstart_cli.comparison.verdict import starred
+from coldstart_cli.comparison.verdict import star_means, starred
 from coldstart_cli.metrics.numbers import UNKNOWN, percent
 from coldstart_cli.reports.comparison_table import numbers_of
 from coldstart_cli.safe_text import printable
 
 Writer = Callable[[str], str]
 Rows = list[list[str]]
+LAST_LATIN = 0x17F
+"""The last letter of Unicode's Latin Extended-A, which pdflatex has without further packages."""
 
 _OF_LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#",
     "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"$\pm$", "−": r"$-$",
+    "|": r"\textbar{}", '"': r"\char34{}", "'": r"\textquotesingle{}", "`": r"\textasciigrave{}",
+    "[": "{[}", "*": "{*}",  # which the end of the row above would take for its own
+    "±": r"$\pm$", "−": r"$-$", "…": r"\ldots{}",
 }  # fmt: skip
 
 
 def latex(comparison: Comparison) -> str:
     """A table environment for each setting; needs the package booktabs."""
     tables = (_latex(setting, comparison.confidence, i) for i, setting in enumerate(_shown(comparison)))
-    return "% \\usepackage{booktabs}\n" + "\n".join(tables)
+    text = "\n".join(tables)
+    beyond = "% letters beyond Latin: xelatex or lualatex, with a font that has them\n"
+    needs_font = any(ord(letter) > LAST_LATIN for letter in text)
+    return "% \\usepackage{booktabs}\n" + (beyond if needs_font else "") + text
 
 
 def markdown(comparison: Comparison) -> str:
@@ -108,13 +115,12 @@ def caption(setting: Setting, confidence: float) -> str:
 
 
 def _of_bold(setting: Setting, confidence: float) -> str:
-    if len(setting.contestants) < 2:
+    if not (means := star_means(setting)):
         return ""
     zone = numbers_of(setting).zone(*(at.zone for at in setting.shots.values()))
     return (
-        " Bold: no other contestant is better at that k, and the gain over scratch, where that was run, "
-        "excludes zero (paired tests, Holm over all pairs at one k, family-wise error "
-        f"{percent(1 - confidence)} %, zone of equivalence {zone})."
+        f" Bold: {means} (paired tests, Holm over all pairs at one k, "
+        f"family-wise error {percent(1 - confidence)} %, zone of equivalence {zone})."
     )
 
 
@@ -143,7 +149,9 @@ def _dagger(setting: Setting, mark: str) -> str:
 
 def escaped_latex(text: str) -> str:
     """Text as LaTeX shows it."""
-    return "".join(_OF_LATEX.get(letter, letter) for letter in printable(text))
+    # Two hyphens or commas would be joined to a dash, or to a quotation mark
+    shown = "".join(_OF_LATEX.get(letter, letter) for letter in printable(text))
+    return re.sub(r"([-,])(?=\1)", r"\1{}", shown)
 
 
 def escaped_markdown(text: str) -> str:

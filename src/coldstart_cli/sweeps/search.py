@@ -33,6 +33,7 @@ from coldstart_cli.experiment import running
 from coldstart_cli.experiment.assembly import assemble
 from coldstart_cli.files.locks import held
 from coldstart_cli.files.regular import regular
+from coldstart_cli.package import getting
 from coldstart_cli.processes.signals import StopOnSignal
 from coldstart_cli.runs.run import (
     DETERMINING,
@@ -367,8 +368,6 @@ def _optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise RequestError(
-            "tune: the package optuna is not installed; pip install 'coldstart-cli[tune]' (E50)"
-        ) from error
+        raise RequestError(f"tune: the package optuna is not installed; {getting('tune')} (E50)") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

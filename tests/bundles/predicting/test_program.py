@@ -164,7 +164,10 @@ def test_without_the_runtime_torch_answers_and_says_what_is_missing(
     monkeypatch.setattr(program, "NEEDED", ("no_such_runtime",))
     code, out, err = call(capsys, "predict", "bundle=b", "input=new.txt")
     assert code == 0 and out.count("\n") == len(TEXTS)
-    assert "answered by torch: no_such_runtime is not installed (pip install 'coldstart-cli[hf,onnx]')" in err
+    assert (
+        "answered by torch: no_such_runtime is not installed (pip install -e '.[hf,onnx]' in the clone)"
+        in err
+    )
     code, _, err = call(capsys, "predict", "bundle=b", "input=new.txt", "runtime=onnxruntime")
     assert code == 2 and err.startswith("runtime: no_such_runtime is not installed")
 

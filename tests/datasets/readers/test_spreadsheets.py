@@ -169,7 +169,7 @@ def test_without_its_package_the_refusal_says_how_to_install_it(
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     (tmp_path / "d.xlsx").write_bytes(b"PK")
     with pytest.raises(
-        RequestError, match=r"is a workbook, which is not read without openpyxl; pip install 'cold"
+        RequestError, match=r"is a workbook, which is not read without openpyxl; pip install -e '.\[spread"
     ):
         read(tmp_path / "d.xlsx")
 

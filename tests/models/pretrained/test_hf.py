@@ -131,7 +131,7 @@ def test_transformers_that_is_not_installed_is_named_with_the_extra(monkeypatch:
 
     monkeypatch.setattr(builtins, "__import__", without)
     monkeypatch.delitem(sys.modules, "transformers", raising=False)
-    with pytest.raises(RequestError, match=r"^model: .*; run pip install 'coldstart-cli\[hf\]' \(E50\)$"):
+    with pytest.raises(RequestError, match=r"^model: .*; pip install -e '.\[hf\]' in the clone \(E50\)$"):
         imported()
 
 

@@ -28,6 +28,7 @@ from coldstart_cli.models.pretrained.features import FrozenFeatures, Pretrained
 from coldstart_cli.models.pretrained.hf import folder_of, network_of
 from coldstart_cli.models.pretrained.text import Tokens
 from coldstart_cli.models.updates.peft_folder import peft_answers, peft_folder
+from coldstart_cli.package import getting
 from coldstart_cli.strategies.building_blocks.answers import Answers, HeadAnswers
 from coldstart_cli.strategies.building_blocks.in_context import InContextPredictor
 
@@ -314,7 +315,7 @@ def _onnx(flat: _Flat, path: Path, probe: Inputs, facts: str) -> Program:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise RequestError(
-            "format: onnx needs packages that are not installed; pip install 'coldstart-cli[onnx]' (E50)"
+            f"format: onnx needs packages that are not installed; {getting('onnx')} (E50)"
         ) from error
     logging.getLogger("torch.onnx").setLevel(
         logging.ERROR

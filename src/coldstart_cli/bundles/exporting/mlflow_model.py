@@ -16,6 +16,7 @@ from coldstart_cli import __version__
 from coldstart_cli.bundles.bundle import Bundle
 from coldstart_cli.bundles.predicting.predicting import flat, further, rows
 from coldstart_cli.errors import JobError, RequestError
+from coldstart_cli.package import getting
 
 OPTIONS = {"threshold": None, "top_k": 1, "probabilities": False}
 """Parameters of a call, as of `coldstart predict`."""
@@ -39,7 +40,7 @@ def export_mlflow(bundle: Bundle, folder: Path, raw: Any) -> int:
         import mlflow.pyfunc
     except ImportError as error:
         raise RequestError(
-            "format: mlflow is not installed; pip install 'coldstart-cli[mlflow]' pandas (E50)"
+            f"format: mlflow is not installed; {getting('mlflow')}, and pip install pandas (E50)"
         ) from error
     if folder.exists():
         raise RequestError(f"file: {folder} is already there; name a new folder")

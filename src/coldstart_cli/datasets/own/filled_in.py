@@ -20,7 +20,7 @@ def further(labelled: Sequence[str]) -> list[Path]:
     found = [Path(name).expanduser() for name in labelled]
     for path in found:
         if not path.is_file():
-            raise RequestError(f"dataset.labelled: {path} is not there; name a table of labels")
+            raise RequestError(f"dataset.labelled: {path} is not there; name a table of labels (E10)")
         check_is_table(path, "dataset.labelled")
     return found
 

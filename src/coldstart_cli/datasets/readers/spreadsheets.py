@@ -20,6 +20,7 @@ from coldstart_cli.datasets.readers.delimited import Row, Table, TableFormat
 from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.datasets.readers.zips import HIGHEST_RATIO, opened
 from coldstart_cli.errors import RequestError, suggestion
+from coldstart_cli.package import getting
 
 LARGEST_SHEETS = 1 << 30
 """Unpacked bytes of all sheets, which are read a row at a time."""
@@ -53,8 +54,8 @@ def spreadsheet(path: Path, form: TableFormat, problems: Problems) -> Iterator[R
         import openpyxl  # type: ignore[import-untyped,import-not-found,unused-ignore]
     except ImportError as error:
         raise RequestError(
-            f"{path}: is a workbook, which is not read without openpyxl; pip install "
-            "'coldstart-cli[spreadsheet]', or save its sheet as CSV (UTF-8) (E50)"
+            f"{path}: is a workbook, which is not read without openpyxl; "
+            f"{getting('spreadsheet')}, or save its sheet as CSV (UTF-8) (E50)"
         ) from error
     try:
         has_formulas = _measured(path)

@@ -19,6 +19,7 @@ from coldstart_cli.datasets.readers.problems import Problems
 from coldstart_cli.datasets.readers.spreadsheets import spreadsheet
 from coldstart_cli.errors import RequestError, suggestion
 from coldstart_cli.files.regular import regular
+from coldstart_cli.package import getting
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".xlsx")
 _KINDS = "CSV, TSV, JSONL, JSON, Parquet or XLSX"
@@ -234,9 +235,7 @@ def _parquet(path: Path) -> Iterator[Row]:
         import pyarrow as arrow  # type: ignore[import-untyped,import-not-found,unused-ignore]
         from pyarrow import parquet
     except ImportError as error:
-        raise RequestError(
-            f"{path}: Parquet needs pyarrow; pip install 'coldstart-cli[parquet]' (E50)"
-        ) from error
+        raise RequestError(f"{path}: Parquet needs pyarrow; {getting('parquet')} (E50)") from error
     number = 1
     try:
         with parquet.ParquetFile(path) as file:

@@ -22,6 +22,7 @@ from coldstart_cli.files.caching import cache_folder
 from coldstart_cli.files.durable import PARTIAL, sync
 from coldstart_cli.files.locks import locked
 from coldstart_cli.files.regular import opened
+from coldstart_cli.package import getting
 
 SUFFIX = ".gguf"
 _MAGIC = b"GGUF"
@@ -51,7 +52,7 @@ def _converted(file: Path) -> Path:
 
     hf.imported()
     if importlib.util.find_spec("gguf") is None:
-        raise RequestError("model.path: gguf is not installed; run pip install 'coldstart-cli[hf]' (E50)")
+        raise RequestError(f"model.path: gguf is not installed; {getting('hf')} (E50)")
     try:
         with opened(file) as stream:
             is_gguf = stream.read(len(_MAGIC)) == _MAGIC

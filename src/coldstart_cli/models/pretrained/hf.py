@@ -25,6 +25,7 @@ from coldstart_cli.errors import RequestError
 from coldstart_cli.files.regular import check_no_loop, opened
 from coldstart_cli.files.untrusted import LARGEST_JSON
 from coldstart_cli.models.pretrained import gguf
+from coldstart_cli.package import getting
 
 PACKAGE = "package:"
 """`package:NAME/FOLDER` is a folder inside an installed Python package, which is not imported."""
@@ -228,9 +229,7 @@ def imported() -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise RequestError(
-            "model: transformers is not installed; run pip install 'coldstart-cli[hf]' (E50)"
-        ) from error
+        raise RequestError(f"model: transformers is not installed; {getting('hf')} (E50)") from error
     logging: Any = transformers.utils.logging
     logging.set_verbosity_error()
     logging.disable_progress_bar()

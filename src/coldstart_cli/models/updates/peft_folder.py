@@ -14,6 +14,7 @@ from coldstart_cli.models.language.causal_lm import CausalLM
 from coldstart_cli.models.network import Network
 from coldstart_cli.models.pretrained.features import Pretrained
 from coldstart_cli.models.updates.scaled_layers import ScaledLinear
+from coldstart_cli.package import getting
 
 _A, _B = ".weight.lora_A", ".weight.lora_B"
 
@@ -100,9 +101,7 @@ def _safetensors() -> Callable[..., bytes]:
     try:
         from safetensors.torch import save
     except ImportError as error:
-        raise RequestError(
-            "peft: safetensors is not installed; run pip install 'coldstart-cli[hf]' (E50)"
-        ) from error
+        raise RequestError(f"peft: safetensors is not installed; {getting('hf')} (E50)") from error
     return save
 
 

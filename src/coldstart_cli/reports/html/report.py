@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coldstart_cli.comparison.findings import AtK, Comparison, Setting
+from coldstart_cli.comparison.verdict import star_means
 from coldstart_cli.files.outputs import check_output, write_output
 from coldstart_cli.metrics.numbers import percent
 from coldstart_cli.reports.comparison_table import numbers_of
@@ -27,6 +28,7 @@ class Section:
     Attributes:
         name: a title that tells the setting from all others.
         shot: what k counts.
+        best: what its mark means.
         zone: of equivalence, in words.
         hardware: in words.
     """
@@ -42,6 +44,7 @@ class Section:
     metric: str
     higher: bool
     shot: str
+    best: str
     zone: str
     results: Table
     curves: Table
@@ -129,6 +132,7 @@ def _section(index: int, name: str, settings: Sequence[Setting]) -> Section:
         metric=metric.upper() if len(metric) <= 4 else metric[:1].upper() + metric[1:],
         higher=setting.higher_is_better,
         shot="labelled examples of each class" if setting.n_way else "labelled examples",
+        best=star_means(setting),
         zone=numbers_of(setting).zone(*(at.zone for at in setting.shots.values())),
         results=tables.results(setting),
         curves=tables.curves(setting),

@@ -66,6 +66,7 @@ function metricScale(setting, intervals, range) {
   low -= pad;
   high += pad;
   if (setting.percent) [low, high] = [Math.max(0, low), Math.min(1, high)];
+  else if (!setting.higher && least >= 0) low = Math.max(0, low); // no error is below 0, though its interval may be
   return linear([low, high], range);
 }
 
