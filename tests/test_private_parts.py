@@ -51,6 +51,11 @@ PRIVATE = [
         "the first recording fails with an AttributeError",
     ),
     Private(
+        "tracing/compiled.py", "torch._inductor.standalone_compile", TORCH,
+        "torch.compile traces Python anew and checks guards at every call; a recording needs neither",
+        "hardware.compile=true is refused in one line, as where the compiler fails",
+    ),
+    Private(
         "training/eager.py", "__dynamo_disable", TORCH,
         "torch's optimizers otherwise import its compiler (1.2 s) on the first step, to switch it off",
         "is never read: the compiler is imported, and all numbers stay",
