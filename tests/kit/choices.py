@@ -34,6 +34,7 @@ def verdict() -> Verdict:
         rows=(row("b", "winner", 0.8), row("a", "tied", 0.82), row("c", "behind", 0.5)),
         left_out={"d": "it is too slow"}, labels=20, classes=2, winner="b", favourite="b",
         favoured="two classes", by="rule", p=None, luck=0.0, folds=8, repeats=2, more=more(), seconds=12.0,
+        time_minutes=10.0,
     )  # fmt: skip
 
 
