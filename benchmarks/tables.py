@@ -1,6 +1,7 @@
 """`coldstart choose` on five labels a class of scikit-learn's tables, beside each of its candidates.
 
     python -m benchmarks.tables --draws 4                  the table of docs/choosing.md
+    python -m benchmarks.tables --paired --draws 100       ours against scikit-learn's, in docs/results.md
 
 A draw is a file of labelled rows, as a person would give it; what is printed is the accuracy on all other
 rows of the winner's bundle, of the bundle of each candidate, and of scikit-learn's own standardised logistic
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn import datasets
 from sklearn.linear_model import LogisticRegression
@@ -25,6 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from coldstart_cli import Bundle, adapt, choose
+from coldstart_cli.strategies.building_blocks.logistic_regression import logistic_regression
 
 SETS = {
     "wine": datasets.load_wine,
@@ -47,6 +50,51 @@ def drawn(y: NDArray[np.int64], k: int, seed: int) -> NDArray[np.int64]:
 def share(bundle: Bundle, x: NDArray[np.float32], y: NDArray[np.int64]) -> float:
     said = np.array([int(str(label).removeprefix("c")) for label in bundle.predict(x).labels])
     return float((said == y).mean())
+
+
+def settings(
+    x: NDArray[np.float32], y: NDArray[np.int64], seen: NDArray[np.int64], rest: NDArray[np.int64]
+) -> dict[str, float]:
+    """Accuracy in % on the rest of our logistic regression and of scikit-learn's, on one draw."""
+    scaler = StandardScaler().fit(x[seen])
+    a, b = (torch.from_numpy(scaler.transform(x[rows])) for rows in (seen, rest))
+    weight, bias = logistic_regression(a, torch.from_numpy(y[seen]), len(np.unique(y)), 1.0)
+    said = (b @ weight.T + bias).argmax(-1).numpy()
+    found = {"ours": 100 * float((said == y[rest]).mean())}
+    for C in (1.0, 0.1, 0.5, 2.0, 10.0):
+        model = LogisticRegression(C=C, max_iter=2000).fit(a.numpy(), y[seen])
+        found[f"C = {C:g}"] = 100 * model.score(b.numpy(), y[rest])
+    whole = StandardScaler().fit(x)
+    model = LogisticRegression(max_iter=2000).fit(whole.transform(x[seen]), y[seen])
+    found["scaled by all rows"] = 100 * model.score(whole.transform(x[rest]), y[rest])
+    return found
+
+
+def paired(arguments: Mapping[str, Any]) -> None:
+    """A row for each table: means over draws, and differences from scikit-learn at C = 1 with their 95 %."""
+    warnings.simplefilter("ignore")
+    digits = datasets.load_digits(return_X_y=True)
+    tables = {name: load(return_X_y=True) for name, load in SETS.items()}
+    tables["iris"] = datasets.load_iris(return_X_y=True)
+    for pair in ((3, 8), (1, 7), (4, 9)):
+        rows = np.isin(digits[1], pair)
+        tables[f"digits {pair[0]}, {pair[1]}"] = (digits[0][rows], (digits[1][rows] == pair[1]).astype(int))
+    for name, (x, y) in tables.items():
+        draws = [drawn(y, arguments["k"], draw) for draw in range(arguments["draws"])]
+        found = [
+            settings(x.astype(np.float32), y, seen, np.setdiff1d(np.arange(len(y)), seen)) for seen in draws
+        ]
+        theirs = np.array([one["C = 1"] for one in found])
+        cells = [f"{theirs.mean():.1f} ± {1.96 * theirs.std(ddof=1) / len(theirs) ** 0.5:.1f}"]
+        for key in found[0]:
+            if key != "C = 1":
+                gains = np.array([one[key] for one in found]) - theirs
+                half = 1.96 * gains.std(ddof=1) / len(gains) ** 0.5
+                cells.append(f"{gains.mean():+.1f} ± {half:.1f}")
+        if name == next(iter(tables)):
+            heads = ["data", "scikit-learn, C = 1, %", *(key for key in found[0] if key != "C = 1")]
+            print(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}", flush=True)
+        print(f"| {' | '.join([name, *cells])} |", flush=True)
 
 
 def main(arguments: Mapping[str, Any]) -> None:
@@ -88,4 +136,6 @@ if __name__ == "__main__":
     parser.add_argument("--draws", type=int, default=4)
     parser.add_argument("--k", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=5)
-    main(vars(parser.parse_args()))
+    parser.add_argument("--paired", action="store_true", help="logistic regression alone, ours and theirs")
+    asked = vars(parser.parse_args())
+    (paired if asked["paired"] else main)(asked)

@@ -31,6 +31,12 @@ def test_ties_and_luck_are_said_where_there_are_any() -> None:
     assert "the winner's mse has 0.3 for" in (wording.luck(replace(ours, metric="mse", luck=0.3)) or "")
 
 
+def test_more_time_than_allowed_is_said() -> None:
+    assert wording.overtime(verdict()) is None
+    late = wording.overtime(replace(verdict(), seconds=61.0, time_minutes=0.5)) or ""
+    assert late.startswith("it took 1.0 minutes, time_minutes=0.5 allowed less: what few steps foretell")
+
+
 def test_a_table_has_a_cell_for_each_column_and_none_for_what_nobody_has() -> None:
     head, rows = wording.table(verdict())
     assert [len(cells) for cells in rows] == [len(head)] * 3

@@ -86,6 +86,10 @@ def test_a_bundle_is_evaluated_in_a_terminal(cli: Cli, tmp_path: Path) -> None:
     assert "1 row has a label that the bundle does not know (new 1)" in out
     assert Path("m.csv").read_text() == "label,x,y\nx,1,1\ny,0,1\n"
     assert Path("w, 1.csv").read_text().splitlines()[1].startswith("t.csv row 4,x,y,")
+    code, out, err = cli("evaluate", "bundle=my b", "input=t.csv", "wrong=w2.csv", "--html", "a b.html")
+    page = Path("a b.html").read_text()
+    assert code == 0 and err == "report: a b.html\n" and out.startswith("my b on t.csv: 3 rows")
+    assert "Accuracy 66.7 %" in page and "input=t.csv --html &#39;a b.html&#39;" in page
     code, out, _ = cli("evaluate", "bundle=my b", "input=t.csv", "--json", "precision=0.9")
     assert json.loads(out)["classes"]["guarantee"] == {"precision": 0.9, "sure": 0.95, "found": None}
     for words, said in (
@@ -94,8 +98,10 @@ def test_a_bundle_is_evaluated_in_a_terminal(cli: Cli, tmp_path: Path) -> None:
         (["input=-"], "input: labels are read from files"),
         (["input=nothing.csv"], "input: nothing.csv is not there"),
         (["input=t.csv", "precision=95"], "precision: 95 is not between"),
+        (["input=t.csv", "--html", "no/where.html"], "--html: "),
         (["input=t.csv", "k_shots=1"], "k_shots=1: evaluate has no such key"),
     ):
         code, _, err = cli("evaluate", "bundle=my b", *words)
         assert code == 2 and err.startswith(said) and err.count("\n") == 1
     assert cli("evaluate", "run=outputs/x", "--json")[2].startswith("--json: is of bundles")
+    assert cli("evaluate", "run=outputs/x", "--html", "x.html")[2].startswith("--html: is of bundles")

@@ -4,68 +4,9 @@ from __future__ import annotations
 
 import io
 
-from coldstart_cli.bundles.evaluating.evaluation import (
-    Believed,
-    ClassScore,
-    Confusion,
-    Doubt,
-    Estimate,
-    Evaluation,
-    Guarantee,
-    OfClasses,
-)
+from coldstart_cli.bundles.evaluating.evaluation import Guarantee
 from coldstart_cli.cli.evaluation_lines import lines, write_doubts, write_matrix
-from coldstart_cli.metrics.fresh import Answered
-
-WHOLE = Answered(threshold=0.5, share=1.0, answered=4, precision=0.75, low=0.2, high=0.99)
-
-
-def found(n_classes: int, guarantee: Guarantee | None = None) -> Evaluation:
-    names = [f"c{i}" for i in range(n_classes)]
-    share, believed = (
-        Estimate(value=0.75, low=0.2, high=0.99),
-        Believed(temperature=2.0, ece=0.1, nll=0.5, brier=0.3),
-    )
-    classes = OfClasses(
-        accuracy=share,
-        balanced_accuracy=share,
-        macro_f1=share,
-        majority=0.5,
-        classes=[
-            ClassScore(label=name, rows=2, answers=1, recall=0.5, precision=None, f1=0.4) for name in names
-        ],
-        confusion=[
-            Confusion(label="c0", answer="c0", rows=3),
-            Confusion(label="c1", answer="c0", rows=1),
-        ],
-        calibrated=believed,
-        before=believed,
-        coverage=[WHOLE],
-        at_threshold=WHOLE,
-        doubts=[
-            Doubt(
-                place="t.csv row 2",
-                label="c1",
-                answer="c0",
-                probability=0.9,
-                probability_of_label=0.1,
-                label_looks_wrong=True,
-                columns={"text": "-1\x1b[31m", "label": "c1"},
-            )
-        ],
-        unknown=None,
-        guarantee=guarantee,
-    )
-    return Evaluation(
-        bundle="my b",
-        input="t.csv",
-        rows=4,
-        different=3,
-        origins=2,
-        classes=classes,
-        reals=None,
-        said=("note this",),
-    )
+from tests.kit.evaluations import WHOLE, found
 
 
 def test_a_page_says_what_was_counted_and_a_small_matrix_whole() -> None:

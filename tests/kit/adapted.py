@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from coldstart_cli.bundles.adapting import adapting
@@ -38,3 +40,18 @@ def adapt(capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, str, str
     data = ("dataset=arrays", "dataset.root=points.npz", "bundle=b", "overwrite=true", "untrained=true")
     words = {word.partition("=")[0]: word for word in (*SMALL, "strategy=logistic", *data, *more)}
     return call(capsys, "adapt", *words.values())
+
+
+HARDWARE = ("hardware=cpu", "hardware.threads=1", "experiment=smoke")
+
+
+def adapt_texts(
+    capsys: pytest.CaptureFixture[str], path: Path, *words: str, labels: tuple[str, str] = ("a", "b")
+) -> None:
+    """The bundle b of eight texts of the words of `tiny_bert`, written into the working folder."""
+    rows = [f'w{i} w{i + 1} w{i + 20},"{labels[i % 2]}"' for i in range(8)]
+    Path("texts.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    short = (f"model.path={path}", "model.preprocess.max_length=16")
+    data = (*short, "dataset=text", "dataset.root=texts.csv", "bundle=b", *HARDWARE)
+    code, _, err = call(capsys, "adapt", *words, *data, "untrained=true")
+    assert code == 0, err

@@ -35,6 +35,7 @@ def verdict() -> Verdict:
         left_out={"d": "it is too slow"}, labels=20, classes=2, winner="b", adapt=("strategy=b",),
         favourite="b",
         favoured="two classes", by="rule", p=None, luck=0.0, folds=8, repeats=2, more=more(), seconds=12.0,
+        time_minutes=10.0,
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ def report_of(verdict: Verdict, bundle: Bundle, words: Sequence[str]) -> HeldOut
         words: that the command was given.
     """
     card, more = bundle.card, _more(verdict)
+    late = wording.overtime(verdict)
     n = f"{verdict.labels} labels" + (f" of {verdict.classes} classes" if verdict.classes else "")
     sentences = [wording.reason(verdict), wording.ties(verdict), wording.luck(verdict)]
     sentences += [] if verdict.more is None else [wording.more_labels(verdict.more, verdict)]
@@ -33,7 +34,7 @@ def report_of(verdict: Verdict, bundle: Bundle, words: Sequence[str]) -> HeldOut
         kind="choice",
         title=Path(card.data.root or str(bundle.path)).name,
         sentences=[sentence for sentence in sentences if sentence is not None],
-        notes=[said for said in card.said if not said.startswith(CHOSEN)],
+        notes=[said for said in card.said if not said.startswith(CHOSEN)] + ([late] if late else []),
         left_out=list(verdict.left_out.items()),
         of_which="candidate",
         facts=(

@@ -65,6 +65,7 @@ class Verdict:
         winner: its name.
         adapt: words by which `coldstart adapt` makes the winner without choosing.
         seconds: of all.
+        time_minutes: that were allowed.
         rows: the winner first, then by the metric.
         left_out: name -> why it was not judged.
         labels, classes: of the task.
@@ -92,6 +93,7 @@ class Verdict:
     repeats: int
     more: MoreLabels | None
     seconds: float
+    time_minutes: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def outlook(candidates: Sequence[Composed], asked: ChoosePlan) -> Outlook:
     """
     started = time.perf_counter()
     entrants, left_out = entered(candidates, asked)
-    deal, left, slow = dealt(entrants, 60 * asked.time_minutes - (time.perf_counter() - started))
+    deal, left, slow = dealt(entrants, 60 * asked.time_minutes, time.perf_counter() - started)
     costs = {e.name: e.cost(deal.n_folds, deal.n_repeats) for e in left}
     notices = kept_there(entrants[0].ready.earlier, entrants[0].composed.plan)
     return Outlook(costs, max(entrants, key=lambda e: e.seconds).core, {**left_out, **slow}, deal, notices)
@@ -141,7 +143,7 @@ def chosen(
         return 60 * asked.time_minutes - (time.perf_counter() - started)
 
     entrants, left_out = entered(candidates, asked)
-    deal, entrants, slow = dealt(entrants, time_left())
+    deal, entrants, slow = dealt(entrants, 60 * asked.time_minutes, time.perf_counter() - started)
     judges = judged(entrants, deal, folder, told)
     place, favoured = favourite(judges, _frozen_share(judges, deal, folder, time_left(), told))
     choice = _choice(judges, place, asked.alpha)
@@ -170,6 +172,7 @@ def chosen(
         repeats=deal.n_repeats if winner.answers is None else winner.answers.n_repeats,
         more=more,
         seconds=time.perf_counter() - started,
+        time_minutes=asked.time_minutes,
     ), bundle
 
 

@@ -26,6 +26,8 @@ from coldstart_cli.training.inner_loop import canonical_order
 
 FEWER = ((8, 1), (5, 1), (4, 1), (3, 1), (2, 1))
 """Folds and repeats that take less time, the best first."""
+LEAST = 0.1
+"""Share of the time that judging has, whatever building and timing the candidates took: most take none."""
 FORMAT = 1
 """Of the files in which answers are kept."""
 
@@ -46,12 +48,19 @@ class Judged:
     answers: Answers | None
 
 
-def dealt(entrants: Sequence[Entrant], seconds: float) -> tuple[Deal, list[Entrant], dict[str, str]]:
+def dealt(
+    entrants: Sequence[Entrant], allowed: float, spent: float
+) -> tuple[Deal, list[Entrant], dict[str, str]]:
     """The most folds for which the time suffices, those who take part, and why others do not.
 
     All are judged in the same folds, or their answers could not be compared example by example. Where the
     time does not suffice for the fewest folds, the slowest is left out.
+
+    Args:
+        allowed: seconds for all.
+        spent: seconds of them that entering took, which the same command takes again.
     """
+    seconds = max(allowed - spent, LEAST * allowed)
     plan = entrants[0].composed.plan
     whole = Deal(plan.folds_to_estimate, plan.repeats_to_estimate)
     options = [whole, *(Deal(*fewer) for fewer in FEWER if fewer[0] <= whole.n_folds)]
@@ -68,8 +77,8 @@ def dealt(entrants: Sequence[Entrant], seconds: float) -> tuple[Deal, list[Entra
         minutes = (slowest.cost(2, 1) + slowest.seconds) / 60
         left_out[slowest.name] = (
             f"two folds would take about {minutes:.1f} minutes with {100 * slowest.core:.0f} % of a core, as "
-            f"now, and {max(0.0, seconds) / 60:.1f} are left; "
-            f"give time_minutes={max(1, round(2 * minutes + 1))}"
+            f"now, and {seconds / 60:.1f} are left; "
+            f"give time_minutes={round(spent / 60 + 2 * minutes + 1)}"
         )
 
 

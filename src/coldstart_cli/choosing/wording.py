@@ -41,6 +41,17 @@ def luck(verdict: Verdict) -> str | None:
     return f"the winner's {verdict.metric} has {significant(verdict.luck)} for having been chosen by it"
 
 
+def overtime(verdict: Verdict) -> str | None:
+    """That more time was taken than allowed, and why; None where it was not."""
+    minutes = verdict.seconds / 60
+    if minutes <= verdict.time_minutes:
+        return None
+    return (
+        f"it took {minutes:.1f} minutes, time_minutes={verdict.time_minutes:g} allowed less: what few steps "
+        "foretell takes longer where other programs leave this one less of a core"
+    )
+
+
 def table(verdict: Verdict) -> tuple[list[str], list[list[str]]]:
     """The leaderboard: the names of its columns, and a row for each candidate."""
     numbers = Numbers.of(verdict.metric == "accuracy", [])

@@ -123,6 +123,7 @@ def _told(verdict: Verdict, bundle: Bundle) -> list[str]:
         f"{duration(verdict.seconds)} s in all",
         *(found_again(bundle) or since),
         *(f"note: {notice}" for notice in card.said if not notice.startswith(CHOSEN)),
+        *(f"note: {late}" for late in filter(None, [wording.overtime(verdict)])),
         "Next:",
         f"  coldstart predict {named} input=PATH   (new inputs of the same form)",
         f"  {shlex.join(['coldstart', 'adapt', *verdict.adapt])}   ({verdict.winner} without choosing)",

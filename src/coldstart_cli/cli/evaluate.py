@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coldstart_cli.cli.parsing import Namespace, Number, Parser, Words, values_of
+from coldstart_cli.cli.parsing import Namespace, Number, Parser, Words, a_file, values_of
 from coldstart_cli.config.key import EVALUATED, RUN, Key
 from coldstart_cli.errors import RequestError
+from coldstart_cli.files.outputs import check_output, write_output
 from coldstart_cli.processes import streams
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ def add(program: Parser) -> None:
         "the run's others. Of a bundle: whether it is right, where not, and which labels look wrong.",
         examples=(
             "coldstart evaluate bundle=intents input=labelled.csv precision=0.95 wrong=wrong.csv",
+            "coldstart evaluate bundle=intents input=labelled.csv --html report.html",
             "coldstart evaluate run=outputs/RUN 'evaluation.k_shots=[1,2,5,10]'",
             "coldstart evaluate run=outputs/RUN dataset=omniglot evaluation.n_way=20 hardware=cuda",
         ),
@@ -34,6 +38,7 @@ def add(program: Parser) -> None:
     parser.key_values(Words(own=_keys, roots=EVALUATED))
     parser.flag("-q", "--quiet", action="store_true", help="print the run directory alone")
     parser.flag("--json", action="store_true", help="of a bundle: print everything as a JSON object")
+    parser.flag("--html", metavar="FILE", type=a_file, help="of a bundle: write a report there")
     parser.config_dir()
 
 
@@ -79,6 +84,8 @@ def run(arguments: Namespace) -> int:
         return _run_bundle(arguments)
     if arguments.json:
         raise RequestError("--json: is of bundles (bundle=DIR); a run's results lie in its summary.json")
+    if arguments.html is not None:
+        raise RequestError("--html: is of bundles (bundle=DIR); of a run: coldstart compare DIR --html FILE")
     chosen = [word for word in arguments.overrides if word.startswith("run=")]
     if len(chosen) != 1 or chosen == ["run="]:
         raise RequestError("run: name one finished run, or a bundle; coldstart evaluate run=outputs/RUN")
@@ -104,6 +111,8 @@ def _run_bundle(arguments: Namespace) -> int:
             raise RequestError(f"{name}: {file} is already there; name a new file")
         if file.suffix.lower() != ".csv":
             raise RequestError(f"{name}: {file} will hold CSV; name it .csv")
+    if arguments.html is not None:
+        check_output(Path(arguments.html), "--html")  # before anything is answered
     streams.set_up()
     from coldstart_cli.bundles.bundle import Bundle
     from coldstart_cli.bundles.predicting.input_form import with_form
@@ -125,6 +134,8 @@ def _run_bundle(arguments: Namespace) -> int:
             values["input"], label_column=values.get("label_column"), precision=precision, on_bad=on_bad
         )
     _write(found, files)
+    if arguments.html is not None:
+        _write_page(found, arguments)
     if arguments.json:
         print(json.dumps(found.as_json(), indent=2, allow_nan=False, default=str))
     else:
@@ -144,3 +155,15 @@ def _write(found: Evaluation, files: Mapping[str, Path]) -> None:
     if "wrong" in files:
         with text_file(files["wrong"]) as out:
             write_doubts(found.classes.doubts, out)
+
+
+def _write_page(found: Evaluation, arguments: Namespace) -> None:
+    from coldstart_cli.bundles.evaluating.evaluation_report import report_of
+    from coldstart_cli.reports.html import evaluated
+
+    # Files that it has written would be there already.
+    words = [word for word in arguments.overrides if not word.startswith(("output=", "wrong="))]
+    command = shlex.join(["coldstart", "evaluate", *words, "--html", arguments.html])
+    page = evaluated.render(report_of(found, command))
+    write_output(Path(arguments.html), page.encode(), "--html")
+    print(f"report: {arguments.html}", file=sys.stderr)

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import csv
-import shlex
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
-from coldstart_cli.bundles.evaluating.evaluation import (
-    Believed,
-    ClassScore,
-    Doubt,
-    Estimate,
-    Evaluation,
-    Guarantee,
-    OfClasses,
-    OfReals,
-    Unknown,
-)
+from coldstart_cli.bundles.evaluating import wording
+from coldstart_cli.bundles.evaluating.evaluation import ClassScore, Doubt, Evaluation, OfClasses
 from coldstart_cli.metrics.fresh import Answered
-from coldstart_cli.metrics.numbers import significant
 from coldstart_cli.safe_text import printable
 
 MOST_CLASSES = 12
@@ -31,46 +20,19 @@ _WIDE = 70
 
 def lines(found: Evaluation) -> list[str]:
     """The whole page."""
-    told = [f"{found.bundle} on {found.input}: {_counted(found)}"]
+    told = [f"{found.bundle} on {found.input}: {wording.counted(found)}"]
     if found.reals is not None:
-        told += _reals(found.reals)
+        told += wording.reals(found.reals)
     if found.classes is not None:
         told += _classes(found.classes)
     told += [f"note: {line}" for line in found.said]
-    return told + _next(found)
-
-
-def _counted(found: Evaluation) -> str:
-    rows = f"{found.rows:,} row{'' if found.rows == 1 else 's'}"
-    if found.classes is not None:
-        labels = sum(1 for one in found.classes.classes if one.rows)
-        rows += f" of {labels:,} class{'' if labels == 1 else 'es'}"
-        if labels < len(found.classes.classes):
-            rows += f" (of {len(found.classes.classes):,} that it knows)"
-    if found.different < found.rows:
-        rows += f", {found.different:,} different ones"
-    if found.origins is not None:
-        rows += f", of {found.origins:,} origins"
-    return rows
-
-
-def _reals(found: OfReals) -> list[str]:
-    parts = (("MSE", found.mse), ("RMSE", found.rmse), ("MAE", found.mae), ("R2", found.r2))
-    return [
-        f"{name} {_real(one.value)}, interval [{_real(one.low)}, {_real(one.high)}]" for name, one in parts
-    ]
-
-
-def _real(value: float | None) -> str:
-    return "not known" if value is None else significant(value)
+    return [*told, "Next:", f"  {wording.predict_words(found)}   (new inputs of the same form)"]
 
 
 def _classes(found: OfClasses) -> list[str]:
     told = [
-        f"accuracy {_share(found.accuracy)}; always the most frequent label: {100 * found.majority:.1f} %",
-        f"balanced accuracy {_share(found.balanced_accuracy)}",
-        f"macro F1 {_share(found.macro_f1)}",
-        f"probabilities: {_believed(found.calibrated)}; {_believed(found.before)}",
+        *wording.scores(found),
+        f"probabilities: {wording.believed(found.calibrated)}; {wording.believed(found.before)}",
         "",
         *_coverage(found),
         "",
@@ -81,21 +43,10 @@ def _classes(found: OfClasses) -> list[str]:
     if found.doubts:
         told += ["", *_doubts(found.doubts)]
     if found.unknown is not None:
-        told += ["", *_unknown(found.unknown)]
+        told += ["", *wording.unknown(found.unknown)]
     if found.guarantee is not None:
-        told += ["", *_guarantee(found.guarantee, foreign=found.unknown is not None)]
+        told += ["", *wording.guarantee(found.guarantee, foreign=found.unknown is not None)]
     return told
-
-
-def _share(found: Estimate) -> str:
-    value, low, high = (0.0 if end is None else 100 * end for end in (found.value, found.low, found.high))
-    return f"{value:.1f} %, 95 % interval [{low:.1f}, {high:.1f}]"
-
-
-def _believed(found: Believed) -> str:
-    ece = "not known" if found.ece is None else f"{100 * found.ece:.1f} %"
-    at = f"at temperature {significant(found.temperature)}"
-    return f"ECE {ece}, NLL {found.nll:.3f}, Brier {found.brier:.3f} {at}"
 
 
 def _coverage(found: OfClasses) -> list[str]:
@@ -154,14 +105,9 @@ def _confusion(found: OfClasses) -> list[str]:
 def _doubts(doubts: Sequence[Doubt]) -> list[str]:
     told = [f"wrong answers: {len(doubts):,} (wrong=FILE.csv has all), the most sure first"]
     told += [f"  {_doubt(one)}" for one in doubts[:MOST_ROWS]]
-    suspicious = [one for one in doubts if one.label_looks_wrong]
-    suspicious.sort(key=lambda one: one.probability_of_label)
+    suspicious, said = wording.suspicious(doubts)
     if suspicious:
-        told.append(
-            f"labels that look wrong: {len(suspicious):,}, by confident learning, the least likely first; "
-            "look at them before you believe the accuracy"
-        )
-        told += [f"  {_doubt(one)}" for one in suspicious[:MOST_ROWS]]
+        told += [said, *(f"  {_doubt(one)}" for one in suspicious[:MOST_ROWS])]
     return told
 
 
@@ -172,45 +118,6 @@ def _doubt(one: Doubt) -> str:
         f"{one.place}: labelled {one.label} ({one.probability_of_label:.3f}), answered {one.answer} "
         f"({one.probability:.3f}){': ' if content else ''}{content}"
     )
-
-
-def _unknown(found: Unknown) -> list[str]:
-    first = ", ".join(f"{name} {n:,}" for name, n in list(found.labels.items())[:MOST_ROWS])
-    more = ", ..." if len(found.labels) > MOST_ROWS else ""
-    one = found.rows == 1
-    have, them = ("1 row has a label", "it") if one else (f"{found.rows:,} rows have labels", "them")
-    told = [f"{have} that the bundle does not know ({first}{more}); no number above counts {them}"]
-    for name, score in (("1 - probability", found.by_probability), ("energy", found.by_energy)):
-        told.append(
-            f"  told from the others by {name}: AUROC {100 * score.auroc:.1f} %, {100 * score.rejected:.1f} "
-            "% of them rejected where 95 % of the others are kept"
-        )
-    return told
-
-
-def _guarantee(found: Guarantee, *, foreign: bool) -> list[str]:
-    asked = f"precision {100 * found.precision:g} %"
-    if found.found is None:
-        return [
-            f"{asked}: no threshold keeps it with a probability of {100 * found.sure:g} % on these rows; "
-            "label more, or ask for less"
-        ]
-    one = found.found
-    like = "these rows of classes that it knows" if foreign else "these rows"
-    return [
-        f"{asked}: threshold={one.threshold:g} keeps it, with a probability of {100 * found.sure:g} % where "
-        f"new inputs are like {like}; it answers {100 * one.share:.1f} % of them, "
-        f"{100 * one.precision:.1f} % rightly"
-    ]
-
-
-def _next(found: Evaluation) -> list[str]:
-    named = shlex.quote(f"bundle={found.bundle}")
-    threshold = ""
-    if found.classes is not None and found.classes.guarantee is not None:
-        one = found.classes.guarantee.found
-        threshold = f" threshold={one.threshold:g}" if one is not None else ""
-    return ["Next:", f"  coldstart predict {named} input=PATH{threshold}   (new inputs of the same form)"]
 
 
 def _columns(rows: Sequence[Sequence[str]], left: int) -> list[str]:

@@ -58,6 +58,13 @@ def test_every_number_is_that_of_the_predictions() -> None:
     bins = np.ceil(p.max(1) * 15).astype(int)
     ece = sum(abs(right[bins == m].sum() - p.max(1)[bins == m].sum()) for m in {*bins.tolist()}) / 60
     assert found.calibrated.ece == pytest.approx(ece, abs=1e-4)
+    first = min(bins)
+    assert found.calibrated.bins[0].accuracy == right[bins == first].mean()
+    assert found.calibrated.bins[0].probability == pytest.approx(p.max(1)[bins == first].mean(), abs=1e-3)
+    assert sum(one.rows for one in found.calibrated.bins) == sum(one.rows for one in found.before.bins) == 60
+    surest = np.argsort(-p.max(1))[:15]
+    quarter = next(one for one in found.curve if one.share == 0.25)
+    assert quarter.precision == right[surest].mean() and found.curve[0].precision == right.mean()
     wrong = np.flatnonzero(~right)
     assert {one.place for one in found.doubts} == {f"test.csv row {i + 2}" for i in wrong}
     first = found.doubts[0]

@@ -10,9 +10,7 @@ import torch
 from PIL import Image
 
 from coldstart_cli.bundles.bundle import Bundle
-from tests.kit.adapted import call
-
-HARDWARE = ("hardware=cpu", "hardware.threads=1", "experiment=smoke")
+from tests.kit.adapted import HARDWARE, adapt_texts, call
 
 
 @pytest.fixture
@@ -63,7 +61,8 @@ def test_transformers_computes_what_the_bundle_does(
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("model=hf_image_frozen", "strategy=logistic", "model.preprocess.pooling=cls"), "is not linear"),
+        (("model=hf_image_frozen", "strategy=logistic", "model.preprocess.pooling=cls"),
+         "scales features to length 1"),
         (("model=hf_image_frozen", "strategy=linear_probe", "model.preprocess.pooling=mean",
           "model.normalise=false"), "does not compute what this bundle does"),
         (("model=conv4_small", "strategy=scratch", "steps=0", "dataset.size=16"), "is for an encoder of"),
@@ -87,13 +86,11 @@ def test_what_transformers_has_no_network_for_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("model=hf_text", "strategy=scratch", "steps=1"), "BertForSequenceClassification does not compute"),
-        (("model=hf_text_frozen", "strategy=logistic"), "what logistic makes of features is not linear"),
-        (("model=hf_text_frozen", "strategy=logistic", "strategy.normalise=false",
-          "model.normalise=false"), "BertForSequenceClassification does not compute"),
+        (("strategy=matching",), "what matching makes of features is not linear in them"),
+        (("strategy=logistic", "model.preprocess.layer=1"), "SentenceTransformer does not compute what"),
     ],
-)  # fmt: skip
-def test_text_encoders_that_pool_by_the_mean_are_refused_in_one_line(
+)
+def test_texts_that_no_folder_computes_are_refused_in_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     torch_settings: None,
@@ -103,12 +100,8 @@ def test_text_encoders_that_pool_by_the_mean_are_refused_in_one_line(
     reason: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    rows = [f"w{i} w{i + 1} w{i + 20},{'ab'[i % 2]}" for i in range(8)]
-    Path("texts.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
-    short = (f"model.path={tiny_bert}", "model.preprocess.max_length=16")
-    data = (*short, "dataset=text", "dataset.root=texts.csv", "bundle=b", *HARDWARE)
-    code, _, err = call(capsys, "adapt", *words, *data, "untrained=true")
-    assert code == 0, err
+    adapt_texts(capsys, tiny_bert, "model=hf_text_frozen", *words)
     code, _, err = call(capsys, "export", "bundle=b", "format=huggingface", "file=hf")
     assert code == 2 and err.startswith("format: ") and reason in err and err.count("\n") == 1, err
-    assert "export as onnx, or predict with the bundle" in err and not Path("hf").exists()
+    assert "export as onnx, or predict with the bundle" in err
+    assert sorted(path.name for path in Path().iterdir()) == ["b", "texts.csv"]  # nothing half written

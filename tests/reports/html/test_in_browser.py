@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from coldstart_cli.comparison.verdict import starred
-from coldstart_cli.reports.html import held_out
+from coldstart_cli.reports.html import evaluated, held_out
 from coldstart_cli.reports.html.report import write_html
-from tests.kit import choices
+from tests.kit import choices, evaluations
 from tests.kit.browser import Browser, Page, find
 from tests.kit.comparisons import HOSTILE, comparison, typed, typed_setting
 
@@ -95,6 +95,57 @@ def test_report_of_held_out_labels_is_drawn(
     finally:
         assert page.errors == []
         page.close()
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1200, False), (390, True)])
+@pytest.mark.parametrize(
+    "names",
+    [["a", "b", "c", "d", "e"], [f"a_class_with_a_name_{i}" for i in range(77)], HOSTILE],
+    ids=["five", "77", "hostile"],
+)
+def test_an_evaluation_is_drawn(
+    browser: Browser, tmp_path: Path, names: list[str], width: int, dark: bool
+) -> None:
+    path = tmp_path / "evaluation.html"
+    path.write_text(evaluated.render(evaluations.report(names)))
+    page = browser.page(width=width, dark=dark).open(path)
+    try:
+        assert page.requests == [path.resolve().as_uri()]
+        marks = "document.querySelectorAll('[data-chart=\"{}\"] .mark').length"
+        drawn = [page(marks.format(kind)) for kind in ("confusion", "reliability", "risk")]
+        assert drawn == [2 * len(names), 3, 3]
+        assert page("document.documentElement.scrollWidth") <= width
+        page("document.querySelector('[data-chart=confusion] .mark').focus()")
+        page.press("ArrowRight")
+        assert page(MARK).endswith("rows 1, of the label 33.3 %")
+        of = "document.querySelector('[data-chart=confusion] .name').getBoundingClientRect()"
+        assert page(f"{of}.left") >= 0
+    finally:
+        assert page.errors == []
+        page.close()
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_classes_are_sorted_by_a_reader(browser: Browser, tmp_path: Path, width: int) -> None:
+    path = tmp_path / "evaluation.html"
+    path.write_text(evaluated.render(evaluations.report(["b", "a", "d", "c"])))
+    page = browser.page(width=width).open(path)
+    first = "[...document.querySelectorAll('[data-sort]')][0]"
+    order = f"[...{first}.querySelectorAll('tbody th')].map(cell => cell.textContent).join('')"
+    assert page(order) == "badc"
+    if width > 600:
+        page(f"{first}.querySelectorAll('thead button')[2].click()")
+        assert page(order) == "adcb"  # a number that is not known comes last, whichever way
+        page(f"{first}.querySelectorAll('thead button')[2].click()")
+        assert page(order) == "cdab"
+        assert page(f"{first}.querySelectorAll('thead th')[2].getAttribute('aria-sort')") == "descending"
+    assert page(f"getComputedStyle({first}.querySelector('.sort')).display") == (
+        "none" if width > 600 else "block"
+    )
+    choose = "(s => { s.value = 0; s.dispatchEvent(new Event('change')); })"
+    page(f"{choose}({first}.querySelector('select'))")
+    assert page(order) == "abcd" and page.errors == []
+    page.close()
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from coldstart_cli.bundles.evaluating.evaluation import (
     Believed,
+    Bin,
     ClassScore,
     Confusion,
     Doubt,
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 SHARES = (1.0, 0.9, 0.8, 0.5)
 """Of the rows, those answered most surely, whose accuracy is told."""
+CURVE = tuple(step / 20 for step in range(20, 0, -1))
+"""The same, of a curve."""
 AT_ONCE = 256
 CHUNK = 1 << 14
 """Rows whose probabilities are held in double precision at once."""
@@ -154,6 +157,7 @@ def _of_classes(
         calibrated=_believed(one, card.temperature),
         before=_believed(one, 1.0),
         coverage=tuple(fresh.answered(one.sure, right, groups, SHARES, CONFIDENCE)),
+        curve=tuple(fresh.answered(one.sure, right, groups, CURVE, CONFIDENCE)),
         at_threshold=at_threshold,
         doubts=_doubts(bundle, path, found, one, scored),
         unknown=_unknown(found, one, outputs, card.temperature),
@@ -212,18 +216,22 @@ def _confusion(one: _Answers, labels: tuple[str, ...]) -> tuple[Confusion, ...]:
 def _believed(one: _Answers, temperature: float) -> Believed:
     """ECE by the bins of `Classification.calibration`."""
     objective, targets = Classification(one.logits.shape[1]), torch.from_numpy(one.targets)
-    n, brier, nll, bins = len(targets), 0.0, 0.0, dict[float, tuple[float, float]]()
+    n, brier, nll, bins = len(targets), 0.0, 0.0, dict[float, tuple[float, float, float]]()
     for start in range(0, n, CHUNK):
         part = slice(start, start + CHUNK)
         z, y = one.logits[part].double() / temperature, targets[part]
         found = objective.calibration(z, y, CONFIDENCE)
         brier += found.brier * len(y) / n
         nll += float(objective.loss(z, y)) * len(y) / n
-        for m, _, sure, right in found.confidence_bins or ():
-            before = bins.get(m, (0.0, 0.0))
-            bins[m] = (before[0] + sure, before[1] + right)
-    ece = sum(abs(right - sure) for sure, right in bins.values()) / n
-    return Believed(temperature=temperature, ece=float(ece), nll=nll, brier=brier)
+        for m, *sums in found.confidence_bins or ():
+            rows, sure, right = (a + b for a, b in zip(bins.get(m, (0.0, 0.0, 0.0)), sums, strict=True))
+            bins[m] = (rows, sure, right)
+    ece = sum(abs(right - sure) for _, sure, right in bins.values()) / n
+    filled = tuple(
+        Bin(rows=round(rows), probability=sure / rows, accuracy=right / rows)
+        for _, (rows, sure, right) in sorted(bins.items())
+    )
+    return Believed(temperature=temperature, ece=float(ece), nll=nll, brier=brier, bins=filled)
 
 
 def _doubts(

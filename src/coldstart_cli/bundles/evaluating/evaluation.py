@@ -61,13 +61,27 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bin:
+    """Answers of about the same probability: how many, its mean, and the share of them that is right."""
+
+    rows: int
+    probability: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Believed:
-    """How far probabilities at a temperature can be believed: ECE in [0, 1], NLL in nats, Brier in [0, 2]."""
+    """How far probabilities at a temperature can be believed: ECE in [0, 1], NLL in nats, Brier in [0, 2].
+
+    Attributes:
+        bins: those that hold an answer, by probability; the ECE is the mean of their gaps, weighed by rows.
+    """
 
     temperature: float
     ece: float | None
     nll: float
     brier: float
+    bins: Sequence[Bin]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +123,7 @@ class OfClasses:
         confusion: pairs that occur, the most frequent first; right answers among them.
         calibrated, before: at the bundle's temperature, and at 1.
         coverage: of the rows answered most surely.
+        curve: the same of more shares, the largest first.
         at_threshold: what the bundle answers by its own threshold; None where it answers all.
         doubts: the rows answered wrongly, the most sure first.
     """
@@ -122,6 +137,7 @@ class OfClasses:
     calibrated: Believed
     before: Believed
     coverage: Sequence[Answered]
+    curve: Sequence[Answered]
     at_threshold: Answered | None
     doubts: Sequence[Doubt]
     unknown: Unknown | None

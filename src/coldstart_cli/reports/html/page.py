@@ -10,7 +10,7 @@ from coldstart_cli.reports.html.inline import environment, policy_hash, source
 PACKAGE = "coldstart_cli.reports.html"
 SCRIPTS = (
     "svg.js", "format.js", "chart.js", "legend.js",
-    "lines.js", "costs.js", "matrix.js", "similarity.js", "held_out.js", "page.js",
+    "lines.js", "costs.js", "matrix.js", "similarity.js", "held_out.js", "evaluated.js", "sort.js", "page.js",
 )  # fmt: skip
 """In this order one script, in one scope."""
 

@@ -39,6 +39,7 @@ class Table:
     Attributes:
         text: the columns that hold no numbers. The first column names the row.
         strong: (row, column) of the cells that stand out.
+        sortable: whether a reader may sort its rows.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Table:
     rows: Rows
     text: Sequence[int]
     strong: Collection[tuple[int, int]] = ()
+    sortable: bool = False
 
     @classmethod
     def of_numbers(
@@ -55,13 +57,15 @@ class Table:
         rows: Rows,
         text: Sequence[int],
         strong: Collection[tuple[int, int]] = (),
+        *,
+        sortable: bool = False,
     ) -> Table:
         """The same with its numbers as they are printed: a dash for what is not known, a true minus."""
         typeset = [
             [cell if i in text and cell != UNKNOWN else _typeset(cell) for i, cell in enumerate(row)]
             for row in rows
         ]
-        return cls(title, head, typeset, text, strong)
+        return cls(title, head, typeset, text, strong, sortable)
 
     @property
     def printed(self) -> bool:

@@ -26,6 +26,9 @@ def logistic_regression(
 ) -> tuple[Tensor, Tensor]:
     """The minimum of sum_i w_i CE(W x_i + b, y_i) + |W|^2 / (2 C); the bias is not penalised, and has mean 0.
 
+    As scikit-learn's for three classes and more. Of two it has one vector of weights, w = W_1 - W_0, and the
+    penalty |w|^2 / (2 C); here |W|^2 = |w|^2 / 2, so that C is what 2 C is there.
+
     On the CPU in double precision, whatever the features' type: for a few examples this takes less time than
     a GPU would save.
 

@@ -107,7 +107,7 @@ class Logistic(Strategy):
     Args:
         encoder, optimizer, n_source_outputs, seed: from the run.
         batch_size: source examples in one outer step.
-        C: inverse strength of the penalty, as in scikit-learn; see `logistic_regression`.
+        C: inverse strength of the penalty; see `logistic_regression`.
         C_search: values of C of which cross-validation on the support set chooses for each task, where it has
             two labels of every class; None for `C` always.
         normalise: scale every feature to length 1, as in RFS.

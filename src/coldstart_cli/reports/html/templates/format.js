@@ -52,6 +52,6 @@ function counted(n, word) {
 // A long name, cut so that it fits; the tooltip and the table have it whole.
 function cut(text, width) {
   const letters = [...text];
-  const most = Math.max(3, Math.floor(width / 6.6));
+  const most = Math.max(3, Math.floor(width / 7.2));
   return letters.length <= most ? text : `${letters.slice(0, most - 1).join("")}…`;
 }

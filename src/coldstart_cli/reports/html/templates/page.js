@@ -8,6 +8,9 @@ const KINDS = {
   similarity: [drawSimilarity, withSimilarities],
   leaderboard: [drawLeaderboard],
   more: [drawMore],
+  confusion: [drawConfusion],
+  reliability: [drawReliability],
+  risk: [drawRisk],
 };
 
 const { settings } = JSON.parse(document.getElementById("data").textContent);
@@ -27,6 +30,8 @@ for (const plot of document.querySelectorAll("[data-chart]")) {
 for (const one of shared) one.recolour();
 for (const chart of charts.values()) if (!chart.inColour) chart.redraw();
 document.body.dataset.drawn = charts.size;
+
+for (const details of document.querySelectorAll("[data-sort]")) sortable(details);
 
 const watch = new ResizeObserver((changes) => {
   for (const { target } of changes) {
