@@ -69,8 +69,13 @@ class Trial:
 
     @cached_property
     def strategy(self) -> Strategy:
-        """The strategy as built, for reading its attributes; no law trains or adapts it."""
-        return self.experiment().strategy
+        """The strategy of `untrained`, for reading its attributes."""
+        return self.untrained.strategy
+
+    @cached_property
+    def untrained(self) -> Experiment:
+        """For laws that adapt and do not train: building one of their own would take longer than they do."""
+        return self.experiment()
 
     @cached_property
     def facts(self) -> set[str]:
