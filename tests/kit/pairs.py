@@ -13,7 +13,7 @@ import torch
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import assemble
 from coldstart_cli.processes import ranks
-from coldstart_cli.testing.trial import computed_as_written
+from coldstart_cli.tracing.replays import as_written
 from coldstart_cli.training.outer_loops import counting
 from coldstart_cli.training.randomness import step_seed
 
@@ -30,7 +30,7 @@ def trained(config: Mapping[str, Any], *, recorded: bool) -> dict[str, Any]:
     """
     torch.set_default_dtype(torch.float64)
     try:
-        with contextlib.nullcontext() if recorded else computed_as_written():
+        with contextlib.nullcontext() if recorded else as_written():
             return _trained(config)
     finally:
         torch.set_default_dtype(torch.float32)

@@ -17,7 +17,8 @@ from coldstart_cli.core.tasks import Examples, Objective, Pool, Split, Task, Tas
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import Experiment
 from coldstart_cli.testing.law import apart, changed_in, law
-from coldstart_cli.testing.trial import Trial, computed_as_written
+from coldstart_cli.testing.trial import Trial
+from coldstart_cli.tracing.replays import as_written
 from coldstart_cli.training import outer_loops
 from coldstart_cli.training.meta_batch import Found, TaskGradients, kind
 from coldstart_cli.training.optimizers import optimizers
@@ -114,7 +115,7 @@ def fit_lowers_its_losses(trial: Trial) -> str | None:
         made = trial.experiment(optimizer=steady, training={"steps": 80}, strategy=every_task)
         return islice(made.strategy.train().fit(SameTasks(made.source, 2, 96), start), 80 - start)
 
-    with computed_as_written():
+    with as_written():
         of_last_phase = [loss_of(metrics).keys() for metrics in begun(79)]
     found: dict[str, list[float]] = {}
     step = 0
@@ -141,7 +142,7 @@ def fit_lowers_its_losses(trial: Trial) -> str | None:
 )
 def examples_are_drawn_to_within_a_step(trial: Trial) -> str | None:
     drawn: list[int] = []
-    with outer_loops.counting(drawn.append), computed_as_written():
+    with outer_loops.counting(drawn.append), as_written():
         made = trial.experiment(strategy=few(trial))
         next(made.strategy.train().fit(made.source), None)
         if not sum(drawn):
@@ -188,17 +189,17 @@ def stopped_training_goes_on_alike(trial: Trial) -> str | None:
 
     strategy, made = begun()
     whole, checkpoints = list[dict[str, float]](), list[Any]()
-    with computed_as_written():
+    with as_written():
         for metrics in taken(strategy, made, 0, 4):
             whole.append(metrics)
             checkpoints.append(checkpoint_of(strategy))
     fresh, again = begun()
-    with computed_as_written():
+    with as_written():
         if list(taken(fresh, again, 0, 1)) != whole[:1]:
             return "another training of the same seed begins otherwise"
     for stop in (1, 2, 3):
         # The first goes on by recordings of its own, the others as it is written.
-        computed = contextlib.nullcontext() if stop == 1 else computed_as_written()
+        computed = contextlib.nullcontext() if stop == 1 else as_written()
         second, again = begun()
         for state, moments in checkpoints[:stop][-1:]:  # none where fit has nothing to do
             second.load_state_dict(state)
@@ -225,7 +226,7 @@ def vectorised_step_equals_looped_step(trial: Trial) -> str | None:
         made = trial.experiment(optimizer_name="sgd", hardware={"vectorize": mode}, strategy=few(trial))
         # In double precision, where rounding does not hide a difference.
         strategy = made.strategy.double().eval()
-        with computed_as_written():
+        with as_written():
             list(islice(strategy.fit(made.source), 2))
         states.append(strategy.state_dict())
     for name, value in states[0].items():
@@ -243,7 +244,7 @@ def vectorised_step_equals_looped_step(trial: Trial) -> str | None:
 def threads_change_no_bit(trial: Trial) -> str | None:
     told = []
     # On one thread as it is written; two replay recordings side by side.
-    for threads, computed in ((1, computed_as_written()), (2, contextlib.nullcontext())):
+    for threads, computed in ((1, as_written()), (2, contextlib.nullcontext())):
         hardware = {"threads": threads, "vectorize": "loop"}
         made = trial.experiment(hardware=hardware, strategy=few(trial))
         strategy = made.strategy.train()
@@ -289,7 +290,7 @@ def bf16_is_refused_through_gradients(trial: Trial) -> str | None:
         graphs.append(create_graph)
         return grad(*args, create_graph=create_graph, **kwargs)
 
-    with mock.patch.object(torch.autograd, "grad", seen), made.hardware.autocast(), computed_as_written():
+    with mock.patch.object(torch.autograd, "grad", seen), made.hardware.autocast(), as_written():
         list(islice(made.strategy.train().fit(made.source, start=_PAST_A_FIRST_PHASE), 1))
     says = made.strategy.differentiates_twice
     if says != any(graphs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
 from collections.abc import Callable
@@ -90,11 +91,13 @@ def shifted(here: Path, trained: Path) -> Callable[..., Run]:
     """A run on three classes of points, trained once; the new domain has them moved."""
 
     def train(strategy: str = "finetune") -> Run:
-        if not (trained / strategy).exists():
-            made(strategy)
-            shutil.copytree(here, trained / strategy)
-        shutil.copytree(trained / strategy, here, dirs_exist_ok=True)
-        (run,) = Path("outputs").iterdir()
+        place = trained / strategy
+        if not place.exists():
+            place.mkdir()
+            with contextlib.chdir(place):
+                made(strategy)
+        shutil.copytree(place, here, dirs_exist_ok=True)
+        (run,) = Path("outputs").glob(f"{strategy}-*")
         return Run(run)
 
     def made(strategy: str) -> None:
