@@ -120,8 +120,6 @@ def assert_works(python: Path, conf: Path, repository: Path) -> None:
     composed = run(python.parent / "coldstart", "train", "strategy=protonet", "--cfg", "job", cwd=elsewhere)
     assert "ProtoNet" in composed
     assert run(python.parent / "coldstart", "explain", "E12", cwd=elsewhere).startswith("E12: ")
-    code = "from coldstart_cli.strategies import MAML; from coldstart_cli.datasets import glyphs"
-    run(python, "-c", code, cwd=elsewhere)
 
 
 def installed_conf(python: Path) -> Path:
@@ -132,6 +130,8 @@ def installed_conf(python: Path) -> Path:
 def test_editable_install_works_from_another_directory(project: Path, python: Path, repository: Path) -> None:
     install(python, "--editable", project)
     assert_works(python, project / "conf", repository)
+    code = "from coldstart_cli.strategies import MAML; from coldstart_cli.datasets import glyphs"
+    run(python, "-c", code, cwd=python.parents[1] / "elsewhere")
 
 
 def recorded(lines: str) -> dict[str, str]:
