@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,11 @@ from tests.kit.places import REPOSITORY
 CLIENT = """\
 #!{python} -ISs
 import json, os, socket, sys
-server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 server.connect({place!r})
 said = {{"words": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}}
 socket.send_fds(server, [json.dumps(said).encode()], [0, 1, 2])
+server.shutdown(socket.SHUT_WR)
 sys.exit(int(server.recv(16) or 70))  # nothing: it was killed
 """
 _MOST = 1 << 17
@@ -60,7 +62,7 @@ def forked_command(folder: Path) -> Iterator[Path]:
 def _serve(place: str) -> None:
     from tests.kit import processes
 
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listening.bind(place)
     listening.listen(64)
     processes.warm_up()
@@ -69,8 +71,14 @@ def _serve(place: str) -> None:
     while True:
         client, _ = listening.accept()
         said, streams, _, _ = socket.recv_fds(client, _MOST, 3)
+        while more := client.recv(_MOST):
+            said += more
         if os.fork() == 0:
-            code = _answer(json.loads(said), streams)
+            code = 70
+            try:
+                code = _answer(json.loads(said), streams)
+            except BaseException:  # a child is never to serve
+                traceback.print_exc()
             client.send(str(code).encode())
             os._exit(code)  # what a server has imported takes a second to tear down
         with contextlib.suppress(ChildProcessError):  # there is none
