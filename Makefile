@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 test: $(STAMP) ## all tests but the slow ones
-	$(BIN)/python -m pytest -n 2 -m "not slow" --durations=15 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --durations=15 $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy --strict, import directions, forbidden calls
 	$(BIN)/ruff check .

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from tests.kit.places import REPOSITORY
+from tests.kit.processes import Processes
 
 pytest_plugins = ["tests.kit.reliability"]
 
@@ -68,6 +69,32 @@ def composed_once() -> Iterator[None]:
         mock.patch.object(building, "parameters_of", functools.cache(building.parameters_of)),
     ):
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sketched() -> Iterator[None]:
+    """Figures of runs are made and not rendered, which takes a quarter of a small run.
+
+    `tests/reports/test_plots.py` renders them, and so does every process that a test starts.
+    """
+    from coldstart_cli.reports import plots
+
+    draw, pixel = plots.draw, b"\x89PNG"
+
+    @functools.wraps(draw)
+    def drawn(*arguments: Any) -> None:
+        with mock.patch.object(plots, "picture", lambda figure: pixel):
+            draw(*arguments)
+
+    with mock.patch.object(plots, "draw", drawn):
+        yield
+
+
+@pytest.fixture(scope="session")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    """Commands in processes of their own, forked from one that has imported torch."""
+    with Processes(tmp_path_factory.mktemp("processes")) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

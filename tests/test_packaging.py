@@ -51,7 +51,17 @@ def run(*command: str | Path, cwd: Path) -> str:
 @pytest.fixture
 def project(repository: Path, tmp_path: Path) -> Path:
     """A copy of what the package is built from."""
-    copy = tmp_path / "project"
+    return copied(repository, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy; what is installed otherwise holds the same files."""
+    return build(copied(repository, tmp_path_factory.mktemp("wheel")), "--wheel")
+
+
+def copied(repository: Path, where: Path) -> Path:
+    copy = where / "project"
     for folder in ("src", "conf"):
         leave_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(repository / folder, copy / folder, ignore=leave_out)
@@ -110,8 +120,6 @@ def assert_works(python: Path, conf: Path, repository: Path) -> None:
     composed = run(python.parent / "coldstart", "train", "strategy=protonet", "--cfg", "job", cwd=elsewhere)
     assert "ProtoNet" in composed
     assert run(python.parent / "coldstart", "explain", "E12", cwd=elsewhere).startswith("E12: ")
-    code = "from coldstart_cli.strategies import MAML; from coldstart_cli.datasets import glyphs"
-    run(python, "-c", code, cwd=elsewhere)
 
 
 def installed_conf(python: Path) -> Path:
@@ -122,10 +130,23 @@ def installed_conf(python: Path) -> Path:
 def test_editable_install_works_from_another_directory(project: Path, python: Path, repository: Path) -> None:
     install(python, "--editable", project)
     assert_works(python, project / "conf", repository)
+    code = "from coldstart_cli.strategies import MAML; from coldstart_cli.datasets import glyphs"
+    run(python, "-c", code, cwd=python.parents[1] / "elsewhere")
 
 
-def test_wheel_works_from_another_directory(project: Path, python: Path, repository: Path) -> None:
-    wheel = build(project, "--wheel")
+def recorded(lines: str) -> dict[str, str]:
+    """The package's files and their digests, of a RECORD."""
+    rows = [line.split(",") for line in lines.splitlines()]
+    return {name: digest for name, digest, *_ in rows if name.startswith("coldstart_cli/") and digest}
+
+
+def in_wheel(wheel: Path) -> dict[str, str]:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/RECORD"))
+        return recorded(archive.read(name).decode())
+
+
+def test_wheel_works_from_another_directory(wheel: Path, python: Path, repository: Path) -> None:
     install(python, wheel)
     assert_works(python, installed_conf(python), repository)
     laws = ("--pyargs", "coldstart_cli.testing", "--strategy", "protonet", "-k", "adapt_changes_nothing")
@@ -138,20 +159,22 @@ def test_wheel_works_from_another_directory(project: Path, python: Path, reposit
                 assert f"{folder}/{path.relative_to(repository / kept)}" in names
 
 
-def test_install_from_the_folder_works(project: Path, python: Path, repository: Path) -> None:
+def test_install_from_the_folder_is_that_of_the_wheel(project: Path, python: Path, wheel: Path) -> None:
     install(python, project)
-    assert_works(python, installed_conf(python), repository)
+    (record,) = installed_conf(python).parents[1].glob("coldstart_cli-*.dist-info/RECORD")
+    assert recorded(record.read_text()) == in_wheel(wheel)
+    assert (python.parent / "coldstart").is_file()
 
 
-def test_wheel_from_sdist_works(project: Path, python: Path, repository: Path, tmp_path: Path) -> None:
+def test_wheel_from_sdist_is_that_of_the_folder(project: Path, wheel: Path, tmp_path: Path) -> None:
     sdist = build(project, "--sdist")
     with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path / "unpacked", filter="data")
     (unpacked,) = (tmp_path / "unpacked").iterdir()
     shutil.rmtree(project)
     shutil.move(unpacked, project)
-    install(python, build(project, "--wheel"))
-    assert_works(python, installed_conf(python), repository)
+    found = in_wheel(build(project, "--wheel"))
+    assert found == in_wheel(wheel) and len(found) > 400
 
 
 def test_pyproject_lists_every_package(repository: Path) -> None:

@@ -6,11 +6,13 @@ import importlib.util
 import os
 import re
 import urllib.parse
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.kit import pages
+from tests.kit.forked_command import forked_command
 from tests.kit.places import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
@@ -39,13 +41,21 @@ def parameters() -> list[object]:
     return found
 
 
+@pytest.fixture(scope="module")
+def quick_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with forked_command(tmp_path_factory.mktemp("programs")) as programs:
+        yield programs
+
+
 @pytest.mark.parametrize("path", parameters())
-def test_page_prints_what_stands_there(path: Path, tmp_path: Path) -> None:
+def test_page_prints_what_stands_there(path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Slow pages, which stop servers too, run the program that is installed."""
     page = pages.read(path.read_text(encoding="utf-8"))
     for need in page.needs:
         if need not in os.environ if need.isupper() else importlib.util.find_spec(need) is None:
             pytest.skip(f"{name(path)}: needs {need}")
-    found = pages.differences(page, pages.run(page, tmp_path))
+    programs = None if page.slow else request.getfixturevalue("quick_programs")
+    found = pages.differences(page, pages.run(page, tmp_path, programs=programs))
     assert not found, f"python -m tests.kit.pages --write {name(path)}\n" + "\n".join(found)
 
 

@@ -34,22 +34,15 @@ def test_completion_refuses_an_unknown_shell(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == "completion: 'fsh' is not a valid choice; did you mean fish?\n"
 
 
-def test_complete_is_quick_and_imports_nothing_heavy() -> None:
+def test_complete_imports_nothing_heavy() -> None:
     code = (
         "import sys; from coldstart_cli.cli import main; main(['_complete', 'train', 'strategy.inn']);"
         "heavy = {'torch', 'hydra', 'omegaconf', 'rich', 'yaml', 'numpy'} & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        command = [sys.executable, "-c", code]
-        done = subprocess.run(
-            command, env={**os.environ, "PYTHONPATH": str(SOURCE)}, capture_output=True, text=True
-        )
-        seconds.append(time.perf_counter() - start)
-        assert done.returncode == 0 and "strategy.inner_lr=" in done.stdout, done.stderr
-    assert min(seconds) < 0.6  # .07 s on an idle machine; tests share theirs
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "strategy.inner_lr=" in done.stdout, done.stderr
 
 
 BASH = """\

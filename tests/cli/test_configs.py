@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -144,19 +143,14 @@ def test_cp_refuses_what_hydra_would_not_find(tmp_path: Path, capsys: pytest.Cap
     assert re.search("choose another place", capsys.readouterr().err)
 
 
-def test_ls_imports_nothing_heavy_and_is_quick() -> None:
+def test_ls_imports_nothing_heavy() -> None:
     code = (
         "import sys; from coldstart_cli.cli import main; code = main(['ls']);"
         "heavy = {'torch', 'hydra', 'omegaconf', 'rich', 'yaml', 'numpy'} & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else code)"
     )
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True)
-        seconds.append(time.perf_counter() - start)
-        assert done.returncode == 0, done.stderr
-    assert min(seconds) < 0.6  # .06 s on an idle machine; tests share theirs
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("command", ["ls", "cat strategy/maml"])

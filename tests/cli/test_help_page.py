@@ -98,38 +98,38 @@ def test_help_of_a_config_of_ones_own_says_that_its_class_is_not_found(
     assert "not_installed.Mine: its source is not found" in out and "strategy.rate=1" in out
 
 
-HEAVY = "heavy = {'torch', 'hydra', 'omegaconf', 'rich', 'yaml', 'numpy'} & set(sys.modules)"
-
-
-@pytest.mark.parametrize(
-    "words", [*(name.split() for name in LEAVES), ["train", "strategy=maml", "model=minilm"]]
-)
-def test_help_imports_nothing_heavy(words: list[str]) -> None:
-    code = (
-        f"import sys; from coldstart_cli.cli import main; code = main([*{words!r}, '--help']); {HEAVY};"
-        "sys.exit(f'imported {heavy}' if heavy else code)"
-    )
+def ended(code: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own that has `main`."""
+    code = f"import sys\nfrom coldstart_cli.cli import main\n{code}"
     environment = {"PYTHONPATH": str(ROOT.parent)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    pages = [*(name.split() for name in LEAVES), ["train", "strategy=maml", "model=minilm"]]
+    heavy = {"torch", "hydra", "omegaconf", "rich", "yaml", "numpy"}
+    done = ended(
+        f"for words in {pages!r}:\n"
+        "    assert main([*words, '--help']) == 0, words\n"
+        f"    assert not (heavy := {heavy!r} & set(sys.modules)), (words, heavy)\n"
+    )
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
+def test_a_misspelt_key_is_answered_before_torch_is_imported() -> None:
+    asked = [
         ["train", "strategy=maml", "strategy.inner_lrr=1"],
         ["train", "-m", "strategy=maml,anil", "strategy.inner_lrr=1"],
         ["adapt", "strategy.inner_lrr=1"],
         ["data", "check", "strategy.inner_lrr=1"],
         ["tune", "strategy.inner_lrr=interval(0.1,1)"],
-    ],
-)
-def test_a_misspelt_key_is_answered_before_torch_is_imported(words: list[str]) -> None:
-    code = (
-        f"import sys; from coldstart_cli.cli import main; code = main({words!r});"
-        "sys.exit('imported torch' if 'torch' in sys.modules else code)"
+    ]
+    done = ended(
+        f"for words in {asked!r}:\n"
+        "    assert main(words) == 2, words\n"
+        "    assert 'torch' not in sys.modules, words\n"
     )
-    environment = {"PYTHONPATH": str(ROOT.parent)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("strategy.inner_lrr: there is no such key; did you mean strategy.inner_lr?")
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.splitlines()
+    line = "strategy.inner_lrr: there is no such key; did you mean strategy.inner_lr?"
+    assert len(said) == len(asked) and all(one.startswith(line) for one in said), said

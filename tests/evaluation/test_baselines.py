@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -27,6 +25,7 @@ from coldstart_cli.metrics.results import BaselineRead
 from coldstart_cli.processes.signals import StopOnSignal
 from coldstart_cli.reports.footnotes import footnotes
 from coldstart_cli.runs.run import Run, evaluation_hash, run_name
+from tests.kit.processes import Processes
 
 TINY = (
     "dataset=sinusoid", "model=mlp", "model.hidden=[8]", "experiment=smoke", "hardware=cpu",
@@ -179,24 +178,13 @@ def test_whether_records_are_read_names_neither_run_nor_evaluation() -> None:
     assert run_name(config, "x") == run_name(other, "x")
 
 
-PROGRAM = """
-import sys
-from coldstart_cli.config import composition
-from coldstart_cli.experiment.assembly import assemble
-from coldstart_cli.experiment.running import known_baselines
-from coldstart_cli.evaluation import evaluate
-from coldstart_cli.processes.signals import StopOnSignal
-((_, config),) = composition.points(sys.argv[1:])
-e = assemble(config)
-with StopOnSignal() as stop:
-    evaluate(e.contestants, e.source, e.evaluation, e.hardware, [], stop, trained_on_source=True,
-             baselines=known_baselines(e))
-"""
-
-
-def test_two_processes_at_once_leave_whole_files(folder: Path) -> None:
-    both = [subprocess.Popen([sys.executable, "-c", PROGRAM, *TINY]) for _ in range(2)]
-    assert [process.wait(timeout=100) for process in both] == [0, 0]
+def test_two_processes_at_once_leave_whole_files(processes: Processes, folder: Path) -> None:
+    cache = {"COLDSTART_CACHE": str(folder.parent)}
+    both = [
+        processes.start(["train", *TINY, f"outputs=out{i}"], folder.parent, environment=cache)
+        for i in range(2)
+    ]
+    assert [child.wait().code for child in both] == [0, 0]
     assert sorted(path.suffix for path in folder.iterdir()) == [".jsonl"] * 3
     _, known = measured(made())
     assert known is not None and known.read == 3

@@ -10,7 +10,7 @@ import itertools
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +27,6 @@ from tests.kit.reliability import Tries
 
 pytestmark = pytest.mark.timeout(1200)  # with all tries
 SMALL = ("model=mlp", "model.hidden=[4]", "hardware=cpu", "hardware.threads=1", "experiment=smoke")
-
-
-@pytest.fixture(scope="module")
-def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
-    with Processes(tmp_path_factory.mktemp("processes")) as started:
-        yield started
 
 
 def adapt(name: str, bundle: str) -> list[str]:

@@ -120,8 +120,13 @@ def _commands(body: str, start: int) -> Iterator[Command]:
             expected.append(line)
 
 
-def run(page: Page, folder: Path, timeout: float = 1200) -> list[tuple[str, int]]:
+def run(
+    page: Page, folder: Path, timeout: float = 1200, programs: Path | None = None
+) -> list[tuple[str, int]]:
     """Runs a page's commands in a folder; what each printed, and its exit code.
+
+    Args:
+        programs: a folder whose programs come before those that are installed.
 
     Raises:
         RuntimeError: The shell ended before the last command, or did not end in time.
@@ -134,10 +139,11 @@ def run(page: Page, folder: Path, timeout: float = 1200) -> list[tuple[str, int]
     environment = {
         **os.environ,
         "C": str(REPOSITORY),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": ":".join([*([str(programs)] if programs else []), str(Path(sys.executable).parent),
+                          os.environ["PATH"]]),
         "COLUMNS": "120",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
-    }
+    }  # fmt: skip
     with tempfile.TemporaryFile("w+b") as printed:
         shell = subprocess.Popen(
             ["bash", "-c", "\n".join(lines)], cwd=folder, env=environment, stdin=subprocess.DEVNULL,

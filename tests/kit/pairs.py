@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,20 +13,25 @@ import torch
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import assemble
 from coldstart_cli.processes import ranks
+from coldstart_cli.tracing.replays import as_written
 from coldstart_cli.training.outer_loops import counting
 from coldstart_cli.training.randomness import step_seed
 
 STEPS = 3
 
 
-def trained(config: Mapping[str, Any]) -> dict[str, Any]:
+def trained(config: Mapping[str, Any], *, recorded: bool) -> dict[str, Any]:
     """A few steps: the state they lead to, the metrics of each and the examples that were counted.
 
     In float64, where rounding is too small to grow in an inner loop.
+
+    Args:
+        recorded: whether tasks are replayed, as in a run. To record one takes as long as all these steps.
     """
     torch.set_default_dtype(torch.float64)
     try:
-        return _trained(config)
+        with contextlib.nullcontext() if recorded else as_written():
+            return _trained(config)
     finally:
         torch.set_default_dtype(torch.float32)
 
@@ -43,10 +49,10 @@ def _trained(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"state": dict(experiment.strategy.state_dict()), "metrics": metrics, "examples": sum(counted)}
 
 
-def answer_and_train(configs: Mapping[str, Mapping[str, Any]], folder: str) -> None:
+def answer_and_train(configs: Mapping[str, Mapping[str, Any]], recorded: Sequence[str], folder: str) -> None:
     """Each process keeps what it has in the end."""
     answers(folder)
-    found = {name: trained(config) for name, config in configs.items()}
+    found = {name: trained(config, recorded=name in recorded) for name, config in configs.items()}
     torch.save(found, Path(folder, f"{ranks.place().rank}.pt"))
 
 

@@ -106,15 +106,22 @@ class Processes:
         return told
 
     def start(
-        self, arguments: Sequence[str], cwd: Path, fault: str = "", values: Sequence[Any] = ()
+        self,
+        arguments: Sequence[str],
+        cwd: Path,
+        fault: str = "",
+        values: Sequence[Any] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> Child:
         """A command in a child.
 
         Args:
             fault: what is broken in the child before the command, a function of `tests.kit.faults`.
             values: its arguments.
+            environment: beyond the server's own.
         """
-        request = {"arguments": list(arguments), "cwd": str(cwd), "fault": fault, "values": list(values)}
+        request = {"arguments": list(arguments), "cwd": str(cwd), "fault": fault, "values": list(values),
+                   "environment": dict(environment or {})}  # fmt: skip
         pid = self.ask({**request, "folder": str(self._folder)})["pid"]
         return Child(pid, self, self._folder)
 
@@ -129,7 +136,7 @@ def _serve() -> None:
     streams.set_up()
     answers = os.fdopen(os.dup(1), "w")  # what a command prints is no answer
     os.dup2(2, 1)
-    _warm_up()
+    warm_up()
     for line in sys.stdin:
         request = json.loads(line)
         if "wait" in request:
@@ -152,7 +159,7 @@ def _serve() -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def _warm_up() -> None:
+def warm_up() -> None:
     """Imports what a command imports, and starts no thread."""
     import torch
 
@@ -188,6 +195,7 @@ def _shortened(arguments: Sequence[str]) -> None:
 def _child(request: Mapping[str, Any]) -> int:
     os.setsid()
     os.chdir(request["cwd"])
+    os.environ.update(request["environment"])
     for descriptor, name in ((1, "out"), (2, "err")):
         file = os.open(Path(request["folder"]) / f"{os.getpid()}.{name}", os.O_WRONLY | os.O_CREAT)
         os.dup2(file, descriptor)

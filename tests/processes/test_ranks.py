@@ -72,8 +72,8 @@ def test_two_processes_train_every_strategy_as_one_does_and_answer_one_another(t
     configs = {name: tiny(strategy=name) for name in STRATEGIES if lacks_package(name) is None}
     configs = {name: c for name, c in configs.items() if serves_any(c)}
     configs |= {name: tiny(*overrides, strategy=strategy) for name, (strategy, *overrides) in MORE.items()}
-    alone = {name: pairs.trained(config) for name, config in configs.items()}
-    launch.launch(pairs.answer_and_train, (configs, str(tmp_path)), 2)
+    alone = {name: pairs.trained(config, recorded=name in MORE) for name, config in configs.items()}
+    launch.launch(pairs.answer_and_train, (configs, tuple(MORE), str(tmp_path)), 2)
     assert (tmp_path / "written").read_text() == "0"
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     for name in configs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import subprocess
 import sys
@@ -136,7 +137,8 @@ HOSTILE = "$\\frac{$ [red]<b>\x1b[31m\n形_^"
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(plots, "draw", inspect.unwrap(plots.draw))  # not `sketched`
     run = Run(tmp_path / "run")
     (run.path / "evaluations" / "abc").mkdir(parents=True)
     parts: dict[str, Any] = {key: {} for key in ("strategy", "model", "optimizer", "training", "dataset")}

@@ -14,6 +14,7 @@ import torch
 
 from coldstart_cli.config import composition
 from coldstart_cli.errors import RequestError
+from coldstart_cli.tracing.replays import as_written
 from tests.kit.places import STRATEGIES, skip_without_package
 
 REFUSED = r"^(strategy|model)[.:].*\b(frozen|weights?)\b.*; "  # over features there are no weights to change
@@ -46,7 +47,8 @@ def test_strategy_serves_a_pretrained_encoder_or_says_why_not(
         assert lacks or (model == "hf_text_frozen" and re.search(REFUSED, str(error))), error
         return
     strategy = made.strategy.train()
-    steps = list(islice(strategy.fit(made.source), 2))
+    with as_written():
+        steps = list(islice(strategy.fit(made.source), 2))
     assert bool(steps) == strategy.learns_from_source
     can_learn = any(parameter.requires_grad for parameter in strategy.parameters())
     trains = can_learn and made.config["strategy"].get("source_training", True)

@@ -87,7 +87,7 @@ def test_a_job_that_holds_the_interpreter_ends_with_its_sweep(
         sweep, environment, _ = begun(tmp_path, "hold", preload)
         sweep.kill()
         over(sweep)
-        if gone_within(environment, 5) is not ended:
+        if gone_within(environment, 5 if ended else 2) is not ended:
             tries.failures.append(f"preload {preload!r}: gone is {not ended}")
         for file in tmp_path.glob("*.here"):
             file.unlink()

@@ -6,9 +6,7 @@ import pytest
 import torch
 
 from coldstart_cli.errors import RequestError
-from coldstart_cli.testing.trial import Trial, computed_as_written, replaced, torch_as_it_was
-from coldstart_cli.tracing.replays import Replays
-from coldstart_cli.tracing.watch import Watch
+from coldstart_cli.testing.trial import Trial, replaced, torch_as_it_was
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +55,6 @@ def test_replaced_leaves_other_keys_and_the_original_alone() -> None:
     node = {"lr": 1, "inner": {"lr": 2, "steps": 3}}
     assert replaced(node, {"lr": 9}) == {"lr": 9, "inner": {"lr": 9, "steps": 3}}
     assert node == {"lr": 1, "inner": {"lr": 2, "steps": 3}}
-
-
-def test_what_is_computed_as_it_is_written_is_not_recorded() -> None:
-    def replayed() -> bool:
-        replays = Replays("a double")
-        for _ in range(2):
-            replays("kind", lambda x: [2 * x], [torch.ones(2)], Watch())
-        return replays.known("kind")
-
-    with computed_as_written():
-        assert not replayed()
-    assert replayed()
 
 
 @pytest.mark.parametrize("deterministic", [False, True])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from coldstart_cli.tracing import recorder
 from coldstart_cli.tracing.recorder import Values
-from coldstart_cli.tracing.replays import N_KINDS, Replays
+from coldstart_cli.tracing.replays import N_KINDS, Replays, as_written
 from coldstart_cli.tracing.watch import Watch
 
 NOTHING = Watch()
@@ -35,6 +35,18 @@ def test_third_of_a_kind_is_replayed_and_kinds_are_apart() -> None:
     replays("b", function, [torch.ones(2)], NOTHING)
     assert function.n_calls == 3
     assert not replays.known("b")
+
+
+def test_what_is_computed_as_it_is_written_is_not_recorded() -> None:
+    def replayed() -> bool:
+        replays = Replays("it")
+        for _ in range(2):
+            replays("a", Doubled(), [torch.ones(2)], NOTHING)
+        return replays.known("a")
+
+    with as_written():
+        assert not replayed()
+    assert replayed()
 
 
 def test_nothing_is_recorded_before_its_time() -> None:

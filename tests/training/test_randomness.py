@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldstart_cli.training.randomness import seeded, step_seed
+from coldstart_cli.training.randomness import begin_generators, seeded, step_seed
 
 CPU = torch.device("cpu")
 
@@ -32,6 +32,13 @@ def test_a_block_knows_afterwards_whether_anything_was_drawn() -> None:
     with seeded(0, CPU) as idle:
         torch.ones(1)
     assert (drawing.drawn, idle.drawn) == (True, False)
+
+
+def test_generators_begin_as_torchs_own_seeding_has_them_begin() -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    begin_generators(7, CPU)
+    assert torch.equal(torch.rand(3), expected)
 
 
 def test_a_block_that_fails_gives_the_generator_back() -> None:

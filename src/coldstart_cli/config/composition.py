@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 import itertools
 import os
 import re
@@ -169,8 +171,8 @@ def values_of(name: str, overrides: Sequence[str]) -> Config:
         RequestError: for a key that the file does not have.
     """
     stripped = [o.removeprefix(f"{name}.") for o in overrides]
-    with translated(overrides), hydra.initialize_config_module(CONF, version_base="1.3"):
-        config = hydra.compose(name, [])
+    with translated(overrides):
+        config = copy.deepcopy(_plan(name))
         for override in OverridesParser.create().parse_overrides(stripped):
             key = override.key_or_group
             if key not in config:
@@ -178,6 +180,12 @@ def values_of(name: str, overrides: Sequence[str]) -> Config:
                 raise RequestError(f"{name}.{key}: there is no such key; {suggestion(key, known)} (E20)")
             config[key] = override.value()
     return _container(config)
+
+
+@functools.cache
+def _plan(name: str) -> DictConfig:
+    with hydra.initialize_config_module(CONF, version_base="1.3"):
+        return hydra.compose(name, [])
 
 
 def search_space(overrides: Sequence[str]) -> tuple[list[str], dict[str, Searched]]:

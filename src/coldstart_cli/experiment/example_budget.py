@@ -14,6 +14,7 @@ from coldstart_cli.core.tasks import TaskSource
 from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.parts import StrategyBuilder
 from coldstart_cli.hardware import Hardware
+from coldstart_cli.tracing.replays import as_written
 from coldstart_cli.training.outer_loops import counting
 
 
@@ -94,6 +95,6 @@ def _end_of_stretch(draws: Callable[[int], int], start: int, n_steps: int) -> in
 def _drawn(strategy: Strategy, source: TaskSource, hardware: Hardware, step: int) -> int:
     found: list[int] = []
     strategy.train()
-    with hardware.autocast(), counting(found.append):
+    with hardware.autocast(), counting(found.append), as_written():
         next(strategy.fit(source, step), None)
     return sum(found)

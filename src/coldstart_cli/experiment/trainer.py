@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
 
-import torch
 from annotated_types import Ge, Gt
 from torch import nn
 
@@ -29,7 +28,7 @@ from coldstart_cli.runs.run import Run
 from coldstart_cli.training.augmentation import Augmentation
 from coldstart_cli.training.optimizers import optimizers
 from coldstart_cli.training.outer_loops import augmenting, counting
-from coldstart_cli.training.randomness import step_seed
+from coldstart_cli.training.randomness import begin_generators, step_seed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,7 +160,7 @@ class Training:
     def _one_step(self, steps: Iterator[dict[str, float]]) -> dict[str, float] | None:
         self.strategy.train()
         # For losses that draw from torch's global generator, such as dropout in a plug-in's own loop.
-        torch.manual_seed(step_seed(self.seed, self.step))
+        begin_generators(step_seed(self.seed, self.step), self.hardware.device)
         before = self.hardware.now()
         with self.hardware.autocast(), counting(self._count), augmenting(self.plan.augment or None):
             values = next(steps, None)

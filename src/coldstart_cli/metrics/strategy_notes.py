@@ -48,13 +48,13 @@ def similarity_check(
         every task: by their mean gain on the other tasks. A similarity that is not above it tells nothing
         about a task. None where there are no pairs, or all similarities or all gains are equal.
     """
-    from scipy.stats import spearmanr
-
     pairs = similarity_pairs(noted, beside, baseline, higher_is_better)
     flat = np.array([pair[2:] for pair in pairs]).reshape(-1, 2)
     # A constant has no ranks to correlate: scipy would warn and give nan. Empty columns end here as well.
     if any(len(np.unique(column)) < 2 for column in flat.T):
         return None
+    from scipy.stats import spearmanr  # .7 s to import, which most runs need not
+
     whole = spearmanr(flat[:, 0], flat[:, 1])
     within, regret = _within_tasks([(task, similarity, gain) for task, _, similarity, gain in pairs])
     constant = _within_tasks(_constant_ranking(pairs))

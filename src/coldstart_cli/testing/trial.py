@@ -12,7 +12,6 @@ from functools import cache, cached_property
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Literal
-from unittest import mock
 
 import torch
 
@@ -23,7 +22,6 @@ from coldstart_cli.errors import RequestError
 from coldstart_cli.experiment.assembly import Experiment, assemble
 from coldstart_cli.testing.tiny_clip import tiny_clip, tiny_pictures
 from coldstart_cli.testing.tiny_language_model import tiny_language_model, tiny_texts
-from coldstart_cli.tracing import replays
 
 CPU = ("hardware=cpu", "hardware.threads=1")
 SMALL = ("experiment=smoke", "dataset.n_query=4", "baseline=null", *CPU)
@@ -69,8 +67,13 @@ class Trial:
 
     @cached_property
     def strategy(self) -> Strategy:
-        """The strategy as built, for reading its attributes; no law trains or adapts it."""
-        return self.experiment().strategy
+        """The strategy of `untrained`, for reading its attributes."""
+        return self.untrained.strategy
+
+    @cached_property
+    def untrained(self) -> Experiment:
+        """For laws that adapt and do not train: building one of their own would take longer than they do."""
+        return self.experiment()
 
     @cached_property
     def facts(self) -> set[str]:
@@ -174,11 +177,6 @@ def replaced(node: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, An
         else below
         for key, below in node.items()
     }
-
-
-def computed_as_written() -> contextlib.AbstractContextManager[object]:
-    """Records nothing: recording a task takes as long as computing a dozen, and a law asks for few."""
-    return mock.patch.object(replays, "N_KINDS", 0)
 
 
 @contextlib.contextmanager

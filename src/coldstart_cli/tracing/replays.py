@@ -7,11 +7,12 @@ repeatedly comparing a replay with the plain computation, bit for bit.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -29,7 +30,7 @@ COMPARED_EVERY = 100
 N_STATES, LASTING = 4, 20
 """After more than N_STATES states that lasted fewer than LASTING calls each, recording is not worth it."""
 _log = logging.getLogger(__name__)
-_on = True
+_on = _records = True
 Key = tuple[int, bool, Hashable]
 """Number of a state, whether autocast is on, kind of inputs."""
 
@@ -38,6 +39,17 @@ def switch(on: bool) -> None:
     """Sets whether functions are recorded in this process from now on (`hardware.replay`)."""
     global _on
     _on = on
+
+
+@contextlib.contextmanager
+def as_written() -> Iterator[None]:
+    """Nothing is recorded inside: to record takes as long as to compute a dozen, and few are asked for."""
+    global _records
+    before, _records = _records, False
+    try:
+        yield
+    finally:
+        _records = before
 
 
 class Replays:
@@ -83,7 +95,7 @@ class Replays:
         n = self._counted(key)
         recording = self._recordings.get(key)
         # The count was taken under the lock, so only one thread can see this one and record.
-        if recording is None and n == self.after + 1 and len(self._recordings) < N_KINDS:
+        if _records and recording is None and n == self.after + 1 and len(self._recordings) < N_KINDS:
             return self._recorded(key, function, inputs, watch)
         if recording is None or not self.on:
             self._convolves.setdefault(kind, False)

@@ -30,7 +30,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[Chance]:
     chance = Chance()
     places = [torch] if device.type == "cpu" else [torch, torch.get_device_module(device)]
     before = [place.get_rng_state() for place in places]
-    torch.manual_seed(seed)
+    begin_generators(seed, device)
     # A state that has moved on shows that something was drawn; torch has no other way to tell.
     begun = [place.get_rng_state() for place in places]
     try:
@@ -41,6 +41,15 @@ def seeded(seed: int, device: torch.device) -> Iterator[Chance]:
             chance.drawn = any(map(_differ, begun, now))
         for place, state in zip(places, before, strict=True):
             place.set_rng_state(state)
+
+
+def begin_generators(seed: int, device: torch.device) -> None:
+    """Torch's generators of the CPU and of `device` begin at `seed`."""
+    # torch.manual_seed does so for every kind of device, and notes who called for those that are not in use:
+    # 0.2 ms each time, a tenth of a small step.
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)
 
 
 def _differ(before: Tensor, after: Tensor) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,11 +80,27 @@ def test_source_classes_name_rows_of_the_head_or_say_what_is_new() -> None:
     assert SourceClasses().rows(("ant",)) is None and SourceClasses().said(("ant",)) == ()
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `shifted` has trained so far, a folder for each strategy."""
+    return tmp_path_factory.mktemp("trained")
+
+
 @pytest.fixture
-def shifted(here: Path) -> Callable[..., Run]:
-    """Trains on three classes of points; the new domain has them moved."""
+def shifted(here: Path, trained: Path) -> Callable[..., Run]:
+    """A run on three classes of points, trained once; the new domain has them moved."""
 
     def train(strategy: str = "finetune") -> Run:
+        place = trained / strategy
+        if not place.exists():
+            place.mkdir()
+            with contextlib.chdir(place):
+                made(strategy)
+        shutil.copytree(place, here, dirs_exist_ok=True)
+        (run,) = Path("outputs").glob(f"{strategy}-*")
+        return Run(run)
+
+    def made(strategy: str) -> None:
         g = np.random.default_rng(0)
         y = np.repeat(["ant", "bee", "cat"], 40)
         centre = {"ant": 0.0, "bee": 3.0, "cat": -3.0}
@@ -91,12 +109,11 @@ def shifted(here: Path) -> Callable[..., Run]:
         x[split == "test"] += 0.5
         np.savez("shift.npz", x=x, y=y, split=split)
         np.savez("new.npz", x=x[split == "test"], y=y[split == "test"])
-        outcome = api.train(
+        api.train(
             *SMALL, f"strategy={strategy}", "model=mlp", "model.hidden=[8]", "dataset=arrays",
             "dataset.root=shift.npz", "dataset.split_key=split", "dataset.split_by=file", "dataset.n_way=3",
             "training.steps=60", "dataset.n_unlabelled=2", "evaluation.k_shots=[0,1]", quiet=True,
         )  # fmt: skip
-        return Run(Path(outcome.path))
 
     return train
 

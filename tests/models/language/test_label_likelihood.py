@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from coldstart_cli.errors import RequestError
 from coldstart_cli.models.language import label_likelihood
+from coldstart_cli.models.language.causal_lm import CausalLM
 from coldstart_cli.models.language.label_likelihood import (
     Score,
     check_labels,
@@ -24,10 +27,16 @@ TEXTS = ["w1 w2 w3", "w7", "", "w4 w5 w6 w8"]
 LABELS = ["w20 w21", "w22", "w23 w24 w25"]
 
 
+@functools.lru_cache(1)
+def models_at(path: str, folder: Path) -> tuple[CausalLM, Any]:
+    """A model and transformers' own; the tests of one path stand together."""
+    return lm_at(path, frozen=True), of_transformers(folder)
+
+
 def check(path: str, texts: list[str], labels: list[str], score: Score, folder: Path) -> None:
     """Scores after two demonstrations, and after none, are those of prompts in one piece."""
     tokens = Tokens(path=path, max_length=32, in_prompt=True)
-    lm, theirs = lm_at(path, frozen=True), of_transformers(folder)
+    lm, theirs = models_at(path, folder)
     read, words = rows(tokens.texts(texts)), rows(tokens.texts(labels))
     pieces = (("Text:", " a"), ("\nLabel:", " a"), ("\n\n", "Text:"))
     before, between, after = (torch.tensor(tokens.part(*p), dtype=torch.int64) for p in pieces)
@@ -60,14 +69,16 @@ def test_scores_are_those_of_whole_prompts(
 
 @pytest.mark.parametrize("score", ["sum", "channel"])
 def test_scores_of_a_real_model_are_those_of_whole_prompts(smollm2: str, score: Score) -> None:
-    texts = ["I lost my card", "What's the exchange rate?", "how do I top up by cheque"]
+    texts = ["I lost my card", "What's the exchange rate?"]
     labels = ["lost or stolen card", "exchange rate", "topping up by cash or cheque"]
     check(smollm2, texts, labels, score, Tokens(path=smollm2, max_length=32, in_prompt=True).folder)
 
 
 def test_parts_of_a_prompt_are_the_tokens_of_the_whole(smollm2: str) -> None:
     """Cut at the spaces, a prompt has the tokens that its text would have."""
-    tokens, lm = Tokens(path=smollm2, max_length=32, in_prompt=True), lm_at(smollm2, frozen=True)
+    tokens = Tokens(path=smollm2, max_length=32, in_prompt=True)
+    lm, _ = models_at(smollm2, tokens.folder)
+    models_at.cache_clear()  # a gigabyte
     texts, labels = (
         rows(tokens.texts(words)) for words in (["I lost my card", "How?"], ["lost card", "how"])
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from scipy.stats import beta
 from torch import nn
 
 from coldstart_cli.bundles.kept.card import StatedTest
 from coldstart_cli.core.tasks import map_inputs
 from coldstart_cli.datasets.own.labelled import Labelled
+from coldstart_cli.metrics.held_out import binomial
 
 _AT_ONCE = 256
 _CONFIDENCE = 0.95
@@ -30,13 +30,7 @@ def scored(module: nn.Module, test: Labelled, device: torch.device) -> StatedTes
     value = float(test.objective.metrics(torch.cat(outputs), test.targets)[headline])
     low = high = None
     if test.classes:
-        low, high = exact_interval(round(value * len(test)), len(test))
+        hits = round(value * len(test))  # the value is single precision
+        exact = binomial(hits / len(test), len(test), _CONFIDENCE)
+        low, high = exact.low, exact.high
     return StatedTest(metric=headline, value=value, low=low, high=high, examples=len(test))
-
-
-def exact_interval(hits: int, n: int) -> tuple[float, float]:
-    """The share of hits in n by Clopper and Pearson (1934, Biometrika 26:404): never narrower than 95 %."""
-    tail = (1 - _CONFIDENCE) / 2
-    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
-    return low, high
