@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SECTIONS = ("bench", "evaluating", "neighbour", "sampling", "startup", "growth")
+SECTIONS = ("bench", "compiled", "evaluating", "neighbour", "sampling", "startup", "growth")
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 
 
