@@ -106,7 +106,7 @@ def test_what_draws_calls_python_or_has_too_many_kinds_is_refused_in_one_line() 
     with pytest.raises(RequestError, match=r"it calls Python code in every step; hardware\.compile=false"):
         Compiled("it")("a", calling, [x], Watch())
     compilations = Compiled("it")
-    compilations._programs = {(i, False, "b"): calling for i in range(16)}
+    compilations._programs = {(i, False, "b"): None for i in range(16)}  # type: ignore[misc]
     with pytest.raises(RequestError, match=r"more than 16 kinds"):
         compilations("a", lambda x: [x * 2], [x], Watch())
 
@@ -123,6 +123,27 @@ def test_without_a_compiler_or_with_one_that_fails_a_line_says_so(
     monkeypatch.setattr("torch._inductor.standalone_compile", lambda *args, **named: 1 / 0)
     with pytest.raises(RequestError, match=r"the compiler failed \(ZeroDivisionError: division by zero\)"):
         Compiled("it")("a", lambda x: [x * 2], [torch.ones(3)], Watch())
+
+
+def test_what_has_cancelled_to_nearly_nothing_may_differ_by_what_rounding_moves_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weight = torch.tensor([1000.0, 1.0])
+
+    def function(x: Tensor) -> Values:  # 1000.0001 - 1000, of which rounding leaves nothing certain
+        return [(weight * x).sum() - 1000]
+
+    x = torch.tensor([1.0, 1e-4])
+    for off, ends in ((5e-3, False), (5e-1, True)):  # weight moves by 1e-6 of 1000
+        monkeypatch.setattr(
+            "torch._inductor.standalone_compile",
+            lambda lines, inputs, off=off, **named: lambda *values: [lines(*values)[0] + off],
+        )
+        if ends:
+            with pytest.raises(RequestError, match="gives other values"):
+                Compiled("it")("a", function, [x], Watch())
+        else:
+            Compiled("it")("a", function, [x], Watch())
 
 
 def test_a_program_that_gives_other_values_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ VARIABLES: Mapping[str, str] = {
     "OMP_NUM_THREADS": "threads of a bundle's own program (export inside=true), not of training",
     "GOMP_SPINCOUNT": "rounds that idle threads spin; 1500 where it is not set",
     "CXX": "the C++ compiler of hardware.compile=true; g++ or clang++ where it is not set",
-    "TORCHINDUCTOR_CACHE_DIR": "where compiled steps are kept; compiled in the cache folder where it is not set",
+    "TORCHINDUCTOR_CACHE_DIR": "where compiled steps are kept, in place of compiled in the cache folder",
     "HF_HUB_OFFLINE": "1: no model is looked for on the hub",
     "HF_TOKEN": "read by huggingface_hub and trackio, for a hub account",
     "MLFLOW_TRACKING_URI": "read by logger=mlflow where logger.mlflow.tracking_uri is null",

@@ -15,8 +15,10 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +30,9 @@ from coldstart_cli.tracing.replays import N_KINDS, Key, is_due, without_autocast
 from coldstart_cli.tracing.watch import State, Watch
 
 ROUNDING = 1e-3
-"""The most that a tensor of the compiled program may differ from the recording's, as a share of its norm."""
+"""The most that a tensor of a compiled program may differ from the plain one's, as a share of its norm."""
+NUDGE, NUDGES = 1e-6, 10
+"""Or, where it has nearly cancelled, as a multiple of what moving all that is read by this share does."""
 _COMPILERS = ("g++", "clang++", "c++")
 _INSTEAD = "hardware.compile=false does without"
 _log = logging.getLogger(__name__)
@@ -58,6 +62,26 @@ def is_on() -> bool:
     return _on
 
 
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """A compiled recording, the lines that it was compiled of, and the tensors that these read."""
+
+    call: Callable[..., Any]
+    lines: Callable[..., Values]
+    read: Sequence[Tensor]
+
+    def __call__(self, *inputs: Tensor) -> Values:
+        with torch.no_grad():
+            return list(self.call(*inputs, *self.read))
+
+    def uncertainty(self, inputs: Sequence[Tensor]) -> Values:
+        """By how much each result moves where all that is read moves by rounding."""
+        with torch.no_grad():
+            known = self.lines(*inputs, *self.read)
+            moved = self.lines(*inputs, *map(_nudged, self.read))
+        return [None if a is None or b is None else a - b for a, b in zip(known, moved, strict=True)]
+
+
 class Compiled:
     """As `Replays`, but that what is replayed is compiled, and that what cannot be is refused.
 
@@ -72,7 +96,7 @@ class Compiled:
 
     def __init__(self, of: str) -> None:
         self.of = of
-        self._programs: dict[Key, Callable[..., Values]] = {}
+        self._programs: dict[Key, _Program] = {}
         self._convolves: dict[Hashable, bool] = {}
         self._met: Counter[Key] = Counter()
         self._numbers: dict[State, int] = {}
@@ -95,7 +119,9 @@ class Compiled:
         else:
             return without_autocast(program, inputs)
         found = without_autocast(program, inputs)
-        if not (len(plain) == len(found) and all(map(_agree, plain, found))):
+        if not _all_agree(plain, found, [None] * len(plain)) and not _all_agree(
+            plain, found, without_autocast(lambda *values: program.uncertainty(values), inputs)
+        ):
             raise self._refusal("its compiled program gives other values than it does as written")
         return found
 
@@ -130,7 +156,7 @@ class Compiled:
 
     def _made(
         self, key: Key, function: Callable[..., Values], inputs: Sequence[Tensor]
-    ) -> tuple[Callable[..., Values], Values]:
+    ) -> tuple[_Program, Values]:
         """The program, and what the function gave while it was recorded."""
         if len(self._programs) == N_KINDS:
             raise self._refusal(f"it is of more than {N_KINDS} kinds (shapes of tasks, values of attributes)")
@@ -143,7 +169,7 @@ class Compiled:
         self._programs[key] = self._program(recording, inputs)
         return self._programs[key], recording.results
 
-    def _program(self, recording: Recording, inputs: Sequence[Tensor]) -> Callable[..., Values]:
+    def _program(self, recording: Recording, inputs: Sequence[Tensor]) -> _Program:
         if recording.calls_python:
             raise self._refusal("it calls Python code in every step")
         # Read when torch's compiler is imported, which takes seconds: here, for few runs need it.
@@ -174,22 +200,30 @@ class Compiled:
         except Exception as error:  # whatever a compiler and what drives it may raise
             text = " ".join(str(error).split())[:160]
             raise self._refusal(f"the compiler failed ({type(error).__name__}: {text})") from error
-
-        def call(*values: Tensor) -> Values:
-            with torch.no_grad():
-                return list(program(*values, *read))
-
-        return call
+        return _Program(program, lines, read)
 
     def _refusal(self, reason: str) -> RequestError:
         return RequestError(f"hardware.compile: {self.of} cannot be compiled: {reason}; {_INSTEAD}")
 
 
-def _agree(plain: Tensor | None, found: Tensor | None) -> bool:
-    """Within rounding; where neither is finite, there is nothing to compare."""
+def _all_agree(plain: Values, found: Values, uncertain: Values) -> bool:
+    return len(plain) == len(found) == len(uncertain) and all(map(_agree, plain, found, uncertain))
+
+
+def _agree(plain: Tensor | None, found: Tensor | None, uncertain: Tensor | None) -> bool:
+    """Within rounding; what is not finite cannot be compared."""
     if plain is None or found is None:
         return plain is found
     if plain.dtype != found.dtype or plain.shape != found.shape:
         return False
     difference, norm = (plain - found).double().norm(), plain.double().norm()
-    return not torch.isfinite(norm) or bool(difference <= ROUNDING * norm)
+    allowed = ROUNDING * norm if uncertain is None else NUDGES * uncertain.double().norm()
+    return not torch.isfinite(norm) or bool(difference <= allowed.maximum(ROUNDING * norm))
+
+
+def _nudged(tensor: Tensor) -> Tensor:
+    """Every second number a little larger, the others a little smaller; whole numbers as they are."""
+    if not tensor.is_floating_point():
+        return tensor
+    signs = 1 - 2 * (torch.arange(tensor.numel(), device=tensor.device) % 2)
+    return tensor * (1 + NUDGE * signs.view(tensor.shape))
