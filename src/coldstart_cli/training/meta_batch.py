@@ -10,7 +10,6 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from coldstart_cli.core.contents import tensors_of
 from coldstart_cli.core.tasks import Examples, Objective, Task, TaskSource
 from coldstart_cli.tracing import compiled
 from coldstart_cli.tracing.compiled import Compiled
@@ -147,14 +146,24 @@ def _name(function: object) -> str:
 
 def kind(tasks: Sequence[Task]) -> Hashable:
     """What tasks must have in common to be computed by the same operations; strides decide what is copied."""
-    strides = tuple(t.stride() for t in tensors_of(*_sets(tasks[0]))) if len(tasks) == 1 else len(tasks)
+    strides = tuple(t.stride() for t in _seen(tasks[0])) if len(tasks) == 1 else len(tasks)
     return strides, _shape(tasks[0])
 
 
 def _tensors(tasks: Sequence[Task]) -> list[Tensor]:
     """Inputs and targets of support and query set, stacked where there are several tasks."""
-    each = [tensors_of(*_sets(task)) for task in tasks]
+    each = [_seen(task) for task in tasks]
     return each[0] if len(tasks) == 1 else [torch.stack(tensors) for tensors in zip(*each, strict=True)]
+
+
+def _seen(task: Task) -> list[Tensor]:
+    """The tensors of `_sets` in the order of `Examples.map`, whose copies would cost a tiny network time."""
+    found: list[Tensor] = []
+    for examples in (task.support, task.query):
+        inputs = examples.inputs
+        found += [inputs] if isinstance(inputs, Tensor) else inputs.values()
+        found.append(examples.targets)
+    return found
 
 
 def _sets(task: Task) -> tuple[Examples, Examples]:
@@ -166,9 +175,12 @@ def _shape(task: Task) -> tuple[object, ...]:
     """What tasks must have in common to be stacked."""
     # The objective too: a regression's scale is a constant of a recording.
     shapes: list[object] = [task.support.objective]
-    for examples in _sets(task):
-        named = {"": examples.inputs} if isinstance(examples.inputs, Tensor) else examples.inputs
-        shapes += [(name, tensor.shape, tensor.dtype) for name, tensor in named.items()]
+    for examples in (task.support, task.query):
+        inputs = examples.inputs
+        if isinstance(inputs, Tensor):
+            shapes += [("", inputs.shape, inputs.dtype), examples.targets.shape]
+            continue
+        shapes += [(name, tensor.shape, tensor.dtype) for name, tensor in inputs.items()]
         shapes.append(examples.targets.shape)
     return tuple(shapes)
 
